@@ -1,0 +1,95 @@
+"""What a transition asks the outside to do, and what it leaves on record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from saga_service.core.ids import CommandId, Direction, IdempotencyKey, SagaId, command_id, idempotency_key
+from saga_service.core.state import Fault, JsonObject, SagaState, SagaStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One message to a worker: do this step, or take it back."""
+
+    type: str
+    saga_id: SagaId
+    saga: str
+    step: str
+    direction: Direction
+    attempt: int
+    deadline_ms: int
+    input: JsonObject
+    outputs: JsonObject
+    """What earlier steps returned, by step name; for a compensation, its own action's output as well."""
+    traceparent: str | None
+
+    @property
+    def id(self) -> CommandId:
+        return command_id(self.saga_id, self.step, self.direction, self.attempt)
+
+    @property
+    def idempotency_key(self) -> IdempotencyKey:
+        return idempotency_key(self.saga_id, self.step, self.direction)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The saga came to its end; others may want to know."""
+
+    saga_id: SagaId
+    saga: str
+    key: str | None
+    status: SagaStatus
+    revision: int
+    at_ms: int
+    outputs: JsonObject
+    fault: Fault | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One line of a saga's history: what happened, and what the saga was after it."""
+
+    saga_id: SagaId
+    revision: int
+    at_ms: int
+    event: str
+    status: SagaStatus
+    step: str | None = None
+    direction: Direction | None = None
+    attempt: int | None = None
+    fault: Fault | None = None
+    sent: tuple[Command, ...] = ()
+
+
+class Verdict(StrEnum):
+    """What became of an event."""
+
+    APPLIED = "applied"
+    REPEATED = "repeated"
+    """Known already, or overtaken: nothing to do, nothing wrong."""
+    REFUSED = "refused"
+    """Cannot be: nothing changed, and `reason` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The whole answer of the core to one event. Unless applied, `state` is the one that was given."""
+
+    verdict: Verdict
+    state: SagaState | None
+    history: tuple[HistoryEntry, ...] = ()
+    commands: tuple[Command, ...] = ()
+    ended: Ended | None = None
+    reason: str = ""
+
+
+def refused(state: SagaState | None, reason: str) -> Transition:
+    return Transition(Verdict.REFUSED, state, reason=reason)
+
+
+def repeated(state: SagaState | None, reason: str) -> Transition:
+    return Transition(Verdict.REPEATED, state, reason=reason)

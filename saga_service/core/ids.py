@@ -1,0 +1,113 @@
+"""Identifiers that derive from what they name.
+
+A repeated event must find what its first copy made, on any replica and after any crash. So no id here is drawn at
+random: a saga's id follows from its business key, its event's id or its stream entry; a command's id follows from the
+saga, the step, the direction and the attempt. A repeat is then a no-op by construction, with no table of seen ids.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import NewType
+
+SagaId = NewType("SagaId", str)
+"""A UUID in its canonical lower-case text form."""
+
+CommandId = NewType("CommandId", str)
+"""`<saga id>:<step>:<direction>:<attempt>`; a person can read it and a reply can be traced by it."""
+
+IdempotencyKey = NewType("IdempotencyKey", str)
+"""`<saga id>:<step>:<direction>`; the same over all attempts, so that a provider can recognise a repeat."""
+
+
+class Direction(StrEnum):
+    """Whether a command does a step's work or takes it back."""
+
+    ACTION = "action"
+    COMPENSATION = "compensation"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandName:
+    """What a command id names."""
+
+    saga_id: SagaId
+    step: str
+    direction: Direction
+    attempt: int
+
+
+def saga_id_from_key(saga: str, business_key: str) -> SagaId:
+    """The one saga of this name for this business key."""
+    return _hashed("key", saga, business_key)
+
+
+def saga_id_from_event(saga: str, event_id: str) -> SagaId:
+    """The one saga of this name that this event starts, however often a producer sends it."""
+    return _hashed("event", saga, event_id)
+
+
+def saga_id_from_entry(saga: str, stream: str, entry_id: str) -> SagaId:
+    """The one saga of this name that this stream entry starts, however often it is delivered.
+
+    Laid out as a version 8 UUID (RFC 9562) whose first 48 bits are the entry's own millisecond, so that new rows land
+    at one end of the primary key.
+    """
+    digest = _digest("entry", saga, stream, entry_id)
+    milliseconds = int(entry_id.partition("-")[0]) & 0xFFFF_FFFF_FFFF
+    return _uuid(milliseconds.to_bytes(6, "big") + digest[6:])
+
+
+def command_id(saga_id: SagaId, step: str, direction: Direction, attempt: int) -> CommandId:
+    return CommandId(f"{saga_id}:{step}:{direction.value}:{attempt}")
+
+
+def idempotency_key(saga_id: SagaId, step: str, direction: Direction) -> IdempotencyKey:
+    return IdempotencyKey(f"{saga_id}:{step}:{direction.value}")
+
+
+_SAGA_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_DIRECTIONS = {direction.value: direction for direction in Direction}
+_ATTEMPT_DIGITS_MAX = 9
+
+
+def parse_saga_id(text: str) -> SagaId | None:
+    """The id, lower-cased, or None where `text` is no UUID in its canonical form."""
+    lowered = text.lower()
+    return SagaId(lowered) if _SAGA_ID.fullmatch(lowered) else None
+
+
+def parse_command_id(text: str) -> CommandName | None:
+    """What the id names, or None where `text` is not one that `command_id` could have made."""
+    parts = text.split(":")
+    if len(parts) != 4:
+        return None
+    saga_id, step, direction, attempt = parts
+    known = _DIRECTIONS.get(direction)
+    if known is None or not step or not _SAGA_ID.fullmatch(saga_id):
+        return None
+    if not (attempt.isascii() and attempt.isdigit()) or attempt[0] == "0" or len(attempt) > _ATTEMPT_DIGITS_MAX:
+        return None
+    return CommandName(SagaId(saga_id), step, known, int(attempt))
+
+
+def _digest(*parts: str) -> bytes:
+    # Lengths first, so that ("a", "bc") and ("ab", "c") differ.
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return blake2b(text.encode("utf-8"), digest_size=16, person=b"saga_service").digest()
+
+
+def _hashed(*parts: str) -> SagaId:
+    return _uuid(_digest(*parts))
+
+
+def _uuid(octets: bytes) -> SagaId:
+    """Sixteen octets as a version 8 UUID: the version and variant bits are set, the rest is the caller's."""
+    number = int.from_bytes(octets, "big")
+    number = (number & ~(0xF << 76)) | (0x8 << 76)
+    number = (number & ~(0x3 << 62)) | (0x2 << 62)
+    digits = f"{number:032x}"
+    return SagaId(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")

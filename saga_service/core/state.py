@@ -1,0 +1,102 @@
+"""What a saga is at one moment: the value that a row in Postgres holds.
+
+States are never changed in place; `advance` returns new ones. `revision` counts transitions: a stored state is only
+ever replaced by one that grew out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from saga_service.core.ids import SagaId
+
+JsonObject = Mapping[str, Any]
+"""A JSON object as Python holds it. Its content is the author's and passes through unread."""
+
+
+class SagaStatus(StrEnum):
+    RUNNING = "running"
+    COMPENSATING = "compensating"
+    COMPLETED = "completed"
+    COMPENSATED = "compensated"
+    STUCK = "stuck"
+
+
+ENDED = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED})
+"""Nothing more is owed. A stuck saga has not ended: a person still has to act."""
+
+
+class StepStatus(StrEnum):
+    PENDING = "pending"
+    DISPATCHED = "dispatched"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    COMPENSATING = "compensating"
+    COMPENSATED = "compensated"
+    COMPENSATION_FAILED = "compensation_failed"
+
+
+class Due(StrEnum):
+    """What a step's `due_at_ms` means when it comes."""
+
+    TIMEOUT = "timeout"
+    """The command in flight is given up on: its outcome is unknown."""
+    RETRY = "retry"
+    """The wait after a failed attempt is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an attempt did not succeed, in the worker's words or ours."""
+
+    code: str
+    message: str
+    step: str | None = None
+    """The step that it befell, where it speaks for the whole saga."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """One step of one saga. The two directions count their attempts apart: an undo has its own budget."""
+
+    name: str
+    status: StepStatus = StepStatus.PENDING
+    attempts: int = 0
+    compensation_attempts: int = 0
+    finished_order: int | None = None
+    """The revision at which the step took effect, or may have: undo goes from the highest to the lowest."""
+    due_at_ms: int | None = None
+    due: Due | None = None
+    in_doubt: bool = False
+    """An attempt was left without an answer: the effect may stand whatever later attempts say."""
+    output: JsonObject | None = None
+    fault: Fault | None = None
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaState:
+    """One saga. `wake_at_ms` is the earliest moment at which it may need a look, never later than any step's due time;
+    it only moves when an earlier one appears or a timer finds it too early, so that a step that goes well adds no
+    write for its time-out."""
+
+    id: SagaId
+    saga: str
+    version: str
+    key: str | None
+    status: SagaStatus
+    revision: int
+    input: JsonObject
+    steps: tuple[StepState, ...]
+    created_at_ms: int
+    updated_at_ms: int
+    ended_at_ms: int | None = None
+    wake_at_ms: int | None = None
+    fault: Fault | None = None
+    """Why the saga turned to compensation, or why it is stuck."""
+    traceparent: str | None = None

@@ -1,0 +1,44 @@
+"""What the wire must know of a saga to read the entry that starts one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from saga_service.core.definition import Definition
+from saga_service.core.state import JsonObject
+
+
+class InvalidInput(Exception):
+    """The input does not fit the saga's schema; the text names each field and what is wrong with it."""
+
+
+class Blueprint(Protocol):
+    """A definition with its input schema and business key."""
+
+    @property
+    def definition(self) -> Definition: ...
+
+    def read_input(self, data: JsonObject) -> JsonObject:
+        """The input as the schema has it (defaults filled in). Raises InvalidInput."""
+        ...
+
+    def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
+        """The input from a stream entry's flat text fields, coerced by the schema. Raises InvalidInput."""
+        ...
+
+    def business_key(self, saga_input: JsonObject) -> str | None:
+        """The value by which the outside knows this saga, where the definition names one."""
+        ...
+
+
+class Catalog(Protocol):
+    """Which sagas can be started, and by what."""
+
+    def by_event_type(self, event_type: str) -> Blueprint | None: ...
+
+    def by_stream(self, stream: str) -> Blueprint | None: ...
+
+    def event_types(self) -> list[str]:
+        """All that `by_event_type` knows, for an error that helps."""
+        ...

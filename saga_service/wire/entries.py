@@ -1,0 +1,58 @@
+"""Stream entries as they come and messages as they go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+WIRE_VERSION = "1"
+"""The `v` field of every message that we send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a stream, untouched."""
+
+    stream: str
+    id: str
+    fields: Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry to add: field and value alternate in `fields`."""
+
+    stream: str
+    fields: tuple[str, ...]
+
+
+class Malformed(Exception):
+    """The entry cannot be read. It is the sender's fault; the text says what is wrong, and with it the entry goes to
+    the dead letters."""
+
+
+def text(fields: Mapping[bytes, bytes], name: str) -> str | None:
+    """A field's value as text; None where it is absent or empty.
+
+    Raises Malformed where the value is not UTF-8 or holds a NUL, which Postgres cannot store.
+    """
+    value = fields.get(name.encode())
+    return as_text(value, name) if value else None
+
+
+def required_text(fields: Mapping[bytes, bytes], name: str) -> str:
+    """As `text`, for a field that must be there."""
+    value = text(fields, name)
+    if value is None:
+        raise Malformed(f"field '{name}' is missing or empty")
+    return value
+
+
+def as_text(value: bytes, name: str) -> str:
+    try:
+        decoded = value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(f"field '{name}' is not valid UTF-8: {error.reason} at byte {error.start}") from None
+    if "\x00" in decoded:
+        raise Malformed(f"field '{name}' holds a NUL character, which cannot be stored")
+    return decoded

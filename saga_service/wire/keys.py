@@ -1,0 +1,33 @@
+"""The names of our streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PREFIX_DEFAULT = "saga:"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNames:
+    """All of them begin with one prefix, so that several deployments can share a Redis."""
+
+    prefix: str = PREFIX_DEFAULT
+
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}events"
+
+    @property
+    def replies(self) -> str:
+        return f"{self.prefix}replies"
+
+    @property
+    def outcomes(self) -> str:
+        return f"{self.prefix}outcomes"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.prefix}dead-letter"
+
+    def commands(self, service: str) -> str:
+        return f"{self.prefix}commands:{service}"

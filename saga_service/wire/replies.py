@@ -1,0 +1,79 @@
+"""What workers answer."""
+
+from __future__ import annotations
+
+from saga_service.core.events import Outcome, Replied
+from saga_service.core.ids import CommandId, SagaId, parse_command_id
+from saga_service.core.state import Fault, JsonObject
+from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
+from saga_service.wire.json import read_object, write
+
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_ERROR_CODE_DEFAULT = "failed"
+RETRY_AFTER_MS_MAX = 7 * 24 * 3_600_000
+
+
+def read_reply(entry: Entry) -> Replied:
+    """An entry of the replies stream. Raises Malformed.
+
+    `error` is a JSON object with `code`, `message` and, at will, `retry_after_ms`; plain text is taken as the message.
+    """
+    fields = entry.fields
+    given_id = required_text(fields, "command_id")
+    command = parse_command_id(given_id)
+    if command is None:
+        raise Malformed(f"field 'command_id' is not the id of a command: '{given_id[:200]}'")
+    saga_id = text(fields, "saga_id")
+    if saga_id is not None and saga_id.lower() != command.saga_id:
+        raise Malformed(f"field 'saga_id' is '{saga_id[:100]}', but the command belongs to saga {command.saga_id}")
+    given_outcome = required_text(fields, "outcome")
+    outcome = _OUTCOMES.get(given_outcome)
+    if outcome is None:
+        raise Malformed(f"field 'outcome' must be one of {', '.join(_OUTCOMES)}, but is '{given_outcome[:100]}'")
+    if outcome is Outcome.SUCCEEDED:
+        return Replied(command, outcome, output=read_object(fields.get(b"data") or b"{}", "data"))
+    if outcome is Outcome.PROGRESS:
+        return Replied(command, outcome)
+    fault, retry_after_ms = _read_error(fields.get(b"error"), text(fields, "error"))
+    return Replied(command, outcome, fault=fault, retry_after_ms=retry_after_ms)
+
+
+def _read_error(raw: bytes | None, as_given: str | None) -> tuple[Fault, int | None]:
+    if raw is None or as_given is None:
+        return Fault(_ERROR_CODE_DEFAULT, "the worker gave no reason"), None
+    if not as_given.lstrip().startswith("{"):
+        return Fault(_ERROR_CODE_DEFAULT, as_given), None
+    error = read_object(raw, "error")
+    code, message, delay = error.get("code"), error.get("message"), error.get("retry_after_ms")
+    known_delay = isinstance(delay, int) and not isinstance(delay, bool) and 0 <= delay <= RETRY_AFTER_MS_MAX
+    if delay is not None and not known_delay:
+        raise Malformed(f"field 'error': 'retry_after_ms' must be a whole number from 0 to {RETRY_AFTER_MS_MAX}")
+    return Fault(str(code or _ERROR_CODE_DEFAULT), str(message or "the worker gave no reason")), delay
+
+
+def write_success(stream: str, command_id: CommandId, saga_id: SagaId, output: JsonObject) -> Message:
+    return _reply(stream, command_id, saga_id, Outcome.SUCCEEDED, "data", write(output))
+
+
+def write_failure(
+    stream: str,
+    command_id: CommandId,
+    saga_id: SagaId,
+    outcome: Outcome,
+    fault: Fault,
+    retry_after_ms: int | None = None,
+) -> Message:
+    error: dict[str, object] = {"code": fault.code, "message": fault.message}
+    if retry_after_ms is not None:
+        error["retry_after_ms"] = retry_after_ms
+    return _reply(stream, command_id, saga_id, outcome, "error", write(error))
+
+
+def write_progress(stream: str, command_id: CommandId, saga_id: SagaId) -> Message:
+    return _reply(stream, command_id, saga_id, Outcome.PROGRESS)
+
+
+def _reply(stream: str, command_id: CommandId, saga_id: SagaId, outcome: Outcome, *more: str) -> Message:
+    return Message(
+        stream, ("v", WIRE_VERSION, "command_id", command_id, "saga_id", saga_id, "outcome", outcome.value, *more)
+    )
