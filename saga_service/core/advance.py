@@ -10,12 +10,16 @@ from collections.abc import Callable
 from typing import assert_never
 
 from saga_service.core.definition import Definition, RetryPolicy
-from saga_service.core.draft import Draft, undoable
+from saga_service.core.draft import AnyStep, Draft, StepDraft
 from saga_service.core.effects import Transition, refused, repeated
 from saga_service.core.events import Event, Outcome, Replied, Started, TimerDue, TransportLost
 from saga_service.core.ids import Direction
 from saga_service.core.state import Due, Fault, JsonObject, SagaState, SagaStatus, StepState, StepStatus
 from saga_service.core.transitions import SAGA_TURNS, STEP_RULES, Rule, Stimulus, Turn
+
+# Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
+_RUNNING, _PENDING, _SUCCEEDED = SagaStatus.RUNNING, StepStatus.PENDING, StepStatus.SUCCEEDED
+_GIVE_UP, _RETRY_UNDO, _ACTION = Rule.GIVE_UP, Rule.RETRY_UNDO, Direction.ACTION
 
 TIMED_OUT = Fault("timeout", "no reply came before the deadline; it may or may not have happened")
 
@@ -26,7 +30,7 @@ def advance(definition: Definition, state: SagaState | None, event: Event, now_m
     `state` is None for a saga that nobody has seen yet; `definition` is the one that the saga began with.
     """
     if isinstance(event, Started):
-        return _start(definition, event, now_ms) if state is None else repeated(state, "the saga was started already")
+        return _start(definition, event, now_ms) if state is None else _started_already(state, event)
     if state is None:
         return refused(None, "no saga with this id is known")
     match event:
@@ -49,7 +53,7 @@ def _start(definition: Definition, event: Started, now_ms: int) -> Transition:
         status=SagaStatus.RUNNING,
         revision=0,
         input=event.input,
-        steps=tuple(StepState(step.name) for step in definition.steps),
+        steps=tuple([StepState(step.name) for step in definition.steps]),
         created_at_ms=now_ms,
         updated_at_ms=now_ms,
         traceparent=event.traceparent,
@@ -59,6 +63,12 @@ def _start(definition: Definition, event: Started, now_ms: int) -> Transition:
     _proceed(draft)
     draft.record("started")
     return draft.transition()
+
+
+def _started_already(state: SagaState, event: Started) -> Transition:
+    if state.saga != event.saga:
+        return refused(state, f"the saga {state.id} is there already; its name is '{state.saga}', not '{event.saga}'")
+    return repeated(state, "the saga was started already")
 
 
 # ---------------------------------------------------------------------------------------------------- what came in
@@ -74,6 +84,15 @@ _REPLIES: dict[tuple[Direction, Outcome], Stimulus] = {
     (Direction.COMPENSATION, Outcome.PROGRESS): Stimulus.COMPENSATION_PROGRESSED,
 }
 
+_RECORDED_AS: dict[Stimulus, tuple[str, Direction]] = {
+    stimulus: (
+        stimulus.name.lower(),
+        Direction.ACTION if stimulus.name.startswith("ACTION") else Direction.COMPENSATION,
+    )
+    for stimulus in Stimulus
+}
+"""The event that a line of history names, and its direction."""
+
 _TIMERS: dict[tuple[Direction, Due], Stimulus] = {
     (Direction.ACTION, Due.TIMEOUT): Stimulus.ACTION_TIMED_OUT,
     (Direction.ACTION, Due.RETRY): Stimulus.ACTION_RETRY_DUE,
@@ -88,7 +107,7 @@ def _reply(definition: Definition, state: SagaState, event: Replied, now_ms: int
     if position is None:
         return refused(state, f"saga '{state.saga}' has no step '{name.step}'")
     step = state.steps[position]
-    sent = step.attempts if name.direction is Direction.ACTION else step.compensation_attempts
+    sent = step.attempts if name.direction is _ACTION else step.compensation_attempts
     if name.attempt > sent:
         return refused(
             state, f"{name.direction} {name.attempt} of step '{name.step}' was never sent ({sent} attempts were)"
@@ -148,46 +167,49 @@ class _Reaction:
         self.fault = fault
         self.retry_after_ms = retry_after_ms
 
-    @property
-    def step(self) -> StepState:
-        return self.draft.steps[self.position]
+    def step(self) -> StepDraft:
+        """The step, to be changed."""
+        return self.draft.open(self.position)
 
 
 def _react(reaction: _Reaction, stimulus: Stimulus) -> Transition | None:
     """Apply the table's rule and let the saga look at itself; None when that was done, else why it was not."""
-    draft, step = reaction.draft, reaction.step
+    draft = reaction.draft
+    step = draft.steps[reaction.position]
     rule = STEP_RULES[step.status, stimulus]
-    if rule is Rule.NEVER:
-        return refused(draft.before, f"{stimulus} cannot happen to step '{step.name}', which is {step.status}")
-    if rule is Rule.NOTHING or (rule is Rule.GIVE_UP and draft.status is not SagaStatus.RUNNING):
-        return repeated(draft.before, f"step '{step.name}' is {step.status} already")
+    apply = _RULES.get(rule)
+    if apply is None or _is_overtaken(rule, draft, step):
+        return _unchanged(rule, draft, step, stimulus)
     draft.revision += 1
     already_sent = len(draft.commands)
-    _RULES[rule](reaction)
+    apply(reaction)
     _proceed(draft)
-    draft.record(
-        stimulus.name.lower(),
-        step=step.name,
-        direction=Direction.ACTION if stimulus.name.startswith("ACTION") else Direction.COMPENSATION,
-        attempt=reaction.attempt,
-        fault=reaction.fault,
-        sent_from=already_sent,
-    )
+    event, direction = _RECORDED_AS[stimulus]
+    draft.record(event, step.name, direction, reaction.attempt, reaction.fault, already_sent)
     return None
 
 
+def _is_overtaken(rule: Rule, draft: Draft, step: AnyStep) -> bool:
+    """Two rules look at more than the step's status."""
+    if rule is _GIVE_UP:
+        return draft.status is not _RUNNING
+    # An undo in flight and one that waits for its retry are both `compensating`; only the first can fail.
+    return rule is _RETRY_UNDO and step.due is Due.RETRY
+
+
+def _unchanged(rule: Rule, draft: Draft, step: AnyStep, stimulus: Stimulus) -> Transition:
+    if rule is Rule.NEVER:
+        return refused(draft.before, f"{stimulus} cannot happen to step '{step.name}', which is {step.status}")
+    return repeated(draft.before, f"step '{step.name}' is {step.status} already")
+
+
 def _succeed(reaction: _Reaction) -> None:
-    draft = reaction.draft
-    draft.change(
-        reaction.position,
-        status=StepStatus.SUCCEEDED,
-        finished_order=reaction.step.finished_order or draft.revision,
-        output=reaction.output,
-        due=None,
-        due_at_ms=None,
-        in_doubt=False,
-        ended_at_ms=draft.now_ms,
-    )
+    draft, step = reaction.draft, reaction.step()
+    step.status = _SUCCEEDED
+    step.finished_order = step.finished_order or draft.revision
+    step.output = reaction.output
+    step.in_doubt = False
+    _finish(step, draft.now_ms)
 
 
 def _retry_failed(reaction: _Reaction) -> None:
@@ -195,25 +217,20 @@ def _retry_failed(reaction: _Reaction) -> None:
     if _out_of_attempts(reaction, policy):
         _give_up(reaction)
     else:
-        _wait(reaction, policy, StepStatus.UNKNOWN if reaction.step.in_doubt else StepStatus.PENDING)
+        _wait(reaction, policy, StepStatus.UNKNOWN if reaction.step().in_doubt else StepStatus.PENDING)
 
 
 def _retry_unknown(reaction: _Reaction) -> None:
-    reaction.draft.change(reaction.position, in_doubt=True)
+    reaction.step().in_doubt = True
     _retry_failed(reaction)
 
 
 def _give_up(reaction: _Reaction) -> None:
-    draft, step = reaction.draft, reaction.step
-    draft.change(
-        reaction.position,
-        status=StepStatus.UNKNOWN if step.in_doubt else StepStatus.FAILED,
-        finished_order=draft.revision if step.in_doubt else None,
-        fault=reaction.fault,
-        due=None,
-        due_at_ms=None,
-        ended_at_ms=draft.now_ms,
-    )
+    draft, step = reaction.draft, reaction.step()
+    step.status = StepStatus.UNKNOWN if step.in_doubt else StepStatus.FAILED
+    step.finished_order = draft.revision if step.in_doubt else None
+    step.fault = reaction.fault
+    _finish(step, draft.now_ms)
     draft.status = SAGA_TURNS[draft.status, Turn.GIVEN_UP]
     draft.fault = _blamed(reaction)
 
@@ -223,8 +240,9 @@ def _dispatch(reaction: _Reaction) -> None:
 
 
 def _undone(reaction: _Reaction) -> None:
-    draft = reaction.draft
-    draft.change(reaction.position, status=StepStatus.COMPENSATED, due=None, due_at_ms=None, ended_at_ms=draft.now_ms)
+    step = reaction.step()
+    step.status = StepStatus.COMPENSATED
+    _finish(step, reaction.draft.now_ms)
 
 
 def _retry_undo(reaction: _Reaction) -> None:
@@ -236,11 +254,11 @@ def _retry_undo(reaction: _Reaction) -> None:
 
 
 def _get_stuck(reaction: _Reaction) -> None:
-    draft = reaction.draft
-    draft.change(
-        reaction.position, status=StepStatus.COMPENSATION_FAILED, fault=reaction.fault, due=None, due_at_ms=None
-    )
-    draft.fault = _blamed(reaction)
+    step = reaction.step()
+    step.status = StepStatus.COMPENSATION_FAILED
+    step.fault = reaction.fault
+    step.due = step.due_at_ms = None
+    reaction.draft.fault = _blamed(reaction)
 
 
 def _dispatch_undo(reaction: _Reaction) -> None:
@@ -265,19 +283,25 @@ def _out_of_attempts(reaction: _Reaction, policy: RetryPolicy) -> bool:
     return pointless or reaction.attempt >= policy.attempts_max
 
 
+def _finish(step: StepDraft, now_ms: int) -> None:
+    step.due = step.due_at_ms = None
+    step.ended_at_ms = now_ms
+
+
 def _wait(reaction: _Reaction, policy: RetryPolicy, status: StepStatus) -> None:
-    draft = reaction.draft
     delay_ms = reaction.retry_after_ms
     if delay_ms is None:
         delay_ms = policy.delay_after_ms(reaction.attempt)
-    draft.change(
-        reaction.position, status=status, fault=reaction.fault, due=Due.RETRY, due_at_ms=draft.now_ms + delay_ms
-    )
+    step = reaction.step()
+    step.status = status
+    step.fault = reaction.fault
+    step.due = Due.RETRY
+    step.due_at_ms = reaction.draft.now_ms + delay_ms
 
 
 def _blamed(reaction: _Reaction) -> Fault:
     said = reaction.fault or Fault("failed", "the worker gave no reason")
-    return Fault(said.code, said.message, step=reaction.step.name)
+    return Fault(said.code, said.message, step=reaction.step().name)
 
 
 # ------------------------------------------------------------------------------------- the saga's look at itself
@@ -285,26 +309,30 @@ def _blamed(reaction: _Reaction) -> Fault:
 
 def _proceed(draft: Draft) -> None:
     """Send what comes next, turn round, or end."""
+    for step in draft.steps:
+        if step.due is not None:
+            return
     turn, position = _look(draft)
-    if turn is None:
-        return
     draft.status = SAGA_TURNS[draft.status, turn]
-    if turn is Turn.STEP_LEFT:
-        draft.dispatch(position)
-    elif turn is Turn.UNDO_LEFT:
-        draft.dispatch_undo(position)
+    send = _SENDS.get(turn)
+    if send is not None:
+        send(draft, position)
 
 
-def _look(draft: Draft) -> tuple[Turn | None, int]:
-    """What the saga finds, and the position of the step that it concerns; no turn while something is under way."""
-    if any(step.due is not None for step in draft.steps):
-        return None, 0
-    if draft.status in (SagaStatus.RUNNING, SagaStatus.COMPLETED):
-        for position, step in enumerate(draft.steps):
-            if step.status is StepStatus.PENDING:
-                return Turn.STEP_LEFT, position
+_SENDS: dict[Turn, Callable[[Draft, int], None]] = {
+    Turn.STEP_LEFT: Draft.dispatch,
+    Turn.UNDO_LEFT: Draft.dispatch_undo,
+}
+
+
+def _look(draft: Draft) -> tuple[Turn, int]:
+    """What the saga finds while nothing is under way, and the position of the step that it concerns, if any."""
+    statuses = [step.status for step in draft.steps]
+    if draft.status is _RUNNING:
+        if _PENDING in statuses:
+            return Turn.STEP_LEFT, statuses.index(_PENDING)
         return Turn.ALL_DONE, 0
-    if any(step.status is StepStatus.COMPENSATION_FAILED for step in draft.steps):
+    if StepStatus.COMPENSATION_FAILED in statuses:
         return Turn.UNDO_FAILED, 0
-    left = undoable(draft.steps, draft.definition)
+    left = draft.undoable()
     return (Turn.UNDO_LEFT, left[0]) if left else (Turn.ALL_UNDONE, 0)

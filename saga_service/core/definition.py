@@ -45,7 +45,7 @@ class StepDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A saga's steps in order. `version` is a digest of all that steers it: a saga ends on the version it began with."""
+    """A saga's steps in order. `version` digests all that steers it: a saga ends on the version it began with."""
 
     name: str
     version: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from saga_service.core.definition import Definition
@@ -10,9 +9,70 @@ from saga_service.core.effects import Command, Ended, HistoryEntry, Transition, 
 from saga_service.core.ids import Direction
 from saga_service.core.state import ENDED, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
 
+# Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
+_DISPATCHED, _COMPENSATING = StepStatus.DISPATCHED, StepStatus.COMPENSATING
+_ACTION, _COMPENSATION = Direction.ACTION, Direction.COMPENSATION
+_TIMEOUT, _APPLIED = Due.TIMEOUT, Verdict.APPLIED
+
+
+class StepDraft:
+    """One step in the making: a rule sets what changes, all else stays as it was."""
+
+    __slots__ = (
+        "attempts",
+        "compensation_attempts",
+        "due",
+        "due_at_ms",
+        "ended_at_ms",
+        "fault",
+        "finished_order",
+        "in_doubt",
+        "name",
+        "output",
+        "started_at_ms",
+        "status",
+    )
+
+    def __init__(self, step: StepState) -> None:
+        self.name = step.name
+        self.status = step.status
+        self.attempts = step.attempts
+        self.compensation_attempts = step.compensation_attempts
+        self.finished_order = step.finished_order
+        self.due_at_ms = step.due_at_ms
+        self.due = step.due
+        self.in_doubt = step.in_doubt
+        self.output = step.output
+        self.fault = step.fault
+        self.started_at_ms = step.started_at_ms
+        self.ended_at_ms = step.ended_at_ms
+
+    def sealed(self) -> StepState:
+        # By position, here and below: Python takes twice as long to make an object from names.
+        return StepState(
+            self.name,
+            self.status,
+            self.attempts,
+            self.compensation_attempts,
+            self.finished_order,
+            self.due_at_ms,
+            self.due,
+            self.in_doubt,
+            self.output,
+            self.fault,
+            self.started_at_ms,
+            self.ended_at_ms,
+        )
+
+
+AnyStep = StepState | StepDraft
+"""They look alike to whoever only reads."""
+
 
 class Draft:
     """Starts from a state and is changed by the rules; `transition` seals it. It lives for one call of `advance`."""
+
+    __slots__ = ("before", "commands", "definition", "fault", "history", "now_ms", "revision", "status", "steps")
 
     def __init__(self, definition: Definition, state: SagaState, now_ms: int) -> None:
         self.definition = definition
@@ -21,56 +81,52 @@ class Draft:
         self.revision = state.revision
         self.status = state.status
         self.fault = state.fault
-        self.steps = list(state.steps)
+        self.steps: list[AnyStep] = list(state.steps)
         self.commands: list[Command] = []
         self.history: list[HistoryEntry] = []
 
-    def change(self, position: int, **changes: Any) -> None:
-        self.steps[position] = replace(self.steps[position], **changes)
+    def open(self, position: int) -> StepDraft:
+        """The step at this position, to be changed."""
+        step = self.steps[position]
+        if isinstance(step, StepState):
+            step = self.steps[position] = StepDraft(step)
+        return step
 
     def dispatch(self, position: int) -> None:
         """Send the next attempt of a step's action."""
-        step, defined = self.steps[position], self.definition.steps[position]
-        due_at_ms = self.now_ms + defined.timeout_ms
-        self.change(
-            position,
-            status=StepStatus.DISPATCHED,
-            attempts=step.attempts + 1,
-            due=Due.TIMEOUT,
-            due_at_ms=due_at_ms,
-            started_at_ms=step.started_at_ms or self.now_ms,
-        )
+        step = self.open(position)
+        step.status = _DISPATCHED
+        step.attempts += 1
+        step.due = _TIMEOUT
+        step.due_at_ms = self.now_ms + self.definition.steps[position].timeout_ms
+        step.started_at_ms = step.started_at_ms or self.now_ms
         self.commands.append(self.command(position))
 
     def dispatch_undo(self, position: int) -> None:
         """Send the next attempt of a step's compensation."""
-        step, defined = self.steps[position], self.definition.steps[position]
-        due_at_ms = self.now_ms + defined.compensation_timeout_ms
-        self.change(
-            position,
-            status=StepStatus.COMPENSATING,
-            compensation_attempts=step.compensation_attempts + 1,
-            due=Due.TIMEOUT,
-            due_at_ms=due_at_ms,
-        )
+        step = self.open(position)
+        step.status = _COMPENSATING
+        step.compensation_attempts += 1
+        step.due = _TIMEOUT
+        step.due_at_ms = self.now_ms + self.definition.steps[position].compensation_timeout_ms
         self.commands.append(self.command(position))
 
     def command(self, position: int) -> Command:
         """The command that a step has in flight, as it was or is first sent."""
         step, defined, saga = self.steps[position], self.definition.steps[position], self.before
-        undo = step.status is StepStatus.COMPENSATING
+        undo = step.status is _COMPENSATING
         assert step.due_at_ms is not None, "a command in flight has a time-out"
         return Command(
-            type=defined.compensation or "" if undo else defined.action,
-            saga_id=saga.id,
-            saga=saga.saga,
-            step=step.name,
-            direction=Direction.COMPENSATION if undo else Direction.ACTION,
-            attempt=step.compensation_attempts if undo else step.attempts,
-            deadline_ms=step.due_at_ms,
-            input=saga.input,
-            outputs=self.outputs(),
-            traceparent=saga.traceparent,
+            defined.compensation or "" if undo else defined.action,
+            saga.id,
+            saga.saga,
+            step.name,
+            _COMPENSATION if undo else _ACTION,
+            step.compensation_attempts if undo else step.attempts,
+            step.due_at_ms,
+            saga.input,
+            self.outputs(),
+            saga.traceparent,
         )
 
     def outputs(self) -> dict[str, Any]:
@@ -79,7 +135,6 @@ class Draft:
     def record(
         self,
         event: str,
-        *,
         step: str | None = None,
         direction: Direction | None = None,
         attempt: int | None = None,
@@ -87,49 +142,42 @@ class Draft:
         sent_from: int = 0,
     ) -> None:
         """Write a line of history; the commands from `sent_from` on were sent because of it."""
-        entry = HistoryEntry(
-            saga_id=self.before.id,
-            revision=self.revision,
-            at_ms=self.now_ms,
-            event=event,
-            status=self.status,
-            step=step,
-            direction=direction,
-            attempt=attempt,
-            fault=fault,
-            sent=tuple(self.commands[sent_from:]),
+        sent = tuple(self.commands[sent_from:])
+        self.history.append(
+            HistoryEntry(
+                self.before.id, self.revision, self.now_ms, event, self.status, step, direction, attempt, fault, sent
+            )
         )
-        self.history.append(entry)
 
     def transition(self, *, timer: bool = False) -> Transition:
-        before = self.before
-        over = self.status in ENDED
+        before, status = self.before, self.status
+        over = status in ENDED
+        ends_now = over and before.status is not status
         state = SagaState(
-            id=before.id,
-            saga=before.saga,
-            version=before.version,
-            key=before.key,
-            status=self.status,
-            revision=self.revision,
-            input=before.input,
-            steps=tuple(self.steps),
-            created_at_ms=before.created_at_ms,
-            updated_at_ms=self.now_ms if self.history else before.updated_at_ms,
-            ended_at_ms=(before.ended_at_ms if before.status is self.status else self.now_ms) if over else None,
-            wake_at_ms=self._wake_at_ms(timer),
-            fault=self.fault,
-            traceparent=before.traceparent,
+            before.id,
+            before.saga,
+            before.version,
+            before.key,
+            status,
+            self.revision,
+            before.input,
+            tuple([step.sealed() if isinstance(step, StepDraft) else step for step in self.steps]),
+            before.created_at_ms,
+            self.now_ms if self.history else before.updated_at_ms,
+            (self.now_ms if ends_now else before.ended_at_ms) if over else None,
+            self._wake_at_ms(timer),
+            self.fault,
+            before.traceparent,
         )
-        ended = self._ended() if over and before.status is not self.status else None
-        return Transition(Verdict.APPLIED, state, tuple(self.history), tuple(self.commands), ended)
+        ended = self._ended() if ends_now else None
+        return Transition(_APPLIED, state, tuple(self.history), tuple(self.commands), ended)
 
     def _wake_at_ms(self, timer: bool) -> int | None:
         moments = [step.due_at_ms for step in self.steps if step.due_at_ms is not None]
         if not moments:
             return None
-        if not timer and self.before.wake_at_ms is not None:
-            moments.append(self.before.wake_at_ms)
-        return min(moments)
+        first_ms, known_ms = min(moments), self.before.wake_at_ms
+        return first_ms if timer or known_ms is None or known_ms > first_ms else known_ms
 
     def _ended(self) -> Ended:
         completed = self.status is SagaStatus.COMPLETED
@@ -145,13 +193,12 @@ class Draft:
             traceparent=self.before.traceparent,
         )
 
-
-def undoable(steps: list[StepState], definition: Definition) -> list[int]:
-    """Positions of the steps whose effect stands, or may stand, and can be undone; the next one to undo first."""
-    standing = [
-        position
-        for position, step in enumerate(steps)
-        if step.status in (StepStatus.SUCCEEDED, StepStatus.UNKNOWN)
-        and definition.steps[position].compensation is not None
-    ]
-    return sorted(standing, key=lambda position: steps[position].finished_order or 0, reverse=True)
+    def undoable(self) -> list[int]:
+        """Positions of the steps whose effect stands, or may stand, and can be undone; the next one to undo first."""
+        standing = [
+            position
+            for position, step in enumerate(self.steps)
+            if step.status in (StepStatus.SUCCEEDED, StepStatus.UNKNOWN)
+            and self.definition.steps[position].compensation is not None
+        ]
+        return sorted(standing, key=lambda position: self.steps[position].finished_order or 0, reverse=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from saga_service.core.ids import CommandId, Direction, IdempotencyKey, SagaId, command_id, idempotency_key
 from saga_service.core.state import Fault, JsonObject, SagaState, SagaStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One message to a worker: do this step, or take it back."""
 
     type: str
@@ -34,8 +33,7 @@ class Command:
         return idempotency_key(self.saga_id, self.step, self.direction)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The saga came to its end; others may want to know."""
 
     saga_id: SagaId
@@ -49,8 +47,7 @@ class Ended:
     traceparent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+class HistoryEntry(NamedTuple):
     """One line of a saga's history: what happened, and what the saga was after it."""
 
     saga_id: SagaId
@@ -75,8 +72,7 @@ class Verdict(StrEnum):
     """Cannot be: nothing changed, and `reason` says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """The whole answer of the core to one event. Unless applied, `state` is the one that was given."""
 
     verdict: Verdict

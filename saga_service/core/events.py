@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from saga_service.core.ids import CommandName, SagaId
 from saga_service.core.state import Fault, JsonObject
@@ -20,8 +21,7 @@ class Outcome(StrEnum):
     """Still at work."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """Somebody wants a saga. Its input is already valid."""
 
     saga_id: SagaId
@@ -32,8 +32,7 @@ class Started:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Replied:
+class Replied(NamedTuple):
     """A worker's answer to one command."""
 
     command: CommandName

@@ -8,10 +8,9 @@ saga, the step, the direction and the attempt. A repeat is then a no-op by const
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
-from typing import NewType
+from typing import NamedTuple, NewType
 
 SagaId = NewType("SagaId", str)
 """A UUID in its canonical lower-case text form."""
@@ -30,8 +29,7 @@ class Direction(StrEnum):
     COMPENSATION = "compensation"
 
 
-@dataclass(frozen=True, slots=True)
-class CommandName:
+class CommandName(NamedTuple):
     """What a command id names."""
 
     saga_id: SagaId
@@ -54,7 +52,7 @@ def saga_id_from_entry(saga: str, stream: str, entry_id: str) -> SagaId:
     """The one saga of this name that this stream entry starts, however often it is delivered.
 
     Laid out as a version 8 UUID (RFC 9562) whose first 48 bits are the entry's own millisecond, so that new rows land
-    at one end of the primary key.
+    at one end of the primary key. Raises ValueError where `entry_id` does not begin with a number.
     """
     digest = _digest("entry", saga, stream, entry_id)
     milliseconds = int(entry_id.partition("-")[0]) & 0xFFFF_FFFF_FFFF
@@ -106,8 +104,10 @@ def _hashed(*parts: str) -> SagaId:
 
 def _uuid(octets: bytes) -> SagaId:
     """Sixteen octets as a version 8 UUID: the version and variant bits are set, the rest is the caller's."""
-    number = int.from_bytes(octets, "big")
-    number = (number & ~(0xF << 76)) | (0x8 << 76)
-    number = (number & ~(0x3 << 62)) | (0x2 << 62)
-    digits = f"{number:032x}"
-    return SagaId(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
+    digits = octets.hex()
+    variant = _VARIANT_DIGITS[digits[16]]
+    return SagaId(f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}")
+
+
+_VARIANT_DIGITS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The variant is the two high bits of its digit; the two low ones stay."""

@@ -2,6 +2,9 @@
 
 States are never changed in place; `advance` returns new ones. `revision` counts transitions: a stored state is only
 ever replaced by one that grew out of it.
+
+Throughout the core, what is made anew for every message or transition is a named tuple: it cannot be changed, just as
+a frozen dataclass cannot, and is made in a fifth of the time. All else is a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from saga_service.core.ids import SagaId
 
@@ -59,8 +62,7 @@ class Fault:
     """The step that it befell, where it speaks for the whole saga."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepState:
+class StepState(NamedTuple):
     """One step of one saga. The two directions count their attempts apart: an undo has its own budget."""
 
     name: str
@@ -79,8 +81,7 @@ class StepState:
     ended_at_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SagaState:
+class SagaState(NamedTuple):
     """One saga. `wake_at_ms` is the earliest moment at which it may need a look, never later than any step's due time;
     it only moves when an earlier one appears or a timer finds it too early, so that a step that goes well adds no
     write for its time-out."""

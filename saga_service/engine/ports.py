@@ -11,7 +11,7 @@ from saga_service.core.effects import HistoryEntry
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.wire.dead_letters import DeadLetter
-from saga_service.wire.entries import Message
+from saga_service.wire.entries import Entry, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,11 @@ class StoreRefused(Exception):
     """Postgres will never take this batch as it is; the text has its reason. Nothing was written."""
 
 
+class StoreBroken(Exception):
+    """Postgres and this version of the service do not go together (a table or a right is missing, say): nothing that
+    comes in could be handled rightly, so the service ends. The text has Postgres' reason."""
+
+
 class Store(Protocol):
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
         """Those of the sagas that exist. One round trip. Raises StoreUnavailable."""
@@ -70,9 +75,84 @@ class Store(Protocol):
 
 
 class Publisher(Protocol):
-    async def publish(self, messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]]) -> None:
+    async def publish(self, messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]]) -> list[Message]:
         """Add every message, then acknowledge every handled entry (stream and entry ids), in one pipeline.
 
-        Returns when Redis has taken all of it; keeps trying while Redis is away. A message may be added twice.
+        Keeps trying while Redis is away; a message may then be added twice. What comes back Redis has refused for a
+        reason that lasts: it stays in the outbox.
         """
+        ...
+
+
+class TransportUnavailable(Exception):
+    """Redis could not be reached, or cannot serve just now. Try again."""
+
+
+class StreamLost(Exception):
+    """The stream or our group on it has vanished. Make it anew; what was in flight has to be sent again."""
+
+
+class StreamRefused(Exception):
+    """Redis will not serve this stream until a person has mended something: another kind of key has its name, say, or
+    we may not read it. Other streams go on."""
+
+
+class Source(Protocol):
+    """One stream as our group reads it. All raise TransportUnavailable, StreamLost and StreamRefused."""
+
+    @property
+    def stream(self) -> str: ...
+
+    async def read(self, count_max: int) -> list[Entry]:
+        """What is ours to handle; waits a short while for it, and comes back with nothing if nothing came."""
+        ...
+
+    async def reclaim(self, count_max: int) -> tuple[list[Entry], bool]:
+        """Entries whose consumer is gone, now ours; and whether there may be more."""
+        ...
+
+    async def ensure_group(self) -> bool:
+        """Whether the group had to be made."""
+        ...
+
+    async def leave(self) -> None:
+        """Take our consumer off the group, if nothing is pending for it."""
+        ...
+
+
+class DueSagas(Protocol):
+    """The timers: sagas whose moment has come."""
+
+    async def claim_due(self, now_ms: int, limit: int, lease_ms: int) -> tuple[list[SagaId], int | None]:
+        """Sagas that are due, for nobody else until the lease is over; and the moment of the next one after them.
+
+        Raises StoreUnavailable.
+        """
+        ...
+
+
+class Outbox(Protocol):
+    """Messages that were committed and not yet published by the replica that committed them."""
+
+    async def claim_unpublished(self, now_ms: int, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
+        """Rows that have waited for so long, for nobody else until they have waited so long again.
+
+        Raises StoreUnavailable.
+        """
+        ...
+
+    async def forget_published(self, ids: Sequence[int]) -> None:
+        """Delete rows. Raises StoreUnavailable."""
+        ...
+
+    async def keep_unpublished(self, outbox_id: int, messages: Sequence[Message]) -> None:
+        """Let a row hold these messages alone: the others are published. Raises StoreUnavailable."""
+        ...
+
+
+class InFlight(Protocol):
+    """The sagas that have commands under way."""
+
+    async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
+        """The next page, by id. Raises StoreUnavailable."""
         ...

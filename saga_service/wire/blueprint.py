@@ -8,6 +8,9 @@ from typing import Protocol
 from saga_service.core.definition import Definition
 from saga_service.core.state import JsonObject
 
+KEY_CHARACTERS_MAX = 500
+"""Of a business key, which Postgres has to index."""
+
 
 class InvalidInput(Exception):
     """The input does not fit the saga's schema; the text names each field and what is wrong with it."""
@@ -28,7 +31,7 @@ class Blueprint(Protocol):
         ...
 
     def business_key(self, saga_input: JsonObject) -> str | None:
-        """The value by which the outside knows this saga, where the definition names one."""
+        """The value by which the outside knows this saga, where the definition names one. Raises InvalidInput."""
         ...
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from saga_service.core.effects import Command
 from saga_service.core.ids import CommandId, CommandName, Direction, IdempotencyKey, SagaId, parse_command_id
-from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
-from saga_service.wire.json import read_object, write
+from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_moment_ms, required_text, text
+from saga_service.wire.json import NESTING_MAX, read_object, write
 from saga_service.wire.keys import StreamNames
 
 OUTPUTS_FIELD = "outputs"
+_NESTING_MAX = NESTING_MAX + 2
+"""A step's output may be as deep as any data, and stands here below `outputs` and its step's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,6 @@ def read_command(entry: Entry) -> ReceivedCommand:
     name = parse_command_id(given_id)
     if name is None:
         raise Malformed(f"field 'id' is not the id of a command: '{given_id[:200]}'")
-    deadline = required_text(fields, "deadline")
-    if not (deadline.isascii() and deadline.isdigit()):
-        raise Malformed(f"field 'deadline' must be whole milliseconds since 1970, but is '{deadline[:100]}'")
     return ReceivedCommand(
         id=CommandId(given_id),
         name=name,
@@ -95,9 +94,9 @@ def read_command(entry: Entry) -> ReceivedCommand:
         saga_id=name.saga_id,
         saga=required_text(fields, "saga"),
         idempotency_key=IdempotencyKey(required_text(fields, "idempotency_key")),
-        deadline_ms=int(deadline),
+        deadline_ms=required_moment_ms(fields, "deadline"),
         reply_to=required_text(fields, "reply_to"),
-        data=read_object(fields.get(b"data") or b"{}", "data"),
+        data=read_object(fields.get(b"data") or b"{}", "data", nesting_max=_NESTING_MAX),
         traceparent=text(fields, "traceparent"),
     )
 

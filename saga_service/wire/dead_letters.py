@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import orjson
 
-from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text
-from saga_service.wire.json import write
+from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_moment_ms, required_text
+from saga_service.wire.json import read_object, write
 from saga_service.wire.keys import StreamNames
 
-PREVIEW_CHARACTERS_MAX = 2_000
+PREVIEW_BYTES_MAX = 2_000
+"""Of each field's value."""
 REASON_CHARACTERS_MAX = 2_000
 
 
@@ -63,16 +64,14 @@ def write_dead_letter(letter: DeadLetter, names: StreamNames) -> Message:
 def read_dead_letter(entry: Entry) -> DeadLetter:
     """An entry of the dead-letter stream, which workers write as well. Raises Malformed."""
     fields = entry.fields
-    time, raw = required_text(fields, "time"), required_text(fields, "raw")
-    if not (time.isascii() and time.isdigit()):
-        raise Malformed("field 'time' must be whole milliseconds since 1970")
+    raw, preview = required_text(fields, "raw"), required_text(fields, "fields")
     raw_fields(raw)
     return DeadLetter(
         stream=required_text(fields, "stream"),
         entry_id=required_text(fields, "entry_id"),
         reason=required_text(fields, "reason"),
-        at_ms=int(time),
-        preview=write(_preview(required_text(fields, "fields"))),
+        at_ms=required_moment_ms(fields, "time"),
+        preview=write(read_object(preview.encode(), "fields")),
         raw=raw,
     )
 
@@ -85,17 +84,10 @@ def raw_fields(raw: str) -> Mapping[bytes, bytes]:
         raise Malformed(f"field 'raw' is not JSON of base64 pairs: {error}") from None
 
 
-def _preview(given: str) -> object:
-    try:
-        return orjson.loads(given)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"field 'fields' is not valid JSON: {error}") from None
-
-
 def _shown(value: bytes) -> str:
-    shown = _storable(value[: PREVIEW_CHARACTERS_MAX * 4].decode("utf-8", "backslashreplace"))
-    left = len(value) - PREVIEW_CHARACTERS_MAX
-    return shown if len(shown) <= PREVIEW_CHARACTERS_MAX else f"{shown[:PREVIEW_CHARACTERS_MAX]}… ({left} bytes more)"
+    shown = _storable(value[:PREVIEW_BYTES_MAX].decode("utf-8", "backslashreplace"))
+    left_bytes = len(value) - PREVIEW_BYTES_MAX
+    return shown if left_bytes <= 0 else f"{shown}… ({left_bytes} bytes more)"
 
 
 def _storable(text: str) -> str:

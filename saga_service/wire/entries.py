@@ -8,6 +8,9 @@ from dataclasses import dataclass
 WIRE_VERSION = "1"
 """The `v` field of every message that we send."""
 
+MOMENT_MS_MAX = 253_402_300_799_999
+"""The last millisecond of the year 9999, the last that a date can name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -46,6 +49,15 @@ def required_text(fields: Mapping[bytes, bytes], name: str) -> str:
     if value is None:
         raise Malformed(f"field '{name}' is missing or empty")
     return value
+
+
+def required_moment_ms(fields: Mapping[bytes, bytes], name: str) -> int:
+    """As `required_text`, for a moment: milliseconds since 1970. Raises Malformed where it is none."""
+    given = required_text(fields, name)
+    written_as_one = given.isascii() and given.isdigit() and len(given) <= len(str(MOMENT_MS_MAX))
+    if not written_as_one or int(given) > MOMENT_MS_MAX:
+        raise Malformed(f"field '{name}' must be whole milliseconds since 1970, but is '{given[:100]}'")
+    return int(given)
 
 
 def as_text(value: bytes, name: str) -> str:

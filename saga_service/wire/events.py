@@ -5,12 +5,16 @@ The envelope's names are those of CloudEvents, so that a CloudEvents producer ma
 
 from __future__ import annotations
 
+import re
+
 from saga_service.core.events import Started
 from saga_service.core.ids import SagaId, parse_saga_id, saga_id_from_entry, saga_id_from_event, saga_id_from_key
 from saga_service.core.state import JsonObject
-from saga_service.wire.blueprint import Blueprint, Catalog, InvalidInput
+from saga_service.wire.blueprint import KEY_CHARACTERS_MAX, Blueprint, Catalog, InvalidInput
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, as_text, required_text, text
 from saga_service.wire.json import read_object, write
+
+_ENTRY_ID = re.compile("[0-9]{1,20}-[0-9]{1,20}")
 
 
 def read_event(entry: Entry, catalog: Catalog) -> Started:
@@ -23,9 +27,9 @@ def read_event(entry: Entry, catalog: Catalog) -> Started:
     data = read_object(entry.fields.get(b"data") or b"{}", "data")
     try:
         saga_input = blueprint.read_input(data)
+        key = _subject(entry) or blueprint.business_key(saga_input)
     except InvalidInput as error:
         raise Malformed(f"the data does not fit the input of saga '{blueprint.definition.name}': {error}") from None
-    key = text(entry.fields, "subject") or blueprint.business_key(saga_input)
     saga_id = _given_id(entry) or _derived_id(blueprint, entry, key, text(entry.fields, "id"))
     return _started(blueprint, saga_id, key, saga_input, text(entry.fields, "traceparent"))
 
@@ -40,9 +44,9 @@ def read_trigger(entry: Entry, catalog: Catalog) -> Started:
         raise Malformed("the entry has no fields")
     try:
         saga_input = blueprint.read_fields(fields)
+        key = blueprint.business_key(saga_input)
     except InvalidInput as error:
         raise Malformed(f"the fields do not fit the input of saga '{blueprint.definition.name}': {error}") from None
-    key = blueprint.business_key(saga_input)
     return _started(blueprint, _derived_id(blueprint, entry, key, None), key, saga_input, None)
 
 
@@ -65,6 +69,13 @@ def _started(
     return Started(saga_id, definition.name, definition.version, key, saga_input, traceparent)
 
 
+def _subject(entry: Entry) -> str | None:
+    subject = text(entry.fields, "subject")
+    if subject is not None and len(subject) > KEY_CHARACTERS_MAX:
+        raise Malformed(f"field 'subject' has {len(subject):,} characters, and a key may have {KEY_CHARACTERS_MAX}")
+    return subject
+
+
 def _given_id(entry: Entry) -> SagaId | None:
     given = text(entry.fields, "saga_id")
     if given is None:
@@ -81,4 +92,6 @@ def _derived_id(blueprint: Blueprint, entry: Entry, key: str | None, event_id: s
         return saga_id_from_key(name, key)
     if event_id is not None:
         return saga_id_from_event(name, event_id)
+    if not _ENTRY_ID.fullmatch(entry.id):
+        raise Malformed(f"the entry's id is '{entry.id[:100]}', which no stream gives")
     return saga_id_from_entry(name, entry.stream, entry.id)

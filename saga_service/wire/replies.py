@@ -11,12 +11,16 @@ from saga_service.wire.json import read_object, write
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _ERROR_CODE_DEFAULT = "failed"
 RETRY_AFTER_MS_MAX = 7 * 24 * 3_600_000
+ERROR_CODE_CHARACTERS_MAX = 200
+ERROR_MESSAGE_CHARACTERS_MAX = 2_000
+"""An error is kept at each attempt, and shown to people: a worker's whole log has no place in it."""
 
 
 def read_reply(entry: Entry) -> Replied:
     """An entry of the replies stream. Raises Malformed.
 
     `error` is a JSON object with `code`, `message` and, at will, `retry_after_ms`; plain text is taken as the message.
+    Both texts are shortened where they are too long.
     """
     fields = entry.fields
     given_id = required_text(fields, "command_id")
@@ -42,13 +46,21 @@ def _read_error(raw: bytes | None, as_given: str | None) -> tuple[Fault, int | N
     if raw is None or as_given is None:
         return Fault(_ERROR_CODE_DEFAULT, "the worker gave no reason"), None
     if not as_given.lstrip().startswith("{"):
-        return Fault(_ERROR_CODE_DEFAULT, as_given), None
+        return _fault(_ERROR_CODE_DEFAULT, as_given), None
     error = read_object(raw, "error")
     code, message, delay = error.get("code"), error.get("message"), error.get("retry_after_ms")
     known_delay = isinstance(delay, int) and not isinstance(delay, bool) and 0 <= delay <= RETRY_AFTER_MS_MAX
     if delay is not None and not known_delay:
         raise Malformed(f"field 'error': 'retry_after_ms' must be a whole number from 0 to {RETRY_AFTER_MS_MAX}")
-    return Fault(str(code or _ERROR_CODE_DEFAULT), str(message or "the worker gave no reason")), delay
+    return _fault(str(code or _ERROR_CODE_DEFAULT), str(message or "the worker gave no reason")), delay
+
+
+def _fault(code: str, message: str) -> Fault:
+    return Fault(_shortened(code, ERROR_CODE_CHARACTERS_MAX), _shortened(message, ERROR_MESSAGE_CHARACTERS_MAX))
+
+
+def _shortened(text: str, characters_max: int) -> str:
+    return text if len(text) <= characters_max else f"{text[: characters_max - 1]}…"
 
 
 def write_success(stream: str, command_id: CommandId, saga_id: SagaId, output: JsonObject) -> Message:

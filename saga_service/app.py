@@ -1,0 +1,288 @@
+"""The one composition root: settings in, a running service out. Only here do the parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import asyncpg
+import structlog
+from redis.asyncio import Redis
+
+from saga_service.clock import now_ms
+from saga_service.definitions import Catalog, definition_from_document, load_definitions
+from saga_service.engine.cache import SagaCache
+from saga_service.engine.decoding import Decoder
+from saga_service.engine.engine import Engine
+from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.ports import StoreUnavailable
+from saga_service.runtime.ingest import Ingest
+from saga_service.runtime.intake import Inlet, Intake
+from saga_service.runtime.lane import Lane
+from saga_service.runtime.reclaim import Reclaim
+from saga_service.runtime.recovery import Recovery
+from saga_service.runtime.relay import Relay
+from saga_service.runtime.service import Loop, Service
+from saga_service.runtime.stopping import Stopping
+from saga_service.runtime.timers import Timers
+from saga_service.runtime.upkeep import Task, Upkeep
+from saga_service.settings import Settings
+from saga_service.startup import StartupRefused, wait_for_servers
+from saga_service.store.errors import translated
+from saga_service.store.pool import close_pool, create_pool
+from saga_service.store.postgres_store import PostgresStore
+from saga_service.streams.connection import connect
+from saga_service.streams.group_reader import GroupReader
+from saga_service.streams.publisher import RedisPublisher
+from saga_service.streams.source import StreamSource
+from saga_service.streams.trimming import StreamTrimmer
+from saga_service.wire.keys import StreamNames
+from saga_service.worker import load_worker, run_workers
+from saga_service.worker.from_settings import worker_options
+from saga_service.worker.signals import stop_on_signals
+
+log = structlog.get_logger(__name__)
+HOUR_MS = 3_600_000
+DEAD_CONSUMER_IDLE_MS = HOUR_MS
+"""A consumer that has neither read nor held anything for so long is taken off its group."""
+
+
+async def run_service(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, and then until what was taken in is done; a second signal ends it at once.
+
+    Raises StartupRefused, DefinitionErrors or WorkerNotLoaded before anything runs; ExceptionGroup where a loop failed
+    in a way that it has no answer for.
+    """
+    async with stop_on_signals() as stop:
+        await serve(settings, stop)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """As `run_service`, until `stop` is set."""
+    stopping = Stopping(stop)
+    catalog = _catalog(settings)
+    workers = [load_worker(target) for target in settings.workers]
+    names = StreamNames(settings.prefix)
+    if not await wait_for_servers(settings, stop):
+        log.info("stopped before the servers answered")
+        return
+    async with _postgres(settings) as pool, _redis(settings) as client:
+        store = PostgresStore(pool, definition_from_document)
+        with _still_starting(settings):
+            await store.remember_definitions(catalog.documents())
+        async with _streams(settings, catalog, names, client) as streams:
+            service = _service(settings, catalog, names, store, client, streams, stopping)
+            log.info(
+                "saga_service runs",
+                consumer=settings.consumer,
+                sagas=[definition.name for definition in catalog.definitions()],
+                streams=[source.stream for source in streams.sources],
+                workers=[worker.service for worker in workers],
+            )
+            async with _time_to_stop(stopping, settings.stop_grace_ms / 1000), asyncio.TaskGroup() as group:
+                group.create_task(service.run())
+                if workers:
+                    group.create_task(run_workers(workers, worker_options(settings), stop=stop))
+    log.info("saga_service has stopped")
+
+
+@asynccontextmanager
+async def _time_to_stop(stopping: Stopping, grace_s: float) -> AsyncIterator[None]:
+    """Once stopping is said, what runs within has so long; then it is cut off, and other replicas take over."""
+
+    async def limit_once_stopping() -> None:
+        await stopping.wait()
+        limit.reschedule(asyncio.get_running_loop().time() + grace_s)
+
+    try:
+        async with asyncio.timeout(None) as limit:
+            waiting = asyncio.create_task(limit_once_stopping())
+            try:
+                yield
+            finally:
+                waiting.cancel()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        log.warning("not finished in time; other replicas take over what is left", grace_s=grace_s)
+
+
+def _catalog(settings: Settings) -> Catalog:
+    if not settings.definitions:
+        raise StartupRefused(
+            "no saga is defined: set SAGA_DEFINITIONS to YAML files or Python modules, for example "
+            "SAGA_DEFINITIONS=saga_service.demo.sagas"
+        )
+    return load_definitions(settings.definitions, StreamNames(settings.prefix))
+
+
+@asynccontextmanager
+async def _postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    with _still_starting(settings):
+        pool = await create_pool(
+            settings.postgres_dsn.get_secret_value(),
+            settings.postgres_pool_size,
+            statement_cache_size=settings.postgres_statement_cache_size,
+            command_timeout_seconds=settings.postgres_timeout_ms / 1000,
+        )
+    try:
+        yield pool
+    finally:
+        await close_pool(pool)
+
+
+@contextmanager
+def _still_starting(settings: Settings) -> Iterator[None]:
+    try:
+        with translated():
+            yield
+    except StoreUnavailable as error:
+        raise StartupRefused(
+            f"postgres at {settings.postgres_dsn} answered and went away again: {error}; start once more"
+        ) from error
+
+
+@asynccontextmanager
+async def _redis(settings: Settings) -> AsyncIterator[Redis]:
+    # Each lane publishes on a connection of its own; the loops that do small things share the others.
+    client = connect(settings.redis_url.get_secret_value(), connections_max=settings.lanes + 4)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+# ----------------------------------------------------------------------------------------------------- the streams
+
+
+@dataclass(frozen=True, slots=True)
+class _Streams:
+    """Every stream that is read, what goes on before what begins."""
+
+    sources: list[StreamSource]
+    readers: dict[str, GroupReader]
+    commands: list[str]
+
+
+@asynccontextmanager
+async def _streams(settings: Settings, catalog: Catalog, names: StreamNames, client: Redis) -> AsyncIterator[_Streams]:
+    ours = [(stream, settings.group) for stream in (names.replies, names.events, names.dead_letters)]
+    others = [(stream, group or settings.group) for stream, group in catalog.trigger_streams()]
+    commands = [names.commands(service) for service in catalog.services()]
+    streams = _Streams([], {}, commands)
+    async with AsyncExitStack() as connections:
+        for stream, group in (*ours, *others):
+            blocking = connect(
+                settings.redis_url.get_secret_value(), blocking_ms=settings.read_block_ms, connections_max=1
+            )
+            connections.push_async_callback(blocking.aclose)
+            reader = GroupReader(blocking, stream, group, settings.consumer)
+            helper = GroupReader(client, stream, group, settings.consumer)
+            streams.readers[stream] = reader
+            streams.sources.append(StreamSource(reader, helper, settings.read_block_ms, settings.reclaim_idle_ms))
+        yield streams
+
+
+# ----------------------------------------------------------------------------------------------------- the service
+
+
+def _service(
+    settings: Settings,
+    catalog: Catalog,
+    names: StreamNames,
+    store: PostgresStore,
+    client: Redis,
+    streams: _Streams,
+    stopping: Stopping,
+) -> Service:
+    outbox = OutboxRows()
+    publisher = RedisPublisher(client, streams.readers)
+    engine = Engine(
+        store,
+        Decoder(catalog, names, settings.data_bytes_max),
+        {(definition.name, definition.version): definition for definition in catalog.definitions()},
+        names,
+        SagaCache(settings.cached_sagas_max),
+        outbox,
+        now_ms,
+    )
+    intake = Intake()
+    # In the order in which lanes take from them. What begins comes last: timers are kept however many starts pile up.
+    replies, *beginnings = streams.sources
+    inlets = {replies.stream: intake.inlet(settings.intake_entries_max)}
+    recovery = Recovery(store, intake.inlet(settings.batch_entries_max), stopping)
+    timers = Timers(
+        store,
+        intake.inlet(settings.timers_batch_max),
+        poll_ms=settings.timers_poll_ms,
+        lease_ms=settings.timers_lease_ms,
+        sagas_max=settings.timers_batch_max,
+        now_ms=now_ms,
+        stopping=stopping,
+    )
+    inlets |= {source.stream: intake.inlet(settings.intake_entries_max) for source in beginnings}
+    relay = Relay(
+        store,
+        outbox,
+        publisher,
+        lease_ms=settings.outbox_lease_ms,
+        period_s=settings.relay_period_ms / 1000,
+        now_ms=now_ms,
+        stopping=stopping,
+    )
+    lanes = [
+        Lane(intake, engine, publisher, outbox, settings.batch_entries_max, timers.expect)
+        for _ in range(settings.lanes)
+    ]
+    return Service(
+        sources=streams.sources,
+        intake=intake,
+        feeders=[
+            *_feeders(settings, names, streams.sources, inlets, recovery.transport_lost, stopping),
+            timers,
+            _upkeep(settings, names, client, streams, stopping),
+        ],
+        lanes=lanes,
+        recovery=recovery,
+        relay=relay,
+        stopping=stopping,
+    )
+
+
+def _feeders(
+    settings: Settings,
+    names: StreamNames,
+    sources: Sequence[StreamSource],
+    inlets: dict[str, Inlet],
+    transport_lost: Callable[[], None],
+    stopping: Stopping,
+) -> list[Loop]:
+    feeders: list[Loop] = []
+    for source in sources:
+        inlet = inlets[source.stream]
+        # One stream speaks for all, or the same loss would be made good as often as there are streams.
+        lost = transport_lost if source.stream == names.replies else _nothing
+        feeders.append(Ingest(source, inlet, settings.batch_entries_max, lost, stopping))
+        feeders.append(Reclaim(source, inlet, settings.reclaim_period_ms / 1000, stopping))
+    return feeders
+
+
+def _nothing() -> None:
+    """What a stream's loss means where another one's speaks for it."""
+
+
+def _upkeep(settings: Settings, names: StreamNames, client: Redis, streams: _Streams, stopping: Stopping) -> Upkeep:
+    trimmer = StreamTrimmer(client, now_ms)
+
+    # A task for each stream, so that one in trouble keeps none of the others from its turn.
+    handled = [partial(trimmer.trim_handled, stream) for stream in (names.events, names.replies, *streams.commands)]
+    old = [
+        partial(trimmer.trim_older, names.outcomes, settings.outcomes_kept_hours * HOUR_MS),
+        partial(trimmer.trim_older, names.dead_letters, settings.dead_letters_kept_hours * HOUR_MS),
+    ]
+    consumers = [partial(source.remove_dead_consumers, DEAD_CONSUMER_IDLE_MS) for source in streams.sources]
+    tasks: list[Task] = [*handled, *old, *consumers]
+    return Upkeep(tasks, settings.trim_period_ms / 1000, stopping)

@@ -1,0 +1,217 @@
+"""The doctor's checks. Each looks at one thing and says what it found; none changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from redis.exceptions import ResponseError
+
+from saga_service.cli.exits import CommandFailed
+from saga_service.cli.output import duration
+from saga_service.cli.servers import open_postgres, open_redis
+from saga_service.clock import now_ms
+from saga_service.store.schema import SchemaFit, schema_state
+from saga_service.streams.server import UnfitServer, check_server, server_version
+from saga_service.wire.keys import StreamNames
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+    from redis.asyncio import Redis
+
+    from saga_service.settings import Settings
+
+UNREAD_TOO_LONG = timedelta(minutes=1)
+"""An entry that is there so long should have been read by somebody."""
+IN_HAND_TOO_LONG = timedelta(minutes=5)
+"""An entry that somebody read should by then have been acknowledged, by him or by whoever took it over."""
+OVERDUE = timedelta(minutes=1)
+"""A saga whose look is due for so long is looked after by nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`advice` says what to do about a problem."""
+
+    check: str
+    verdict: Literal["ok", "problem"]
+    text: str
+    advice: str | None = None
+
+
+async def check_all(settings: Settings) -> list[Finding]:
+    return [finding async for finding in _findings(settings)]
+
+
+async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+    try:
+        async with open_postgres(settings) as connection:
+            yield await _postgres(connection)
+            schema = await _schema(connection)
+            yield schema
+            if schema.verdict == "ok":
+                async for finding in _sagas(connection):
+                    yield finding
+    except CommandFailed as failure:
+        yield _unusable("postgres", failure)
+    try:
+        async with open_redis(settings) as client:
+            yield await _redis(client)
+            async for finding in _streams(client, settings):
+                yield finding
+    except CommandFailed as failure:
+        yield _unusable("redis", failure)
+
+
+def _unusable(check: str, failure: CommandFailed) -> Finding:
+    text, _, advice = str(failure).rpartition("; ")
+    return Finding(check, "problem", text or advice, advice)
+
+
+# --------------------------------------------------------------------------------------------------------- postgres
+
+
+async def _postgres(connection: Connection) -> Finding:
+    return Finding("postgres", "ok", f"answers, version {await connection.fetchval('show server_version')}")
+
+
+async def _schema(connection: Connection) -> Finding:
+    state = await schema_state(connection)
+    if state.fit is SchemaFit.CURRENT:
+        return Finding("schema", "ok", state.advice)
+    text, _, advice = state.advice.rpartition("; ")
+    return Finding("schema", "problem", text, advice)
+
+
+_COUNTS = """
+select
+    (select count(*) from saga.sagas where status = 'stuck') as stuck,
+    (select count(*) from saga.sagas where next_look_at < now() - $1::interval) as overdue,
+    (select count(*) from saga.dead_letters where replayed_at is null) as dead_letters
+"""
+
+_COUNTED: dict[str, tuple[str, str]] = {
+    "stuck": ("stuck sagas", "see what each waits for: saga-service list --status stuck, then saga-service show ID"),
+    "overdue": ("overdue sagas", "no replica looks after them; is one running? start it: saga-service run"),
+    "dead_letters": ("dead letters", "see why: saga-service dead-letters list; then replay or drop them"),
+}
+
+
+async def _sagas(connection: Connection) -> AsyncIterator[Finding]:
+    counts = await connection.fetchrow(_COUNTS, OVERDUE)
+    assert counts is not None, "a select without a from has one row"
+    for column, (check, advice) in _COUNTED.items():
+        count = counts[column]
+        yield Finding(check, "problem", str(count), advice) if count else Finding(check, "ok", "none")
+
+
+# ------------------------------------------------------------------------------------------------------------ redis
+
+
+async def _redis(client: Redis) -> Finding:
+    version = await server_version(client)
+    try:
+        await check_server(client)
+    except UnfitServer as error:
+        text, _, advice = str(error).rpartition("; ")
+        return Finding("redis", "problem", f"answers, {version}: {text}", advice)
+    return Finding("redis", "ok", f"answers, {version}")
+
+
+async def _streams(client: Redis, settings: Settings) -> AsyncIterator[Finding]:
+    names = StreamNames(settings.prefix)
+    for stream in (names.events, names.replies, names.dead_letters):
+        yield await _our_stream(client, stream, settings.group)
+    for stream in await _command_streams(client, names):
+        async for finding in _command_stream(client, stream):
+            yield finding
+
+
+async def _our_stream(client: Redis, stream: str, group: str) -> Finding:
+    groups = await _groups(client, stream)
+    ours = groups.get(group)
+    if ours is None:
+        return Finding(
+            stream, "problem", f"nobody has read it as group '{group}' yet", "start the service: saga-service run"
+        )
+    return await _group(client, stream, group, ours, "is the service running and able to keep up? saga-service run")
+
+
+async def _command_stream(client: Redis, stream: str) -> AsyncIterator[Finding]:
+    groups = await _groups(client, stream)
+    service = stream.rpartition(":")[2]
+    advice = f"are the workers of '{service}' running and able to keep up?"
+    if not groups:
+        yield Finding(stream, "problem", "no worker has ever read it", f"start the workers of '{service}'")
+    for group, facts in groups.items():
+        yield await _group(client, stream, group, facts, advice)
+
+
+async def _group(client: Redis, stream: str, group: str, facts: Mapping[str, Any], advice: str) -> Finding:
+    unread = await _age_of_unread(client, stream, facts["last-delivered-id"])
+    in_hand = await _age_in_hand(client, stream, group)
+    counts = _counted("unread", facts.get("lag"), unread), _counted("in hand", facts["pending"], in_hand)
+    text = f"group '{group}': {', '.join(counts)}"
+    if unread > UNREAD_TOO_LONG or in_hand > IN_HAND_TOO_LONG:
+        return Finding(stream, "problem", text, advice)
+    return Finding(stream, "ok", text)
+
+
+def _counted(what: str, count: int | None, oldest: timedelta) -> str:
+    """The server does not always know a count, and then says none."""
+    if not oldest:
+        return f"none {what}"
+    number = "some" if count is None else str(count)
+    return f"{number} {what}, the oldest since {duration(oldest)}"
+
+
+async def _groups(client: Redis, stream: str) -> dict[str, dict[str, Any]]:
+    """Facts of each group by its name; none where the stream is not there. `Any`: numbers and texts."""
+    try:
+        replies = await client.execute_command("XINFO", "GROUPS", stream)
+    except ResponseError as error:
+        if "no such key" in str(error):
+            return {}
+        raise
+    all_facts = [{name.decode(): value for name, value in _pairs(reply)} for reply in replies]
+    return {facts["name"].decode(): facts for facts in all_facts}
+
+
+async def _age_of_unread(client: Redis, stream: str, last_delivered_id: bytes) -> timedelta:
+    """How long the first entry that the group has not been given is there; nothing where there is none."""
+    entries = await client.execute_command("XRANGE", stream, b"(" + last_delivered_id, "+", "COUNT", 1)
+    return _age(entries[0][0]) if entries else timedelta(0)
+
+
+async def _age_in_hand(client: Redis, stream: str, group: str) -> timedelta:
+    """How long the oldest entry is there that somebody has read and not acknowledged."""
+    _, oldest_id, *_ = await client.execute_command("XPENDING", stream, group)
+    return timedelta(0) if oldest_id is None else _age(oldest_id)
+
+
+def _age(entry_id: bytes) -> timedelta:
+    added_ms = int(entry_id.partition(b"-")[0])
+    # Never nothing: that would say that there is no such entry.
+    return timedelta(milliseconds=max(1, now_ms() - added_ms))
+
+
+async def _command_streams(client: Redis, names: StreamNames) -> list[str]:
+    found: set[str] = set()
+    cursor = b"0"
+    pattern = _literally(names.commands("")) + "*"
+    while True:
+        cursor, keys = await client.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", 1_000)
+        found.update(key.decode() for key in keys)
+        if cursor == b"0":
+            return sorted(found)
+
+
+def _literally(name: str) -> str:
+    """For MATCH, which takes some characters for wildcards."""
+    return "".join(f"\\{character}" if character in "*?[]\\" else character for character in name)
+
+
+def _pairs(flat: list[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)

@@ -1,0 +1,53 @@
+"""How commands end: exit codes that scripts can use, and failures as one line."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+
+class ExitCode(IntEnum):
+    """What a command's exit code means."""
+
+    FINE = 0
+    PROBLEM = 1
+    """A problem was found, or what was asked for was not."""
+    USAGE = 2
+    """The arguments or the settings are wrong."""
+    UNREACHABLE = 3
+    """Postgres or Redis cannot be used."""
+    SCHEMA = 4
+    """The database schema does not fit this version."""
+    COMPENSATED = 5
+    STUCK = 6
+    NOT_YET = 7
+    """The saga that was waited for had not ended in time."""
+
+
+EXIT_CODES_HELP = (
+    "Exit codes: 0 fine, 1 a problem was found or something was not found, 2 wrong arguments or settings, "
+    "3 Postgres or Redis cannot be used, 4 the database schema does not fit. "
+    "After waiting for a saga: 0 completed, 5 compensated, 6 stuck, 7 not ended in time."
+)
+
+
+class CommandFailed(Exception):
+    """The command cannot go on. The text is for people: what, where, and what to do."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.PROBLEM) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Commands(TyperGroup):
+    """The commands, of which none answers a user's mistake with a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:  # typer's own context class is private, and the value is the command's
+        try:
+            return super().invoke(ctx)
+        except CommandFailed as failure:
+            typer.echo(f"saga-service: {failure}", err=True)
+            raise typer.Exit(failure.code) from None

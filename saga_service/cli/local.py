@@ -1,0 +1,82 @@
+"""What `demo` and `dev` share: the servers, our processes on them, and the lines to paste."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saga_service.cli.exits import CommandFailed
+from saga_service.cli.output import print_heading, print_line
+from saga_service.wire.keys import StreamNames
+
+if TYPE_CHECKING:
+    from saga_service.definitions import Catalog
+    from saga_service.embedded import EmbeddedServers
+
+DEMO_DEFINITIONS = "saga_service.demo.sagas"
+DEMO_WORKERS = tuple(
+    f"saga_service.demo.workers:{name}" for name in ("fleet", "planning", "mapping", "inventory", "payment", "shipping")
+)
+
+
+@contextmanager
+def embedded_servers(folder: Path | None) -> Iterator[EmbeddedServers]:
+    """Raises CommandFailed where they are not installed or do not start."""
+    from saga_service.embedded import EmbeddedExtraMissing, EmbeddedServerError, EmbeddedServers
+
+    try:
+        servers = EmbeddedServers(folder).start()
+    except (EmbeddedExtraMissing, EmbeddedServerError) as error:
+        raise CommandFailed(str(error)) from None
+    try:
+        yield servers
+    finally:
+        servers.stop()
+
+
+def settings_for(servers: EmbeddedServers) -> dict[str, str]:
+    """The environment in which every `saga-service` command finds these servers."""
+    return {
+        "SAGA_POSTGRES_DSN": servers.postgres_dsn,
+        "SAGA_REDIS_URL": servers.redis_url,
+        # One machine, one person watching: what a dead process left is taken over in a blink.
+        "SAGA_RECLAIM_IDLE_MS": "2000",
+        "SAGA_RECLAIM_PERIOD_MS": "500",
+        "SAGA_MIGRATE_AT_START": "true",
+    }
+
+
+def demo_entries() -> list[str]:
+    """Entries that start the demo's missions, as arguments of XADD."""
+    return [f"saga_requests '*' robot_count 2 area {area}" for area in ("ZoneA", "Crater")]
+
+
+def entries_of(catalog: Catalog) -> list[str]:
+    """An entry that starts each of the sagas, as arguments of XADD; the data is the author's to fill in."""
+    events = StreamNames().events
+    return [f"{events} '*' type {shlex.quote(event_type)} data '{{}}'" for event_type in catalog.event_types()]
+
+
+def print_lines_to_paste(servers: EmbeddedServers, entries: Sequence[str]) -> None:
+    """`entries` are arguments of XADD."""
+    command = shlex.join([sys.executable, "-m", "saga_service"])
+    environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in list(settings_for(servers).items())[:2])
+    redis_cli, psql = servers.redis_cli_command, servers.psql_command
+    queries = (
+        "select id, saga, key, status, updated_at from saga.sagas order by created_at desc limit 10",
+        "select step, status, attempts, output from saga.steps order by saga_id, position limit 20",
+    )
+    paragraphs = {
+        "Start sagas": [f"{redis_cli} XADD {entry}" for entry in entries],
+        "Read them": [f"{psql} -c {shlex.quote(query)}" for query in queries],
+        "Look at one": [f"export {environment}", f"{command} list", f"{command} show SAGA_ID"],
+    }
+    print_line()
+    for heading, lines in paragraphs.items():
+        print_heading(f"{heading}:")
+        for line in lines:
+            print_line(f"  {line}")

@@ -1,0 +1,56 @@
+"""The command line's root: which commands there are."""
+
+from __future__ import annotations
+
+import typer
+
+from saga_service.cli import bench, dead_letters, definitions, demo, dev, doctor, sagas, service, settings, start
+from saga_service.cli.exits import EXIT_CODES_HELP, Commands
+
+app = typer.Typer(
+    cls=Commands,
+    name="saga-service",
+    help=(
+        "A saga orchestrator on Redis Streams and Postgres. "
+        "Settings come from the environment (SAGA_…), .env and secrets files: saga-service settings"
+    ),
+    epilog=EXIT_CODES_HELP,
+    no_args_is_help=True,
+    # A traceback of ours shows no local variables: those hold passwords.
+    pretty_exceptions_enable=False,
+)
+
+TRY = "Try"
+RUN = "Run"
+SAGAS = "Sagas"
+CHECK = "Look after"
+
+app.command("demo", rich_help_panel=TRY, epilog="Example: saga-service demo --keep")(demo.demo_command)
+app.command("dev", rich_help_panel=TRY, epilog="Example: saga-service dev -d sagas.yaml -w workers:shop")(
+    dev.dev_command
+)
+app.command("bench", rich_help_panel=TRY, epilog="Example: saga-service bench --sagas 5000 --json")(bench.bench_command)
+
+app.command("run", rich_help_panel=RUN, epilog="Example: SAGA_DEFINITIONS=sagas/ saga-service run")(service.run_command)
+app.command("worker", rich_help_panel=RUN, epilog="Example: saga-service worker shop.workers:payment")(
+    service.worker_command
+)
+app.command("migrate", rich_help_panel=RUN, epilog="Example: saga-service migrate")(service.migrate_command)
+
+app.command(
+    "start", rich_help_panel=SAGAS, epilog="Example: saga-service start order -f order_id=A-17 -f amount=30 --wait"
+)(start.start_command)
+app.command("list", rich_help_panel=SAGAS, epilog="Example: saga-service list --status stuck")(sagas.list_command)
+app.command("show", rich_help_panel=SAGAS, epilog="Example: saga-service show A-17")(sagas.show_command)
+app.add_typer(dead_letters.commands, name="dead-letters", rich_help_panel=SAGAS)
+
+app.add_typer(definitions.commands, name="definitions", rich_help_panel=CHECK)
+app.command("settings", rich_help_panel=CHECK, epilog="Example: saga-service settings --json")(
+    settings.settings_command
+)
+app.command("doctor", rich_help_panel=CHECK, epilog="Example: saga-service doctor")(doctor.doctor_command)
+app.command("health", rich_help_panel=CHECK, epilog="Example: saga-service health")(service.health_command)
+
+
+def main() -> None:
+    app()

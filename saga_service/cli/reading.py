@@ -1,0 +1,199 @@
+"""What is known of sagas, read from the contract's views and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+Json = Any  # whatever the author's data is
+
+
+@dataclass(frozen=True, slots=True)
+class SagaRow:
+    """One row of `saga.sagas`."""
+
+    id: str
+    saga: str
+    version: str
+    key: str | None
+    status: str
+    revision: int
+    input: Json
+    error_code: str | None
+    error_message: str | None
+    error_step: str | None
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One row of `saga.steps`."""
+
+    position: int
+    step: str
+    status: str
+    attempts: int
+    compensation_attempts: int
+    finished_order: int | None
+    waiting_for: str | None
+    due_at: datetime | None
+    in_doubt: bool
+    output: Json
+    error_code: str | None
+    error_message: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One row of `saga.history`."""
+
+    revision: int
+    at: datetime
+    event: str
+    status: str
+    step: str | None
+    direction: str | None
+    attempt: int | None
+    sent: list[str]
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DebtRow:
+    """One row of `saga.compensation_debt`."""
+
+    undo_order: int
+    step: str
+    status: str
+    compensation: str | None
+    attempts: int
+    error_code: str | None
+    error_message: str | None
+    effect_at: datetime | None
+    owed_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterRow:
+    """One row of `saga.dead_letters`, without the raw entry."""
+
+    id: int
+    stream: str
+    entry_id: str
+    reason: str
+    at: datetime
+    fields: Json
+    replayed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaStory:
+    """All that is known of one saga, as of one moment."""
+
+    saga: SagaRow
+    steps: list[StepRow]
+    history: list[HistoryRow]
+    debt: list[DebtRow]
+
+
+_Row = TypeVar("_Row", SagaRow, StepRow, HistoryRow, DebtRow, DeadLetterRow)
+
+
+async def list_sagas(
+    connection: Connection, *, status: str | None, saga: str | None, key: str | None, sagas_max: int
+) -> list[SagaRow]:
+    """The latest sagas that fit, newest first."""
+    conditions, values = _conditions({"status": status, "saga": saga, "key": key})
+    found: list[SagaRow] = []
+    for window in _WINDOWS:
+        recent = [*conditions, f"created_at > now() - ${len(values) + 1}::interval"] if window else conditions
+        given = [*values, window] if window else values
+        rest = f"{_where(recent)} order by created_at desc, id limit {sagas_max}"
+        found = await _rows(connection, SagaRow, "sagas", rest, given)
+        if len(found) == sagas_max:
+            break
+    return found
+
+
+# The newest sagas of a large table are found in its last pages; the whole of it is only read where those have too few.
+_WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), None)
+
+
+async def sagas_with_key(connection: Connection, key: str) -> list[SagaRow]:
+    """The sagas with this business key; there is one at most of each definition."""
+    return await _rows(connection, SagaRow, "sagas", "where key = $1 order by created_at desc", [key])
+
+
+async def saga_with_id(connection: Connection, saga_id: str) -> SagaRow | None:
+    rows = await _rows(connection, SagaRow, "sagas", "where id = $1", [saga_id])
+    return rows[0] if rows else None
+
+
+async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
+    """The whole story of a saga, or None where there is none with this id."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        saga = await saga_with_id(connection, saga_id)
+        if saga is None:
+            return None
+        return SagaStory(
+            saga,
+            await _rows(connection, StepRow, "steps", "where saga_id = $1 order by position", [saga_id]),
+            await history_of(connection, saga_id),
+            await _rows(connection, DebtRow, "compensation_debt", "where saga_id = $1 order by undo_order", [saga_id]),
+        )
+
+
+async def history_of(connection: Connection, saga_id: str, *, after_revision: int = 0) -> list[HistoryRow]:
+    condition = "where saga_id = $1 and revision > $2 order by revision"
+    return await _rows(connection, HistoryRow, "history", condition, [saga_id, after_revision])
+
+
+async def list_dead_letters(
+    connection: Connection, *, stream: str | None, with_replayed: bool, letters_max: int
+) -> list[DeadLetterRow]:
+    """Dead letters, newest first; those that were replayed only where asked for."""
+    conditions, values = _conditions({"stream": stream})
+    if not with_replayed:
+        conditions.append("replayed_at is null")
+    rest = f"{_where(conditions)} order by id desc limit {letters_max}"
+    return await _rows(connection, DeadLetterRow, "dead_letters", rest, values)
+
+
+async def dead_letters_with_ids(connection: Connection, ids: Sequence[int]) -> list[DeadLetterRow]:
+    return await _rows(
+        connection, DeadLetterRow, "dead_letters", "where id = any($1::bigint[]) order by id", [list(ids)]
+    )
+
+
+async def dead_letter_of_entry(connection: Connection, stream: str, entry_id: str) -> DeadLetterRow | None:
+    condition = "where stream = $1 and entry_id = $2"
+    rows = await _rows(connection, DeadLetterRow, "dead_letters", condition, [stream, entry_id])
+    return rows[0] if rows else None
+
+
+def _conditions(wanted: dict[str, str | None]) -> tuple[list[str], list[object]]:
+    given = {column: value for column, value in wanted.items() if value is not None}
+    return [f"{column} = ${place}" for place, column in enumerate(given, start=1)], list(given.values())
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return f"where {' and '.join(conditions)}" if conditions else ""
+
+
+async def _rows(connection: Connection, kind: type[_Row], view: str, rest: str, values: Sequence[object]) -> list[_Row]:
+    found = await connection.fetch(f"select {_columns(kind)} from saga.{view} {rest}", *values)
+    return [kind(**dict(row)) for row in found]
+
+
+def _columns(kind: type[_Row]) -> str:
+    return ", ".join(field.name for field in fields(kind))

@@ -1,0 +1,110 @@
+"""`list` and `show`: which sagas there are, and the whole story of one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saga_service.cli.configuration import read_settings
+from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.loop import run_to_end
+
+if TYPE_CHECKING:
+    from saga_service.cli.reading import SagaRow, SagaStory
+    from saga_service.settings import Settings
+
+
+class Status(StrEnum):
+    """As the views say it. Written down once more because reading the core costs time that help has not got."""
+
+    RUNNING = "running"
+    COMPENSATING = "compensating"
+    COMPLETED = "completed"
+    COMPENSATED = "compensated"
+    STUCK = "stuck"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def list_command(
+    status: Annotated[Status | None, typer.Option(help="Only those with this status.")] = None,
+    saga: Annotated[str | None, typer.Option(help="Only those of this definition.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only those with this business key.")] = None,
+    sagas_max: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List sagas, the newest first."""
+    from datetime import UTC, datetime
+
+    from saga_service.cli.output import duration, print_json, print_table
+
+    sagas = run_to_end(_list(read_settings(), status, saga, key, sagas_max))
+    if as_json:
+        print_json(sagas)
+    elif not sagas:
+        typer.echo("no sagas", err=True)
+    else:
+        now = datetime.now(UTC)
+        rows = [
+            (row.id, row.status, row.saga, row.key or "", duration(now - row.created_at), _why(row)) for row in sagas
+        ]
+        print_table(("id", "status", "saga", "key", "age", "why"), rows)
+
+
+def show_command(
+    saga: Annotated[str, typer.Argument(metavar="SAGA_ID|KEY", help="The saga's id, or its business key.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one saga: what happened when, what is awaited, what is still to be undone, and what to type next."""
+    from datetime import UTC, datetime
+
+    from saga_service.cli.output import print_json
+    from saga_service.cli.story import print_story
+    from saga_service.wire.keys import StreamNames
+
+    settings = read_settings()
+    story = run_to_end(_show(settings, saga))
+    if as_json:
+        print_json(story)
+    else:
+        print_story(story, datetime.now(UTC), str(settings.redis_url), StreamNames(settings.prefix).replies)
+
+
+async def _list(
+    settings: Settings, status: str | None, saga: str | None, key: str | None, sagas_max: int
+) -> list[SagaRow]:
+    from saga_service.cli.reading import list_sagas
+    from saga_service.cli.servers import open_postgres
+
+    async with open_postgres(settings) as connection:
+        return await list_sagas(connection, status=status, saga=saga, key=key, sagas_max=sagas_max)
+
+
+async def _show(settings: Settings, given: str) -> SagaStory:
+    from saga_service.cli.reading import sagas_with_key, story_of
+    from saga_service.cli.servers import open_postgres
+    from saga_service.core.ids import parse_saga_id
+
+    async with open_postgres(settings) as connection:
+        saga_id = parse_saga_id(given)
+        story = await story_of(connection, saga_id) if saga_id else None
+        if story is not None:
+            return story
+        # A business key may well look like a UUID.
+        with_key = await sagas_with_key(connection, given)
+        if len(with_key) > 1:
+            ids = ", ".join(f"{row.saga} {row.id}" for row in with_key)
+            raise CommandFailed(f"several sagas have the key '{given}': {ids}; name one by its id", ExitCode.USAGE)
+        story = await story_of(connection, with_key[0].id) if with_key else None
+        if story is None:
+            raise CommandFailed(f"no saga has the id or the key '{given}'; see: saga-service list")
+        return story
+
+
+def _why(row: SagaRow) -> str:
+    if row.error_code is None:
+        return ""
+    return f"{row.error_step or row.saga}: {row.error_message or row.error_code}"

@@ -1,0 +1,105 @@
+"""`start`: add the entry that starts a saga, as any client may, and if asked stay until the saga's end."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saga_service.cli.configuration import read_settings
+from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.loop import run_to_end
+
+if TYPE_CHECKING:
+    from saga_service.cli.starting import StartedSaga
+    from saga_service.core.state import JsonObject
+
+
+def start_command(
+    saga: Annotated[str, typer.Argument(help="The saga's name.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The input as a JSON object; - reads it from stdin.")
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--field",
+            "-f",
+            metavar="NAME=VALUE",
+            help="One field of the input, read by its schema; without definitions JSON if it is valid JSON, else text.",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Business key: two starts with the same one are the same saga.")
+    ] = None,
+    event_id: Annotated[
+        str | None, typer.Option("--id", help="Event id: two starts with the same one are the same saga.")
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Add the fields as they are to this stream, one that triggers the saga.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the saga has ended, and tell what happens.")] = False,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="With --wait: how long to stay, in seconds.")] = 300.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Start a saga by adding its event to the stream. The input is checked first where SAGA_DEFINITIONS is set."""
+    from saga_service.cli.starting import StartRequest, start
+
+    settings = read_settings()
+    request = StartRequest(saga, _data(data, field), _fields(field), key, event_id, stream)
+    started = run_to_end(start(settings, request))
+    if not wait:
+        _print_started(started, as_json)
+        return
+    from saga_service.cli.waiting import wait_for_end
+
+    if not as_json:
+        _print_started(started, as_json=False)
+    raise typer.Exit(run_to_end(wait_for_end(settings, started, timeout_s, as_json=as_json)))
+
+
+def _print_started(started: StartedSaga, as_json: bool) -> None:
+    from saga_service.cli.output import print_json, print_line
+
+    if as_json:
+        print_json(started)
+    else:
+        print_line(started.saga_id)
+        typer.echo(
+            f"added to {started.stream} as {started.entry_id}; look: saga-service show {started.saga_id}", err=True
+        )
+    if not started.id_is_certain:
+        typer.echo(
+            "the saga has this id unless its definition takes a key from the input; set SAGA_DEFINITIONS to be sure",
+            err=True,
+        )
+
+
+def _data(data: str | None, given_fields: list[str] | None) -> JsonObject | None:
+    if data is not None and given_fields:
+        raise CommandFailed("give the input by --data or by --field, not by both", ExitCode.USAGE)
+    if data is None:
+        return None
+    return _object(sys.stdin.read() if data == "-" else data)
+
+
+def _object(text: str) -> JsonObject:
+    from saga_service.wire.entries import Malformed
+    from saga_service.wire.json import read_object
+
+    try:
+        return read_object(text.encode("utf-8", "surrogateescape"), "--data")
+    except Malformed as error:
+        raise CommandFailed(str(error).replace("field '--data'", "--data"), ExitCode.USAGE) from None
+
+
+def _fields(given_fields: list[str] | None) -> dict[str, str]:
+    return dict(_pair(given) for given in given_fields or [])
+
+
+def _pair(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not (name and equals):
+        raise CommandFailed(f"--field must be NAME=VALUE, but is '{given}'", ExitCode.USAGE)
+    return name, value

@@ -1,0 +1,95 @@
+"""The state machine as Mermaid state diagrams, drawn from its tables, so that a drawing cannot say anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from saga_service.core.state import ENDED, SagaStatus, StepStatus
+from saga_service.core.transitions import LEADS_TO, SAGA_TURNS, STEP_RULES, Turn
+
+Move = tuple[str, str, str]
+"""From, to, and what makes it move."""
+
+STEP_TURNS: dict[Turn, tuple[tuple[StepStatus, ...], StepStatus]] = {
+    Turn.STEP_LEFT: ((StepStatus.PENDING,), StepStatus.DISPATCHED),
+    Turn.UNDO_LEFT: ((StepStatus.SUCCEEDED, StepStatus.UNKNOWN), StepStatus.COMPENSATING),
+}
+"""What the saga's look at itself does to the step that comes next: the statuses that it may be at, and its new one."""
+
+
+def step_moves() -> list[Move]:
+    """Every change of a step's status, by a stimulus of its own or because it is the next one's turn."""
+    by_rule = [
+        (status.value, target.value, stimulus.value)
+        for (status, stimulus), rule in STEP_RULES.items()
+        for target in LEADS_TO[rule]
+    ]
+    by_turn = [
+        (status.value, target.value, turn.value)
+        for turn, (statuses, target) in STEP_TURNS.items()
+        for status in statuses
+    ]
+    return by_rule + by_turn
+
+
+def saga_moves() -> list[Move]:
+    """Every change of a saga's status, by what it finds when it looks at itself."""
+    return [(before.value, after.value, turn.value) for (before, turn), after in SAGA_TURNS.items()]
+
+
+def step_diagram() -> str:
+    return _diagram(StepStatus.PENDING, step_moves(), ends=())
+
+
+def saga_diagram() -> str:
+    return _diagram(SagaStatus.RUNNING, saga_moves(), ends=sorted(ENDED))
+
+
+def state_diagram() -> str:
+    """Both, as a page of Markdown, for docs/state-machine.md."""
+    return _PAGE.format(saga=saga_diagram(), step=step_diagram())
+
+
+def _diagram(first: str, moves: Iterable[Move], ends: Iterable[str]) -> str:
+    # One arrow for each pair, with all that makes it move: Mermaid draws parallel arrows over each other.
+    arrows = [
+        f"{before} --> {after}: {'<br/>'.join(cause for _, _, cause in group)}"
+        for (before, after), group in groupby(sorted(moves, key=lambda move: move[:2]), key=lambda move: move[:2])
+    ]
+    lines = ["stateDiagram-v2", f"[*] --> {first}", *arrows, *(f"{end} --> [*]" for end in ends)]
+    return "\n    ".join(lines)
+
+
+_PAGE = """\
+# The state machine
+
+<!-- Made by `python -m saga_service.core.diagram`. Change saga_service/core/transitions.py instead. -->
+
+The tables in `saga_service/core/transitions.py`, drawn. What is not drawn changes nothing: it is either known already
+and passed over, or it cannot be and is refused with a reason.
+
+## A saga
+
+After each change of a step the saga looks at itself; what it finds decides where it goes.
+
+```mermaid
+{saga}
+```
+
+A late success of a step that was given up on takes even a compensated saga back to compensating: what took effect is
+undone in its turn. A stuck saga has not ended; it goes on when the undo that it is stuck at succeeds after all.
+
+## A step
+
+Each arrow bears every stimulus that can lead along it. Which of several arrows is taken depends on the attempts that
+are left, and on whether any attempt was left without an answer.
+
+```mermaid
+{step}
+```
+"""
+
+
+if __name__ == "__main__":
+    print(state_diagram(), end="")  # noqa: T201  # a program that prints

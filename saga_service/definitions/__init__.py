@@ -1,0 +1,34 @@
+"""Sagas as their authors write them, in Python or in YAML, to what the engine drives.
+
+Read in this order: `authoring` (the words), `python_source` and `yaml_source` (what was written, and where), `model`
+(what is allowed), `check` (one saga, with all that is wrong with it), `conflicts` (what two sagas cannot both have),
+`inputs` (a producer's data by the saga's schema), `document` (what Postgres keeps), `catalog` (all sagas and what
+starts each), `loading` (the way from names to catalog), `graph` (a saga as people look at it).
+"""
+
+from saga_service.definitions.authoring import Retry, Saga, Step, Trigger
+from saga_service.definitions.blueprint import SagaBlueprint, StreamTrigger
+from saga_service.definitions.catalog import Catalog
+from saga_service.definitions.check import check_saga
+from saga_service.definitions.document import UnreadableDocument, definition_from_document, definition_to_document
+from saga_service.definitions.graph import graph
+from saga_service.definitions.loading import load_definitions
+from saga_service.definitions.problems import DefinitionErrors, Problem
+
+__all__ = [
+    "Catalog",
+    "DefinitionErrors",
+    "Problem",
+    "Retry",
+    "Saga",
+    "SagaBlueprint",
+    "Step",
+    "StreamTrigger",
+    "Trigger",
+    "UnreadableDocument",
+    "check_saga",
+    "definition_from_document",
+    "definition_to_document",
+    "graph",
+    "load_definitions",
+]

@@ -1,0 +1,74 @@
+"""One saga, read and found right: what drives it, what reads its input, and what starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saga_service.core.definition import Definition
+from saga_service.core.state import JsonObject
+from saga_service.definitions.inputs import Input
+from saga_service.wire.blueprint import InvalidInput
+from saga_service.wire.commands import service_of
+
+KEY_CHARACTERS_MAX = 500
+"""It is in an index."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTrigger:
+    """Somebody else's stream whose entries start the saga, and the group to read it in; None for the service's own."""
+
+    stream: str
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaBlueprint:
+    """Fulfils `wire.blueprint.Blueprint`."""
+
+    definition: Definition
+    input: Input
+    key: str | None
+    event_types: tuple[str, ...]
+    streams: tuple[StreamTrigger, ...]
+    document: Mapping[str, Any]
+    """What is stored of it."""
+    place: str
+    """The file or module that it was read from."""
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @property
+    def version(self) -> str:
+        return self.definition.version
+
+    def read_input(self, data: JsonObject) -> JsonObject:
+        return self.input.read_input(data)
+
+    def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
+        return self.input.read_fields(fields)
+
+    def business_key(self, saga_input: JsonObject) -> str | None:
+        """Raises InvalidInput where the definition names a key and the input has no use for one."""
+        if self.key is None:
+            return None
+        value = saga_input.get(self.key)
+        if value is None or value == "":
+            raise InvalidInput(f"{self.key}: is missing or empty, and it is the saga's key")
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise InvalidInput(f"{self.key}: must be text or a whole number, since it is the saga's key")
+        key = str(value)
+        if len(key) > KEY_CHARACTERS_MAX:
+            raise InvalidInput(f"{self.key}: has {len(key)} characters, and a key may have {KEY_CHARACTERS_MAX}")
+        return key
+
+    def services(self) -> Iterable[str]:
+        """The services whose workers carry out the saga's commands."""
+        for step in self.definition.steps:
+            yield service_of(step.action)
+            if step.compensation is not None:
+                yield service_of(step.compensation)

@@ -1,0 +1,131 @@
+"""From what was written to a saga that can be driven, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from saga_service.core.definition import RetryPolicy, StepDefinition
+from saga_service.definitions.authoring import Saga, as_written
+from saga_service.definitions.blueprint import SagaBlueprint, StreamTrigger
+from saga_service.definitions.document import definition_from_document, definition_to_document
+from saga_service.definitions.input_source import Wrong, read_input_source
+from saga_service.definitions.inputs import Input
+from saga_service.definitions.model import RetryModel, SagaModel, StepModel, read_model
+from saga_service.definitions.problems import DefinitionErrors, Problem, shown
+from saga_service.definitions.schema import types_of
+from saga_service.definitions.written import Written, mappings
+
+
+def check_saga(saga: Saga) -> SagaBlueprint:
+    """One saga as it would be loaded, for a test of one's own. Raises DefinitionErrors."""
+    blueprint, problems = check(Written(as_written(saga), f"saga {shown(saga.name)}"))
+    if blueprint is None:
+        raise DefinitionErrors(problems)
+    return blueprint
+
+
+def check(written: Written) -> tuple[SagaBlueprint | None, list[Problem]]:
+    """The saga, or every problem that it has by itself."""
+    content = written.content
+    if not isinstance(content, dict):
+        text = f"must be a mapping with 'name' and 'steps', but is {shown(content)}; write each saga as a document"
+        return None, [written.problem((), text)]
+    model, wrong = read_model(content)
+    reader, wrong_input = read_input_source(content.get("input"))
+    wrong += [(("input", *path), text) for path, text in wrong_input]
+    wrong += _repeated_steps(content)
+    wrong += _repeated_triggers(content)
+    wrong += _misplaced_key(content, reader)
+    if wrong or model is None or reader is None:
+        in_order = sorted(wrong, key=lambda each: written.line_of(each[0]))
+        return None, [written.problem(path, text) for path, text in in_order]
+    return _blueprint(model, reader, written), []
+
+
+def _repeated_steps(content: dict[str, Any]) -> Iterator[Wrong]:
+    first: dict[str, int] = {}
+    for position, step in enumerate(mappings(content.get("steps"))):
+        name = step.get("name")
+        if isinstance(name, str) and first.setdefault(name, position) != position:
+            yield ("steps", position, "name"), f"is {shown(name)}, as is steps[{first[name]}].name; rename one"
+
+
+def _repeated_triggers(content: dict[str, Any]) -> Iterator[Wrong]:
+    seen: set[tuple[str, str]] = {("event_type", str(content.get("name")))}
+    for position, trigger in enumerate(mappings(content.get("triggers"))):
+        for word in ("event_type", "stream"):
+            value = trigger.get(word)
+            if not isinstance(value, str):
+                continue
+            if (word, value) in seen:
+                text = f"is {shown(value)}, which starts this saga already; leave this trigger out"
+                yield ("triggers", position, word), text
+            seen.add((word, value))
+
+
+def _misplaced_key(content: dict[str, Any], reader: Input | None) -> Iterator[Wrong]:
+    key = content.get("key")
+    properties = _named_properties(content) if reader is None else reader.stored
+    if not isinstance(key, str) or properties is None:
+        return
+    if key not in properties:
+        yield ("key",), f"must be a property of the input, but is {shown(key)}; {_likely(key, list(properties))}"
+        return
+    if reader is None:
+        return
+    allowed = types_of(reader.stored[key], reader.schema)
+    if allowed and not allowed & {"string", "integer"}:
+        yield ("key",), f"must be a property with text or a whole number, but {shown(key)} is {', '.join(allowed)}"
+
+
+def _named_properties(content: dict[str, Any]) -> Mapping[str, Any] | None:
+    """The properties of a schema that is wrong; None where others may come from elsewhere in it."""
+    schema = content.get("input")
+    if not isinstance(schema, Mapping) or not schema.keys().isdisjoint(("$ref", "allOf", "anyOf", "oneOf")):
+        return None
+    properties = schema.get("properties")
+    return properties if isinstance(properties, Mapping) else None
+
+
+def _likely(key: str, properties: list[str]) -> str:
+    close = get_close_matches(key, properties, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"the input's properties: {', '.join(properties) or 'none'}"
+
+
+def _blueprint(model: SagaModel, reader: Input, written: Written) -> SagaBlueprint:
+    steps = tuple(_step(step) for step in model.steps)
+    document = definition_to_document(model.name, steps, reader.schema, model.key)
+    event_types = [trigger.event_type for trigger in model.triggers if trigger.event_type is not None]
+    return SagaBlueprint(
+        definition=definition_from_document(document),
+        input=reader,
+        key=model.key,
+        event_types=(model.name, *event_types),
+        streams=tuple(StreamTrigger(each.stream, each.group) for each in model.triggers if each.stream is not None),
+        document=document,
+        place=written.place_of(()),
+    )
+
+
+def _step(step: StepModel) -> StepDefinition:
+    return StepDefinition(
+        name=step.name,
+        action=step.action,
+        compensation=step.compensation,
+        retry=_policy(step.retry),
+        timeout_ms=step.timeout,
+        compensation_retry=_policy(step.compensation_retry),
+        compensation_timeout_ms=step.compensation_timeout,
+    )
+
+
+def _policy(retry: RetryModel) -> RetryPolicy:
+    return RetryPolicy(
+        attempts_max=retry.attempts,
+        delay_first_ms=retry.first_delay,
+        delay_factor=retry.factor,
+        delay_max_ms=retry.max_delay,
+        never_retry=retry.never,
+    )

@@ -1,0 +1,183 @@
+"""A saga's input: what a producer sends, checked and completed, as it is stored and sent to the workers.
+
+`read` is called for every saga that starts, so whatever can be prepared is prepared when the definition is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from typing import Any, Protocol
+
+import orjson
+from jsonschema_rs import ValidationError, ValidationErrorKind, validator_for
+from pydantic import BaseModel
+from pydantic import ValidationError as ModelError
+
+from saga_service.core.state import JsonObject
+from saga_service.definitions.coercion import Coercion, coercions
+from saga_service.definitions.problems import Path, path_text, shown
+from saga_service.definitions.schema import comparable, properties_of
+from saga_service.wire.blueprint import InvalidInput
+from saga_service.wire.commands import OUTPUTS_FIELD
+from saga_service.wire.entries import Malformed
+from saga_service.wire.json import NESTING_MAX, read_object
+
+PROBLEMS_TOLD_MAX = 10
+_TEXT_CHARACTERS_MAX = 200
+
+
+class Input(Protocol):
+    """What a definition says of its input."""
+
+    @property
+    def schema(self) -> JsonObject:
+        """The JSON Schema, in the form that can be compared."""
+        ...
+
+    @property
+    def stored(self) -> Mapping[str, Any]:
+        """The schemas of the properties that a stored input may have, by name."""
+        ...
+
+    def read_input(self, data: JsonObject) -> JsonObject:
+        """The input as it is stored. Raises InvalidInput."""
+        ...
+
+    def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
+        """As `read_input`, from flat text fields."""
+        ...
+
+
+class SchemaInput:
+    """An input that a JSON Schema describes. Properties that it does not name are kept."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self.schema = comparable(schema)
+        self.stored = properties_of(self.schema)
+        self._validator = validator_for(schema, offline=True)
+        self._coercions = coercions(schema)
+        self._defaults = {
+            name: inner["default"]
+            for name, inner in schema.get("properties", {}).items()
+            if isinstance(inner, Mapping) and "default" in inner
+        }
+
+    def read_input(self, data: JsonObject) -> JsonObject:
+        value = {**self._defaults, **data}
+        for name, coercion in self._coercions.items():
+            if name in value:
+                value[name] = coercion.from_json(value[name])
+        if not self._validator.is_valid(value):
+            raise InvalidInput(_told(_schema_text(error) for error in self._validator.iter_errors(value)))
+        return _storable(value)
+
+    def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
+        return self.read_input(_from_text(fields, self._coercions))
+
+    def misfit_defaults(self) -> Iterable[tuple[Path, str]]:
+        """The defaults that do not fit what they are the default of."""
+        for error in self._validator.iter_errors(self._defaults):
+            if error.instance_path:
+                yield ("properties", str(error.instance_path[0]), "default"), _shortened(error.message)
+
+
+class ModelInput:
+    """An input that a pydantic model describes. It is validated by the model itself, and stored as the model's JSON."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        described = model.model_json_schema()
+        self.schema = comparable(described)
+        self.stored = properties_of(comparable(model.model_json_schema(mode="serialization")))
+        self._model = model
+        self._coercions = coercions(described)
+
+    def read_input(self, data: JsonObject) -> JsonObject:
+        model = self._model
+        try:
+            value = model.__pydantic_validator__.validate_python(data)
+            return _storable(model.__pydantic_serializer__.to_python(value, mode="json", by_alias=True))
+        except ModelError as error:
+            raise InvalidInput(
+                _told(_model_text(details) for details in error.errors(include_url=False, include_context=False))
+            ) from None
+        except InvalidInput:
+            raise
+        except Exception as error:
+            # A validator of the author's own has failed in a way of its own. It is one entry's end, not the service's.
+            raise InvalidInput(f"the model {model.__name__} failed: {type(error).__name__}: {error}") from error
+
+    def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
+        return self.read_input(_from_text(fields, self._coercions))
+
+
+def _from_text(fields: Mapping[str, str], by_name: Mapping[str, Coercion]) -> dict[str, Any]:
+    return {name: by_name[name].from_text(text) if name in by_name else text for name, text in fields.items()}
+
+
+def _storable(value: dict[str, Any]) -> JsonObject:
+    """The value itself. Raises InvalidInput where it cannot be stored and sent as JSON.
+
+    A producer's JSON was looked at when it came in, but not what was made of it: a flat field may hold JSON of its own,
+    and a model may make anything of a text.
+    """
+    if OUTPUTS_FIELD in value:
+        raise InvalidInput(f"{OUTPUTS_FIELD}: is reserved for the results of earlier steps; send it under another name")
+    try:
+        encoded = orjson.dumps(value)
+        if _is_suspicious(encoded):
+            read_object(encoded, "input")
+    except (orjson.JSONEncodeError, Malformed) as error:
+        raise InvalidInput(f"cannot be stored as JSON: {error}") from None
+    if b"null" in encoded and not _is_finite(value):
+        raise InvalidInput("cannot be stored as JSON: a number is not finite")
+    return value
+
+
+def _is_suspicious(encoded: bytes) -> bool:
+    """Whether it may be nested too deeply or hold a NUL. Counting is cheap, and clears nearly every input."""
+    return encoded.count(b"[") + encoded.count(b"{") > NESTING_MAX or b"\\u0000" in encoded
+
+
+def _is_finite(value: Any) -> bool:
+    match value:
+        case float():
+            return isfinite(value)
+        case dict():
+            return all(_is_finite(inner) for inner in value.values())
+        case list():
+            return all(_is_finite(inner) for inner in value)
+        case _:
+            return True
+
+
+# ------------------------------------------------------------------------------------------------- what is wrong
+
+
+def _schema_text(error: ValidationError) -> str:
+    path: Path = tuple(error.instance_path)
+    if isinstance(error.kind, ValidationErrorKind.Required):
+        return f"{path_text((*path, error.kind.property))}: is missing"
+    return _at(path, error.message)
+
+
+def _model_text(details: Mapping[str, Any]) -> str:
+    if details["type"] == "missing":
+        return f"{path_text(details['loc'])}: is missing"
+    text = details["msg"].replace("Input should", "should")
+    return _at(details["loc"], f"{text}, but is {shown(details['input'])}")
+
+
+def _at(path: Path, text: str) -> str:
+    return f"{path_text(path)}: {_shortened(text)}" if path else _shortened(text)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _TEXT_CHARACTERS_MAX else f"{text[:_TEXT_CHARACTERS_MAX]}…"
+
+
+def _told(texts: Iterable[str]) -> str:
+    all_texts = list(texts)
+    more = len(all_texts) - PROBLEMS_TOLD_MAX
+    told = "; ".join(all_texts[:PROBLEMS_TOLD_MAX])
+    return f"{told}; and {more} more" if more > 0 else told

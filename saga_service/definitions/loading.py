@@ -1,0 +1,76 @@
+"""From the names of files, directories and modules to the catalog of all their sagas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from saga_service.definitions.blueprint import SagaBlueprint
+from saga_service.definitions.catalog import Catalog
+from saga_service.definitions.check import check
+from saga_service.definitions.conflicts import conflicts
+from saga_service.definitions.problems import DefinitionErrors, Problem, shown
+from saga_service.definitions.python_source import read_python
+from saga_service.definitions.written import Written
+from saga_service.definitions.yaml_source import read_yaml_file
+from saga_service.wire.keys import StreamNames
+
+_YAML_SUFFIXES = (".yaml", ".yml")
+_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_]\w*)?")
+_NAMES_DEFAULT = StreamNames()
+
+
+def load_definitions(sources: Sequence[str], names: StreamNames = _NAMES_DEFAULT) -> Catalog:
+    """Every saga of every source: a YAML file, a directory of them, a Python `module`, or `module:attribute`.
+
+    `names` are the service's own streams, which no saga may take for a trigger. Raises DefinitionErrors with all that
+    is wrong, over all sources.
+    """
+    readings = [_read(source) for source in dict.fromkeys(sources)]
+    blueprints: list[SagaBlueprint] = []
+    problems: list[Problem] = []
+    for all_written, unreadable in readings:
+        problems += unreadable
+        for written in all_written:
+            blueprint, wrong = check(written)
+            problems += wrong
+            blueprints += [blueprint] if blueprint else []
+    problems += conflicts([written for all_written, _ in readings for written in all_written], names)
+    if problems:
+        raise DefinitionErrors(problems)
+    return Catalog(blueprints)
+
+
+def _read(source: str) -> tuple[list[Written], list[Problem]]:
+    path = Path(source)
+    if path.suffix in _YAML_SUFFIXES:
+        return read_yaml_file(path)
+    if path.is_dir() and _yaml_files(path):
+        return _read_directory(path)
+    if _MODULE.fullmatch(source) and path.suffix != ".py":
+        return read_python(source)
+    return [], [Problem(source, "", _not_a_source(source, path))]
+
+
+def _read_directory(directory: Path) -> tuple[list[Written], list[Problem]]:
+    all_written: list[Written] = []
+    problems: list[Problem] = []
+    for file in _yaml_files(directory):
+        written, unreadable = read_yaml_file(file)
+        all_written += written
+        problems += unreadable
+    return all_written, problems
+
+
+def _yaml_files(directory: Path) -> list[Path]:
+    # Not what lies deeper: a mounted ConfigMap holds every file a second time in a hidden directory.
+    return sorted(file for file in directory.iterdir() if file.suffix in _YAML_SUFFIXES and file.is_file())
+
+
+def _not_a_source(source: str, path: Path) -> str:
+    if path.suffix == ".py":
+        return "is a Python file; write the name of its module instead, such as 'shop.sagas'"
+    if path.is_dir():
+        return "is a directory without a .yaml or .yml file"
+    return f"{shown(source)} is no YAML file, directory or module; write 'sagas/order.yaml', 'sagas/' or 'shop.sagas'"

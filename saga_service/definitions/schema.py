@@ -1,0 +1,163 @@
+"""JSON Schemas as plain data: their references, the types that a property may have, and a form that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+JSON_TYPES = ("integer", "number", "boolean", "null", "array", "object", "string")
+
+_NO_MEANING = frozenset({"title", "description", "examples", "$comment", "$schema", "deprecated"})
+_HOLDS_SCHEMA = frozenset(
+    {"items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"}
+    | {"unevaluatedItems", "unevaluatedProperties"}
+)
+_HOLDS_SCHEMAS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+_HOLDS_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
+_DEFINITIONS = ("$defs", "definitions")
+
+
+def properties_of(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The named properties of an object, those of the schemas that it refers to or is composed of included."""
+    found: dict[str, Any] = {}
+    for part in _parts(schema, schema, frozenset()):
+        for name, inner in (part.get("properties") or {}).items():
+            found[name] = {"anyOf": [found[name], inner]} if name in found else inner
+    return found
+
+
+def _parts(schema: Any, root: Mapping[str, Any], seen: frozenset[str]) -> Iterator[Mapping[str, Any]]:
+    """The schema, and every one that it stands for by `$ref`, `allOf`, `anyOf` or `oneOf`."""
+    if not isinstance(schema, Mapping):
+        return
+    yield schema
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference not in seen:
+        yield from _parts(referred(reference, root), root, seen | {reference})
+    for word in ("allOf", "anyOf", "oneOf"):
+        for part in schema.get(word) or ():
+            yield from _parts(part, root, seen)
+
+
+def referred(reference: str, root: Mapping[str, Any]) -> Any:
+    """What a local reference such as `#/$defs/Item` points to; None where that is not in the schema."""
+    found: Any = root
+    for part in reference.removeprefix("#").split("/")[1:]:
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(part.replace("~1", "/").replace("~0", "~"))
+    return found if reference.startswith("#") else None
+
+
+def types_of(schema: Any, root: Mapping[str, Any]) -> frozenset[str]:
+    """The JSON types that a value may have by all that says so; empty where nothing does."""
+    found: set[str] = set()
+    for part in _parts(schema, root, frozenset()):
+        named = part.get("type")
+        found.update([named] if isinstance(named, str) else named or ())
+        found.update(type_of(value) for value in values_of(part, root, deep=False))
+    return frozenset(found)
+
+
+def values_of(schema: Any, root: Mapping[str, Any], *, deep: bool = True) -> list[Any]:
+    """The values that `enum` and `const` allow."""
+    parts = _parts(schema, root, frozenset()) if deep else iter([schema])
+    found: list[Any] = []
+    for part in parts:
+        found += part.get("enum") or ()
+        if "const" in part:
+            found.append(part["const"])
+    return found
+
+
+def type_of(value: object) -> str:
+    """The JSON type of a value as Python holds it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+# ------------------------------------------------------------------------------------------------------- to compare
+
+
+def comparable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The same schema without what only people read, its references put in place and its sets in order.
+
+    So the schema of a pydantic model and one that is written by hand come out equal where they mean the same. Only a
+    schema that holds itself stays a reference.
+    """
+    plain: dict[str, Any] = _comparable(schema, schema)
+    definitions = {word: plain.pop(word) for word in _DEFINITIONS if word in plain}
+    needed = _reachable(plain, definitions)
+    for word, named in definitions.items():
+        kept = {name: inner for name, inner in named.items() if f"#/{word}/{name}" in needed}
+        plain |= {word: kept} if kept else {}
+    return plain
+
+
+def _comparable(schema: Any, root: Mapping[str, Any]) -> Any:
+    if not isinstance(schema, Mapping):
+        return schema
+    beside = {word for word in schema if word not in _NO_MEANING} - {"$ref", "default"}
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and not beside:
+        target = referred(reference, root)
+        if isinstance(target, Mapping) and reference not in _reachable(target, root):
+            default = {"default": schema["default"]} if "default" in schema else {}
+            return {**_comparable(target, root), **default}
+    return {
+        word: _comparable_value(word, value, root)
+        for word, value in sorted(schema.items())
+        if word not in _NO_MEANING and not _says_nothing(word, value)
+    }
+
+
+def _comparable_value(word: str, value: Any, root: Mapping[str, Any]) -> Any:
+    if word in _HOLDS_SCHEMA:
+        return _comparable(value, root)
+    if word in _HOLDS_SCHEMAS and isinstance(value, list):
+        return [_comparable(part, root) for part in value]
+    if word in _HOLDS_NAMED_SCHEMAS and isinstance(value, Mapping):
+        return {name: _comparable(part, root) for name, part in sorted(value.items())}
+    if word in ("required", "type") and isinstance(value, list):
+        return sorted(value)
+    return value
+
+
+def _says_nothing(word: str, value: Any) -> bool:
+    return (word == "additionalProperties" and value is True) or (word == "required" and value == [])
+
+
+def _reachable(schema: Any, root: Mapping[str, Any]) -> set[str]:
+    """Every reference that stands in the schema, or in what one of them refers to."""
+    found: set[str] = set()
+    left = list(_references(schema))
+    while left:
+        reference = left.pop()
+        if reference not in found:
+            found.add(reference)
+            left += _references(referred(reference, root))
+    return found
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        for inner in schema.values():
+            yield from _references(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _references(inner)

@@ -1,0 +1,259 @@
+"""The one door: a batch of entries and events goes in, one commit is made of it, and what is to be published comes out.
+
+    decode -> read -> fold -> commit -> (publish -> acknowledge, by the lane that called)
+
+A crash between any two of these is harmless: before the commit nothing happened; after it the batch's messages are in
+the outbox, and its entries, if delivered again, are repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from saga_service.backoff import Backoff
+from saga_service.core.definition import Definition
+from saga_service.core.events import Event, Started
+from saga_service.core.ids import SagaId
+from saga_service.core.state import SagaState
+from saga_service.engine.cache import SagaCache
+from saga_service.engine.decoding import Decoder, Received, Reported
+from saga_service.engine.fold import Folded, fold
+from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.ports import Batch, RevisionConflict, Store, StoreBroken, StoreRefused, StoreUnavailable
+from saga_service.engine.telling import tell
+from saga_service.wire.commands import write_command
+from saga_service.wire.dead_letters import DeadLetter, dead_letter, write_dead_letter
+from saga_service.wire.entries import Entry, Message
+from saga_service.wire.keys import StreamNames
+from saga_service.wire.outcomes import write_outcome
+
+log = structlog.get_logger(__name__)
+Item = Entry | Event
+"""What a batch is made of: an entry off a stream, or an event that came by none (a timer's, a recovery's)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What is durable now and still has to leave: messages to add, then entries to acknowledge, by stream."""
+
+    outbox_id: int | None
+    messages: list[Message]
+    handled: dict[str, list[str]]
+    wake_at_ms: int | None
+    """The earliest moment at which some saga of the batch wants a look."""
+
+
+@dataclass(slots=True)
+class _Decoded:
+    received: list[Received] = field(default_factory=list)
+    reported: list[DeadLetter] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    handled: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Sagas:
+    """The batch's sagas as far as they are known, and those of them that Postgres was asked for just now."""
+
+    states: dict[SagaId, SagaState]
+    certain: set[SagaId] = field(default_factory=set)
+
+
+class Engine:
+    """`definitions` are those deployed here, by saga and version; older versions are learned from the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        decoder: Decoder,
+        definitions: Mapping[tuple[str, str], Definition],
+        names: StreamNames,
+        cache: SagaCache,
+        outbox: OutboxRows,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._decoder = decoder
+        self._definitions = dict(definitions)
+        self._names = names
+        self._cache = cache
+        self._outbox = outbox
+        self._now_ms = now_ms
+
+    async def process(self, items: Sequence[Item]) -> list[Committed]:
+        """Take a batch all the way to its commit, however long Postgres is away.
+
+        One result, or several where something in the batch had to be set apart. Raises StoreBroken.
+        """
+        try:
+            return [await self._process_whole(items)]
+        except StoreBroken:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one item does to a batch, the others must go on
+            # A batch stands or falls as one, so what spoils it is looked for by halves.
+            if len(items) > 1:
+                middle = len(items) // 2
+                return [*await self.process(items[:middle]), *await self.process(items[middle:])]
+            return [await self._once_more_alone(items[0], error)]
+
+    async def _process_whole(self, items: Sequence[Item]) -> Committed:
+        return await self._until_committed(self._decode(items))
+
+    async def _until_committed(self, decoded: _Decoded) -> Committed:
+        trust_copies = True
+        away, contended = Backoff(), Backoff(first_s=0.005, most_s=1.0)
+        while True:
+            try:
+                folded = await self._read_and_fold(decoded.received, trust_copies)
+                return await self._commit(decoded, folded)
+            except RevisionConflict:
+                # Nothing was written. Some copy was old, or some start a repeat: from here on this batch reads all.
+                if not trust_copies:
+                    await contended.wait()
+                trust_copies = False
+            except StoreUnavailable as error:
+                log.warning("postgres is away; a batch waits", error=str(error), events=len(decoded.received))
+                await away.wait()
+
+    def _decode(self, items: Iterable[Item]) -> _Decoded:
+        decoded, now_ms = _Decoded(), self._now_ms()
+        for item in items:
+            if not isinstance(item, Entry):
+                decoded.received.append(Received(item, None))
+                continue
+            decoded.handled.setdefault(item.stream, []).append(item.id)
+            result = self._decoder.decode(item, now_ms)
+            match result:
+                case Received():
+                    decoded.received.append(result)
+                case Reported():
+                    decoded.reported.append(result.letter)
+                case DeadLetter():
+                    decoded.dead_letters.append(result)
+        return decoded
+
+    # ------------------------------------------------------------------------------------------------ read and fold
+
+    async def _read_and_fold(self, received: list[Received], trust_copies: bool) -> Folded:
+        sagas = await self._read(received, trust_copies)
+        folded = await self._fold(received, sagas)
+        doubtful = folded.without_effect - sagas.certain
+        if not doubtful:
+            return folded
+        await self._read_into(sagas, doubtful)
+        return await self._fold(received, sagas)
+
+    async def _read(self, received: list[Received], trust_copies: bool) -> _Sagas:
+        touched = {item.event.saga_id for item in received}
+        if not trust_copies:
+            sagas = _Sagas({})
+            await self._read_into(sagas, touched)
+            return sagas
+        sagas = _Sagas(self._cache.find(touched, self._now_ms()))
+        # A saga that is only being started is taken to be new; if it is not, the commit finds out.
+        continued = {item.event.saga_id for item in received if not isinstance(item.event, Started)}
+        await self._read_into(sagas, continued - sagas.states.keys())
+        return sagas
+
+    async def _read_into(self, sagas: _Sagas, saga_ids: set[SagaId]) -> None:
+        if not saga_ids:
+            return
+        for saga_id in saga_ids:
+            sagas.states.pop(saga_id, None)
+        loaded = await self._store.load(sorted(saga_ids))
+        self._cache.compare(loaded, self._now_ms())
+        sagas.states.update((state.id, state) for state in loaded)
+        sagas.certain |= saga_ids
+
+    async def _fold(self, received: list[Received], sagas: _Sagas) -> Folded:
+        driven = {(state.saga, state.version) for state in sagas.states.values()}
+        for saga, version in driven - self._definitions.keys():
+            await self._learn(saga, version)
+        return fold(received, sagas.states, self._definition, self._now_ms())
+
+    async def _learn(self, saga: str, version: str) -> None:
+        definition = await self._store.definition(saga, version)
+        if definition is not None:
+            self._definitions[saga, version] = definition
+
+    def _definition(self, saga: str, version: str) -> Definition | None:
+        return self._definitions.get((saga, version))
+
+    # ------------------------------------------------------------------------------------------------------- commit
+
+    async def _commit(self, decoded: _Decoded, folded: Folded) -> Committed:
+        dead_letters = [*decoded.dead_letters, *folded.dead_letters]
+        messages = self._messages(folded, dead_letters)
+        batch = Batch(folded.writes, folded.history, [*decoded.reported, *dead_letters], messages)
+        outbox_id = None if batch.is_empty() else await self._write(batch)
+        self._cache.keep(folded.states.values())
+        tell(folded, dead_letters)
+        wake_at_ms = min((write.state.wake_at_ms for write in folded.writes if write.state.wake_at_ms), default=None)
+        return Committed(outbox_id, messages, decoded.handled, wake_at_ms)
+
+    async def _write(self, batch: Batch) -> int | None:
+        batch.published = self._outbox.take_published()
+        try:
+            outbox_id = await self._store.commit(batch)
+        except BaseException:
+            self._outbox.give_back(batch.published)
+            raise
+        if outbox_id is not None:
+            self._outbox.begin(outbox_id)
+        return outbox_id
+
+    def _messages(self, folded: Folded, dead_letters: Iterable[DeadLetter]) -> list[Message]:
+        return [
+            *(write_command(command, self._names) for command in folded.commands),
+            *(write_outcome(ended, self._names) for ended in folded.ended),
+            # What came from the dead-letter stream is there already, and sent again would go round for ever.
+            *(
+                write_dead_letter(letter, self._names)
+                for letter in dead_letters
+                if letter.stream != self._names.dead_letters
+            ),
+        ]
+
+    # ---------------------------------------------------------------------------------------------------- set apart
+
+    async def _once_more_alone(self, item: Item, error: Exception) -> Committed:
+        if not isinstance(error, StoreRefused):
+            try:
+                # What does not fail again was no fault of the item's.
+                return await self._process_whole([item])
+            except StoreBroken:
+                raise
+            except Exception as again:  # noqa: BLE001 - whatever it is, it is why the item is set apart
+                error = again
+        return await self._set_apart(item, error)
+
+    async def _set_apart(self, item: Item, error: Exception) -> Committed:
+        """The one item that cannot be processed goes to the dead letters, and everything else goes on."""
+        ours = not isinstance(error, StoreRefused)
+        traceback = error if ours else None
+        log.error(
+            "an item cannot be processed; it is set apart", item=_named(item), error=str(error), exc_info=traceback
+        )
+        if not isinstance(item, Entry):
+            return Committed(None, [], {}, None)
+        reason = f"internal error, please report: {error!r}" if ours else f"postgres refuses it: {error}"
+        try:
+            return await self._bury(item, item, reason)
+        except StoreBroken:
+            raise
+        except Exception as refusal:  # noqa: BLE001 - too large for Postgres, say; the next replica would fare no better
+            log.error("an entry cannot be kept as it is; its fields are dropped", item=_named(item), error=str(refusal))
+            return await self._bury(
+                item, replace(item, fields={}), f"{reason}; its fields could not be kept: {refusal}"
+            )
+
+    async def _bury(self, item: Entry, kept: Entry, reason: str) -> Committed:
+        letter = dead_letter(kept, reason, self._now_ms())
+        return await self._until_committed(_Decoded(dead_letters=[letter], handled={item.stream: [item.id]}))
+
+
+def _named(item: Item) -> str:
+    return f"{item.stream} {item.id}" if isinstance(item, Entry) else repr(item)

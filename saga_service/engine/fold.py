@@ -1,0 +1,88 @@
+"""A batch's events folded over its sagas. Pure: it can be done again with fresher states, and is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from saga_service.core.advance import advance
+from saga_service.core.definition import Definition
+from saga_service.core.effects import Command, Ended, HistoryEntry, Transition, Verdict
+from saga_service.core.events import Event, Started
+from saga_service.core.ids import SagaId
+from saga_service.core.state import SagaState
+from saga_service.engine.decoding import Received
+from saga_service.engine.ports import Write
+from saga_service.wire.dead_letters import DeadLetter, dead_letter
+
+DefinitionOf = Callable[[str, str], Definition | None]
+
+
+@dataclass(slots=True)
+class Folded:
+    """What a batch comes to."""
+
+    states: dict[SagaId, SagaState] = field(default_factory=dict)
+    """Every saga that changed, as it is after the batch."""
+    writes: list[Write] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    refusals: list[tuple[SagaId, str]] = field(default_factory=list)
+    """Refused events that came in no entry, and why. No dead letter speaks of them, so a log line has to."""
+    without_effect: set[SagaId] = field(default_factory=set)
+    """Sagas of which some event changed nothing and which nothing else changes. If the state was an old copy, that
+    verdict may be wrong, and no revision check will catch it: the caller has to be sure of the state."""
+
+
+def fold(
+    received: Iterable[Received], states: Mapping[SagaId, SagaState], definition_of: DefinitionOf, now_ms: int
+) -> Folded:
+    """Events in their order, each on the state that the one before it left."""
+    folded = Folded()
+    current = dict(states)
+    idle: set[SagaId] = set()
+    for item in received:
+        event = item.event
+        state = current.get(event.saga_id)
+        transition = _advance(state, event, definition_of, now_ms)
+        if transition.verdict is not Verdict.APPLIED:
+            idle.add(event.saga_id)
+            if transition.verdict is Verdict.REFUSED:
+                _refuse(folded, item, transition.reason, now_ms)
+            continue
+        if transition.state is not state and transition.state is not None:
+            current[event.saga_id] = folded.states[event.saga_id] = transition.state
+        folded.history.extend(transition.history)
+        folded.commands.extend(transition.commands)
+        if transition.ended is not None:
+            folded.ended.append(transition.ended)
+    folded.writes = [Write(state, _revision(states.get(saga_id))) for saga_id, state in folded.states.items()]
+    folded.without_effect = idle - folded.states.keys()
+    return folded
+
+
+def _refuse(folded: Folded, item: Received, reason: str, now_ms: int) -> None:
+    if item.entry is None:
+        folded.refusals.append((item.event.saga_id, reason))
+    else:
+        folded.dead_letters.append(dead_letter(item.entry, reason, now_ms))
+
+
+def _advance(state: SagaState | None, event: Event, definition_of: DefinitionOf, now_ms: int) -> Transition:
+    if state is not None:
+        saga, version = state.saga, state.version
+    elif isinstance(event, Started):
+        saga, version = event.saga, event.version
+    else:
+        return Transition(Verdict.REFUSED, None, reason=f"no saga with the id {event.saga_id} is known")
+    definition = definition_of(saga, version)
+    if definition is None:
+        reason = f"version {version} of the definition of saga '{saga}' is not known here"
+        return Transition(Verdict.REFUSED, state, reason=reason)
+    return advance(definition, state, event, now_ms)
+
+
+def _revision(state: SagaState | None) -> int:
+    return 0 if state is None else state.revision

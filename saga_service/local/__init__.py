@@ -1,0 +1,2 @@
+"""The whole system on one machine, as real processes: for a first look (`demo`), for work (`dev`), for measuring
+(`bench`)."""

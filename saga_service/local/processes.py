@@ -1,0 +1,134 @@
+"""Our own processes as children: the service and its workers, just as they are started anywhere else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from saga_service.settings import ENVIRONMENT_PREFIX
+
+STOP_S_MAX = 15.0
+LAST_LINES_MAX = 15
+
+
+class Child:
+    """A `saga-service` command as a process. Its log goes to a file, or, without one, to the terminal."""
+
+    def __init__(
+        self, name: str, arguments: list[str], environment: Mapping[str, str], log: Path | None, cwd: Path | None
+    ) -> None:
+        self.name = name
+        self._arguments = arguments
+        self._environment = environment
+        self._log = log
+        self._cwd = cwd
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError(f"{self.name} has not been started")
+        return self._process.pid
+
+    def start(self) -> Self:
+        output = None if self._log is None else self._log.open("ab")
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "saga_service", *self._arguments],
+                env=self._environment,
+                cwd=self._cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Ctrl-C is for the parent, which then stops its children in order.
+                start_new_session=True,
+            )
+        finally:
+            if output is not None:
+                output.close()
+        return self
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative where a signal ended it."""
+        return None if self._process is None else self._process.poll()
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye, as when a machine dies."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def ask_to_stop(self) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+
+    def wait_until_stopped(self) -> None:
+        """After its grace period it is killed."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        if self._log is None:
+            return "(its log is on the terminal)"
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-LAST_LINES_MAX:])
+
+
+class Family:
+    """Children that are stopped together. `settings` are theirs alone: SAGA_ variables of the caller do not reach them.
+
+    With `folder` they run in it and log into it, away from the caller's `.env`; without one they run where the caller
+    does and log to the terminal.
+    """
+
+    def __init__(self, settings: Mapping[str, str], folder: Path | None) -> None:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+        self._environment = {**inherited, **settings}
+        self._folder = folder
+        self.children: list[Child] = []
+
+    def start(self, name: str, *arguments: str) -> Child:
+        """Start `saga-service ARGUMENTS`."""
+        log = None if self._folder is None else self._folder / f"{name}.log"
+        child = Child(name, list(arguments), self._environment, log, self._folder)
+        self.children.append(child)
+        return child.start()
+
+    def dead(self) -> list[Child]:
+        """Those that should be running and are not."""
+        return [child for child in self.children if not child.is_running()]
+
+    def kill(self, child: Child) -> None:
+        """SIGKILL one; it is no longer missed."""
+        child.kill()
+        self.children.remove(child)
+
+    def stop(self) -> None:
+        for child in self.children:
+            child.ask_to_stop()
+        for child in self.children:
+            child.wait_until_stopped()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,78 @@
+"""Reading one stream into the intake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from saga_service.backoff import Backoff
+from saga_service.engine.ports import Source, StreamLost, StreamRefused, TransportUnavailable
+from saga_service.runtime.intake import Inlet
+from saga_service.runtime.stopping import Stopping
+
+log = structlog.get_logger(__name__)
+
+
+class Ingest:
+    """`transport_lost` is called when the stream's group had to be made anew."""
+
+    def __init__(
+        self, source: Source, inlet: Inlet, entries_max: int, transport_lost: Callable[[], None], stopping: Stopping
+    ) -> None:
+        self._source = source
+        self._inlet = inlet
+        self._entries_max = entries_max
+        self._transport_lost = transport_lost
+        self._stopping = stopping
+        self._backoff = Backoff()
+
+    async def run(self) -> None:
+        # Making the group at the start as well finds out whether Redis lost it while nobody was looking.
+        is_made = False
+        while not self._stopping:
+            if not is_made:
+                is_made = await self._make_group()
+            elif room := await self._inlet.room():
+                is_made = await self._read(min(room, self._entries_max))
+
+    async def _read(self, count_max: int) -> bool:
+        """Whether the group is still there."""
+        try:
+            entries = await self._source.read(count_max)
+        except StreamLost as error:
+            log.warning("the stream or its group has vanished", stream=self._source.stream, error=str(error))
+            # What vanishes over and over, and can be made anew each time, must not be a hot loop.
+            await self._stopping.pause(self._backoff.next_s())
+            return False
+        except TransportUnavailable as error:
+            log.warning("redis is away; reading waits", stream=self._source.stream, error=str(error))
+            await self._stopping.pause(self._backoff.next_s())
+            return True
+        except StreamRefused as error:
+            await self._bear(error)
+            return False
+        self._backoff.reset()
+        if entries:
+            self._inlet.put(entries)
+        return True
+
+    async def _make_group(self) -> bool:
+        """Whether it is there now."""
+        try:
+            if await self._source.ensure_group():
+                log.info("the consumer group is made", stream=self._source.stream)
+                self._transport_lost()
+        except (TransportUnavailable, StreamLost) as error:
+            log.warning("redis is away; the group cannot be made yet", stream=self._source.stream, error=str(error))
+            await self._stopping.pause(self._backoff.next_s())
+            return False
+        except StreamRefused as error:
+            await self._bear(error)
+            return False
+        return True
+
+    async def _bear(self, error: StreamRefused) -> None:
+        # One stream that cannot be read, somebody else's perhaps, must not end the sagas of all others.
+        log.error("redis refuses this stream until that is mended", stream=self._source.stream, error=str(error))
+        await self._stopping.pause(self._backoff.next_s())

@@ -1,0 +1,46 @@
+"""A lane takes what has come in, has it committed, and publishes it. Several lanes keep Postgres, Redis and Python busy
+at the same time; each batch is as large as what came in while the lanes were busy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from saga_service.engine.engine import Committed, Engine
+from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.ports import Publisher
+from saga_service.runtime.intake import Intake
+
+
+class Lane:
+    """`expect` is told the earliest moment at which a committed saga wants a look."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        engine: Engine,
+        publisher: Publisher,
+        outbox: OutboxRows,
+        items_max: int,
+        expect: Callable[[int], None],
+    ) -> None:
+        self._intake = intake
+        self._engine = engine
+        self._publisher = publisher
+        self._outbox = outbox
+        self._items_max = items_max
+        self._expect = expect
+
+    async def run(self) -> None:
+        while items := await self._intake.take(self._items_max):
+            for committed in await self._engine.process(items):
+                await self._publish(committed)
+
+    async def _publish(self, committed: Committed) -> None:
+        if committed.wake_at_ms is not None:
+            self._expect(committed.wake_at_ms)
+        refused = None
+        try:
+            refused = await self._publisher.publish(committed.messages, committed.handled.items())
+        finally:
+            if committed.outbox_id is not None:
+                self._outbox.end(committed.outbox_id, refused)

@@ -1,0 +1,80 @@
+"""Publishing what its own replica did not live to publish, and tidying the outbox while nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.ports import Outbox, Publisher, StoreUnavailable
+from saga_service.runtime.stopping import Stopping
+
+log = structlog.get_logger(__name__)
+ROWS_MAX = 20
+
+
+class Relay:
+    """A row that is older than `lease_ms` and not under way here was left behind by whoever committed it."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        rows: OutboxRows,
+        publisher: Publisher,
+        *,
+        lease_ms: int,
+        period_s: float,
+        now_ms: Callable[[], int],
+        stopping: Stopping,
+    ) -> None:
+        self._outbox = outbox
+        self._rows = rows
+        self._publisher = publisher
+        self._lease_ms = lease_ms
+        self._period_s = period_s
+        self._now_ms = now_ms
+        self._stopping = stopping
+
+    async def run(self) -> None:
+        while not self._stopping:
+            more = await self._round()
+            if not more:
+                await self._stopping.pause(self._period_s)
+
+    async def tidy(self) -> None:
+        """Delete the rows that are published. Raises StoreUnavailable."""
+        published = self._rows.take_published()
+        if not published:
+            return
+        try:
+            await self._outbox.forget_published(published)
+        except BaseException:
+            self._rows.give_back(published)
+            raise
+
+    async def _round(self) -> bool:
+        try:
+            await self.tidy()
+            await self._note_what_is_refused()
+            return await self._publish_left_behind()
+        except StoreUnavailable as error:
+            log.warning("postgres is away; the relay waits", error=str(error))
+            return False
+
+    async def _publish_left_behind(self) -> bool:
+        claimed = await self._outbox.claim_unpublished(self._now_ms(), self._lease_ms, ROWS_MAX)
+        left_behind = [(row, messages) for row, messages in claimed if not self._rows.is_under_way(row)]
+        for row, messages in left_behind:
+            log.warning("an outbox row was left behind; it is published now", outbox_id=row, messages=len(messages))
+            refused = await self._publisher.publish(messages, ())
+            if refused:
+                await self._outbox.keep_unpublished(row, refused)
+            else:
+                await self._outbox.forget_published([row])
+        return len(claimed) == ROWS_MAX
+
+    async def _note_what_is_refused(self) -> None:
+        # Else the messages beside it, which Redis took, would be added again with each try.
+        for row, messages in self._rows.take_refused().items():
+            await self._outbox.keep_unpublished(row, messages)

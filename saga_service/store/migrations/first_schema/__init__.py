@@ -1,0 +1,1 @@
+"""The SQL of revision 0001. It never changes; later revisions bring their own."""

@@ -1,0 +1,150 @@
+"""The engine's store on Postgres, and what the loops ask for: sagas that are due, messages that were never sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from operator import itemgetter
+from typing import Any, TypeVar
+
+import asyncpg
+import orjson
+from asyncpg.pool import PoolConnectionProxy
+
+from saga_service.clock import now_ms
+from saga_service.core.definition import Definition
+from saga_service.core.ids import SagaId
+from saga_service.core.state import SagaState
+from saga_service.engine.ports import Batch
+from saga_service.store import queries
+from saga_service.store.commit import COMMIT, arguments, read_messages, write_messages
+from saga_service.store.errors import translated
+from saga_service.store.pool import ACQUIRE_TIMEOUT_SECONDS, borrowed
+from saga_service.store.rows import read_saga
+from saga_service.wire.entries import Message
+
+ReadDefinition = Callable[[Mapping[str, Any]], Definition]
+"""Makes a definition of a stored document. `Any`: a JSON object."""
+
+_BEFORE_ALL = SagaId("00000000-0000-0000-0000-000000000000")
+
+Result = TypeVar("Result")
+
+
+class PostgresStore:
+    """Fulfils `engine.ports.Store`. All that it does raises StoreUnavailable where Postgres cannot be reached."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        read_definition: ReadDefinition,
+        *,
+        clock_ms: Callable[[], int] = now_ms,
+        acquire_timeout_seconds: float = ACQUIRE_TIMEOUT_SECONDS,
+    ) -> None:
+        self._pool = pool
+        self._read_definition = read_definition
+        self._clock_ms = clock_ms
+        self._acquire_timeout_seconds = acquire_timeout_seconds
+
+    # ------------------------------------------------------------------------------------------ the way of a batch
+
+    async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
+        """Those of the sagas that exist, in no order."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(queries.LOAD, saga_ids)
+        return [read_saga(row) for row in rows]
+
+    async def commit(self, batch: Batch) -> int | None:
+        """Write all of it or nothing, in one round trip; the id of the outbox row, if there is one.
+
+        Raises RevisionConflict, and StoreRefused. A cancelled caller gets its cancellation once Postgres has answered:
+        a commit that was cut off half-way would leave nobody knowing whether it happened.
+        """
+        return await _to_the_end(self._commit(batch))
+
+    async def _commit(self, batch: Batch) -> int | None:
+        with translated():
+            values = arguments(batch, self._clock_ms())
+        async with self._connection() as connection:
+            outbox_id: int | None = await connection.fetchval(COMMIT, *values)
+            return outbox_id
+
+    # ---------------------------------------------------------------------------------------------------- definitions
+
+    async def definition(self, saga: str, version: str) -> Definition | None:
+        """A version that some replica has driven."""
+        async with self._connection() as connection:
+            document = await connection.fetchval(queries.DEFINITION, saga, version)
+        return None if document is None else self._read_definition(orjson.loads(document))
+
+    async def remember_definitions(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Put definitions on record, so that any replica can end the sagas that begin with them.
+
+        What is there already stays as it is: a version never changes. `Any`: a JSON object.
+        """
+        kept = [(self._read_definition(document), document) for document in documents]
+        compensations = [
+            {step.name: step.compensation for step in definition.steps if step.compensation is not None}
+            for definition, _ in kept
+        ]
+        async with self._connection() as connection:
+            await connection.execute(
+                queries.REMEMBER_DEFINITIONS,
+                [definition.name for definition, _ in kept],
+                [definition.version for definition, _ in kept],
+                [orjson.dumps(commands).decode() for commands in compensations],
+                [orjson.dumps(document).decode() for _, document in kept],
+            )
+
+    # --------------------------------------------------------------------------------------------- timers and recovery
+
+    async def claim_due(self, now_ms: int, limit: int, lease_ms: int) -> tuple[list[SagaId], int | None]:
+        """Sagas whose time to be looked at has come, the longest overdue first, and when the next one's comes.
+
+        They are not handed out again before the lease is over. Where `limit` of them come back there may be more.
+        """
+        async with self._connection() as connection:
+            row = await connection.fetchrow(queries.CLAIM_DUE, now_ms, limit, lease_ms)
+        assert row is not None, "the function returns one row"
+        return row["saga_ids"], row["next_due_at_ms"]
+
+    async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
+        """Sagas that have something due, by id: the next page after `after_id`, the first one after None."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(queries.IN_FLIGHT, after_id or _BEFORE_ALL, limit)
+        return [row[0] for row in rows]
+
+    # --------------------------------------------------------------------------------------------------------- outbox
+
+    async def claim_unpublished(self, now_ms: int, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
+        """Outbox rows that nobody has published for so long, oldest first; nobody else gets them for as long again."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(queries.CLAIM_UNPUBLISHED, now_ms, older_than_ms, limit)
+        return [(row[0], read_messages(row[1])) for row in sorted(rows, key=itemgetter(0))]
+
+    async def forget_published(self, outbox_ids: Sequence[int]) -> None:
+        """Delete outbox rows whose messages Redis has taken."""
+        async with self._connection() as connection:
+            await connection.execute(queries.FORGET_PUBLISHED, outbox_ids)
+
+    async def keep_unpublished(self, outbox_id: int, messages: Sequence[Message]) -> None:
+        """Let an outbox row hold these messages alone."""
+        async with self._connection() as connection:
+            await connection.execute(queries.KEEP_UNPUBLISHED, outbox_id, write_messages(messages))
+
+    def _connection(self) -> AbstractAsyncContextManager[PoolConnectionProxy]:
+        return borrowed(self._pool, self._acquire_timeout_seconds)
+
+
+async def _to_the_end(work: Awaitable[Result]) -> Result:
+    """Wait for `work` even where the waiting task is cancelled, and only then let the cancellation through."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise

@@ -1,0 +1,37 @@
+"""The statements of the service that are not functions of the database. Each has a test that it scans no big table.
+
+`LOAD` is written so that its plan is good even if it was made, and kept, while the tables were still empty: a nested
+loop over what is asked for, one look-up in the primary key each.
+"""
+
+from saga_service.store.rows import COLUMNS
+
+LOAD = f"""
+select saga.*
+from unnest($1::uuid[]) as wanted (id)
+cross join lateral (select {COLUMNS} from saga_private.sagas where sagas.id = wanted.id limit 1) as saga
+"""
+
+IN_FLIGHT = """
+select id::text from saga_private.sagas
+where wake_at_ms is not null and status in ('running', 'compensating') and id > $1
+order by id limit $2
+"""
+
+CLAIM_DUE = "select saga_ids, next_due_at_ms from saga_private.claim_due($1, $2, $3)"
+
+CLAIM_UNPUBLISHED = "select outbox_id, outgoing_messages from saga_private.claim_unpublished($1, $2, $3)"
+
+KEEP_UNPUBLISHED = "update saga_private.outbox set messages = $2 where id = $1"
+
+FORGET_PUBLISHED = "select saga_private.forget_published($1)"
+
+DEFINITION = "select document::text from saga_private.definitions where saga = $1 and version = $2"
+
+REMEMBER_DEFINITIONS = """
+insert into saga_private.definitions (saga, version, compensations, document)
+select saga, version, compensations::jsonb, document::jsonb
+from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as given (saga, version, compensations, document)
+order by saga, version
+on conflict (saga, version) do nothing
+"""

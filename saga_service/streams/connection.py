@@ -1,0 +1,62 @@
+"""Connections to Redis.
+
+The client's own retries are off: a retried XADD adds twice and a retried XREADGROUP strands what the first try was
+given. Whoever calls decides what to repeat. No socket waits for ever, since a half-open one would never answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+ANSWER_MS_MAX = 5_000
+"""How long Redis may take to connect or to answer, on top of what a read is asked to block."""
+POOL_WAIT_S = 20
+
+
+def connect(url: str, *, blocking_ms: int = 0, connections_max: int = 8) -> Redis:
+    """A client with raw replies: bytes, and no rebuilding of entries on the way.
+
+    `blocking_ms` is the longest BLOCK that will be asked for; a reader that blocks needs a client of its own.
+    """
+    # Options in the URL's query come first, so that they cannot undo these: all that is read here rests on them.
+    parsed = parse_url(url)
+    options: dict[str, Any] = {  # Any: what the client's own options are
+        **parsed,
+        "connection_class": _telling_of_lost_links(parsed.get("connection_class", Connection)),
+        "max_connections": connections_max,
+        "timeout": POOL_WAIT_S,
+        "socket_timeout": (blocking_ms + ANSWER_MS_MAX) / 1000,
+        "socket_connect_timeout": ANSWER_MS_MAX / 1000,
+        "retry": Retry(NoBackoff(), 0),
+        # Not to be tried again, but to drop the connection: it leads to what was the master once.
+        "retry_on_error": [exceptions.ReadOnlyError],
+        # One shape of replies over all server versions.
+        "protocol": 2,
+        "decode_responses": False,
+    }
+    if "path" not in options:
+        options["socket_keepalive"] = True
+    client = Redis.from_pool(BlockingConnectionPool(**options))
+    client.response_callbacks.clear()
+    return client
+
+
+class _TellingOfLostLinks(AbstractConnection):
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Any: whatever the client packs."""
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            # What uvloop says of a write on a link that has just been lost, where asyncio's own loop has an OSError.
+            raise exceptions.ConnectionError(f"the link was lost: {error}") from error
+
+
+def _telling_of_lost_links(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """The kind of connection that the URL asks for: by TCP, by TLS or by a unix socket."""
+    return type(kind.__name__, (_TellingOfLostLinks, kind), {})

@@ -1,0 +1,75 @@
+"""Lua on one key: what must look and act in one step. No script touches two keys, so all work on a cluster."""
+
+from __future__ import annotations
+
+RENEW = """
+-- KEYS: stream. ARGV: group, consumer, id... Restarts the idle time of entries that are still this consumer's.
+local renewed = 0
+for i = 3, #ARGV do
+    local found = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])
+    if #found > 0 then
+        redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
+        renewed = renewed + 1
+    end
+end
+return renewed
+"""
+
+HAND_BACK = """
+-- KEYS: stream. ARGV: group, consumer, idle ms, id... Makes entries look abandoned, so that others take them at once.
+local returned = 0
+for i = 4, #ARGV do
+    local found = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])
+    if #found > 0 then
+        redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3], 'JUSTID')
+        returned = returned + 1
+    end
+end
+return returned
+"""
+
+REMOVE_IDLE_CONSUMERS = """
+-- KEYS: stream. ARGV: group, idle ms, consumer or ''. Removes consumers that are idle and have nothing pending:
+-- removing one with pending entries would lose them.
+local removed = 0
+for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local consumer = {}
+    for i = 1, #flat, 2 do consumer[flat[i]] = flat[i + 1] end
+    local meant = ARGV[3] == '' or ARGV[3] == consumer['name']
+    if meant and consumer['pending'] == 0 and consumer['idle'] >= tonumber(ARGV[2]) then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer['name'])
+        removed = removed + 1
+    end
+end
+return removed
+"""
+
+TRIM_HANDLED = """
+-- KEYS: stream. ARGV: oldest id to keep whatever the groups say, or ''. Removes what every group has acknowledged:
+-- up to the lowest, over all groups, of the oldest pending id, else the last delivered one.
+-- A stream without a group is left alone, unless an age is given: nobody has said that it may go.
+-- Ids are compared as digits: as numbers, those beyond 2^53 would be rounded.
+local function less(a, b)
+    if #a ~= #b then return #a < #b end
+    return a < b
+end
+local function before(a, b)
+    local a1, a2 = string.match(a, '(%d+)-(%d+)')
+    local b1, b2 = string.match(b, '(%d+)-(%d+)')
+    return less(a1, b1) or (a1 == b1 and less(a2, b2))
+end
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local limit = nil
+if ARGV[1] ~= '' then limit = ARGV[1] end
+local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+if #groups == 0 and limit == nil then return 0 end
+for _, flat in ipairs(groups) do
+    local group = {}
+    for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end
+    local oldest = group['last-delivered-id']
+    local pending = redis.call('XPENDING', KEYS[1], group['name'])
+    if pending[1] > 0 then oldest = pending[2] end
+    if limit == nil or before(oldest, limit) then limit = oldest end
+end
+return redis.call('XTRIM', KEYS[1], 'MINID', '~', limit)
+"""

@@ -1,0 +1,121 @@
+"""Logs: one configuration for our own loggers, the standard library's and every dependency's.
+
+Logs go to stderr, so that stdout belongs to the command. What is bound with `structlog.contextvars.bound_contextvars`
+(saga_id, saga, step, command_id) stands in every line that is written meanwhile, whoever writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor
+
+from saga_service.settings import LogFormat, LogLevel
+
+_HANDLER_NAME = "saga_service"
+_FIRST = ("timestamp", "level", "event", "logger")
+_TALKATIVE = ("alembic.runtime.plugins",)
+"""Loggers whose `info` is of no use to anybody who runs the service."""
+
+_ON_EVERY_LINE: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+]
+
+# One list for good: loggers keep the one that they were first used with, and `capture_logs` changes it in place.
+_OF_OUR_LOGGERS: list[Processor] = [
+    *_ON_EVERY_LINE,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+]
+
+_OF_OTHER_LOGGERS: list[Processor] = [*_ON_EVERY_LINE, structlog.stdlib.ExtraAdder()]
+
+
+def configure_logging(log_format: LogFormat = "auto", log_level: LogLevel = "info") -> None:
+    """Send all logs and warnings to stderr in one form. A second call replaces the first."""
+    level = logging.getLevelNamesMapping()[log_level.upper()]
+    structlog.configure(
+        processors=_OF_OUR_LOGGERS,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        # The hot path logs nothing, so what caching would save is nothing; and a test can still listen in.
+        cache_logger_on_first_use=False,
+    )
+    handler = _StandardError()
+    handler.name = _HANDLER_NAME
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_OF_OTHER_LOGGERS, processors=_renderers(log_format))
+    )
+    root = logging.getLogger()
+    root.handlers = [*(other for other in root.handlers if other.name != _HANDLER_NAME), handler]
+    root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to whatever stderr is at the moment of writing, as the standard library's handler of last resort does."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # an attribute there, and never assigned here
+        return sys.stderr
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    structlog.get_logger("saga_service").critical(
+        "ended by an error that nobody foresaw", exc_info=(kind, error, traceback)
+    )
+
+
+def _renderers(log_format: LogFormat) -> list[Processor]:
+    on_terminal = sys.stderr.isatty()
+    as_console = log_format == "console" or (log_format == "auto" and on_terminal)
+    rendered = _console(colors=on_terminal and "NO_COLOR" not in os.environ) if as_console else _json()
+    return [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered]
+
+
+def _console(*, colors: bool) -> list[Processor]:
+    # Tracebacks without local variables, here and below: those hold connection strings and customers' data.
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+
+
+def _json() -> list[Processor]:
+    structured = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return [
+        structlog.processors.ExceptionRenderer(structured),
+        _in_reading_order,
+        structlog.processors.JSONRenderer(_to_json),
+    ]
+
+
+def _in_reading_order(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """When, how bad and what stand first, so that a raw line can be read as well."""
+    return {**{name: event[name] for name in _FIRST if name in event}, **event}
+
+
+def _to_json(event: Any, default: Callable[[Any], Any], **_: Any) -> str:
+    try:
+        return orjson.dumps(event, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:
+        # What orjson refuses (an integer beyond 64 bits, half a surrogate pair) must not cost us the line.
+        return json.dumps(event, default=default, skipkeys=True)

@@ -1,0 +1,101 @@
+"""What a handler may know of the command that it carries out, beyond the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from saga_service.core.ids import Direction
+from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
+
+
+class StepContext:
+    """The command's circumstances, for the time that its handler runs."""
+
+    __slots__ = ("_command", "_logger", "_report_progress")
+
+    def __init__(self, command: ReceivedCommand, report_progress: Callable[[ReceivedCommand], None]) -> None:
+        self._command = command
+        self._report_progress = report_progress
+        self._logger: FilteringBoundLogger | None = None
+
+    @property
+    def saga_id(self) -> str:
+        return self._command.saga_id
+
+    @property
+    def saga(self) -> str:
+        """The saga's name, as its definition has it."""
+        return self._command.saga
+
+    @property
+    def step(self) -> str:
+        return self._command.step
+
+    @property
+    def direction(self) -> Direction:
+        """Whether the step is to be done or undone."""
+        return self._command.direction
+
+    @property
+    def attempt(self) -> int:
+        """1 at the first try; the two directions count apart."""
+        return self._command.attempt
+
+    @property
+    def command_id(self) -> str:
+        """Different for each attempt, the same for a repeated delivery of one."""
+        return self._command.id
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same over all attempts of this step and direction: give it to a provider, so that it knows a repeat."""
+        return self._command.idempotency_key
+
+    @property
+    def deadline(self) -> datetime:
+        """When the saga gives up on this attempt, in UTC."""
+        return datetime.fromtimestamp(self._command.deadline_ms / 1000, UTC)
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Until the deadline, by this machine's clock; 0 when it has passed."""
+        return max(0.0, self._command.deadline_ms / 1000 - datetime.now(UTC).timestamp())
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """What earlier steps returned, by step name; in a compensation, its own action's result as well."""
+        outputs = self._command.data.get(OUTPUTS_FIELD)
+        return outputs if isinstance(outputs, dict) else {}
+
+    @property
+    def traceparent(self) -> str | None:
+        """The W3C trace context that the saga was started with."""
+        return self._command.traceparent
+
+    @property
+    def logger(self) -> FilteringBoundLogger:
+        """A structlog logger that names saga, step and command in every line."""
+        # Made at first use: most commands never log.
+        if self._logger is None:
+            command = self._command
+            self._logger = structlog.get_logger("saga_service.worker").bind(
+                saga_id=command.saga_id,
+                saga=command.saga,
+                step=command.step,
+                command_id=command.id,
+                direction=command.direction.value,
+                attempt=command.attempt,
+            )
+        return self._logger
+
+    async def progress(self) -> None:
+        """Tell the saga that the work goes on.
+
+        It does not wait for Redis; calls that come faster than they can be sent count as one.
+        """
+        self._report_progress(self._command)

@@ -1,0 +1,47 @@
+"""How a worker runs, as opposed to what it does."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass, field
+
+from saga_service.wire.keys import PREFIX_DEFAULT
+
+
+def _consumer_of_this_run() -> str:
+    # Never the name of an earlier run: its pending entries are reclaimed, and are not ours to answer for.
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """The defaults are those of the service's settings. Raises ValueError where a number cannot work."""
+
+    redis_url: str = "redis://localhost:6379/0"
+    prefix: str = PREFIX_DEFAULT
+    """How the names of the streams begin; the same as the service's."""
+    consumer: str = field(default_factory=_consumer_of_this_run)
+    """This run's name in its consumer groups. No two runs may ever have the same."""
+    concurrency: int | None = None
+    """Commands that each worker carries out at once, at most; without it, what the worker itself says."""
+    read_block_ms: int = 2_000
+    """How long one read waits on an idle stream."""
+    reclaim_idle_ms: int = 60_000
+    """A command that a worker has held this long without a sign of life is taken over by another."""
+    reclaim_period_ms: int = 10_000
+    """How often to look for such commands."""
+    stop_grace_ms: int = 8_000
+    """How long a stop waits for handlers that are running, and then once more for Redis to take the replies."""
+    reply_bytes_max: int = 1_048_576
+    """The largest reply that the service takes in (`SAGA_DATA_BYTES_MAX` there)."""
+
+    def __post_init__(self) -> None:
+        for name in ("read_block_ms", "reclaim_idle_ms", "reclaim_period_ms", "reply_bytes_max"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, but is {self.concurrency}")
+        if self.stop_grace_ms < 0:
+            raise ValueError(f"stop_grace_ms must not be negative, but is {self.stop_grace_ms}")

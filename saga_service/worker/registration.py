@@ -1,0 +1,192 @@
+"""From a function to a handler: its signature is read once, and whatever could not work is found here.
+
+A handler is `async def name(command: Model, context: StepContext) -> Result`. The command is a pydantic model or a
+`dict[str, Any]`; the context may be left out; the result is a pydantic model, a mapping, or None.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+import orjson
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic_core import SchemaValidator
+
+from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
+from saga_service.worker.context import StepContext
+from saga_service.worker.errors import WrongHandler
+
+Result = BaseModel | Mapping[str, Any] | None
+HandlerFunction = Callable[..., Coroutine[Any, Any, Result]]
+
+FIELD_ERRORS_SHOWN_MAX = 10
+_COMMAND_MAPPINGS = (dict, dict[str, Any], dict[str, object], Mapping, Mapping[str, Any], Mapping[str, object])
+_SHAPE = "async def {name}(command: YourModel, context: StepContext) -> YourResult"
+
+
+class InvalidCommand(Exception):
+    """The command's data does not fit the handler's model; the text names each field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A registered function, with what its signature says."""
+
+    command_type: str
+    function: HandlerFunction
+    validator: SchemaValidator | None
+    """None for a function that takes the data as a dict."""
+    forbids_outputs: bool
+    """The model refuses unknown fields and has none for the outputs, which every command carries."""
+    takes_context: bool
+
+    @property
+    def name(self) -> str:
+        return _name(self.function)
+
+    def argument(self, command: ReceivedCommand, data: bytes) -> object:
+        """What the function is called with; `data` is the command's data as it came. Raises InvalidCommand."""
+        if self.validator is None:
+            return command.data
+        if self.forbids_outputs:
+            data = orjson.dumps({name: value for name, value in command.data.items() if name != OUTPUTS_FIELD})
+        try:
+            # From JSON, not from the dict: only so do bytes, dates and strict models read as their author expects.
+            return self.validator.validate_json(data)
+        except ValidationError as error:
+            raise InvalidCommand(_fields_at_fault(error)) from None
+
+
+def read_handler(command_type: str, function: HandlerFunction) -> Handler:
+    """Raises WrongHandler."""
+    name = _name(function)
+    place = f"handler '{name}' of '{command_type}'"
+    if not callable(function):
+        raise WrongHandler(f"{place} is not a function; write: {_SHAPE.format(name='name')}")
+    if not inspect.iscoroutinefunction(function):
+        raise WrongHandler(f"{place} is not async; write: {_SHAPE.format(name=name)}")
+    parameters, hints = _parameters(place, function), _hints(place, function)
+    _check_result(place, hints)
+    model = _model(place, parameters[0], hints)
+    return Handler(
+        command_type=command_type,
+        function=function,
+        validator=None if model is None else _validator(place, model),
+        forbids_outputs=model is not None and _forbids_outputs(model),
+        takes_context=_takes_context(place, parameters, hints),
+    )
+
+
+def _parameters(place: str, function: HandlerFunction) -> list[inspect.Parameter]:
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters or parameters[0].kind not in positional:
+        raise WrongHandler(
+            f"{place} takes no command; its first parameter is the command: {_SHAPE.format(name='name')}"
+        )
+    for parameter in parameters[2:]:
+        if parameter.default is inspect.Parameter.empty:
+            raise WrongHandler(
+                f"{place} must take one or two parameters, the command and a StepContext; "
+                f"'{parameter.name}' would get no value"
+            )
+    if len(parameters) > 1 and parameters[1].kind not in positional:
+        raise WrongHandler(f"{place}: parameter '{parameters[1].name}' must be a plain one: context: StepContext")
+    return parameters
+
+
+def _hints(place: str, function: HandlerFunction) -> dict[str, Any]:
+    try:
+        return get_type_hints(getattr(function, "func", function))
+    except NameError as error:
+        raise WrongHandler(
+            f"{place}: an annotation names something unknown ({error}); models belong at the top level of their "
+            "module, and not under TYPE_CHECKING"
+        ) from None
+
+
+def _model(place: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> type[BaseModel] | None:
+    given = hints.get(parameter.name)
+    if given in _COMMAND_MAPPINGS:
+        return None
+    if isinstance(given, type) and issubclass(given, BaseModel):
+        return given
+    found = "has no annotation" if given is None else f"is annotated {_shown(given)}"
+    raise WrongHandler(f"{place}: parameter '{parameter.name}' {found}; write a pydantic model, or dict[str, Any]")
+
+
+def _validator(place: str, model: type[BaseModel]) -> SchemaValidator:
+    try:
+        model.model_rebuild()
+        validator = TypeAdapter(model).validator
+    except (PydanticUserError, NameError) as error:
+        raise WrongHandler(f"{place}: the model {model.__name__} cannot be used: {_first_line(error)}") from None
+    assert isinstance(validator, SchemaValidator), "a complete model has its validator"
+    return validator
+
+
+def _forbids_outputs(model: type[BaseModel]) -> bool:
+    names = {field.alias or name for name, field in model.model_fields.items()} | model.model_fields.keys()
+    return model.model_config.get("extra") == "forbid" and OUTPUTS_FIELD not in names
+
+
+def _takes_context(place: str, parameters: list[inspect.Parameter], hints: dict[str, Any]) -> bool:
+    if len(parameters) < 2:
+        return False
+    second = parameters[1]
+    given = hints.get(second.name)
+    if given is StepContext:
+        return True
+    if second.default is not inspect.Parameter.empty:
+        return False
+    found = "has no annotation" if given is None else f"is annotated {_shown(given)}"
+    raise WrongHandler(f"{place}: parameter '{second.name}' {found}; the second parameter is a StepContext")
+
+
+def _check_result(place: str, hints: dict[str, Any]) -> None:
+    if "return" not in hints:
+        raise WrongHandler(
+            f"{place} does not say what it returns; write '-> YourResult' (a pydantic model, a mapping, or None)"
+        )
+    wrong = [option for option in _options(hints["return"]) if not _is_result(option)]
+    if wrong:
+        raise WrongHandler(f"{place} returns {_shown(wrong[0])}; a result is a pydantic model, a mapping, or None")
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _is_result(annotation: Any) -> bool:
+    if annotation in (type(None), Never, NoReturn) or is_typeddict(annotation):
+        return True
+    origin = get_origin(annotation) or annotation
+    return isinstance(origin, type) and issubclass(origin, (BaseModel, Mapping))
+
+
+def _fields_at_fault(error: ValidationError) -> str:
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    shown = [
+        f"{'.'.join(map(str, detail['loc'])) or 'data'}: {detail['msg']}" for detail in details[:FIELD_ERRORS_SHOWN_MAX]
+    ]
+    left = len(details) - len(shown)
+    return "; ".join(shown) + (f"; and {left} more" if left else "")
+
+
+def _name(function: object) -> str:
+    return str(getattr(function, "__qualname__", repr(function)))
+
+
+def _shown(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,159 @@
+"""One worker from start to stop: its connections, its loops, and what is left in order at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.exceptions import RedisError
+from structlog.typing import FilteringBoundLogger
+
+from saga_service.streams.connection import connect
+from saga_service.streams.faults import describe, is_transient
+from saga_service.streams.group_reader import GroupReader
+from saga_service.streams.pipeline import Command, Reply, send
+from saga_service.wire.entries import Entry
+from saga_service.wire.keys import StreamNames
+from saga_service.worker.cancellation import cancel
+from saga_service.worker.handling import Handling
+from saga_service.worker.intake import Intake
+from saga_service.worker.leaving import hand_back_all
+from saga_service.worker.options import WorkerOptions
+from saga_service.worker.outage import Outage
+from saga_service.worker.renewal import Held, Renewal
+from saga_service.worker.replies import Replies
+
+if TYPE_CHECKING:
+    from saga_service.worker.worker import Worker
+
+HANDLERS_PART_OF_GRACE = 3 / 4
+"""The rest of a stop's grace period is for Redis to take the last replies and what is handed back."""
+FAREWELL_S_MIN = 1.0
+
+
+class WorkerCannotStart(Exception):
+    """Redis answers, and refuses what the worker needs; the text says what."""
+
+
+class RunningWorker:
+    """Lives for one call of `run`."""
+
+    def __init__(self, worker: Worker, options: WorkerOptions) -> None:
+        stream = StreamNames(options.prefix).commands(worker.service)
+        self._worker = worker
+        self._options = options
+        self._log: FilteringBoundLogger = structlog.get_logger(__name__).bind(
+            service=worker.service, stream=stream, group=worker.group, consumer=options.consumer
+        )
+        self._reading = connect(options.redis_url, blocking_ms=options.read_block_ms, connections_max=1)
+        self._writing = connect(options.redis_url, connections_max=2)
+        # Two readers are one consumer: a blocking read must not hold up the rest.
+        self._reader = GroupReader(self._reading, stream, worker.group, options.consumer)
+        self._keeper = GroupReader(self._writing, stream, worker.group, options.consumer)
+        self._held = Held()
+        self._replies = Replies(
+            self._send, (stream, worker.group), StreamNames(options.prefix), self._settled, self._log
+        )
+        self._handling = Handling(
+            worker.handlers,
+            self._replies,
+            options.concurrency or worker.concurrency,
+            options.reply_bytes_max,
+            self._log,
+        )
+        self._intake = Intake(
+            self._reader,
+            self._handling.room,
+            self._accept,
+            read_block_ms=options.read_block_ms,
+            reclaim_idle_ms=options.reclaim_idle_ms,
+            reclaim_period_ms=options.reclaim_period_ms,
+            log=self._log,
+        )
+        self._renewal = Renewal(self._held, self._keeper.renew, options.reclaim_idle_ms, self._log)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then finish in good order. Cancelled, it ends at once: others take over.
+
+        Raises WorkerCannotStart.
+        """
+        try:
+            if not await _until(stop, self._begin()):
+                return
+            async with asyncio.TaskGroup() as loops:
+                kept_to_the_end = [loops.create_task(self._replies.run()), loops.create_task(self._renewal.run())]
+                try:
+                    await _until(stop, self._intake.run())
+                    await self._finish()
+                finally:
+                    await cancel(kept_to_the_end)
+        finally:
+            await self._handling.cancel()
+            await self._reading.aclose()
+            await self._writing.aclose()
+            self._log.info("worker stopped")
+
+    async def _begin(self) -> None:
+        outage = Outage(self._log, "the start of the worker")
+        while True:
+            try:
+                await self._keeper.ensure_group()
+            except (RedisError, OSError) as error:
+                if not is_transient(error):
+                    raise WorkerCannotStart(
+                        f"worker '{self._worker.service}' cannot read the stream '{self._reader.stream}' in group "
+                        f"'{self._reader.group}': {describe(error)}"
+                    ) from error
+                await outage.wait(error)
+            else:
+                break
+        outage.over()
+        self._log.info("worker started", types=sorted(self._worker.handlers))
+
+    async def _finish(self) -> None:
+        ends_at_s = time.monotonic() + self._options.stop_grace_ms / 1000
+        await self._handling.finish(self._options.stop_grace_ms / 1000 * HANDLERS_PART_OF_GRACE)
+        farewell_s = max(FAREWELL_S_MIN, ends_at_s - time.monotonic())
+        try:
+            async with asyncio.timeout(farewell_s):
+                await self._replies.flushed()
+                await hand_back_all(self._writing, self._keeper)
+                await self._keeper.leave()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._log.warning(
+                "redis did not take the last of it; others will carry out these commands again",
+                commands=len(self._held),
+                error=describe(error),
+            )
+
+    async def _send(self, commands: Sequence[Command]) -> list[Reply]:
+        return await send(self._writing, commands)
+
+    def _accept(self, entries: list[Entry]) -> None:
+        self._held.took(entry.id for entry in entries)
+        self._handling.accept(entries)
+
+    def _settled(self, entry_ids: Sequence[str]) -> None:
+        self._held.drop(entry_ids)
+        self._intake.settle(entry_ids)
+        self._handling.look_for_room()
+
+
+async def _wait(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+    """Do the work until it ends or `stop` is set; whether it came to its end. Raises what the work raised."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(_wait(stop))
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return True
+        return False
+    finally:
+        await cancel((working, stopping))

@@ -1,0 +1,234 @@
+"""Definitions, sagas that live in memory, stream entries: what tests of the core and the wire are built of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from saga_service.core.advance import advance
+from saga_service.core.definition import Definition, RetryPolicy, StepDefinition
+from saga_service.core.effects import Command, Ended, HistoryEntry, Transition
+from saga_service.core.events import Event, Outcome, Replied, Started, TimerDue, TransportLost
+from saga_service.core.ids import CommandName, Direction, SagaId, saga_id_from_key
+from saga_service.core.state import Fault, JsonObject, SagaState, StepState
+from saga_service.wire.blueprint import Blueprint, InvalidInput
+from saga_service.wire.entries import Entry, Message
+
+START_MS = 1_000_000
+TIMEOUT_MS = 30_000
+COMPENSATION_TIMEOUT_MS = 20_000
+RETRY = RetryPolicy(attempts_max=3, delay_first_ms=200, delay_factor=2.0, delay_max_ms=30_000)
+ONCE = RetryPolicy(attempts_max=1)
+SAGA_ID = saga_id_from_key("order", "order-1")
+
+
+def step(
+    name: str,
+    *,
+    retry: RetryPolicy = RETRY,
+    timeout_ms: int = TIMEOUT_MS,
+    undoable: bool = True,
+    compensation_retry: RetryPolicy = RETRY,
+    compensation_timeout_ms: int = COMPENSATION_TIMEOUT_MS,
+) -> StepDefinition:
+    """The step `charge` is done by `service.charge` and, if `undoable`, taken back by `service.undo-charge`."""
+    return StepDefinition(
+        name=name,
+        action=f"service.{name}",
+        compensation=f"service.undo-{name}" if undoable else None,
+        retry=retry,
+        timeout_ms=timeout_ms,
+        compensation_retry=compensation_retry,
+        compensation_timeout_ms=compensation_timeout_ms,
+    )
+
+
+def definition(*steps: StepDefinition | str, name: str = "order") -> Definition:
+    """A name alone stands for a step with the defaults of this file."""
+    return Definition(name, "v1", tuple(step(given) if isinstance(given, str) else given for given in steps))
+
+
+def started(defined: Definition, saga_input: JsonObject | None = None, saga_id: SagaId = SAGA_ID) -> Started:
+    return Started(saga_id, defined.name, defined.version, "order-1", saga_input or {"amount": 5}, "00-trace-01")
+
+
+class SagaInMemory:
+    """One saga and its whole past. Its clock stands still until it is told to go on.
+
+    The verbs answer the latest attempt unless told which one: `succeed`, `fail` and `reject` a step's action,
+    `undo_succeeds`, `undo_fails` and `undo_rejected` its compensation.
+    """
+
+    def __init__(self, defined: Definition, *, now_ms: int = START_MS) -> None:
+        self.definition = defined
+        self.now_ms = now_ms
+        self.current: SagaState | None = None
+        self.sent: list[Command] = []
+        self.history: list[HistoryEntry] = []
+        self.ends: list[Ended] = []
+
+    # ------------------------------------------------------------------------------------------------ what it is
+
+    @property
+    def state(self) -> SagaState:
+        assert self.current is not None, "the saga was not started"
+        return self.current
+
+    @property
+    def status(self) -> str:
+        """As text: it changes between two looks, which a type checker does not believe of an enum's member."""
+        return self.state.status.value
+
+    def step(self, name: str) -> StepState:
+        return self.state.steps[self.definition.positions[name]]
+
+    @property
+    def sent_names(self) -> list[str]:
+        """All that was ever sent, in short: `charge 1`, `charge 2`, `undo reserve 1`."""
+        return [in_short(command) for command in self.sent]
+
+    # ---------------------------------------------------------------------------------------------- what happens
+
+    def apply(self, event: Event) -> Transition:
+        transition = advance(self.definition, self.current, event, self.now_ms)
+        self.current = transition.state
+        self.sent.extend(transition.commands)
+        self.history.extend(transition.history)
+        if transition.ended is not None:
+            self.ends.append(transition.ended)
+        return transition
+
+    def start(self, saga_input: JsonObject | None = None) -> Transition:
+        return self.apply(started(self.definition, saga_input))
+
+    def succeed(self, name: str, output: JsonObject | None = None, *, attempt: int | None = None) -> Transition:
+        return self._reply(name, Direction.ACTION, Outcome.SUCCEEDED, attempt, output=output)
+
+    def fail(
+        self, name: str, code: str = "failed", *, attempt: int | None = None, retry_after_ms: int | None = None
+    ) -> Transition:
+        return self._reply(name, Direction.ACTION, Outcome.FAILED, attempt, code, retry_after_ms)
+
+    def reject(self, name: str, code: str = "refused", *, attempt: int | None = None) -> Transition:
+        return self._reply(name, Direction.ACTION, Outcome.REJECTED, attempt, code)
+
+    def progress(self, name: str, *, direction: Direction = Direction.ACTION) -> Transition:
+        return self._reply(name, direction, Outcome.PROGRESS)
+
+    def undo_succeeds(self, name: str, *, attempt: int | None = None) -> Transition:
+        return self._reply(name, Direction.COMPENSATION, Outcome.SUCCEEDED, attempt, output={})
+
+    def undo_fails(
+        self, name: str, code: str = "failed", *, attempt: int | None = None, retry_after_ms: int | None = None
+    ) -> Transition:
+        return self._reply(name, Direction.COMPENSATION, Outcome.FAILED, attempt, code, retry_after_ms)
+
+    def undo_rejected(self, name: str, code: str = "refused", *, attempt: int | None = None) -> Transition:
+        return self._reply(name, Direction.COMPENSATION, Outcome.REJECTED, attempt, code)
+
+    def timer(self) -> Transition:
+        return self.apply(TimerDue(self.state.id))
+
+    def timer_when_due(self) -> Transition:
+        """Let the time pass until the one thing that is due comes due."""
+        due_at_ms = [step.due_at_ms for step in self.state.steps if step.due_at_ms is not None]
+        assert len(due_at_ms) == 1, "exactly one thing is due"
+        self.now_ms = due_at_ms[0]
+        return self.timer()
+
+    def lose_transport(self) -> Transition:
+        return self.apply(TransportLost(self.state.id))
+
+    def _reply(
+        self,
+        name: str,
+        direction: Direction,
+        outcome: Outcome,
+        attempt: int | None = None,
+        code: str | None = None,
+        retry_after_ms: int | None = None,
+        *,
+        output: JsonObject | None = None,
+    ) -> Transition:
+        step = self.step(name)
+        latest = step.attempts if direction is Direction.ACTION else step.compensation_attempts
+        command = CommandName(self.state.id, name, direction, latest if attempt is None else attempt)
+        fault = None if code is None else Fault(code, f"{name}: {code}")
+        return self.apply(Replied(command, outcome, output, fault, retry_after_ms))
+
+
+def in_short(command: Command) -> str:
+    undo = "undo " if command.direction is Direction.COMPENSATION else ""
+    return f"{undo}{command.step} {command.attempt}"
+
+
+def running(*steps: StepDefinition | str) -> SagaInMemory:
+    """A saga of these steps, just started."""
+    saga = SagaInMemory(definition(*steps))
+    saga.start()
+    return saga
+
+
+# ------------------------------------------------------------------------------------------------------- the wire
+
+
+Name = TypeVar("Name", bound=bytes | str)
+
+
+def entry(fields: Mapping[Name, bytes | str], stream: str = "saga:events", entry_id: str = "1700-0") -> Entry:
+    """An entry as a stream delivers it; text stands for its UTF-8."""
+    return Entry(stream, entry_id, {_octets(name): _octets(value) for name, value in fields.items()})
+
+
+def delivered(message: Message, entry_id: str = "1700-0") -> Entry:
+    """What a reader gets of a message that was sent."""
+    names, values = message.fields[::2], message.fields[1::2]
+    assert len(set(names)) == len(names) == len(values), "each field once, each with its value"
+    return Entry(message.stream, entry_id, dict(zip(map(_octets, names), map(_octets, values), strict=True)))
+
+
+class PlainBlueprint:
+    """An input of any shape, except that the fields named in `integers` must be whole numbers."""
+
+    def __init__(self, defined: Definition, *, integers: Iterable[str] = (), key_field: str | None = None) -> None:
+        self.definition = defined
+        self._integers = frozenset(integers)
+        self._key_field = key_field
+
+    def read_input(self, data: JsonObject) -> JsonObject:
+        for name in self._integers & data.keys():
+            if not isinstance(data[name], int):
+                raise InvalidInput(f"{name}: must be a whole number")
+        return dict(data)
+
+    def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
+        try:
+            return {name: int(value) if name in self._integers else value for name, value in fields.items()}
+        except ValueError:
+            raise InvalidInput("must be a whole number") from None
+
+    def business_key(self, saga_input: JsonObject) -> str | None:
+        value = None if self._key_field is None else saga_input.get(self._key_field)
+        return None if value is None else str(value)
+
+
+class PlainCatalog:
+    """One blueprint under one event type and one stream."""
+
+    def __init__(self, blueprint: Blueprint, *, event_type: str = "order", stream: str = "orders") -> None:
+        self._blueprint = blueprint
+        self._event_type = event_type
+        self._stream = stream
+
+    def by_event_type(self, event_type: str) -> Blueprint | None:
+        return self._blueprint if event_type == self._event_type else None
+
+    def by_stream(self, stream: str) -> Blueprint | None:
+        return self._blueprint if stream == self._stream else None
+
+    def event_types(self) -> list[str]:
+        return [self._event_type]
+
+
+def _octets(given: bytes | str) -> bytes:
+    return given if isinstance(given, bytes) else given.encode()

@@ -1,0 +1,103 @@
+"""Postgres slow, silent, locked, or gone at the worst of moments."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import asyncpg
+
+from saga_service.core.ids import saga_id_from_event
+from tests.end_to_end.laws import assert_lawful
+from tests.end_to_end.plans import ends_as, random_plans
+from tests.end_to_end.proxy import Cut, postgres_proxy
+from tests.end_to_end.system import System
+from tests.waiting import eventually
+
+COMMITTED = b"SELECT 1\x00Z"
+"""How Postgres says that a statement is done and its transaction over."""
+
+
+async def test_a_commit_whose_answer_never_arrives_counts_once(system: System, postgres_dsn: str) -> None:
+    async with postgres_proxy(postgres_dsn) as (proxy, dsn):
+        # Without prepared statements each commit is to be known by its text.
+        await system.start_in_one(SAGA_POSTGRES_DSN=dsn, SAGA_POSTGRES_STATEMENT_CACHE_SIZE="0")
+        proxy.cut = Cut(b"commit_batch", COMMITTED, times=5)
+        keys = [f"cut-{number}" for number in range(30)]
+        for key in keys:
+            system.start_saga("trip", key, plan={"invoice": ["reject"]})
+        seen = await assert_lawful(system, len(keys))
+        assert proxy.cut.done == 5
+        assert {saga.row["status"] for saga in seen} == {"compensated"}
+        assert {saga.row["revision"] for saga in seen} == {8}, "each transition once"
+
+
+async def test_a_link_that_goes_silent_is_given_up_and_made_anew(
+    system: System, postgres_dsn: str, random_seed: int
+) -> None:
+    plans = random_plans(random.Random(random_seed), 60)
+    async with postgres_proxy(postgres_dsn) as (proxy, dsn):
+        await system.start_in_one(SAGA_POSTGRES_DSN=dsn, SAGA_POSTGRES_TIMEOUT_MS="500")
+        system.start_sagas("trip", plans)
+        await eventually(lambda: system.redis.xlen(system.names.outcomes) >= 5)
+        proxy.stall()
+        # So long the disaster lasts.
+        await asyncio.sleep(2)
+        proxy.flow()
+        seen = await assert_lawful(system, 60)
+        assert {saga.row["key"]: saga.row["status"] for saga in seen} == {key: ends_as(plans[key]) for key in plans}
+
+
+async def test_a_row_that_somebody_keeps_locked_does_not_keep_other_sagas_from_their_end(
+    system: System, postgres_dsn: str
+) -> None:
+    """What came in together with the locked saga waits for it: a batch is one commit. All else goes by another lane."""
+    await system.start(services=2, SAGA_POSTGRES_TIMEOUT_MS="1000")
+    saga_ids = [str(saga_id_from_event("by-hand", f"by-hand-{number}")) for number in range(20)]
+    for number in range(20):
+        system.add(system.names.events, {"type": "by-hand", "id": f"by-hand-{number}"})
+    await system.until_taken_in(20)
+    somebody = await asyncpg.connect(postgres_dsn)
+    try:
+        async with somebody.transaction():
+            await somebody.execute("select from saga_private.sagas where id = $1 for update", saga_ids[0])
+            _reply_to_all(system, saga_ids, "first")
+            await _somebody_waits_for_a_lock(system)
+            system.start_sagas("trip", {f"other-{number}": {"car": ["fail"]} for number in range(40)})
+            await eventually(lambda: _completed(system, 40), within_s=20)
+            assert await _at_revision(system, saga_ids[:1], 1)
+    finally:
+        await somebody.close()
+    await eventually(lambda: _at_revision(system, saga_ids, 2))
+    _reply_to_all(system, saga_ids, "second")
+    await assert_lawful(system, 60)
+
+
+async def _somebody_waits_for_a_lock(system: System) -> None:
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+    async def waits() -> bool:
+        return bool(await system.value(waiting))
+
+    await eventually(waits)
+
+
+async def _completed(system: System, sagas: int) -> bool:
+    completed = await system.value("select count(*) from saga.sagas where status = 'completed'")
+    assert completed == sagas, f"{completed} of {sagas}"
+    return True
+
+
+def _reply_to_all(system: System, saga_ids: list[str], step: str) -> None:
+    """In one transaction, so that all of it is read at once."""
+    with system.redis.pipeline(transaction=True) as pipeline:
+        for saga_id in saga_ids:
+            pipeline.xadd(system.names.replies, {"command_id": f"{saga_id}:{step}:action:1", "outcome": "succeeded"})
+        pipeline.execute()
+
+
+async def _at_revision(system: System, saga_ids: list[str], revision: int) -> bool:
+    there = "select count(*) from saga.sagas where id = any($1::uuid[]) and revision = $2"
+    count = await system.value(there, saga_ids, revision)
+    assert count == len(saga_ids), f"{count} of {len(saga_ids)} are at revision {revision}"
+    return True

@@ -1,0 +1,197 @@
+"""Each value of a saga that is wrong is told by itself: its path, what is wrong, and what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, RootModel
+
+from saga_service.definitions import DefinitionErrors, Retry, Saga, Step, Trigger, check_saga
+from saga_service.definitions.model import STEPS_MAX
+
+RIGHT_STEP = Step("charge", action="payment.charge")
+
+
+def problems_of_saga(saga: Saga) -> list[tuple[str, str]]:
+    with pytest.raises(DefinitionErrors) as raised:
+        check_saga(saga)
+    assert all("\n" not in problem.text for problem in raised.value.problems), "a problem is one line"
+    return [(problem.path, problem.text) for problem in raised.value.problems]
+
+
+BAD_STEP_VALUES: list[tuple[dict[str, object], str, str]] = [
+    ({"name": "a:b"}, "name", "but is 'a:b'; write 'a-b'"),
+    ({"name": "9lives"}, "name", "but is '9lives'; write 'lives'"),
+    ({"name": "reserveStock"}, "name", "but is 'reserveStock'; write 'reserve-stock'"),
+    ({"name": ""}, "name", "begins with a letter, but is ''"),
+    ({"name": 5}, "name", "begins with a letter, but is 5"),
+    ({"name": "a" * 101}, "name", "must have at most 100 characters, but has 101"),
+    ({"action": "payment.charge.card"}, "action", "but is 'payment.charge.card'"),
+    ({"action": "Payment.charge"}, "action", "but is 'Payment.charge'"),
+    ({"action": "payment:x.charge"}, "action", "but is 'payment:x.charge'"),
+    ({"action": None}, "action", "but is empty"),
+    ({"action": ["payment.charge"]}, "action", "but is a list"),
+    ({"compensation": False}, "compensation", "but is false"),
+    ({"timeout": 0}, "timeout", "must be more than nothing; write how long one attempt may take, such as '30s'"),
+    ({"timeout": "2y"}, "timeout", "must be a duration, but is '2y'"),
+    ({"timeout": None}, "timeout", "must be a duration, but is empty"),
+    ({"compensation_timeout": "400d"}, "compensation_timeout", "must be from 0 to 365d, but is '400d'"),
+    (
+        {"retry": 3},
+        "retry",
+        "must be a mapping with the keys attempts, first_delay, factor, max_delay, never, but is 3",
+    ),
+    ({"retry": {"attempts": True}}, "retry.attempts", "must be a whole number from 1 to 1000, but is true"),
+    ({"retry": {"attempts": 1001}}, "retry.attempts", "but is 1001"),
+    ({"retry": {"attempts": 2.5}}, "retry.attempts", "but is 2.5"),
+    ({"retry": {"attempts": "3"}}, "retry.attempts", "but is '3'"),
+    ({"retry": {"factor": float("nan")}}, "retry.factor", "must be a number from 1 to 100, but is nan"),
+    ({"retry": {"factor": 101}}, "retry.factor", "but is 101"),
+    ({"retry": {"first_delay": "1m"}}, "retry", "'first_delay' (1m) is above 'max_delay' (30s); write 'max_delay' as"),
+    (
+        {"retry": {"never": "sold_out"}},
+        "retry.never",
+        "must be a list of error codes, each a text, but is 'sold_out'; ",
+    ),
+    ({"retry": {"never": [404]}}, "retry.never", "must be a list of error codes, each a text, but is a list; write ['"),
+    ({"retry": {"max_attempts": 3}}, "retry.max_attempts", "is not a known key; did you mean 'attempts'?"),
+    (
+        {"compensation_retry": {"jitter": 1}},
+        "compensation_retry.jitter",
+        "is not a known key; known here: attempts, first_delay, factor, max_delay, never",
+    ),
+    ({"compensate": "payment.refund"}, "compensate", "is not a known key; did you mean 'compensation'?"),
+    ({"depends_on": "x"}, "depends_on", "is not a known key; known here: name, action, compensation, retry, timeout, "),
+]
+
+
+@pytest.mark.parametrize(("values", "path", "text"), BAD_STEP_VALUES)
+def test_a_wrong_value_of_a_step_is_told_by_itself(values: dict[str, Any], path: str, text: str) -> None:
+    written: Any = {"name": "charge", "action": "payment.charge", **values}
+    [(told_path, told_text)] = problems_of_saga(Saga("order", steps=[written]))
+    assert told_path == f"steps[0].{path}"
+    assert text in told_text
+
+
+BAD_SAGA_VALUES: list[tuple[dict[str, object], str, str]] = [
+    ({"name": "order:1"}, "name", "but is 'order:1'; write 'order-1'"),
+    ({"steps": "charge"}, "steps", "must be a list, but is 'charge'"),
+    ({"steps": ["charge"]}, "steps[0]", "must be a mapping with the keys name, action, compensation, retry, timeout, "),
+    ({"steps": RIGHT_STEP}, "steps", "must be a list, but is a mapping"),
+    (
+        {"steps": [Step(f"s{position}", action="a.b") for position in range(STEPS_MAX + 1)]},
+        "steps",
+        f"must have at most {STEPS_MAX} entries, but has {STEPS_MAX + 1}",
+    ),
+    ({"triggers": {"stream": "a"}}, "triggers", "must be a list, but is a mapping"),
+    ({"triggers": ["a"]}, "triggers[0]", "must be a mapping with the keys event_type, stream, group, but is 'a'"),
+    ({"triggers": [Trigger()]}, "triggers[0]", "must have either 'event_type' or 'stream', and not both"),
+    ({"triggers": [Trigger(stream="a", event_type="b")]}, "triggers[0]", "must have either 'event_type' or 'stream', "),
+    ({"triggers": [Trigger(event_type="a", group="g")]}, "triggers[0]", "'group' belongs to a 'stream'; the common"),
+    ({"triggers": [Trigger(stream=" ")]}, "triggers[0].stream", "must be text, but is ' '"),
+    ({"triggers": [Trigger(stream="a\0")]}, "triggers[0].stream", "must be text, but is 'a\0'"),
+    ({"triggers": [{"topic": "a"}]}, "triggers[0].topic", "is not a known key; known here: event_type, stream, group"),
+    (
+        {"triggers": [Trigger(event_type="order")]},
+        "triggers[0].event_type",
+        "is 'order', which starts this saga already; leave this trigger out",
+    ),
+    (
+        {"triggers": [Trigger(stream="a"), Trigger(stream="a", group="g")]},
+        "triggers[1].stream",
+        "is 'a', which starts this saga already; leave this trigger out",
+    ),
+    ({"key": 5}, "key", "must be text, but is 5"),
+    (
+        {"key": "orderid"},
+        "key",
+        "must be a property of the input, but is 'orderid'; did you mean 'order_id'?",
+    ),
+    ({"key": "zip"}, "key", "must be a property of the input, but is 'zip'; the input's properties: amount, order_id"),
+    ({"key": "amount"}, "key", "must be a property with text or a whole number, but 'amount' is number"),
+]
+
+
+@pytest.mark.parametrize(("values", "path", "text"), BAD_SAGA_VALUES)
+def test_a_wrong_value_of_a_saga_is_told_by_itself(values: dict[str, Any], path: str, text: str) -> None:
+    schema = {"properties": {"order_id": {"type": "string"}, "amount": {"type": "number"}}}
+    right: dict[str, Any] = {"name": "order", "steps": [RIGHT_STEP], "input": schema}
+    [(told_path, told_text)] = problems_of_saga(Saga(**{**right, **values}))
+    assert told_path == path
+    assert text in told_text
+
+
+class Listing(RootModel[list[str]]):
+    pass
+
+
+class Opaque(BaseModel):
+    call: Callable[[], None]
+
+
+class Reserved(BaseModel):
+    outputs: str
+
+
+BAD_INPUTS: list[tuple[object, str, str]] = [
+    ("Order", "input", "must be a JSON Schema or a pydantic model class, but is 'Order'"),
+    (Path, "input", "must be a JSON Schema or a pydantic model class, but is <class 'pathlib.Path'>"),
+    (Listing, "input", "must be a model with named fields, but Listing is none"),
+    (Opaque, "input", "the model Opaque cannot be described as a JSON Schema: "),
+    (Reserved, "input.properties.outputs", "is reserved for the results of earlier steps; give the property another"),
+    ({"properties": {"outputs": {}}}, "input.properties.outputs", "is reserved for the results of earlier steps; "),
+    ({"type": "array"}, "input.type", "must be 'object', since an input has named properties, but is 'array'"),
+    ({"properties": {"a": {"type": "list"}}}, "input.properties.a.type", "is no type of JSON Schema: 'list'; known: "),
+    ({"properties": {"a": {"minimum": "1"}}}, "input.properties.a.minimum", 'is not of type "number"'),
+    ({"required": "a"}, "input.required", 'is not of type "array"'),
+    ({"properties": {"a": {"pattern": "("}}}, "input", "is a JSON Schema that cannot be used: "),
+    ({"properties": {"a": {"$ref": "#/$defs/None"}}}, "input", "Pointer '/$defs/None' does not exist"),
+    ({"properties": {"a": {"$ref": "http://example.com/a"}}}, "input", "Retrieval is disabled"),
+    (
+        {"$schema": "http://example.com/draft"},
+        "input.$schema",
+        "Retrieval is disabled, cannot fetch http://example.com/",
+    ),
+    ({"$schema": 5}, "input.$schema", "names no draft of JSON Schema that is known here: "),
+    (
+        {"properties": {"a": {"type": "integer", "default": "x"}}},
+        "input.properties.a.default",
+        'does not fit its own property: "x" is not of type "integer"',
+    ),
+    ({"properties": {"a": {"default": object()}}}, "input", "must be plain JSON: "),
+    ({5: "a"}, "input", "must be plain JSON: "),
+]
+
+
+@pytest.mark.parametrize(("schema", "path", "text"), BAD_INPUTS)
+def test_a_wrong_input_schema_is_told_with_the_path_in_it(schema: Any, path: str, text: str) -> None:
+    [(told_path, told_text)] = problems_of_saga(Saga("order", input=schema, steps=[RIGHT_STEP]))
+    assert told_path == path
+    assert text in told_text
+
+
+def test_a_retry_of_a_compensation_is_held_against_its_own_longer_waits() -> None:
+    minute = Retry(first_delay="1m")
+    right = Step("charge", action="a.b", compensation="a.c", compensation_retry=minute)
+    assert check_saga(Saga("order", steps=[right])).definition.steps[0].compensation_retry.delay_first_ms == 60_000
+    wrong = Step("charge", action="a.b", compensation="a.c", compensation_retry=Retry(first_delay="6m"))
+    [(path, text)] = problems_of_saga(Saga("order", steps=[wrong]))
+    assert path == "steps[0].compensation_retry"
+    assert text == "'first_delay' (6m) is above 'max_delay' (5m); write 'max_delay' as well"
+
+
+def test_an_input_may_be_any_mapping() -> None:
+    class Frozen(Mapping[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            return {"type": "object"}[name]
+
+        def __iter__(self) -> Any:
+            return iter(("type",))
+
+        def __len__(self) -> int:
+            return 1
+
+    assert check_saga(Saga("order", input=Frozen(), steps=[RIGHT_STEP])).input.schema == {"type": "object"}
