@@ -9,11 +9,8 @@ from typing import Any
 from saga_service.core.definition import Definition
 from saga_service.core.state import JsonObject
 from saga_service.definitions.inputs import Input
-from saga_service.wire.blueprint import InvalidInput
+from saga_service.wire.blueprint import KEY_CHARACTERS_MAX, InvalidInput
 from saga_service.wire.commands import service_of
-
-KEY_CHARACTERS_MAX = 500
-"""It is in an index."""
 
 
 @dataclass(frozen=True, slots=True)

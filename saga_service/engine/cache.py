@@ -40,10 +40,6 @@ class SagaCache:
         while len(self._copies) > self._sagas_max:
             self._copies.popitem(last=False)
 
-    def forget(self, saga_ids: Iterable[SagaId]) -> None:
-        for saga_id in saga_ids:
-            self._copies.pop(saga_id, None)
-
     def compare(self, states: Iterable[SagaState], now_ms: int) -> None:
         """Hold the copies against what was read just now. An old one means that another replica works on our sagas:
         none of them is trusted for a while."""
