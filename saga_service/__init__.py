@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from saga_service.definitions import DefinitionErrors, Retry, Saga, Step, Trigger, check_saga, load_definitions
-    from saga_service.worker import Rejected, Retryable, StepContext, Worker
+    from saga_service.worker import PostgresInbox, Rejected, Retryable, StepContext, Worker
 
 __all__ = [
     "DefinitionErrors",
+    "PostgresInbox",
     "Rejected",
     "Retry",
     "Retryable",
@@ -27,7 +28,7 @@ __all__ = [
     "load_definitions",
 ]
 
-_OF_WORKERS = frozenset({"Rejected", "Retryable", "StepContext", "Worker"})
+_OF_WORKERS = frozenset({"PostgresInbox", "Rejected", "Retryable", "StepContext", "Worker"})
 
 if not TYPE_CHECKING:  # a type checker that saw it would take any name for one of ours
 

@@ -13,6 +13,8 @@ import structlog
 from redis.asyncio import Redis
 
 from saga_service.clock import now_ms
+from saga_service.codec import Codec, CodecNotLoaded, UnknownKey, Unopenable, load_codec
+from saga_service.core.definition import Task as StepTask
 from saga_service.definitions import Catalog, definition_from_document, load_definitions
 from saga_service.engine.cache import SagaCache
 from saga_service.engine.decoding import Decoder
@@ -25,6 +27,8 @@ from saga_service.runtime.lane import Lane
 from saga_service.runtime.reclaim import Reclaim
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
+from saga_service.runtime.requests import RequestReader
+from saga_service.runtime.retention import Retention
 from saga_service.runtime.service import Loop, Service
 from saga_service.runtime.stopping import Stopping
 from saga_service.runtime.timers import Timers
@@ -34,6 +38,7 @@ from saga_service.startup import StartupRefused, wait_for_servers
 from saga_service.store.errors import translated
 from saga_service.store.pool import close_pool, create_pool
 from saga_service.store.postgres_store import PostgresStore
+from saga_service.store.retention import PostgresRemoval
 from saga_service.streams.connection import connect
 from saga_service.streams.group_reader import GroupReader
 from saga_service.streams.publisher import RedisPublisher
@@ -46,6 +51,8 @@ from saga_service.worker.signals import stop_on_signals
 
 log = structlog.get_logger(__name__)
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+SAGAS_TRIED_AT_START = 100
 DEAD_CONSUMER_IDLE_MS = HOUR_MS
 """A consumer that has neither read nor held anything for so long is taken off its group."""
 
@@ -64,17 +71,20 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """As `run_service`, until `stop` is set."""
     stopping = Stopping(stop)
     catalog = _catalog(settings)
+    _refuse_removal_before_late_replies(settings, catalog)
     workers = [load_worker(target) for target in settings.workers]
     names = StreamNames(settings.prefix)
+    codec = _codec(settings)
     if not await wait_for_servers(settings, stop):
         log.info("stopped before the servers answered")
         return
     async with _postgres(settings) as pool, _redis(settings) as client:
-        store = PostgresStore(pool, definition_from_document)
+        store = PostgresStore(pool, definition_from_document, codec=codec)
         with _still_starting(settings):
             await store.remember_definitions(catalog.documents())
+            await _refuse_without_keys(store)
         async with _streams(settings, catalog, names, client) as streams:
-            service = _service(settings, catalog, names, store, client, streams, stopping)
+            service = _service(settings, catalog, names, codec, store, PostgresRemoval(pool), client, streams, stopping)
             log.info(
                 "saga_service runs",
                 consumer=settings.consumer,
@@ -117,6 +127,41 @@ def _catalog(settings: Settings) -> Catalog:
             "SAGA_DEFINITIONS=saga_service.demo.sagas"
         )
     return load_definitions(settings.definitions, StreamNames(settings.prefix))
+
+
+def _refuse_removal_before_late_replies(settings: Settings, catalog: Catalog) -> None:
+    """A reply that comes late, but within its command's time, must still find its saga."""
+    kept_ms = settings.ended_sagas_kept_days * DAY_MS
+    too_long = [
+        f"'{step.name}' of '{definition.name}'"
+        for definition in catalog.definitions()
+        for step in definition.steps
+        if step.task is StepTask.COMMAND and max(step.timeout_ms, step.compensation_timeout_ms) >= kept_ms
+    ]
+    if kept_ms and too_long:
+        raise StartupRefused(
+            f"SAGA_ENDED_SAGAS_KEPT_DAYS ({settings.ended_sagas_kept_days}) must be longer than any command may take, "
+            f"and is not for {', '.join(too_long)}; keep ended sagas longer, or shorten these time-outs"
+        )
+
+
+def _codec(settings: Settings) -> Codec | None:
+    try:
+        return load_codec(
+            settings.encryption_keys.get_secret_value(), settings.codec, sealing=settings.encryption_seals
+        )
+    except CodecNotLoaded as error:
+        raise StartupRefused(str(error)) from None
+
+
+async def _refuse_without_keys(store: PostgresStore) -> None:
+    """Better no replica than one that makes dead letters of all that it reads. A few sagas that are under way tell."""
+    try:
+        await store.load(await store.in_flight(None, SAGAS_TRIED_AT_START))
+    except UnknownKey as error:
+        raise StartupRefused(f"{error}; put the key into SAGA_ENCRYPTION_KEYS: the first seals, all open") from None
+    except Unopenable as error:
+        log.error("a saga cannot be opened, and cannot go on", error=str(error))
 
 
 @asynccontextmanager
@@ -193,7 +238,9 @@ def _service(
     settings: Settings,
     catalog: Catalog,
     names: StreamNames,
+    codec: Codec | None,
     store: PostgresStore,
+    removal: PostgresRemoval,
     client: Redis,
     streams: _Streams,
     stopping: Stopping,
@@ -202,14 +249,15 @@ def _service(
     publisher = RedisPublisher(client, streams.readers)
     engine = Engine(
         store,
-        Decoder(catalog, names, settings.data_bytes_max),
+        Decoder(catalog, names, settings.data_bytes_max, codec),
         {(definition.name, definition.version): definition for definition in catalog.definitions()},
         names,
         SagaCache(settings.cached_sagas_max),
         outbox,
         now_ms,
+        codec,
     )
-    intake = Intake()
+    intake = Intake(settings.batch_bytes_max)
     # In the order in which lanes take from them. What begins comes last: timers are kept however many starts pile up.
     replies, *beginnings = streams.sources
     inlets = {replies.stream: intake.inlet(settings.intake_entries_max)}
@@ -220,6 +268,15 @@ def _service(
         poll_ms=settings.timers_poll_ms,
         lease_ms=settings.timers_lease_ms,
         sagas_max=settings.timers_batch_max,
+        now_ms=now_ms,
+        stopping=stopping,
+    )
+    requests = RequestReader(
+        store,
+        intake.inlet(settings.batch_entries_max),
+        poll_ms=settings.requests_poll_ms,
+        lease_ms=settings.requests_lease_ms,
+        requests_max=settings.batch_entries_max,
         now_ms=now_ms,
         stopping=stopping,
     )
@@ -243,7 +300,8 @@ def _service(
         feeders=[
             *_feeders(settings, names, streams.sources, inlets, recovery.transport_lost, stopping),
             timers,
-            _upkeep(settings, names, client, streams, stopping),
+            requests,
+            _upkeep(settings, names, client, streams, store, removal, stopping),
         ],
         lanes=lanes,
         recovery=recovery,
@@ -274,7 +332,15 @@ def _nothing() -> None:
     """What a stream's loss means where another one's speaks for it."""
 
 
-def _upkeep(settings: Settings, names: StreamNames, client: Redis, streams: _Streams, stopping: Stopping) -> Upkeep:
+def _upkeep(
+    settings: Settings,
+    names: StreamNames,
+    client: Redis,
+    streams: _Streams,
+    store: PostgresStore,
+    removal: PostgresRemoval,
+    stopping: Stopping,
+) -> Upkeep:
     trimmer = StreamTrimmer(client, now_ms)
 
     # A task for each stream, so that one in trouble keeps none of the others from its turn.
@@ -284,5 +350,20 @@ def _upkeep(settings: Settings, names: StreamNames, client: Redis, streams: _Str
         partial(trimmer.trim_older, names.dead_letters, settings.dead_letters_kept_hours * HOUR_MS),
     ]
     consumers = [partial(source.remove_dead_consumers, DEAD_CONSUMER_IDLE_MS) for source in streams.sources]
-    tasks: list[Task] = [*handled, *old, *consumers]
+    answered = partial(_forget_answered, store)
+    tasks: list[Task] = [*handled, *old, *consumers, answered, *_removals(settings, removal, stopping)]
     return Upkeep(tasks, settings.trim_period_ms / 1000, stopping)
+
+
+async def _forget_answered(store: PostgresStore) -> None:
+    await store.forget_answered(now_ms() - HOUR_MS)
+
+
+def _removals(settings: Settings, removal: PostgresRemoval, stopping: Stopping) -> Iterator[Task]:
+    """What is kept for ever, by a setting of 0, has none."""
+    # Half of the time at most: the other chores have their turn however much there is to remove.
+    retention = Retention(removal, budget_s=settings.trim_period_ms / 2000, now_ms=now_ms, stopping=stopping)
+    if settings.ended_sagas_kept_days:
+        yield partial(retention.remove_ended, settings.ended_sagas_kept_days * DAY_MS)
+    if settings.replayed_dead_letters_kept_days:
+        yield partial(retention.remove_replayed, settings.replayed_dead_letters_kept_days * DAY_MS)

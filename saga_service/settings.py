@@ -30,6 +30,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from saga_service.codec.keys import read_keys
 from saga_service.wire.keys import PREFIX_DEFAULT
 
 ENVIRONMENT_PREFIX = "SAGA_"
@@ -58,6 +59,18 @@ class ServerUrl(Secret[str]):
 
     def _display(self) -> str:
         return without_password(self.get_secret_value())
+
+
+class EncryptionKeys(Secret[str]):
+    """Keys as `codec.keys` reads them. Only their ids are ever shown."""
+
+    def _display(self) -> str:
+        return ",".join(f"{key.id}:***" for key in read_keys(self.get_secret_value()))
+
+
+def _readable_keys(keys: EncryptionKeys) -> EncryptionKeys:
+    read_keys(keys.get_secret_value())
+    return keys
 
 
 def without_password(url: str) -> str:
@@ -94,6 +107,12 @@ def _module_and_name(workers: tuple[str, ...]) -> tuple[str, ...]:
         if not _MODULE_AND_NAME.fullmatch(worker):
             raise ValueError(f"'{worker}' must have the form MODULE:worker, for example shop.workers:payment")
     return workers
+
+
+def _module_and_function(codec: str | None) -> str | None:
+    if codec is not None and not _MODULE_AND_NAME.fullmatch(codec):
+        raise ValueError("must have the form MODULE:function, for example shop.keys:codec")
+    return codec
 
 
 def _in_lower_case(value: object) -> object:
@@ -170,10 +189,32 @@ class Settings(BaseSettings):
         description="This process's name in its consumer groups. No two processes may ever have the same.",
     )
 
+    encryption_keys: Annotated[EncryptionKeys, AfterValidator(_readable_keys)] = Field(
+        default=EncryptionKeys(""),
+        description="Keys by which inputs, outputs and all `data` are sealed: `2026b:<base64>,2026a:<base64>`. The "
+        "first seals, all open; `saga-service keys make` makes one. See docs/encryption.md.",
+    )
+    encryption_seals: bool = Field(
+        default=True,
+        description="`false`: what is sealed is opened, and nothing is sealed. Until every process has the keys, or to "
+        "give encryption up.",
+    )
+    codec: Annotated[str | None, AfterValidator(_module_and_function)] = Field(
+        default=None,
+        description="A function that makes a codec of your own in place of those keys, as `MODULE:function`.",
+    )
+
     # ----------------------------------------------------------------------------------------------- batches
 
     batch_entries_max: int = Field(
         default=512, ge=1, le=10_000, description="Entries that one commit takes in at most."
+    )
+    batch_bytes_max: int = Field(
+        default=8_388_608,
+        ge=1_024,
+        le=268_435_456,
+        description="Bytes of entries that one commit takes in, and that wait for it from one stream, at most. "
+        "An entry that is larger goes alone.",
     )
     lanes: int = Field(
         default=2, ge=1, le=64, description="Batches in flight at once, so that Postgres and Redis work side by side."
@@ -221,6 +262,18 @@ class Settings(BaseSettings):
         description="How long a due saga belongs to the replica that found it; then any other may take it.",
     )
     timers_batch_max: int = Field(default=512, ge=1, le=10_000, description="Due sagas taken in one look, at most.")
+    requests_poll_ms: int = Field(
+        default=100,
+        ge=10,
+        le=60_000,
+        description="How long to wait at most between two looks for what was asked by SQL (saga.start, saga.signal).",
+    )
+    requests_lease_ms: int = Field(
+        default=10_000,
+        ge=100,
+        le=3_600_000,
+        description="How long such a request belongs to the replica that found it; then any other may take it.",
+    )
     outbox_lease_ms: int = Field(
         default=5_000,
         ge=100,
@@ -244,6 +297,20 @@ class Settings(BaseSettings):
         ge=1,
         le=87_600,
         description="How long an entry stays on the stream of dead letters. The table keeps it until it is dropped.",
+    )
+    ended_sagas_kept_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="How long a saga that has ended, completed or compensated, is kept in Postgres with its history; "
+        "then it is removed, and its key may start a new one. 0 keeps all for ever: nothing goes unless it is asked.",
+    )
+    replayed_dead_letters_kept_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="How long a dead letter stays in the table after it was replayed. 0 keeps it for ever. One that "
+        "nobody replayed stays until it is dropped.",
     )
     stop_grace_ms: int = Field(
         default=8_000,
@@ -279,6 +346,8 @@ class Settings(BaseSettings):
                 f"SAGA_POSTGRES_POOL_SIZE ({self.postgres_pool_size}) must be more than SAGA_LANES ({self.lanes}): "
                 "each lane holds a connection, and the timers need one"
             )
+        if self.codec and self.encryption_keys.get_secret_value():
+            raise ValueError("SAGA_CODEC and SAGA_ENCRYPTION_KEYS cannot both be set: a codec has its own keys")
         return self
 
     @classmethod
@@ -403,7 +472,7 @@ def _in_our_words(message: str) -> str:
 
 
 def _is_secret(field: str) -> bool:
-    return Settings.model_fields[field].annotation is ServerUrl
+    return Settings.model_fields[field].annotation in (ServerUrl, EncryptionKeys)
 
 
 # ----------------------------------------------------------------------------------------------------- for people
@@ -461,7 +530,7 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "host, process id and a random part"
     default = field.get_default()
-    if default in ((), None):
+    if default in ((), None) or not str(default):
         return "none"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 

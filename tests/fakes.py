@@ -23,6 +23,7 @@ from saga_service.engine.ports import Batch, RevisionConflict, StoreRefused
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.stopping import Stopping
+from saga_service.wire.codec import Codec
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.events import write_event
@@ -208,12 +209,15 @@ async def turns(count: int = 20) -> None:
 NAMES = StreamNames()
 ORDER = definition("reserve", "charge")
 DATA_BYTES_MAX = 10_000
+BATCH_BYTES_MAX = 1_000_000
 
 
 class ServiceInMemory:
     """An engine with a memory for all that lies outside, and a clock that stands still."""
 
-    def __init__(self, store: MemoryStore | None = None, defined: Definition = ORDER) -> None:
+    def __init__(
+        self, store: MemoryStore | None = None, defined: Definition = ORDER, codec: Codec | None = None
+    ) -> None:
         self.journal: list[str] = []
         self.defined = defined
         self.store = store or MemoryStore()
@@ -225,12 +229,13 @@ class ServiceInMemory:
         catalog = PlainCatalog(PlainBlueprint(defined, integers=["amount"]))
         self.engine = Engine(
             self.store,
-            Decoder(catalog, NAMES, DATA_BYTES_MAX),
+            Decoder(catalog, NAMES, DATA_BYTES_MAX, codec),
             {(defined.name, defined.version): defined},
             NAMES,
             self.cache,
             self.outbox,
             lambda: self.now_ms,
+            codec,
         )
 
     async def process(self, *items: Item) -> Committed:
@@ -241,7 +246,7 @@ class ServiceInMemory:
 
     async def take(self, *items: Item) -> None:
         """All the way, as the service does it: intake, lane, engine, publisher."""
-        intake = Intake()
+        intake = Intake(BATCH_BYTES_MAX)
         intake.inlet(len(items)).put(items)
         intake.close()
         await Lane(intake, self.engine, self.publisher, self.outbox, len(items), lambda _: None).run()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from redis.exceptions import ResponseError
 
 from saga_service.cli.exits import CommandFailed
+from saga_service.cli.key_usage import PLAIN, KeyUsage, keys_in_use, known_key_ids
 from saga_service.cli.output import duration
 from saga_service.cli.servers import open_postgres, open_redis
 from saga_service.clock import now_ms
@@ -29,6 +30,9 @@ IN_HAND_TOO_LONG = timedelta(minutes=5)
 """An entry that somebody read should by then have been acknowledged, by him or by whoever took it over."""
 OVERDUE = timedelta(minutes=1)
 """A saga whose look is due for so long is looked after by nobody."""
+KEPT_LONG = timedelta(days=90)
+KEPT_LONG_SAGAS_MAX = 100_000
+"""More than so many, ended so long ago, are worth a thought where nothing ever removes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
             if schema.verdict == "ok":
                 async for finding in _sagas(connection):
                     yield finding
+                yield await _ended_sagas(connection, settings)
+                if settings.encryption_keys.get_secret_value() or settings.codec:
+                    yield await _keys(connection, settings)
     except CommandFailed as failure:
         yield _unusable("postgres", failure)
     try:
@@ -105,6 +112,49 @@ async def _sagas(connection: Connection) -> AsyncIterator[Finding]:
     for column, (check, advice) in _COUNTED.items():
         count = counts[column]
         yield Finding(check, "problem", str(count), advice) if count else Finding(check, "ok", "none")
+
+
+_KEPT_LONG = """
+select count(*) from (select from saga.sagas where ended_at < now() - $1::interval limit $2) as kept
+"""
+
+
+async def _ended_sagas(connection: Connection, settings: Settings) -> Finding:
+    """That nothing is removed is the default, and a table that grows for ever should not come as a surprise."""
+    kept_days = settings.ended_sagas_kept_days
+    if kept_days:
+        return Finding("ended sagas", "ok", f"are removed after {kept_days} days")
+    kept = await connection.fetchval(_KEPT_LONG, KEPT_LONG, KEPT_LONG_SAGAS_MAX + 1)
+    if kept <= KEPT_LONG_SAGAS_MAX:
+        return Finding("ended sagas", "ok", "are kept for ever")
+    return Finding(
+        "ended sagas",
+        "problem",
+        f"are kept for ever; more than {KEPT_LONG_SAGAS_MAX} ended over {KEPT_LONG.days} days ago",
+        f"set SAGA_ENDED_SAGAS_KEPT_DAYS, or: saga-service archive --before {KEPT_LONG.days}d --output FILE --remove",
+    )
+
+
+async def _keys(connection: Connection, settings: Settings) -> Finding:
+    try:
+        usage = await keys_in_use(connection)
+    except TimeoutError:
+        return Finding("keys", "ok", "too many sagas to count by key in time; count them: saga-service keys list")
+    text = ", ".join(map(_counted_by_key, usage)) or "nothing is sealed yet"
+    known = known_key_ids(settings)
+    if known is None:
+        return Finding("keys", "ok", text)
+    if unknown := [each.key_id for each in usage if each.key_id not in (*known, PLAIN)]:
+        advice = f"put {', '.join(unknown)} back into SAGA_ENCRYPTION_KEYS, after the first"
+        return Finding("keys", "problem", f"{text}; not known here: {', '.join(unknown)}", advice)
+    if settings.encryption_seals and any(each.sagas and each.key_id != known[0] for each in usage):
+        return Finding("keys", "ok", f"{text}; to seal all with {known[0]}: saga-service keys reseal")
+    return Finding("keys", "ok", text)
+
+
+def _counted_by_key(usage: KeyUsage) -> str:
+    letters = f" and {usage.dead_letters} dead letters" if usage.dead_letters else ""
+    return f"{usage.key_id or 'not sealed'}: {usage.sagas} sagas{letters}"
 
 
 # ------------------------------------------------------------------------------------------------------------ redis

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from saga_service.cli.reading import DeadLetterRow
     from saga_service.settings import Settings
     from saga_service.store.dead_letters import DeadLetterBox
+    from saga_service.store.requests import PostgresRequests
 
 commands = typer.Typer(no_args_is_help=True, help="Entries that nobody could use: list, show, replay, drop.")
 
@@ -75,7 +76,8 @@ def replay_command(
     again: Annotated[bool, typer.Option("--again", help="Also those that were replayed before.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put entries back on their streams exactly as they came. Every group of such a stream will read them."""
+    """Put entries back on their streams exactly as they came (every group of such a stream will read them); what was
+    asked by SQL is asked again."""
     from saga_service.cli.output import print_json, print_line
 
     replayed = run_to_end(_replay(read_settings(), numbers, again))
@@ -135,7 +137,7 @@ def _print_letter(letter: DeadLetterRow) -> None:
 
 async def _replay(settings: Settings, numbers: list[int], again: bool) -> list[Replayed]:
     from saga_service.cli.reading import dead_letters_with_ids
-    from saga_service.cli.servers import open_dead_letters, open_postgres, open_redis
+    from saga_service.cli.servers import open_dead_letters, open_postgres, open_redis, open_requests
 
     async with open_postgres(settings) as connection:
         found = await dead_letters_with_ids(connection, numbers)
@@ -143,21 +145,39 @@ async def _replay(settings: Settings, numbers: list[int], again: bool) -> list[R
     before = [str(letter.id) for letter in found if letter.replayed_at is not None]
     if before and not again:
         raise CommandFailed(f"replayed already: {', '.join(before)}; nothing was done; to do it once more: --again")
-    async with open_dead_letters(settings) as box, open_redis(settings) as client:
-        return [await _replay_one(box, client, letter.id) for letter in found]
+    async with open_dead_letters(settings) as box, open_requests(settings) as requests, open_redis(settings) as client:
+        return [await _replay_one(box, requests, client, letter.id) for letter in found]
 
 
-async def _replay_one(box: DeadLetterBox, client: Redis, number: int) -> Replayed:
-    from saga_service.wire.dead_letters import raw_fields
+async def _replay_one(box: DeadLetterBox, requests: PostgresRequests, client: Redis, number: int) -> Replayed:
+    from saga_service.wire.dead_letters import raw_pairs
+    from saga_service.wire.keys import REQUESTS
 
     letter = await box.dead_letter(number)
     if letter is None:
-        raise CommandFailed(f"dead letter {number} was dropped by somebody else meanwhile")
-    pairs = raw_fields(letter.raw).items()
+        raise _dropped(number)
+    pairs = raw_pairs(letter.raw)
+    if letter.stream == REQUESTS:
+        request = await requests.put_back(number, _request(number, pairs), now_ms())
+        if request is None:
+            raise _dropped(number)
+        return Replayed(number, letter.stream, str(request))
     entry_id = await client.execute_command("XADD", letter.stream, "*", *(part for pair in pairs for part in pair))
     # Marked when it is done: what a crash leaves unmarked is replayed twice at worst, and never lost.
     await box.mark_replayed([number], now_ms())
     return Replayed(number, letter.stream, entry_id.decode())
+
+
+def _request(number: int, pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    try:
+        return {name.decode(): value.decode() for name, value in pairs}
+    except UnicodeDecodeError:
+        # A worker, or whoever writes in its name, has put it there.
+        raise CommandFailed(f"dead letter {number} says that it came by SQL, but it is not text; drop it") from None
+
+
+def _dropped(number: int) -> CommandFailed:
+    return CommandFailed(f"dead letter {number} was dropped by somebody else meanwhile")
 
 
 async def _drop(settings: Settings, numbers: list[int]) -> list[int]:

@@ -8,9 +8,11 @@ import typer
 
 from saga_service.cli.configuration import read_settings
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.loop import run_to_end
 
 if TYPE_CHECKING:
     from saga_service.definitions import Catalog, SagaBlueprint
+    from saga_service.settings import Settings
 
 commands = typer.Typer(no_args_is_help=True, help="Saga definitions: check, list, graph.")
 
@@ -44,14 +46,21 @@ def check_command(sources: Sources = None, as_json: AsJson = False) -> None:
 
 @commands.command("list", epilog="Example: saga-service definitions list --json")
 def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
-    """List the sagas, what starts each, and the services whose workers it needs."""
+    """List the sagas, what starts each, the services whose workers it needs, and how many sagas each version drives.
+
+    Versions of an earlier deployment are listed as long as sagas go by them that have not ended.
+    """
     from saga_service.cli.output import print_json, print_table
 
     facts = [_facts(blueprint) for blueprint in _catalog(sources).blueprints()]
+    try:
+        facts = with_driven(facts, run_to_end(_driven(read_settings())))
+    except CommandFailed as failure:
+        typer.echo(f"saga-service: how many sagas each version drives is not known: {failure}", err=True)
     if as_json:
         print_json(facts)
         return
-    columns = ("saga", "version", "steps", "started by", "key", "services", "defined in")
+    columns = ("saga", "version", "steps", "started by", "key", "services", "defined in", "not ended")
     rows = [
         (
             fact["saga"],
@@ -60,11 +69,43 @@ def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
             ", ".join([*fact["event_types"], *(f"stream {each['stream']}" for each in fact["streams"])]),
             fact["key"] or "",
             ", ".join(fact["services"]),
-            fact["place"],
+            fact["place"] or "(not here)",
+            "?" if fact["not_ended"] is None else str(fact["not_ended"]),
         )
         for fact in facts
     ]
     print_table(columns, rows)
+
+
+async def _driven(settings: Settings) -> dict[tuple[str, str], int]:
+    from saga_service.cli.reading import driven_sagas
+    from saga_service.cli.servers import open_postgres
+
+    async with open_postgres(settings) as connection:
+        return await driven_sagas(connection)
+
+
+def with_driven(facts: list[dict[str, Any]], driven: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
+    """The facts with how many sagas each version drives, and those of versions that are not defined here.
+
+    `Any`: plain values, as `_facts` has them.
+    """
+    here = {(fact["saga"], fact["version"]) for fact in facts}
+    counted = [fact | {"not_ended": driven.get((fact["saga"], fact["version"]), 0)} for fact in facts]
+    nothing_known: dict[str, Any] = {
+        "place": None,
+        "key": None,
+        "event_types": [],
+        "streams": [],
+        "services": [],
+        "steps": [],
+    }
+    others = [
+        {"saga": saga, "version": version, **nothing_known, "not_ended": count}
+        for (saga, version), count in sorted(driven.items())
+        if (saga, version) not in here
+    ]
+    return sorted([*counted, *others], key=lambda fact: fact["saga"])
 
 
 @commands.command("graph", epilog="Example: saga-service definitions graph --saga order > order.mmd")
@@ -114,4 +155,5 @@ def _facts(blueprint: SagaBlueprint) -> dict[str, Any]:
             {"step": step.name, "action": step.action, "compensation": step.compensation}
             for step in blueprint.definition.steps
         ],
+        "not_ended": None,
     }

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import typer
 
-from saga_service.cli import bench, dead_letters, definitions, demo, dev, doctor, sagas, service, settings, start
+from saga_service.cli import (
+    archive,
+    bench,
+    dead_letters,
+    definitions,
+    demo,
+    dev,
+    doctor,
+    keys,
+    operate,
+    plan,
+    sagas,
+    service,
+    settings,
+    signal,
+    start,
+    worker_migrate,
+)
 from saga_service.cli.exits import EXIT_CODES_HELP, Commands
 
 app = typer.Typer(
@@ -23,6 +40,7 @@ app = typer.Typer(
 TRY = "Try"
 RUN = "Run"
 SAGAS = "Sagas"
+OPERATE = "Operate sagas"
 CHECK = "Look after"
 
 app.command("demo", rich_help_panel=TRY, epilog="Example: saga-service demo --keep")(demo.demo_command)
@@ -35,6 +53,11 @@ app.command("run", rich_help_panel=RUN, epilog="Example: SAGA_DEFINITIONS=sagas/
 app.command("worker", rich_help_panel=RUN, epilog="Example: saga-service worker shop.workers:payment")(
     service.worker_command
 )
+app.command(
+    "worker-migrate",
+    rich_help_panel=RUN,
+    epilog="Example: saga-service worker-migrate shop.workers:payment",
+)(worker_migrate.worker_migrate_command)
 app.command("migrate", rich_help_panel=RUN, epilog="Example: saga-service migrate")(service.migrate_command)
 
 app.command(
@@ -42,9 +65,22 @@ app.command(
 )(start.start_command)
 app.command("list", rich_help_panel=SAGAS, epilog="Example: saga-service list --status stuck")(sagas.list_command)
 app.command("show", rich_help_panel=SAGAS, epilog="Example: saga-service show A-17")(sagas.show_command)
+app.command(
+    "signal", rich_help_panel=SAGAS, epilog="Example: saga-service signal approved A-17 -f by=anna --id ticket-99"
+)(signal.signal_command)
+app.command("plan", rich_help_panel=SAGAS, epilog="Example: saga-service plan A-17")(plan.plan_command)
 app.add_typer(dead_letters.commands, name="dead-letters", rich_help_panel=SAGAS)
 
+for name, command, help_text, example in operate.COMMANDS:
+    app.command(name, rich_help_panel=OPERATE, help=help_text, epilog=f"Example: saga-service {example}")(command)
+
 app.add_typer(definitions.commands, name="definitions", rich_help_panel=CHECK)
+app.command(
+    "archive",
+    rich_help_panel=CHECK,
+    epilog="Example: saga-service archive --before 90d --output sagas.jsonl.gz --remove",
+)(archive.archive_command)
+app.add_typer(keys.commands, name="keys", rich_help_panel=CHECK)
 app.command("settings", rich_help_panel=CHECK, epilog="Example: saga-service settings --json")(
     settings.settings_command
 )

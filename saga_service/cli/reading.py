@@ -30,6 +30,10 @@ class SagaRow:
     created_at: datetime
     updated_at: datetime
     ended_at: datetime | None
+    course: str
+    deadline_at: datetime | None
+    parent_id: str | None
+    parent_step: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class StepRow:
     error_message: str | None
     started_at: datetime | None
     ended_at: datetime | None
+    probes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,19 @@ class HistoryRow:
     sent: list[str]
     error_code: str | None
     error_message: str | None
+    actor: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRow:
+    """One row of `saga.signals`."""
+
+    position: int
+    name: str
+    signal_id: str
+    taken: bool
+    data: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +122,24 @@ class SagaStory:
     steps: list[StepRow]
     history: list[HistoryRow]
     debt: list[DebtRow]
+    signals: list[SignalRow]
+    children: list[SagaRow]
 
 
-_Row = TypeVar("_Row", SagaRow, StepRow, HistoryRow, DebtRow, DeadLetterRow)
+_Row = TypeVar("_Row", SagaRow, StepRow, HistoryRow, SignalRow, DebtRow, DeadLetterRow)
 
 
 async def list_sagas(
-    connection: Connection, *, status: str | None, saga: str | None, key: str | None, sagas_max: int
+    connection: Connection,
+    *,
+    status: str | None,
+    saga: str | None,
+    key: str | None,
+    parent_id: str | None,
+    sagas_max: int,
 ) -> list[SagaRow]:
     """The latest sagas that fit, newest first."""
-    conditions, values = _conditions({"status": status, "saga": saga, "key": key})
+    conditions, values = _conditions({"status": status, "saga": saga, "key": key, "parent_id": parent_id})
     found: list[SagaRow] = []
     for window in _WINDOWS:
         recent = [*conditions, f"created_at > now() - ${len(values) + 1}::interval"] if window else conditions
@@ -139,6 +165,42 @@ async def saga_with_id(connection: Connection, saga_id: str) -> SagaRow | None:
     return rows[0] if rows else None
 
 
+async def sagas_with_ids(connection: Connection, saga_ids: Sequence[str]) -> list[SagaRow]:
+    """Those of the sagas that are there."""
+    return await _rows(connection, SagaRow, "sagas", "where id = any($1::uuid[])", [list(saga_ids)])
+
+
+async def sagas_to_operate(
+    connection: Connection,
+    *,
+    statuses: Sequence[str],
+    saga: str | None,
+    error_code: str | None,
+    unchanged_for: timedelta | None,
+    sagas_max: int,
+) -> tuple[list[SagaRow], int]:
+    """The sagas of these statuses that fit, those first that have been so the longest; and how many fit in all."""
+    conditions, values = _conditions({"saga": saga, "error_code": error_code})
+    values.append(list(statuses))
+    conditions.append(f"status = any(${len(values)}::text[])")
+    if unchanged_for is not None:
+        values.append(unchanged_for)
+        conditions.append(f"updated_at < now() - ${len(values)}::interval")
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        rest = f"{_where(conditions)} order by updated_at, id limit {sagas_max}"
+        found = await _rows(connection, SagaRow, "sagas", rest, values)
+        count: int = await connection.fetchval(f"select count(*) from saga.sagas {_where(conditions)}", *values)
+    return found, count
+
+
+async def driven_sagas(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many sagas have not ended, by definition and version."""
+    rows = await connection.fetch(
+        "select saga, version, count(*) as sagas from saga.sagas where ended_at is null group by saga, version"
+    )
+    return {(row["saga"], row["version"]): row["sagas"] for row in rows}
+
+
 async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
     """The whole story of a saga, or None where there is none with this id."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -150,6 +212,8 @@ async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
             await _rows(connection, StepRow, "steps", "where saga_id = $1 order by position", [saga_id]),
             await history_of(connection, saga_id),
             await _rows(connection, DebtRow, "compensation_debt", "where saga_id = $1 order by undo_order", [saga_id]),
+            await _rows(connection, SignalRow, "signals", "where saga_id = $1 order by position", [saga_id]),
+            await _rows(connection, SagaRow, "sagas", "where parent_id = $1 order by created_at, id", [saga_id]),
         )
 
 

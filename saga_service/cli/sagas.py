@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saga_service.cli.configuration import read_settings
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import CommandFailed
 from saga_service.cli.loop import run_to_end
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class Status(StrEnum):
 
     RUNNING = "running"
     COMPENSATING = "compensating"
+    PAUSED = "paused"
     COMPLETED = "completed"
     COMPENSATED = "compensated"
     STUCK = "stuck"
@@ -33,6 +34,9 @@ def list_command(
     status: Annotated[Status | None, typer.Option(help="Only those with this status.")] = None,
     saga: Annotated[str | None, typer.Option(help="Only those of this definition.")] = None,
     key: Annotated[str | None, typer.Option(help="Only those with this business key.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(metavar="SAGA_ID|KEY", help="Only the children that this saga has started.")
+    ] = None,
     sagas_max: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +45,7 @@ def list_command(
 
     from saga_service.cli.output import duration, print_json, print_table
 
-    sagas = run_to_end(_list(read_settings(), status, saga, key, sagas_max))
+    sagas = run_to_end(_list(read_settings(), status, saga, key, parent, sagas_max))
     if as_json:
         print_json(sagas)
     elif not sagas:
@@ -63,45 +67,43 @@ def show_command(
 
     from saga_service.cli.output import print_json
     from saga_service.cli.story import print_story
-    from saga_service.wire.keys import StreamNames
 
-    settings = read_settings()
-    story = run_to_end(_show(settings, saga))
+    story = run_to_end(_show(read_settings(), saga))
     if as_json:
         print_json(story)
     else:
-        print_story(story, datetime.now(UTC), str(settings.redis_url), StreamNames(settings.prefix).replies)
+        print_story(story, datetime.now(UTC), saga)
 
 
 async def _list(
-    settings: Settings, status: str | None, saga: str | None, key: str | None, sagas_max: int
+    settings: Settings, status: str | None, saga: str | None, key: str | None, parent: str | None, sagas_max: int
 ) -> list[SagaRow]:
+    from saga_service.cli.finding import find_saga
+    from saga_service.cli.opening import codec_of, opened_saga
     from saga_service.cli.reading import list_sagas
     from saga_service.cli.servers import open_postgres
 
     async with open_postgres(settings) as connection:
-        return await list_sagas(connection, status=status, saga=saga, key=key, sagas_max=sagas_max)
+        parent_id = None if parent is None else (await find_saga(connection, parent)).id
+        found = await list_sagas(
+            connection, status=status, saga=saga, key=key, parent_id=parent_id, sagas_max=sagas_max
+        )
+    codec = codec_of(settings)
+    return [opened_saga(row, codec) for row in found]
 
 
 async def _show(settings: Settings, given: str) -> SagaStory:
-    from saga_service.cli.reading import sagas_with_key, story_of
+    from saga_service.cli.finding import find_saga
+    from saga_service.cli.opening import codec_of, opened_story
+    from saga_service.cli.reading import story_of
     from saga_service.cli.servers import open_postgres
-    from saga_service.core.ids import parse_saga_id
 
     async with open_postgres(settings) as connection:
-        saga_id = parse_saga_id(given)
-        story = await story_of(connection, saga_id) if saga_id else None
-        if story is not None:
-            return story
-        # A business key may well look like a UUID.
-        with_key = await sagas_with_key(connection, given)
-        if len(with_key) > 1:
-            ids = ", ".join(f"{row.saga} {row.id}" for row in with_key)
-            raise CommandFailed(f"several sagas have the key '{given}': {ids}; name one by its id", ExitCode.USAGE)
-        story = await story_of(connection, with_key[0].id) if with_key else None
+        found = await find_saga(connection, given)
+        story = await story_of(connection, found.id)
         if story is None:
-            raise CommandFailed(f"no saga has the id or the key '{given}'; see: saga-service list")
-        return story
+            raise CommandFailed(f"the saga {found.id} was removed just now")
+        return opened_story(story, codec_of(settings))
 
 
 def _why(row: SagaRow) -> str:

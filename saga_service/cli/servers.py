@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 from saga_service.cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
-    from asyncpg import Connection
+    from asyncpg import Connection, Pool
     from redis.asyncio import Redis
 
     from saga_service.settings import Settings
     from saga_service.store.dead_letters import DeadLetterBox
+    from saga_service.store.postgres_store import PostgresStore
+    from saga_service.store.requests import PostgresRequests
+    from saga_service.store.resealing import PostgresResealing
+    from saga_service.store.retention import PostgresRemoval
+    from saga_service.wire.codec import Codec as DataCodec
 
 CONNECT_S_MAX = 5.0
 
@@ -57,16 +62,79 @@ async def open_redis(settings: Settings) -> AsyncIterator[Redis]:
 @asynccontextmanager
 async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterBox]:
     """The stored dead letters, to be changed. Raises CommandFailed as `open_postgres` does."""
-    from saga_service.engine.ports import StoreUnavailable
     from saga_service.store.dead_letters import DeadLetterBox
+
+    async with _open_pool(settings) as pool:
+        yield DeadLetterBox(pool)
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[PostgresStore]:
+    """Sagas and definitions as the service has them. Raises CommandFailed as `open_postgres` does."""
+    from saga_service.cli.opening import codec_of
+    from saga_service.definitions import UnreadableDocument, definition_from_document
+    from saga_service.store.postgres_store import PostgresStore
+    from saga_service.wire.codec import Unopenable
+
+    codec = codec_of(settings)
+    async with _open_pool(settings) as pool:
+        try:
+            yield PostgresStore(pool, definition_from_document, codec=codec)
+        except (UnreadableDocument, Unopenable) as error:
+            raise CommandFailed(str(error)) from None
+
+
+@asynccontextmanager
+async def open_requests(settings: Settings) -> AsyncIterator[PostgresRequests]:
+    """What is asked of sagas. Raises CommandFailed as `open_postgres` does."""
+    from saga_service.cli.opening import codec_of
+    from saga_service.store.requests import PostgresRequests
+
+    codec = codec_of(settings)
+    async with _open_pool(settings) as pool:
+        yield PostgresRequests(pool, codec)
+
+
+@asynccontextmanager
+async def open_removal(settings: Settings) -> AsyncIterator[PostgresRemoval]:
+    """What removes sagas that have ended. Raises CommandFailed as `open_postgres` does."""
+    from saga_service.store.retention import PostgresRemoval
+
+    async with _open_pool(settings) as pool:
+        yield PostgresRemoval(pool)
+
+
+@asynccontextmanager
+async def open_resealing(settings: Settings, codec: DataCodec) -> AsyncIterator[PostgresResealing]:
+    """What seals sagas anew. Raises CommandFailed as `open_postgres` does."""
+    from saga_service.store.resealing import PostgresResealing
+
+    async with _open_pool(settings) as pool:
+        yield PostgresResealing(pool, codec)
+
+
+@asynccontextmanager
+async def _open_pool(settings: Settings) -> AsyncIterator[Pool]:
+    """A pool of one connection, for what the store does."""
+    from saga_service.engine.ports import StoreBroken, StoreRefused, StoreUnavailable
     from saga_service.store.pool import close_pool, create_pool
 
     with postgres_errors_in_words(settings):
         pool = await create_pool(settings.postgres_dsn.get_secret_value(), size=1, statement_cache_size=0)
         try:
-            yield DeadLetterBox(pool)
+            yield pool
         except StoreUnavailable as error:
             raise CommandFailed(f"{error}; was: Postgres at {settings.postgres_dsn}", ExitCode.UNREACHABLE) from None
+        except StoreRefused as error:
+            raise CommandFailed(f"Postgres refuses: {error}", ExitCode.USAGE) from None
+        except StoreBroken as error:
+            advice = (
+                "check the rights of the role in SAGA_POSTGRES_DSN (to operate: grant saga_operator), "
+                "and run: saga-service migrate"
+            )
+            raise CommandFailed(
+                f"Postgres at {settings.postgres_dsn} refuses: {error}; {advice}", ExitCode.UNREACHABLE
+            ) from None
         finally:
             await close_pool(pool)
 
@@ -78,12 +146,17 @@ def postgres_errors_in_words(settings: Settings) -> Iterator[None]:
     where = f"Postgres at {settings.postgres_dsn}"
     try:
         yield
-    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError) as error:
+    except (
+        asyncpg.UndefinedTableError,
+        asyncpg.UndefinedColumnError,
+        asyncpg.UndefinedFunctionError,
+        asyncpg.InvalidSchemaNameError,
+    ) as error:
         raise CommandFailed(
             f"the schema of {where} does not fit this version ({error}); run: saga-service migrate", ExitCode.SCHEMA
         ) from None
     except asyncpg.InsufficientPrivilegeError as error:
-        advice = "grant the role saga_reader to read, or use the service's own role"
+        advice = "grant saga_reader to read and saga_operator to operate, or use the service's own role"
         raise CommandFailed(f"{where} refuses: {error}; {advice}", ExitCode.UNREACHABLE) from None
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         advice = "check user, password and database in SAGA_POSTGRES_DSN"

@@ -26,7 +26,7 @@ def worker_command(
 ) -> None:
     """Run workers until SIGTERM or SIGINT; a second signal ends it at once. Any number may run side by side."""
     settings = _with_logging(read_settings())
-    run_fast(_work(settings, [_worker(target) for target in workers]))
+    run_fast(_work(settings, [load_named_worker(target) for target in workers]))
 
 
 def migrate_command() -> None:
@@ -87,7 +87,8 @@ async def _work(settings: Settings, workers: list[Worker]) -> None:
         raise CommandFailed(str(error), ExitCode.USAGE) from None
 
 
-def _worker(target: str) -> Worker:
+def load_named_worker(target: str) -> Worker:
+    """The worker that `module:attribute` names. Raises CommandFailed."""
     from saga_service.worker import WorkerNotLoaded, WrongHandler, load_worker
 
     try:

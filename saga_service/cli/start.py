@@ -47,7 +47,7 @@ def start_command(
     from saga_service.cli.starting import StartRequest, start
 
     settings = read_settings()
-    request = StartRequest(saga, _data(data, field), _fields(field), key, event_id, stream)
+    request = StartRequest(saga, given_data(data, field), given_fields(field), key, event_id, stream)
     started = run_to_end(start(settings, request))
     if not wait:
         _print_started(started, as_json)
@@ -76,26 +76,29 @@ def _print_started(started: StartedSaga, as_json: bool) -> None:
         )
 
 
-def _data(data: str | None, given_fields: list[str] | None) -> JsonObject | None:
-    if data is not None and given_fields:
+def given_data(data: str | None, fields: list[str] | None) -> JsonObject | None:
+    """What `--data` says, or stdin where it is -. Raises CommandFailed where it is no JSON object."""
+    if data is not None and fields:
         raise CommandFailed("give the input by --data or by --field, not by both", ExitCode.USAGE)
     if data is None:
         return None
-    return _object(sys.stdin.read() if data == "-" else data)
+    return read_json_object(sys.stdin.read() if data == "-" else data, "--data")
 
 
-def _object(text: str) -> JsonObject:
+def read_json_object(text: str, option: str) -> JsonObject:
+    """Raises CommandFailed where what `option` says is none."""
     from saga_service.wire.entries import Malformed
     from saga_service.wire.json import read_object
 
     try:
-        return read_object(text.encode("utf-8", "surrogateescape"), "--data")
+        return read_object(text.encode("utf-8", "surrogateescape"), option)
     except Malformed as error:
-        raise CommandFailed(str(error).replace("field '--data'", "--data"), ExitCode.USAGE) from None
+        raise CommandFailed(str(error).replace(f"field '{option}'", option), ExitCode.USAGE) from None
 
 
-def _fields(given_fields: list[str] | None) -> dict[str, str]:
-    return dict(_pair(given) for given in given_fields or [])
+def given_fields(fields: list[str] | None) -> dict[str, str]:
+    """What each `--field` says. Raises CommandFailed where one is not NAME=VALUE."""
+    return dict(_pair(given) for given in fields or [])
 
 
 def _pair(given: str) -> tuple[str, str]:

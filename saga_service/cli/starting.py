@@ -10,12 +10,14 @@ import orjson
 
 from saga_service.cli.definition_sources import load_catalog
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.opening import codec_of
 from saga_service.cli.servers import open_redis
 from saga_service.core.events import Started
 from saga_service.core.ids import saga_id_from_entry, saga_id_from_event, saga_id_from_key
 from saga_service.core.state import JsonObject
 from saga_service.engine.decoding import Decoder, Received
 from saga_service.wire.blueprint import InvalidInput
+from saga_service.wire.codec import Codec
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.events import write_event
@@ -64,11 +66,12 @@ async def start(settings: Settings, request: StartRequest) -> StartedSaga:
     """Add the entry. Raises CommandFailed where it would only become a dead letter, or Redis cannot be used."""
     names = StreamNames(settings.prefix)
     catalog = load_catalog(settings.definitions, settings.prefix) if settings.definitions else None
-    message = _message(names, request, catalog)
+    codec = codec_of(settings)
+    message = _message(names, request, catalog, codec)
     if catalog is None:
         id_of_saga = _by_what_is_given(request, message.stream)
     else:
-        id_of_saga = _by_definitions(Decoder(catalog, names, settings.data_bytes_max), message)
+        id_of_saga = _by_definitions(Decoder(catalog, names, settings.data_bytes_max, codec), message)
     # Finds out what the service would refuse, before anything is added.
     id_of_saga(_SOME_ENTRY_ID)
     async with open_redis(settings) as client:
@@ -80,11 +83,11 @@ async def start(settings: Settings, request: StartRequest) -> StartedSaga:
 # ------------------------------------------------------------------------------------------------------- the entry
 
 
-def _message(names: StreamNames, request: StartRequest, catalog: Catalog | None) -> Message:
+def _message(names: StreamNames, request: StartRequest, catalog: Catalog | None, codec: Codec | None) -> Message:
     stream = request.stream
     if stream is None or stream == names.events:
         data = _read_fields(request, catalog) if request.data is None else request.data
-        return write_event(names.events, request.saga, data, event_id=request.event_id, key=request.key)
+        return write_event(names.events, request.saga, data, event_id=request.event_id, key=request.key, codec=codec)
     if stream.startswith(names.prefix):
         raise CommandFailed(f"'{stream}' is a stream of the service itself; leave --stream out", ExitCode.USAGE)
     if request.key is not None or request.event_id is not None:
@@ -95,14 +98,15 @@ def _message(names: StreamNames, request: StartRequest, catalog: Catalog | None)
 def _read_fields(request: StartRequest, catalog: Catalog | None) -> JsonObject:
     blueprint = None if catalog is None else catalog.by_event_type(request.saga)
     if blueprint is None:
-        return {name: _guessed(value) for name, value in request.fields.items()}
+        return {name: guessed(value) for name, value in request.fields.items()}
     try:
         return blueprint.read_fields(request.fields)
     except InvalidInput as error:
         raise CommandFailed(f"nothing was started: {error}", ExitCode.USAGE) from None
 
 
-def _guessed(text: str) -> object:
+def guessed(text: str) -> object:
+    """A field of which no schema is known: JSON if it is valid JSON, else text."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from shlex import quote
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
+from saga_service.cli.advice import next_steps
 from saga_service.cli.output import Row, duration, harmless, moment, print_heading, print_line, print_table
-from saga_service.cli.reading import DebtRow, HistoryRow, SagaRow, SagaStory, StepRow
-
-OVERDUE = timedelta(seconds=10)
-"""Past this, something due was not merely just missed by a timer's round."""
+from saga_service.cli.reading import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
 
 
-def print_story(story: SagaStory, now: datetime, redis_url: str, replies_stream: str) -> None:
-    """`replies_stream` is where a person's answer to a stuck undo would go, on the Redis of that URL."""
+def print_story(story: SagaStory, now: datetime, address: str) -> None:
+    """`address` is how the reader named the saga: commands to paste name it likewise."""
     saga = story.saga
     print_heading(harmless(f"{saga.saga} {saga.id}: {saga.status}"))
     for line in _summary(saga, now):
@@ -22,11 +19,19 @@ def print_story(story: SagaStory, now: datetime, redis_url: str, replies_stream:
     print_line()
     print_table(("time (UTC)", "after", "what happened"), timeline(story.history))
     print_line()
-    print_table(_STEP_COLUMNS, [_step(step) for step in story.steps])
+    print_table(*_steps(story.steps))
+    for heading, columns, rows in (
+        ("Child sagas", ("id", "status", "saga", "step", "why"), [_child(child) for child in story.children]),
+        ("Signals", ("signal", "id", "what became of it"), [_signal(signal) for signal in story.signals]),
+    ):
+        if rows:
+            print_line()
+            print_heading(f"{heading}:")
+            print_table(columns, rows)
     for heading, lines in (
         ("Waiting for", list(_awaited(story, now))),
         ("Still to be undone, in this order", [_owed(debt) for debt in story.debt]),
-        ("Next", list(_next(story, now, f"redis-cli -u {redis_url} XADD {quote(replies_stream)} '*'"))),
+        ("Next", list(next_steps(story, now, address))),
     ):
         if lines:
             print_line()
@@ -38,13 +43,25 @@ def print_story(story: SagaStory, now: datetime, redis_url: str, replies_stream:
 def _summary(saga: SagaRow, now: datetime) -> Iterator[str]:
     if saga.key is not None:
         yield f"key {saga.key}"
+    if saga.parent_id is not None:
+        yield f"child of saga {saga.parent_id}, for its step {saga.parent_step}"
     took = f"ended {moment(saga.ended_at)} after {duration(saga.ended_at - saga.created_at)}" if saga.ended_at else ""
     still = f"{duration(now - saga.created_at)} ago, last change {duration(now - saga.updated_at)} ago"
     yield f"started {moment(saga.created_at)} UTC, {took or still}"
+    if saga.status in ("stuck", "paused"):
+        yield _COURSES.get(saga.course, saga.course)
+    if saga.deadline_at is not None and saga.ended_at is None and saga.course == "forward":
+        yield f"deadline {_when(saga.deadline_at, now)}: what is not done then is undone"
     if saga.error_code is not None:
-        yield f"because {_error(saga.error_code, saga.error_message)}" + (
+        yield f"because {error_text(saga.error_code, saga.error_message)}" + (
             f" (step {saga.error_step})" if saga.error_step else ""
         )
+
+
+_COURSES = {
+    "forward": "on its way forward: its steps are being done",
+    "backward": "on its way back: its effects are being undone",
+}
 
 
 # --------------------------------------------------------------------------------------------------------- timeline
@@ -57,12 +74,31 @@ _EVENTS = {
     "action_timed_out": "{step} not answered in time, attempt {attempt}: it may or may not have happened",
     "action_retry_due": "{step} is tried again",
     "action_progressed": "{step} is still at work",
+    "action_failed_late": "{step} had not answered in time, and has failed after all, attempt {attempt}: {error}",
+    "probe_succeeded": "it was found that {step} has happened",
+    "probe_failed": "nobody can tell whether {step} has happened, question {attempt}: {error}",
+    "probe_rejected": "it was found that {step} has not happened",
+    "probe_timed_out": "whether {step} has happened was not answered in time, question {attempt}",
+    "probe_retry_due": "it is asked again whether {step} has happened",
     "compensation_succeeded": "{step} undone",
     "compensation_failed": "undo of {step} failed, attempt {attempt}: {error}",
     "compensation_rejected": "undo of {step} refused by its worker: {error}",
     "compensation_timed_out": "undo of {step} not answered in time, attempt {attempt}",
     "compensation_retry_due": "undo of {step} is tried again",
     "compensation_progressed": "undo of {step} is still at work",
+    "signalled": "{step} has its signal",
+    "signal_kept": "a signal came, and is kept until a step waits for it",
+    "wait_over": "the wait of {step} is over",
+    "deadline_passed": "the deadline has passed",
+    "retry_asked": "told to try {step} again",
+    "skip_asked": "told to go on without {step}",
+    "resolved_succeeded": "told that {step} has succeeded",
+    "resolved_failed": "told that {step} has failed",
+    "resolved_compensated": "told that {step} is undone",
+    "cancel_asked": "cancelled",
+    "compensate_asked": "told to undo everything",
+    "pause_asked": "paused",
+    "resume_asked": "resumed",
 }
 
 
@@ -80,10 +116,17 @@ def timeline(history: list[HistoryRow]) -> list[Row]:
 def happened(entry: HistoryRow, status_before: str) -> str:
     """One line of history in words. `status_before` is the saga's status until then."""
     known = _EVENTS.get(entry.event, f"{entry.event} {{step}}")
-    what = known.format(step=entry.step, attempt=entry.attempt, error=_error(entry.error_code, entry.error_message))
-    sent = [f"sent {_command(command)}" for command in entry.sent]
+    error = error_text(entry.error_code, entry.error_message)
+    what = known.format(step=entry.step, attempt=entry.attempt, error=error) + _by_whom(entry)
+    sent = [f"sent {_command(command, entry)}" for command in entry.sent]
     turned = [f"the saga is now {entry.status}"] if entry.status != status_before else []
     return "; ".join([what, *turned, *sent])
+
+
+def _by_whom(entry: HistoryRow) -> str:
+    if entry.actor is None:
+        return ""
+    return f" by {entry.actor}" + (f" ({entry.reason})" if entry.reason else "")
 
 
 def _time_of_day(at: datetime, before: HistoryRow | None) -> str:
@@ -91,37 +134,95 @@ def _time_of_day(at: datetime, before: HistoryRow | None) -> str:
     return text if before is None or before.at.date() != at.date() else text[11:].rjust(len(text))
 
 
-def _command(named: str) -> str:
+def _command(named: str, entry: HistoryRow) -> str:
     """`step:direction:attempt` in words."""
     step, direction, attempt = named.rsplit(":", 2)
-    what = step if direction == "action" else f"undo of {step}"
+    if _stops_a_child(step, direction, attempt, entry):
+        return f"the word to stop to the child saga of {step}"
+    what = _DIRECTIONS.get(direction, f"{direction} of {{step}}").format(step=step)
     return what if attempt == "1" else f"{what} (attempt {attempt})"
 
 
-def _error(code: str | None, message: str | None) -> str:
+_DIRECTIONS = {
+    "action": "{step}",
+    "compensation": "undo of {step}",
+    "probe": "the question whether {step} has happened",
+}
+
+
+def _stops_a_child(step: str, direction: str, attempt: str, entry: HistoryRow) -> bool:
+    """A saga that undoes begins no step, and nobody repeats an attempt that took too long: what is said is said to the
+    child saga which that attempt has started."""
+    took_too_long = entry.event == "action_timed_out" and (entry.step, str(entry.attempt)) == (step, attempt)
+    return direction == "action" and (entry.status in ("compensating", "compensated") or took_too_long)
+
+
+def error_text(code: str | None, message: str | None) -> str:
     return ": ".join(part for part in (code, message) if part) or "no reason given"
 
 
 # ------------------------------------------------------------------------------------------------------------ steps
 
-_STEP_COLUMNS = ("step", "status", "attempts", "undo attempts", "error")
+
+def _steps(steps: list[StepRow]) -> tuple[Row, list[Row]]:
+    """The columns and the rows; those of the questions only where some were asked."""
+    if not any(step.probes for step in steps):
+        return ("step", "status", "attempts", "undo attempts", "error"), [
+            (step.step, step.status, str(step.attempts), str(step.compensation_attempts or ""), _error_of(step))
+            for step in steps
+        ]
+    return ("step", "status", "attempts", "questions", "undo attempts", "error"), [
+        (
+            step.step,
+            step.status,
+            str(step.attempts),
+            str(step.probes or ""),
+            str(step.compensation_attempts or ""),
+            _error_of(step),
+        )
+        for step in steps
+    ]
 
 
-def _step(step: StepRow) -> Row:
-    error = _error(step.error_code, step.error_message) if step.error_code else ""
-    return step.step, step.status, str(step.attempts), str(step.compensation_attempts or ""), error
+def _error_of(step: StepRow) -> str:
+    return error_text(step.error_code, step.error_message) if step.error_code else ""
+
+
+def _child(child: SagaRow) -> Row:
+    why = error_text(child.error_code, child.error_message) if child.error_code else ""
+    return child.id, child.status, child.saga, child.parent_step or "", why
+
+
+def _signal(signal: SignalRow) -> Row:
+    return signal.name, signal.signal_id, "taken" if signal.taken else "kept until a step waits for it"
 
 
 def _awaited(story: SagaStory, now: datetime) -> Iterator[str]:
     for step in story.steps:
         if step.waiting_for is None or step.due_at is None:
             continue
-        what = f"undo of {step.step}" if step.status == "compensating" else step.step
-        attempt = step.compensation_attempts if step.status == "compensating" else step.attempts
-        if step.waiting_for == "retry":
-            yield f"the next attempt of {what}, {_when(step.due_at, now)}; {attempt} so far"
-        else:
-            yield f"the worker's reply to {what} (attempt {attempt}); counts as not answered {_when(step.due_at, now)}"
+        undo = step.status == "compensating"
+        child = next((row for row in story.children if row.parent_step == step.step and row.ended_at is None), None)
+        waiting_for = "child" if child is not None and step.waiting_for == "timeout" else step.waiting_for
+        yield _WAITS.get(waiting_for, "{waiting_for} of {what}, {when}").format(
+            waiting_for=waiting_for,
+            what=f"undo of {step.step}" if undo else step.step,
+            attempt=step.compensation_attempts if undo else step.attempts,
+            question=step.probes,
+            child="" if child is None else f"{child.saga} {child.id}, which is {child.status}",
+            when=_when(step.due_at, now),
+        )
+
+
+_WAITS = {
+    "timeout": "the worker's reply to {what} (attempt {attempt}); counts as not answered {when}",
+    "child": "the child saga of {what}: {child}; counts as not answered {when}",
+    "retry": "the next attempt of {what}, {when}; {attempt} so far",
+    "probe_timeout": "word whether {what} has happened (question {question}); counts as not answered {when}",
+    "probe_retry": "the next question whether {what} has happened, {when}; {question} so far",
+    "sleep": "the end of {what}, {when}",
+    "signal": "the signal of {what}; the wait for it is over {when}",
+}
 
 
 def _when(at: datetime, now: datetime) -> str:
@@ -132,40 +233,5 @@ def _when(at: datetime, now: datetime) -> str:
 
 def _owed(debt: DebtRow) -> str:
     undo = f"by {debt.compensation}" if debt.compensation else "by a command that is not on record"
-    error = f": {_error(debt.error_code, debt.error_message)}" if debt.error_code else ""
+    error = f": {error_text(debt.error_code, debt.error_message)}" if debt.error_code else ""
     return f"{debt.undo_order}. {debt.step} ({debt.status}) {undo}{error}"
-
-
-# ------------------------------------------------------------------------------------------------------------- next
-
-
-def _next(story: SagaStory, now: datetime, reply: str) -> Iterator[str]:
-    if story.saga.status == "stuck":
-        yield from _settle_by_hand(story, reply)
-    elif any(step.due_at is not None and step.due_at < now - OVERDUE for step in story.steps):
-        yield "it is overdue, so no replica looks after it; see what is wrong: saga-service doctor"
-    elif story.saga.ended_at is None:
-        yield f"nothing: it goes on by itself; look again: saga-service show {story.saga.id}"
-    else:
-        yield _NOTHING_OWED[story.saga.status](story.saga)
-
-
-def _settle_by_hand(story: SagaStory, reply: str) -> Iterator[str]:
-    from saga_service.core.ids import Direction, SagaId, command_id
-
-    saga_id = SagaId(story.saga.id)
-    for step in story.steps:
-        if step.status == "compensation_failed":
-            yield f"undo {step.step} by hand, then answer for its worker, and the rest is undone by itself:"
-            command = command_id(saga_id, step.step, Direction.COMPENSATION, step.compensation_attempts)
-            fields = f"command_id {quote(command)} saga_id {saga_id} outcome succeeded"
-            yield f"  {reply} {fields}"
-
-
-_NOTHING_OWED: dict[str, Callable[[SagaRow], str]] = {
-    "completed": lambda _: "nothing: every step is done",
-    "compensated": lambda saga: (
-        f"nothing is owed: every effect is undone; to try once more, start another {saga.saga}"
-        + (" with another key" if saga.key else "")
-    ),
-}

@@ -1,4 +1,4 @@
-"""What an author lays down: the steps of a saga, in order, and how each is tried, timed and taken back.
+"""What an author lays down: the steps of a saga, what each waits for, and how each is tried, timed and taken back.
 
 These are the validated values that the engine drives; `saga_service.definitions` reads them from Python or YAML and
 says what is wrong with them. Times are whole milliseconds throughout the core.
@@ -8,13 +8,81 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from saga_service.core.chance import fraction
+from saga_service.core.ids import CommandId
+
+Variables = Mapping[str, Any]
+"""What an expression may speak of: `input` (the saga's) and `outputs` (by step, of the done ones that come before)."""
+
+
+class ExpressionFailed(Exception):
+    """An expression has no value for this saga; the text says why, for the author."""
+
+
+class Expression(Protocol):
+    """A condition or a mapping in the author's words. Pure: the same variables always give the same value."""
+
+    def evaluate(self, variables: Variables) -> Any:
+        """The value, as JSON has it. Raises ExpressionFailed."""
+        ...
+
+
+class Task(StrEnum):
+    """What a step is."""
+
+    COMMAND = "command"
+    """A worker does it."""
+    SLEEP = "sleep"
+    """Time passes."""
+    SIGNAL = "signal"
+    """Somebody outside says so."""
+    CHILD = "child"
+    """Another saga does it."""
+
+
+class Kind(StrEnum):
+    """What may become of a step, in Richardson's terms."""
+
+    COMPENSATABLE = "compensatable"
+    """It may fail, and what it did can be undone (or leaves nothing to undo)."""
+    PIVOT = "pivot"
+    """It decides: once it is done, the saga only goes forward."""
+    RETRIABLE = "retriable"
+    """It cannot fail for good: it is tried until it is done, or a person decides."""
+
+
+class OnUnknown(StrEnum):
+    """What is done about an attempt that never answered: it may have happened."""
+
+    RETRY = "retry"
+    """Try again, with the same idempotency key."""
+    PROBE = "probe"
+    """Ask a worker whether it happened."""
+    COMPENSATE = "compensate"
+    """Give the step up and undo it, whether it happened or not."""
+    HOLD = "hold"
+    """Wait for a late reply, or for a person."""
+
+
+class UndoOrder(StrEnum):
+    """In which order standing effects are undone."""
+
+    REVERSE = "reverse"
+    """One at a time, exactly as they came, backwards."""
+    PARALLEL = "parallel"
+    """A step as soon as all that came after it in the graph is undone."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often a command is tried and how long to wait between.
 
-    The wait after attempt n is `delay_first_ms * delay_factor ** (n - 1)`, at most `delay_max_ms`.
+    The wait after attempt n is `delay_first_ms * delay_factor ** (n - 1)`, at most `delay_max_ms`; with `jitter` a part
+    of that which follows from the command's id: it is spread like chance, and the same wherever it is worked out (full
+    jitter: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
     """
 
     attempts_max: int = 3
@@ -23,35 +91,113 @@ class RetryPolicy:
     delay_max_ms: int = 30_000
     never_retry: frozenset[str] = frozenset()
     """Error codes after which another attempt is pointless."""
+    jitter: bool = False
+    budget_ms: int | None = None
+    """From the first attempt on: an attempt that could not begin within it is not made."""
 
-    def delay_after_ms(self, attempt: int) -> int:
-        # The exponent is capped: past it the wait is the maximum anyway, and a float would overflow.
-        grown = self.delay_first_ms * self.delay_factor ** min(attempt - 1, 64)
-        return int(min(grown, self.delay_max_ms))
+    def delay_after_ms(self, attempt: int, command_id: CommandId) -> int:
+        """The wait after this attempt, `attempt` counting from 1 in the present series."""
+        try:
+            longest = min(self.delay_first_ms * self.delay_factor ** (attempt - 1), self.delay_max_ms)
+        except OverflowError:
+            longest = self.delay_max_ms
+        return int(longest * fraction(command_id) if self.jitter else longest)
 
 
-@dataclass(frozen=True, slots=True)
+_ONCE = RetryPolicy(attempts_max=1)
+_MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepDefinition:
-    """One step: a command that does it and, where the effect can be undone, the command that undoes it."""
+    """One step: what does it, when it may begin, and what takes it back where its effect can be undone."""
 
     name: str
-    action: str
-    compensation: str | None
-    retry: RetryPolicy
-    timeout_ms: int
-    compensation_retry: RetryPolicy
-    compensation_timeout_ms: int
+    task: Task = Task.COMMAND
+    action: str = ""
+    """Of a command its type, of a signal or a child saga its name; nothing for a sleep."""
+    compensation: str | None = None
+    """The type of the command that undoes it. A child saga undoes itself, and has none."""
+    after: tuple[str, ...] | None = None
+    """The steps that must be done or left out before; None for the one that stands before it, () for none."""
+    when: Expression | None = None
+    """The step is left out where this is not true."""
+    input: Expression | None = None
+    """What the command or the child saga is sent; the saga's own input, and the outputs of all that came before it,
+    without one."""
+    kind: Kind = Kind.COMPENSATABLE
+    retry: RetryPolicy = _ONCE
+    timeout_ms: int = _MINUTE_MS
+    """How long one attempt may go without an answer; of a sleep its length, of a signal the longest wait."""
+    heartbeat_ms: int | None = None
+    """How long an attempt may go without a sign of life."""
+    on_unknown: OnUnknown = OnUnknown.RETRY
+    probe: str | None = None
+    """The type of the command that asks whether the action happened."""
+    compensation_retry: RetryPolicy = _ONCE
+    compensation_timeout_ms: int = _MINUTE_MS
+    default: Mapping[str, Any] | None = None
+    """What stands for a signal that does not come in time. Without one the step fails then."""
+
+    @property
+    def is_undoable(self) -> bool:
+        return self.compensation is not None or self.task is Task.CHILD
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A saga's steps in order. `version` digests all that steers it: a saga ends on the version it began with."""
+    """A saga's steps, each after those that it waits for. `version` digests all that steers it: a saga ends on the
+    version that it began with."""
 
     name: str
     version: str
     steps: tuple[StepDefinition, ...]
+    deadline_ms: int | None = None
+    """From the saga's start: a saga that has neither ended nor passed its pivot by then is undone."""
+    undo: UndoOrder = UndoOrder.REVERSE
     positions: Mapping[str, int] = field(init=False, repr=False, compare=False)
     """Each step's place in `steps`, by name."""
+    predecessors: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    """The places of the steps that each step waits for."""
+    ancestors: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    """The places of all steps that each step waits for, directly or not, in their order."""
+    descendants: tuple[frozenset[int], ...] = field(init=False, repr=False, compare=False)
+    """The places of all steps that wait for each step, directly or not."""
+    pivot: int | None = field(init=False, repr=False, compare=False)
+
+    @property
+    def signals(self) -> list[str]:
+        """The names of the signals that some step waits for, each once."""
+        return list(dict.fromkeys(step.action for step in self.steps if step.task is Task.SIGNAL))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "positions", {step.name: position for position, step in enumerate(self.steps)})
+        positions = {step.name: position for position, step in enumerate(self.steps)}
+        predecessors = tuple(_predecessors(step, place, positions) for place, step in enumerate(self.steps))
+        pivots = [place for place, step in enumerate(self.steps) if step.kind is Kind.PIVOT]
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "predecessors", predecessors)
+        object.__setattr__(self, "ancestors", _ancestors(predecessors))
+        object.__setattr__(self, "descendants", _descendants(predecessors))
+        object.__setattr__(self, "pivot", pivots[0] if pivots else None)
+
+
+def _predecessors(step: StepDefinition, place: int, positions: Mapping[str, int]) -> tuple[int, ...]:
+    if step.after is None:
+        return (place - 1,) if place else ()
+    return tuple(sorted(positions[name] for name in step.after))
+
+
+def _ancestors(predecessors: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    found: list[set[int]] = []
+    for before in predecessors:
+        found.append(set(before).union(*(found[place] for place in before)))
+    return tuple(tuple(sorted(places)) for places in found)
+
+
+def _descendants(predecessors: tuple[tuple[int, ...], ...]) -> tuple[frozenset[int], ...]:
+    # A step only ever waits for steps that stand before it, so going backwards each is complete when it is asked for.
+    found: list[set[int]] = [set() for _ in predecessors]
+    for place in reversed(range(len(predecessors))):
+        for before in predecessors[place]:
+            found[before] |= {place} | found[place]
+    return tuple(frozenset(places) for places in found)

@@ -6,36 +6,44 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from saga_service.core.state import ENDED, SagaStatus, StepStatus
-from saga_service.core.transitions import LEADS_TO, SAGA_TURNS, STEP_RULES, Turn
+from saga_service.core.transitions import LEADS_TO, SAGA_TURNS, STANDS_AS, STEP_RULES
 
 Move = tuple[str, str, str]
 """From, to, and what makes it move."""
 
-STEP_TURNS: dict[Turn, tuple[tuple[StepStatus, ...], StepStatus]] = {
-    Turn.STEP_LEFT: ((StepStatus.PENDING,), StepStatus.DISPATCHED),
-    Turn.UNDO_LEFT: ((StepStatus.SUCCEEDED, StepStatus.UNKNOWN), StepStatus.COMPENSATING),
+STEP_TURNS: dict[str, tuple[tuple[StepStatus, ...], StepStatus]] = {
+    "its turn has come": ((StepStatus.PENDING,), StepStatus.DISPATCHED),
+    "its turn to wait has come": ((StepStatus.PENDING,), StepStatus.WAITING),
+    "its condition does not hold": ((StepStatus.PENDING,), StepStatus.SKIPPED),
+    "its input cannot be made": ((StepStatus.PENDING,), StepStatus.FAILED),
+    "the saga turns round": ((StepStatus.WAITING,), StepStatus.SKIPPED),
+    "the saga turns round while it waits": ((StepStatus.PENDING,), StepStatus.FAILED),
+    "its turn to be undone has come": ((StepStatus.SUCCEEDED, StepStatus.UNKNOWN), StepStatus.COMPENSATING),
 }
-"""What the saga's look at itself does to the step that comes next: the statuses that it may be at, and its new one."""
+"""What the saga's look at itself does to a step: why, the statuses that it may be at, and its new one."""
 
 
 def step_moves() -> list[Move]:
-    """Every change of a step's status, by a stimulus of its own or because it is the next one's turn."""
+    """Every change of a step's status, by a stimulus of its own or because the saga looked at itself."""
     by_rule = [
         (status.value, target.value, stimulus.value)
         for (status, stimulus), rule in STEP_RULES.items()
         for target in LEADS_TO[rule]
     ]
     by_turn = [
-        (status.value, target.value, turn.value)
-        for turn, (statuses, target) in STEP_TURNS.items()
-        for status in statuses
+        (status.value, target.value, why) for why, (statuses, target) in STEP_TURNS.items() for status in statuses
     ]
     return by_rule + by_turn
 
 
 def saga_moves() -> list[Move]:
     """Every change of a saga's status, by what it finds when it looks at itself."""
-    return [(before.value, after.value, turn.value) for (before, turn), after in SAGA_TURNS.items()]
+    return [
+        (before.value, STANDS_AS[finding].value, finding.value)
+        for before, findings in SAGA_TURNS.items()
+        for finding in findings
+        if STANDS_AS[finding] is not before
+    ]
 
 
 def step_diagram() -> str:

@@ -4,48 +4,90 @@ from __future__ import annotations
 
 from typing import Any
 
-from saga_service.core.definition import Definition
-from saga_service.core.effects import Command, Ended, HistoryEntry, Transition, Verdict
-from saga_service.core.ids import Direction
-from saga_service.core.state import ENDED, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.definition import Definition, Task
+from saga_service.core.effects import (
+    ChildRequest,
+    ChildVerb,
+    Command,
+    Ended,
+    HistoryEntry,
+    ParentReply,
+    Sent,
+    Transition,
+    Verdict,
+)
+from saga_service.core.events import Outcome
+from saga_service.core.ids import CommandName, Direction, saga_id_of_child
+from saga_service.core.state import (
+    ENDED,
+    Course,
+    Due,
+    Fault,
+    JsonObject,
+    SagaState,
+    SagaStatus,
+    StepState,
+    StepStatus,
+)
 
 # Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
-_DISPATCHED, _COMPENSATING = StepStatus.DISPATCHED, StepStatus.COMPENSATING
-_ACTION, _COMPENSATION = Direction.ACTION, Direction.COMPENSATION
-_TIMEOUT, _APPLIED = Due.TIMEOUT, Verdict.APPLIED
+_DISPATCHED, _COMPENSATING, _PAUSED = StepStatus.DISPATCHED, StepStatus.COMPENSATING, SagaStatus.PAUSED
+_ACTION, _COMPENSATION, _PROBE = Direction.ACTION, Direction.COMPENSATION, Direction.PROBE
+_TIMEOUT, _RETRY, _PROBE_TIMEOUT, _PROBE_RETRY = Due.TIMEOUT, Due.RETRY, Due.PROBE_TIMEOUT, Due.PROBE_RETRY
+_APPLIED, _FORWARD, _CHILD = Verdict.APPLIED, Course.FORWARD, Task.CHILD
 
 
 class StepDraft:
     """One step in the making: a rule sets what changes, all else stays as it was."""
 
-    __slots__ = (
-        "attempts",
-        "compensation_attempts",
-        "due",
-        "due_at_ms",
-        "ended_at_ms",
-        "fault",
-        "finished_order",
-        "in_doubt",
-        "name",
-        "output",
-        "started_at_ms",
-        "status",
-    )
+    __slots__ = StepState._fields
+
+    name: str
+    status: StepStatus
+    attempts: int
+    compensation_attempts: int
+    finished_order: int | None
+    due_at_ms: int | None
+    due: Due | None
+    unanswered: tuple[int, ...]
+    output: JsonObject | None
+    fault: Fault | None
+    started_at_ms: int | None
+    ended_at_ms: int | None
+    deadline_ms: int | None
+    probes: int
+    series_after: int
+    series_since_ms: int | None
 
     def __init__(self, step: StepState) -> None:
-        self.name = step.name
-        self.status = step.status
-        self.attempts = step.attempts
-        self.compensation_attempts = step.compensation_attempts
-        self.finished_order = step.finished_order
-        self.due_at_ms = step.due_at_ms
-        self.due = step.due
-        self.in_doubt = step.in_doubt
-        self.output = step.output
-        self.fault = step.fault
-        self.started_at_ms = step.started_at_ms
-        self.ended_at_ms = step.ended_at_ms
+        (
+            self.name,
+            self.status,
+            self.attempts,
+            self.compensation_attempts,
+            self.finished_order,
+            self.due_at_ms,
+            self.due,
+            self.unanswered,
+            self.output,
+            self.fault,
+            self.started_at_ms,
+            self.ended_at_ms,
+            self.deadline_ms,
+            self.probes,
+            self.series_after,
+            self.series_since_ms,
+        ) = step
+
+    @property
+    def in_doubt(self) -> bool:
+        return bool(self.unanswered)
+
+    def wait(self, due: Due, until_ms: int) -> None:
+        self.due, self.due_at_ms = due, until_ms
+
+    def stop_waiting(self) -> None:
+        self.due = self.due_at_ms = self.deadline_ms = None
 
     def sealed(self) -> StepState:
         # By position, here and below: Python takes twice as long to make an object from names.
@@ -57,11 +99,15 @@ class StepDraft:
             self.finished_order,
             self.due_at_ms,
             self.due,
-            self.in_doubt,
+            self.unanswered,
             self.output,
             self.fault,
             self.started_at_ms,
             self.ended_at_ms,
+            self.deadline_ms,
+            self.probes,
+            self.series_after,
+            self.series_since_ms,
         )
 
 
@@ -72,7 +118,21 @@ AnyStep = StepState | StepDraft
 class Draft:
     """Starts from a state and is changed by the rules; `transition` seals it. It lives for one call of `advance`."""
 
-    __slots__ = ("before", "commands", "definition", "fault", "history", "now_ms", "revision", "status", "steps")
+    __slots__ = (
+        "before",
+        "commands",
+        "course",
+        "deadline_ms",
+        "definition",
+        "fault",
+        "history",
+        "now_ms",
+        "parent",
+        "revision",
+        "signals",
+        "status",
+        "steps",
+    )
 
     def __init__(self, definition: Definition, state: SagaState, now_ms: int) -> None:
         self.definition = definition
@@ -80,9 +140,13 @@ class Draft:
         self.now_ms = now_ms
         self.revision = state.revision
         self.status = state.status
+        self.course = state.course
         self.fault = state.fault
+        self.deadline_ms = state.deadline_ms
+        self.signals = state.signals
+        self.parent = state.parent
         self.steps: list[AnyStep] = list(state.steps)
-        self.commands: list[Command] = []
+        self.commands: list[Sent] = []
         self.history: list[HistoryEntry] = []
 
     def open(self, position: int) -> StepDraft:
@@ -92,45 +156,123 @@ class Draft:
             step = self.steps[position] = StepDraft(step)
         return step
 
+    # ---------------------------------------------------------------------------------------------- what is sent
+
     def dispatch(self, position: int) -> None:
-        """Send the next attempt of a step's action."""
-        step = self.open(position)
-        step.status = _DISPATCHED
+        """Send the next attempt of a step's action. Raises ExpressionFailed, with nothing changed."""
+        sent_input = self._input(position)
+        step, defined, now_ms = self.open(position), self.definition.steps[position], self.now_ms
         step.attempts += 1
-        step.due = _TIMEOUT
-        step.due_at_ms = self.now_ms + self.definition.steps[position].timeout_ms
-        step.started_at_ms = step.started_at_ms or self.now_ms
-        self.commands.append(self.command(position))
+        step.status = _DISPATCHED
+        deadline_ms, silence_ms = now_ms + defined.timeout_ms, defined.heartbeat_ms
+        if silence_ms is None:
+            step.wait(_TIMEOUT, deadline_ms)
+        else:
+            step.deadline_ms = deadline_ms
+            step.wait(_TIMEOUT, min(now_ms + silence_ms, deadline_ms))
+        step.started_at_ms = step.started_at_ms or now_ms
+        self.commands.append(self._sent(position, sent_input))
+
+    def dispatch_probe(self, position: int) -> None:
+        """Ask a worker whether a step's action happened. Raises ExpressionFailed, with nothing changed."""
+        sent_input = self._input(position)
+        step, defined = self.open(position), self.definition.steps[position]
+        step.probes += 1
+        step.wait(_PROBE_TIMEOUT, self.now_ms + defined.timeout_ms)
+        self.commands.append(self._sent(position, sent_input))
 
     def dispatch_undo(self, position: int) -> None:
-        """Send the next attempt of a step's compensation."""
-        step = self.open(position)
+        """Send the next attempt of a step's compensation. Raises ExpressionFailed, with nothing changed."""
+        sent_input = self._input(position)
+        step, defined = self.open(position), self.definition.steps[position]
+        if step.status is not _COMPENSATING:
+            # An undo has its own attempts, and its own time where that is limited.
+            step.series_after = step.compensation_attempts
+            step.series_since_ms = None if defined.compensation_retry.budget_ms is None else self.now_ms
         step.status = _COMPENSATING
         step.compensation_attempts += 1
-        step.due = _TIMEOUT
-        step.due_at_ms = self.now_ms + self.definition.steps[position].compensation_timeout_ms
-        self.commands.append(self.command(position))
+        step.wait(_TIMEOUT, self.now_ms + defined.compensation_timeout_ms)
+        self.commands.append(self._sent(position, sent_input))
 
-    def command(self, position: int) -> Command:
-        """The command that a step has in flight, as it was or is first sent."""
+    def in_flight(self, position: int) -> Sent:
+        """What a step has in flight, as it was first sent. Raises ExpressionFailed."""
+        return self._sent(position, self._input(position))
+
+    def _sent(self, position: int, sent_input: JsonObject) -> Sent:
+        step, defined = self.steps[position], self.definition.steps[position]
+        if step.status is _COMPENSATING:
+            if defined.task is _CHILD:
+                return self.child_request(position, ChildVerb.COMPENSATE)
+            undo = defined.compensation or ""
+            return self._command(position, undo, _COMPENSATION, step.compensation_attempts, sent_input)
+        if step.status is not _DISPATCHED:
+            return self._command(position, defined.probe or "", _PROBE, step.probes, sent_input)
+        if defined.task is _CHILD:
+            return self.child_request(position, ChildVerb.START, sent_input)
+        return self._command(position, defined.action, _ACTION, step.attempts, sent_input)
+
+    def child_request(self, position: int, verb: ChildVerb, sent_input: JsonObject | None = None) -> ChildRequest:
+        """What a step asks of the child saga that its latest attempt started."""
         step, defined, saga = self.steps[position], self.definition.steps[position], self.before
-        undo = step.status is _COMPENSATING
-        assert step.due_at_ms is not None, "a command in flight has a time-out"
-        return Command(
-            defined.compensation or "" if undo else defined.action,
-            saga.id,
-            saga.saga,
-            step.name,
-            _COMPENSATION if undo else _ACTION,
-            step.compensation_attempts if undo else step.attempts,
-            step.due_at_ms,
-            saga.input,
-            self.outputs(),
+        started_by = CommandName(saga.id, step.name, _ACTION, step.attempts)
+        undo = verb is ChildVerb.COMPENSATE
+        return ChildRequest(
+            verb,
+            saga_id_of_child(defined.action, started_by),
+            defined.action,
+            CommandName(saga.id, step.name, _COMPENSATION, step.compensation_attempts) if undo else started_by,
+            sent_input or {},
             saga.traceparent,
         )
 
+    def _command(
+        self, position: int, command_type: str, direction: Direction, attempt: int, sent_input: JsonObject
+    ) -> Command:
+        step, saga = self.steps[position], self.before
+        deadline_ms = step.deadline_ms or step.due_at_ms
+        assert deadline_ms is not None, "a command in flight has a deadline"
+        return Command(
+            command_type,
+            saga.id,
+            saga.saga,
+            step.name,
+            direction,
+            attempt,
+            deadline_ms,
+            sent_input,
+            self._sent_outputs(position, direction),
+            saga.traceparent,
+        )
+
+    def _input(self, position: int) -> JsonObject:
+        mapping = self.definition.steps[position].input
+        if mapping is None:
+            return self.before.input
+        mapped: JsonObject = mapping.evaluate(self.variables(position))
+        return mapped
+
+    def _sent_outputs(self, position: int, direction: Direction) -> dict[str, Any]:
+        """Those of all steps before it, and for an undo all there are. A step that says what it is to be sent gets no
+        more than that, and its undo its own output."""
+        if self.definition.steps[position].input is None:
+            return self.outputs() if direction is _COMPENSATION else self._outputs_before(position)
+        step = self.steps[position]
+        return {step.name: step.output} if direction is _COMPENSATION and step.output is not None else {}
+
+    def variables(self, position: int) -> dict[str, Any]:
+        """What a step's expressions may speak of. Not of what goes on beside it: every attempt, and the undo, is to be
+        sent the same, whatever else has been done meanwhile."""
+        return {"input": self.before.input, "outputs": self._outputs_before(position)}
+
+    def _outputs_before(self, position: int) -> dict[str, Any]:
+        steps, ancestors = self.steps, self.definition.ancestors[position]
+        before = [steps[place] for place in ancestors]
+        return {step.name: step.output for step in before if step.output is not None}
+
     def outputs(self) -> dict[str, Any]:
         return {step.name: step.output for step in self.steps if step.output is not None}
+
+    # --------------------------------------------------------------------------------------------- what is recorded
 
     def record(
         self,
@@ -140,12 +282,24 @@ class Draft:
         attempt: int | None = None,
         fault: Fault | None = None,
         sent_from: int = 0,
+        actor: str | None = None,
+        reason: str | None = None,
     ) -> None:
         """Write a line of history; the commands from `sent_from` on were sent because of it."""
-        sent = tuple(self.commands[sent_from:])
         self.history.append(
             HistoryEntry(
-                self.before.id, self.revision, self.now_ms, event, self.status, step, direction, attempt, fault, sent
+                self.before.id,
+                self.revision,
+                self.now_ms,
+                event,
+                self.status,
+                step,
+                direction,
+                attempt,
+                fault,
+                tuple(self.commands[sent_from:]),
+                actor,
+                reason,
             )
         )
 
@@ -165,19 +319,30 @@ class Draft:
             before.created_at_ms,
             self.now_ms if self.history else before.updated_at_ms,
             (self.now_ms if ends_now else before.ended_at_ms) if over else None,
-            self._wake_at_ms(timer),
+            None if over else self._wake_at_ms(timer),
             self.fault,
             before.traceparent,
+            self.course,
+            self.deadline_ms,
+            self.signals,
+            self.parent,
         )
-        ended = self._ended() if ends_now else None
-        return Transition(_APPLIED, state, tuple(self.history), tuple(self.commands), ended)
+        ended, reply = (self._ended(), reply_to_parent(state)) if ends_now else (None, None)
+        return Transition(_APPLIED, state, tuple(self.history), tuple(self.commands), ended, "", reply)
 
     def _wake_at_ms(self, timer: bool) -> int | None:
-        moments = [step.due_at_ms for step in self.steps if step.due_at_ms is not None]
+        steps = self.steps if self.status is not _PAUSED else [step for step in self.steps if self.heeds(step.due)]
+        moments = [step.due_at_ms for step in steps if step.due_at_ms is not None]
+        if self.deadline_ms is not None and self.course is _FORWARD:
+            moments.append(self.deadline_ms)
         if not moments:
             return None
         first_ms, known_ms = min(moments), self.before.wake_at_ms
         return first_ms if timer or known_ms is None or known_ms > first_ms else known_ms
+
+    def heeds(self, due: Due | None) -> bool:
+        """Whether the moment matters now: a paused saga tries nothing again."""
+        return self.status is not _PAUSED or not (due is _RETRY or due is _PROBE_RETRY)
 
     def _ended(self) -> Ended:
         completed = self.status is SagaStatus.COMPLETED
@@ -193,12 +358,16 @@ class Draft:
             traceparent=self.before.traceparent,
         )
 
-    def undoable(self) -> list[int]:
-        """Positions of the steps whose effect stands, or may stand, and can be undone; the next one to undo first."""
-        standing = [
-            position
-            for position, step in enumerate(self.steps)
-            if step.status in (StepStatus.SUCCEEDED, StepStatus.UNKNOWN)
-            and self.definition.steps[position].compensation is not None
-        ]
-        return sorted(standing, key=lambda position: self.steps[position].finished_order or 0, reverse=True)
+
+def reply_to_parent(state: SagaState) -> ParentReply | None:
+    """What an ended child saga answers: to the command that started it whether it is done, to the one that undoes it
+    that it is undone."""
+    command = state.parent
+    if command is None or state.status not in ENDED:
+        return None
+    completed = state.status is SagaStatus.COMPLETED
+    if completed is (command.direction is _ACTION):
+        outputs = {step.name: step.output for step in state.steps if step.output is not None} if completed else {}
+        return ParentReply(command, Outcome.SUCCEEDED, outputs, None)
+    fault = state.fault or Fault("compensated", "the child saga was undone")
+    return ParentReply(command, Outcome.FAILED, {}, Fault(fault.code, fault.message))

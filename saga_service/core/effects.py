@@ -5,12 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from saga_service.core.ids import CommandId, Direction, IdempotencyKey, SagaId, command_id, idempotency_key
+from saga_service.core.events import Outcome
+from saga_service.core.ids import CommandId, CommandName, Direction, IdempotencyKey, SagaId, command_id, idempotency_key
 from saga_service.core.state import Fault, JsonObject, SagaState, SagaStatus
 
 
 class Command(NamedTuple):
-    """One message to a worker: do this step, or take it back."""
+    """One message to a worker: do this step, take it back, or say whether it was done."""
 
     type: str
     saga_id: SagaId
@@ -31,6 +32,49 @@ class Command(NamedTuple):
     @property
     def idempotency_key(self) -> IdempotencyKey:
         return idempotency_key(self.saga_id, self.step, self.direction)
+
+
+class ChildVerb(StrEnum):
+    """What a parent asks of its child saga."""
+
+    START = "start"
+    CANCEL = "cancel"
+    COMPENSATE = "compensate"
+
+
+class ChildRequest(NamedTuple):
+    """One message to a child saga, in a worker's place: its end is the reply to `command`."""
+
+    verb: ChildVerb
+    child_id: SagaId
+    saga: str
+    command: CommandName
+    input: JsonObject
+    traceparent: str | None
+
+    @property
+    def step(self) -> str:
+        return self.command.step
+
+    @property
+    def direction(self) -> Direction:
+        return self.command.direction
+
+    @property
+    def attempt(self) -> int:
+        return self.command.attempt
+
+
+Sent = Command | ChildRequest
+
+
+class ParentReply(NamedTuple):
+    """A child saga's answer to its parent's command."""
+
+    command: CommandName
+    outcome: Outcome
+    output: JsonObject
+    fault: Fault | None
 
 
 class Ended(NamedTuple):
@@ -59,7 +103,9 @@ class HistoryEntry(NamedTuple):
     direction: Direction | None = None
     attempt: int | None = None
     fault: Fault | None = None
-    sent: tuple[Command, ...] = ()
+    sent: tuple[Sent, ...] = ()
+    actor: str | None = None
+    reason: str | None = None
 
 
 class Verdict(StrEnum):
@@ -78,14 +124,16 @@ class Transition(NamedTuple):
     verdict: Verdict
     state: SagaState | None
     history: tuple[HistoryEntry, ...] = ()
-    commands: tuple[Command, ...] = ()
+    commands: tuple[Sent, ...] = ()
     ended: Ended | None = None
     reason: str = ""
+    reply: ParentReply | None = None
+    """What a parent is told. Also beside a repeat: the answer to the first time may have been lost."""
 
 
-def refused(state: SagaState | None, reason: str) -> Transition:
-    return Transition(Verdict.REFUSED, state, reason=reason)
+def refused(state: SagaState | None, reason: str, reply: ParentReply | None = None) -> Transition:
+    return Transition(Verdict.REFUSED, state, reason=reason, reply=reply)
 
 
-def repeated(state: SagaState | None, reason: str) -> Transition:
-    return Transition(Verdict.REPEATED, state, reason=reason)
+def repeated(state: SagaState | None, reason: str, reply: ParentReply | None = None) -> Transition:
+    return Transition(Verdict.REPEATED, state, reason=reason, reply=reply)

@@ -1,4 +1,5 @@
-"""All that can happen to a saga. Every door (stream entry, timer, recovery) makes one of these of what it receives."""
+"""All that can happen to a saga. Every door (stream entry, timer, recovery, a person's request) makes one of these of
+what it receives."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ class Outcome(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     REJECTED = "rejected"
-    """It can never succeed: do not retry."""
+    """It can never succeed: do not retry. Of a probe: the action did not happen."""
     PROGRESS = "progress"
     """Still at work."""
 
@@ -30,10 +31,12 @@ class Started(NamedTuple):
     key: str | None
     input: JsonObject
     traceparent: str | None = None
+    parent: CommandName | None = None
+    """The command of another saga that this one carries out."""
 
 
 class Replied(NamedTuple):
-    """A worker's answer to one command."""
+    """A worker's answer to one command, or a child saga's."""
 
     command: CommandName
     outcome: Outcome
@@ -61,4 +64,57 @@ class TransportLost:
     saga_id: SagaId
 
 
-Event = Started | Replied | TimerDue | TransportLost
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """Somebody outside tells the saga something. The same `signal_id` twice is the same signal."""
+
+    saga_id: SagaId
+    name: str
+    signal_id: str
+    data: JsonObject
+
+
+class Verb(StrEnum):
+    """What can be asked of a saga."""
+
+    RETRY = "retry"
+    """Try what is parked, or waits for its next attempt, now, and with a new budget."""
+    SKIP = "skip"
+    """Go on without what is parked: a step that is not done, an effect that is not undone."""
+    RESOLVE = "resolve"
+    """What became of a step is known: somebody looked."""
+    CANCEL = "cancel"
+    """Stop, and undo what was done."""
+    COMPENSATE = "compensate"
+    """As cancel, and for a completed saga as well."""
+    PAUSE = "pause"
+    """Send nothing more. What is in flight may still come in."""
+    RESUME = "resume"
+
+
+class Resolution(StrEnum):
+    """What a person found out about a step."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    COMPENSATED = "compensated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A person, or another saga, asks something of the saga."""
+
+    saga_id: SagaId
+    verb: Verb
+    actor: str
+    reason: str | None = None
+    step: str | None = None
+    """None: every step that is parked."""
+    resolution: Resolution | None = None
+    output: JsonObject | None = None
+    """What a step that was resolved as succeeded is said to have returned."""
+    answers: CommandName | None = None
+    """The parent's command that this carries out, where a parent asks it of its child."""
+
+
+Event = Started | Replied | TimerDue | TransportLost | Signalled | Asked

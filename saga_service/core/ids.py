@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from hashlib import blake2b
+from hashlib import sha256
 from typing import NamedTuple, NewType
 
 SagaId = NewType("SagaId", str)
@@ -23,10 +23,11 @@ IdempotencyKey = NewType("IdempotencyKey", str)
 
 
 class Direction(StrEnum):
-    """Whether a command does a step's work or takes it back."""
+    """Whether a command does a step's work, takes it back, or asks whether it was done."""
 
     ACTION = "action"
     COMPENSATION = "compensation"
+    PROBE = "probe"
 
 
 class CommandName(NamedTuple):
@@ -59,12 +60,19 @@ def saga_id_from_entry(saga: str, stream: str, entry_id: str) -> SagaId:
     return _uuid(milliseconds.to_bytes(6, "big") + digest[6:])
 
 
+def saga_id_of_child(saga: str, started_by: CommandName) -> SagaId:
+    """The one saga that this attempt of a parent's step starts."""
+    return _hashed("child", saga, command_id(*started_by))
+
+
 def command_id(saga_id: SagaId, step: str, direction: Direction, attempt: int) -> CommandId:
     return CommandId(f"{saga_id}:{step}:{direction.value}:{attempt}")
 
 
 def idempotency_key(saga_id: SagaId, step: str, direction: Direction) -> IdempotencyKey:
-    return IdempotencyKey(f"{saga_id}:{step}:{direction.value}")
+    """A probe has the key of the action that it asks about: by it the provider knows what happened."""
+    effect = Direction.ACTION if direction is Direction.PROBE else direction
+    return IdempotencyKey(f"{saga_id}:{step}:{effect.value}")
 
 
 _SAGA_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -93,9 +101,10 @@ def parse_command_id(text: str) -> CommandName | None:
 
 
 def _digest(*parts: str) -> bytes:
+    """SHA-256, which Postgres can work out as well: `saga.start` has to come to the same id."""
     # Lengths first, so that ("a", "bc") and ("ab", "c") differ.
-    text = "".join(f"{len(part)}:{part}" for part in parts)
-    return blake2b(text.encode("utf-8"), digest_size=16, person=b"saga_service").digest()
+    text = "".join([f"{len(part)}:{part}" for part in ("saga_service", *parts)])
+    return sha256(text.encode("utf-8")).digest()[:16]
 
 
 def _hashed(*parts: str) -> SagaId:

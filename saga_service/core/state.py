@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from saga_service.core.ids import SagaId
+from saga_service.core.ids import CommandName, SagaId
 
 JsonObject = Mapping[str, Any]
 """A JSON object as Python holds it. Its content is the author's and passes through unread."""
@@ -23,6 +23,7 @@ JsonObject = Mapping[str, Any]
 class SagaStatus(StrEnum):
     RUNNING = "running"
     COMPENSATING = "compensating"
+    PAUSED = "paused"
     COMPLETED = "completed"
     COMPENSATED = "compensated"
     STUCK = "stuck"
@@ -32,15 +33,28 @@ ENDED = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED})
 """Nothing more is owed. A stuck saga has not ended: a person still has to act."""
 
 
+class Course(StrEnum):
+    """Where a saga is going. A saga that is paused or stuck still has its course."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
+
+
 class StepStatus(StrEnum):
     PENDING = "pending"
     DISPATCHED = "dispatched"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    SKIPPED = "skipped"
     COMPENSATING = "compensating"
     COMPENSATED = "compensated"
     COMPENSATION_FAILED = "compensation_failed"
+
+
+DONE = frozenset({StepStatus.SUCCEEDED, StepStatus.SKIPPED})
+"""What comes after such a step may begin."""
 
 
 class Due(StrEnum):
@@ -50,6 +64,14 @@ class Due(StrEnum):
     """The command in flight is given up on: its outcome is unknown."""
     RETRY = "retry"
     """The wait after a failed attempt is over."""
+    PROBE_TIMEOUT = "probe_timeout"
+    """The question whether it happened was not answered."""
+    PROBE_RETRY = "probe_retry"
+    """The wait before the next question is over."""
+    SLEEP = "sleep"
+    """The sleep is over."""
+    SIGNAL = "signal"
+    """The signal did not come in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +95,38 @@ class StepState(NamedTuple):
     """The revision at which the step took effect, or may have: undo goes from the highest to the lowest."""
     due_at_ms: int | None = None
     due: Due | None = None
-    in_doubt: bool = False
-    """An attempt was left without an answer: the effect may stand whatever later attempts say."""
+    unanswered: tuple[int, ...] = ()
+    """Attempts of the action that were left without an answer: the effect may stand whatever other attempts say."""
     output: JsonObject | None = None
     fault: Fault | None = None
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
+    deadline_ms: int | None = None
+    """When the attempt in flight is given up on, signs of life or not. None where `due_at_ms` is that moment."""
+    probes: int = 0
+    """How often it was asked whether the action happened."""
+    series_after: int = 0
+    """Attempts of the present direction that count no more: a person asked for a new series."""
+    series_since_ms: int | None = None
+    """When the present series began. None for the action's first one: `started_at_ms` says it."""
+
+    @property
+    def in_doubt(self) -> bool:
+        return bool(self.unanswered)
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether a command of this step is under way."""
+        return self.due is Due.TIMEOUT or self.due is Due.PROBE_TIMEOUT
+
+
+class Signal(NamedTuple):
+    """What somebody outside told a saga. It is kept until a step takes it, and its id after that."""
+
+    name: str
+    id: str
+    data: JsonObject | None
+    """None once a step has taken it."""
 
 
 class SagaState(NamedTuple):
@@ -101,3 +149,9 @@ class SagaState(NamedTuple):
     fault: Fault | None = None
     """Why the saga turned to compensation, or why it is stuck."""
     traceparent: str | None = None
+    course: Course = Course.FORWARD
+    deadline_ms: int | None = None
+    """The moment after which the saga turns to compensation by itself; None once it has passed."""
+    signals: tuple[Signal, ...] = ()
+    parent: CommandName | None = None
+    """Of a child saga, the parent's command that it answers when it ends."""

@@ -1,9 +1,10 @@
 """Sagas as their authors write them, in Python or in YAML, to what the engine drives.
 
-Read in this order: `authoring` (the words), `python_source` and `yaml_source` (what was written, and where), `model`
-(what is allowed), `check` (one saga, with all that is wrong with it), `conflicts` (what two sagas cannot both have),
-`inputs` (a producer's data by the saga's schema), `document` (what Postgres keeps), `catalog` (all sagas and what
-starts each), `loading` (the way from names to catalog), `graph` (a saga as people look at it).
+Read in this order: `authoring` (the words), `python_source` and `yaml_source` (what was written, and where), `words`
+and `model` (which values are allowed), `outline` and `rules` (which of them fit together), `check` (one saga, with all
+that is wrong with it), `conflicts` (what two sagas cannot both have), `mentions` and `expressions` (conditions and
+mappings), `inputs` (a producer's data by the saga's schema), `document` (what Postgres keeps), `catalog` (all sagas and
+what starts each), `loading` (the way from names to catalog), `graph` (a saga as people look at it).
 """
 
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger

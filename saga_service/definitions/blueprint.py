@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from saga_service.core.definition import Definition
+from saga_service.core.definition import Definition, Task
 from saga_service.core.state import JsonObject
 from saga_service.definitions.inputs import Input
 from saga_service.wire.blueprint import KEY_CHARACTERS_MAX, InvalidInput
@@ -66,6 +66,6 @@ class SagaBlueprint:
     def services(self) -> Iterable[str]:
         """The services whose workers carry out the saga's commands."""
         for step in self.definition.steps:
-            yield service_of(step.action)
-            if step.compensation is not None:
-                yield service_of(step.compensation)
+            if step.task is Task.COMMAND:
+                commands = (step.action, step.compensation, step.probe)
+                yield from (service_of(command) for command in commands if command is not None)

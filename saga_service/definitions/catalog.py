@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from saga_service.core.definition import Definition
@@ -21,6 +21,11 @@ class Catalog:
             trigger.stream: blueprint for blueprint in self._by_name.values() for trigger in blueprint.streams
         }
 
+        self._waiting_for: dict[str, list[str]] = {}
+        for blueprint in self._by_name.values():
+            for signal in blueprint.definition.signals:
+                self._waiting_for.setdefault(signal, []).append(blueprint.name)
+
     def by_name(self, name: str) -> SagaBlueprint | None:
         return self._by_name.get(name)
 
@@ -29,6 +34,13 @@ class Catalog:
 
     def by_stream(self, stream: str) -> SagaBlueprint | None:
         return self._by_stream.get(stream)
+
+    def waiting_for(self, signal: str) -> Sequence[str]:
+        return self._waiting_for.get(signal, ())
+
+    def signals(self) -> Mapping[str, list[str]]:
+        """The names of the sagas that wait for each signal, by its name."""
+        return self._waiting_for
 
     def event_types(self) -> list[str]:
         return list(self._by_event_type)

@@ -6,15 +6,19 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from saga_service.core.definition import RetryPolicy, StepDefinition
+from saga_service.core.definition import RetryPolicy, StepDefinition, Task
 from saga_service.definitions.authoring import Saga, as_written
 from saga_service.definitions.blueprint import SagaBlueprint, StreamTrigger
 from saga_service.definitions.document import definition_from_document, definition_to_document
-from saga_service.definitions.input_source import Wrong, read_input_source
+from saga_service.definitions.expressions import condition, input_mapping
+from saga_service.definitions.input_source import read_input_source
 from saga_service.definitions.inputs import Input
 from saga_service.definitions.model import RetryModel, SagaModel, StepModel, read_model
+from saga_service.definitions.outline import Wrong, outline_of
 from saga_service.definitions.problems import DefinitionErrors, Problem, shown
+from saga_service.definitions.rules import RULES
 from saga_service.definitions.schema import types_of
+from saga_service.definitions.words import TASK_WORDS, task_of
 from saga_service.definitions.written import Written, mappings
 
 
@@ -35,6 +39,7 @@ def check(written: Written) -> tuple[SagaBlueprint | None, list[Problem]]:
     model, wrong = read_model(content)
     reader, wrong_input = read_input_source(content.get("input"))
     wrong += [(("input", *path), text) for path, text in wrong_input]
+    wrong += _broken_rules(content, reader)
     wrong += _repeated_steps(content)
     wrong += _repeated_triggers(content)
     wrong += _misplaced_key(content, reader)
@@ -42,6 +47,12 @@ def check(written: Written) -> tuple[SagaBlueprint | None, list[Problem]]:
         in_order = sorted(wrong, key=lambda each: written.line_of(each[0]))
         return None, [written.problem(path, text) for path, text in in_order]
     return _blueprint(model, reader, written), []
+
+
+def _broken_rules(content: dict[str, Any], reader: Input | None) -> Iterator[Wrong]:
+    outline = outline_of(content, reader)
+    for rule in RULES:
+        yield from rule(outline)
 
 
 def _repeated_steps(content: dict[str, Any]) -> Iterator[Wrong]:
@@ -96,7 +107,9 @@ def _likely(key: str, properties: list[str]) -> str:
 
 def _blueprint(model: SagaModel, reader: Input, written: Written) -> SagaBlueprint:
     steps = tuple(_step(step) for step in model.steps)
-    document = definition_to_document(model.name, steps, reader.schema, model.key)
+    document = definition_to_document(
+        model.name, steps, reader.schema, model.key, deadline_ms=model.deadline, undo=model.undo
+    )
     event_types = [trigger.event_type for trigger in model.triggers if trigger.event_type is not None]
     return SagaBlueprint(
         definition=definition_from_document(document),
@@ -110,14 +123,24 @@ def _blueprint(model: SagaModel, reader: Input, written: Written) -> SagaBluepri
 
 
 def _step(step: StepModel) -> StepDefinition:
+    task = task_of(step.model_dump(include=set(TASK_WORDS))) or Task.COMMAND
     return StepDefinition(
         name=step.name,
-        action=step.action,
+        task=task,
+        action=step.action or step.signal or step.saga or "",
         compensation=step.compensation,
+        after=step.after,
+        when=None if step.when is None else condition(step.when),
+        input=None if step.input is None else input_mapping(step.input),
+        kind=step.kind,
         retry=_policy(step.retry),
-        timeout_ms=step.timeout,
+        timeout_ms=step.timeout if step.sleep is None else step.sleep,
+        heartbeat_ms=step.heartbeat,
+        on_unknown=step.on_unknown,
+        probe=step.probe,
         compensation_retry=_policy(step.compensation_retry),
         compensation_timeout_ms=step.compensation_timeout,
+        default=step.default,
     )
 
 
@@ -128,4 +151,6 @@ def _policy(retry: RetryModel) -> RetryPolicy:
         delay_factor=retry.factor,
         delay_max_ms=retry.max_delay,
         never_retry=retry.never,
+        jitter=retry.jitter,
+        budget_ms=retry.budget,
     )

@@ -3,14 +3,26 @@ end by the version that it began with, whatever code is deployed meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from saga_service.core.definition import Definition, RetryPolicy, StepDefinition
+from saga_service.core.definition import (
+    Definition,
+    Expression,
+    Kind,
+    OnUnknown,
+    RetryPolicy,
+    StepDefinition,
+    Task,
+    UndoOrder,
+)
 from saga_service.core.state import JsonObject
 from saga_service.definitions.digest import canonical_numbers, digest
+from saga_service.definitions.expressions import Condition, InputMapping, condition, input_mapping
 
-DOCUMENT_FORMAT = 1
+DOCUMENT_FORMAT = 2
+"""Documents of format 1 have no more than commands, one after the other, and waits that are not spread."""
 
 
 class UnreadableDocument(Exception):
@@ -18,7 +30,13 @@ class UnreadableDocument(Exception):
 
 
 def definition_to_document(
-    name: str, steps: tuple[StepDefinition, ...], input_schema: JsonObject, key: str | None
+    name: str,
+    steps: tuple[StepDefinition, ...],
+    input_schema: JsonObject,
+    key: str | None,
+    *,
+    deadline_ms: int | None = None,
+    undo: UndoOrder = UndoOrder.REVERSE,
 ) -> dict[str, Any]:
     """The document, its version in it. The version is a digest of all the rest."""
     document = {
@@ -26,7 +44,9 @@ def definition_to_document(
         "saga": name,
         "key": key,
         "input": canonical_numbers(input_schema),
-        "steps": [_step_to_document(step) for step in steps],
+        "deadline_ms": deadline_ms,
+        "undo": undo.value,
+        "steps": [_step_to_document(step, _names_waited_for(step, place, steps)) for place, step in enumerate(steps)],
     }
     return {**document, "version": digest(document)}
 
@@ -34,40 +54,66 @@ def definition_to_document(
 def definition_from_document(document: Mapping[str, Any]) -> Definition:
     """What drives a saga. Raises UnreadableDocument."""
     known_format = document.get("format")
-    if known_format != DOCUMENT_FORMAT:
+    read = _READERS.get(known_format) if isinstance(known_format, int) else None
+    if read is None:
         raise UnreadableDocument(
-            f"the definition has document format {known_format!r}, and this release reads {DOCUMENT_FORMAT}; "
+            f"the definition has document format {known_format!r}, and this release reads 1 to {DOCUMENT_FORMAT}; "
             "run a release that is at least as new as the one that stored it"
         )
     try:
-        steps = tuple(_step_from_document(step) for step in document["steps"])
-        return Definition(document["saga"], document["version"], steps)
-    except (KeyError, TypeError, ValueError) as error:
+        return read(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnreadableDocument(f"the stored definition is damaged: {type(error).__name__}: {error}") from None
 
 
-def _step_to_document(step: StepDefinition) -> dict[str, Any]:
+def _names_waited_for(step: StepDefinition, place: int, steps: tuple[StepDefinition, ...]) -> list[str] | None:
+    """In one form for one meaning: None for the step before, and several in the order of the saga."""
+    if step.after is None:
+        return None
+    in_order = [each.name for each in steps if each.name in step.after]
+    step_before = [steps[place - 1].name] if place else []
+    return None if in_order == step_before else in_order
+
+
+def _step_to_document(step: StepDefinition, after: list[str] | None) -> dict[str, Any]:
     return {
         "name": step.name,
+        "task": step.task.value,
         "action": step.action,
         "compensation": step.compensation,
+        "after": after,
+        "when": _condition_to_document(step.when),
+        "input": _mapping_to_document(step.input),
+        "kind": step.kind.value,
         "retry": _policy_to_document(step.retry),
         "timeout_ms": step.timeout_ms,
+        "heartbeat_ms": step.heartbeat_ms,
+        "on_unknown": step.on_unknown.value,
+        "probe": step.probe,
         "compensation_retry": _policy_to_document(step.compensation_retry),
         "compensation_timeout_ms": step.compensation_timeout_ms,
+        "default": None if step.default is None else canonical_numbers(dict(step.default)),
     }
 
 
-def _step_from_document(step: Mapping[str, Any]) -> StepDefinition:
-    return StepDefinition(
-        name=step["name"],
-        action=step["action"],
-        compensation=step["compensation"],
-        retry=_policy_from_document(step["retry"]),
-        timeout_ms=step["timeout_ms"],
-        compensation_retry=_policy_from_document(step["compensation_retry"]),
-        compensation_timeout_ms=step["compensation_timeout_ms"],
-    )
+def _condition_to_document(when: Expression | None) -> str | None:
+    match when:
+        case None:
+            return None
+        case Condition():
+            return when.text
+        case _:
+            raise TypeError(f"only a condition in CEL can be stored, and this is {when!r}")
+
+
+def _mapping_to_document(mapping: Expression | None) -> dict[str, Any] | None:
+    match mapping:
+        case None:
+            return None
+        case InputMapping():
+            return dict(mapping.written)
+        case _:
+            raise TypeError(f"only a mapping in CEL can be stored, and this is {mapping!r}")
 
 
 def _policy_to_document(policy: RetryPolicy) -> dict[str, Any]:
@@ -77,10 +123,32 @@ def _policy_to_document(policy: RetryPolicy) -> dict[str, Any]:
         "delay_factor": canonical_numbers(policy.delay_factor),
         "delay_max_ms": policy.delay_max_ms,
         "never_retry": sorted(policy.never_retry),
+        "jitter": policy.jitter,
+        "budget_ms": policy.budget_ms,
     }
 
 
-def _policy_from_document(policy: Mapping[str, Any]) -> RetryPolicy:
+# --------------------------------------------------------------------------------------------------------- reading
+
+
+def _read_first_format(document: Mapping[str, Any]) -> Definition:
+    steps = tuple(_first_step(step) for step in document["steps"])
+    return Definition(document["saga"], document["version"], steps)
+
+
+def _first_step(step: Mapping[str, Any]) -> StepDefinition:
+    return StepDefinition(
+        name=step["name"],
+        action=step["action"],
+        compensation=step["compensation"],
+        retry=_first_policy(step["retry"]),
+        timeout_ms=step["timeout_ms"],
+        compensation_retry=_first_policy(step["compensation_retry"]),
+        compensation_timeout_ms=step["compensation_timeout_ms"],
+    )
+
+
+def _first_policy(policy: Mapping[str, Any]) -> RetryPolicy:
     return RetryPolicy(
         attempts_max=policy["attempts_max"],
         delay_first_ms=policy["delay_first_ms"],
@@ -88,3 +156,33 @@ def _policy_from_document(policy: Mapping[str, Any]) -> RetryPolicy:
         delay_max_ms=policy["delay_max_ms"],
         never_retry=frozenset(policy["never_retry"]),
     )
+
+
+def _read_second_format(document: Mapping[str, Any]) -> Definition:
+    steps = tuple(_step(step) for step in document["steps"])
+    undo = UndoOrder(document["undo"])
+    return Definition(document["saga"], document["version"], steps, deadline_ms=document["deadline_ms"], undo=undo)
+
+
+def _step(step: Mapping[str, Any]) -> StepDefinition:
+    return replace(
+        _first_step(step),
+        task=Task(step["task"]),
+        after=None if step["after"] is None else tuple(step["after"]),
+        when=None if step["when"] is None else condition(step["when"]),
+        input=None if step["input"] is None else input_mapping(step["input"]),
+        kind=Kind(step["kind"]),
+        retry=_policy(step["retry"]),
+        heartbeat_ms=step["heartbeat_ms"],
+        on_unknown=OnUnknown(step["on_unknown"]),
+        probe=step["probe"],
+        compensation_retry=_policy(step["compensation_retry"]),
+        default=step["default"],
+    )
+
+
+def _policy(policy: Mapping[str, Any]) -> RetryPolicy:
+    return replace(_first_policy(policy), jitter=policy["jitter"], budget_ms=policy["budget_ms"])
+
+
+_READERS: dict[int, Callable[[Mapping[str, Any]], Definition]] = {1: _read_first_format, 2: _read_second_format}

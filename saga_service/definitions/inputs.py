@@ -36,6 +36,11 @@ class Input(Protocol):
         ...
 
     @property
+    def stored_schema(self) -> JsonObject:
+        """The JSON Schema of the input as it is stored, which is what expressions see."""
+        ...
+
+    @property
     def stored(self) -> Mapping[str, Any]:
         """The schemas of the properties that a stored input may have, by name."""
         ...
@@ -54,7 +59,8 @@ class SchemaInput:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = comparable(schema)
-        self.stored = properties_of(self.schema)
+        self.stored_schema = self.schema
+        self.stored = properties_of(self.stored_schema)
         self._validator = validator_for(schema, offline=True)
         self._coercions = coercions(schema)
         self._defaults = {
@@ -69,7 +75,8 @@ class SchemaInput:
             if name in value:
                 value[name] = coercion.from_json(value[name])
         if not self._validator.is_valid(value):
-            raise InvalidInput(_told(_schema_text(error) for error in self._validator.iter_errors(value)))
+            errors = list(self._validator.iter_errors(value))
+            raise InvalidInput(_told(map(_schema_text, errors)), _declared(map(_schema_path, errors), self.stored))
         return _storable(value)
 
     def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
@@ -88,7 +95,8 @@ class ModelInput:
     def __init__(self, model: type[BaseModel]) -> None:
         described = model.model_json_schema()
         self.schema = comparable(described)
-        self.stored = properties_of(comparable(model.model_json_schema(mode="serialization")))
+        self.stored_schema = comparable(model.model_json_schema(mode="serialization"))
+        self.stored = properties_of(self.stored_schema)
         self._model = model
         self._coercions = coercions(described)
 
@@ -98,9 +106,9 @@ class ModelInput:
             value = model.__pydantic_validator__.validate_python(data)
             return _storable(model.__pydantic_serializer__.to_python(value, mode="json", by_alias=True))
         except ModelError as error:
-            raise InvalidInput(
-                _told(_model_text(details) for details in error.errors(include_url=False, include_context=False))
-            ) from None
+            all_details = error.errors(include_url=False, include_context=False)
+            at_fault = _declared((details["loc"] for details in all_details), self.stored)
+            raise InvalidInput(_told(map(_model_text, all_details)), at_fault) from None
         except InvalidInput:
             raise
         except Exception as error:
@@ -155,10 +163,21 @@ def _is_finite(value: Any) -> bool:
 
 
 def _schema_text(error: ValidationError) -> str:
-    path: Path = tuple(error.instance_path)
+    path = _schema_path(error)
     if isinstance(error.kind, ValidationErrorKind.Required):
-        return f"{path_text((*path, error.kind.property))}: is missing"
+        return f"{path_text(path)}: is missing"
     return _at(path, error.message)
+
+
+def _schema_path(error: ValidationError) -> Path:
+    path: Path = tuple(error.instance_path)
+    return (*path, error.kind.property) if isinstance(error.kind, ValidationErrorKind.Required) else path
+
+
+def _declared(paths: Iterable[Path], names: Iterable[str]) -> list[str]:
+    """The fields at fault that the schema names: any other name may be part of the data."""
+    at_fault = {path[0] for path in paths if path}
+    return [name for name in names if name in at_fault]
 
 
 def _model_text(details: Mapping[str, Any]) -> str:

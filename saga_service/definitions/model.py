@@ -6,14 +6,20 @@ Each field says in its own words what is wrong with a value; pydantic gathers al
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from saga_service.core.definition import Kind, OnUnknown, UndoOrder
 from saga_service.definitions.durations import duration_ms, duration_text
-from saga_service.definitions.problems import Path, shown, unknown_word
+from saga_service.definitions.problems import Path, closest, shown, unknown_word
+from saga_service.definitions.words import COMPENSATION_RETRY_DEFAULT, defaults_of, retry_defaults_of
+from saga_service.wire.entries import Malformed
+from saga_service.wire.json import read_object
 
 ATTEMPTS_MAX = 1_000
 FACTOR_MAX = 100
@@ -104,22 +110,86 @@ def _delay_ms(value: object) -> int:
         raise _wrong(str(error)) from None
 
 
-def _timeout_ms(value: object) -> int:
-    milliseconds = _delay_ms(value)
-    if milliseconds == 0:
-        raise _wrong("must be more than nothing; write how long one attempt may take, such as '30s'")
-    return milliseconds
+def _more_than_nothing(what_to_write: str) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        milliseconds = _delay_ms(value)
+        if milliseconds == 0:
+            raise _wrong(f"must be more than nothing; write {what_to_write}")
+        return milliseconds
+
+    return read
+
+
+def _truth(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _wrong(f"must be true or false, but is {shown(value)}")
+
+
+def _one_of(choices: type[StrEnum]) -> Callable[[object], StrEnum]:
+    names = [choice.value for choice in choices]
+
+    def read(value: object) -> StrEnum:
+        if isinstance(value, str) and value in names:
+            return choices(value)
+        hint = closest(str(value), names)
+        raise _wrong(f"must be one of {', '.join(names)}, but is {shown(value)}{hint}")
+
+    return read
+
+
+def _step_names(value: object) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    raise _wrong(f"must be the name of a step or a list of names, but is {shown(value)}; write [] to begin at once")
+
+
+def _expression(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise _wrong(f"must be a CEL expression, such as 'input.amount > 100.0', but is {shown(value)}")
+
+
+def _json_object(value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(f"must be a mapping, such as {{approved: false}}, but is {shown(value)}")
+    try:
+        read = read_object(orjson.dumps(dict(value)), "default")
+    except (TypeError, Malformed) as error:
+        raise _wrong(f"must be plain JSON: {error}") from None
+    if read != value:
+        raise _wrong("must be plain JSON, but holds a number that is not finite, or what is no JSON")
+    return read
 
 
 Name = Annotated[str, PlainValidator(_name)]
-CommandType = Annotated[str, PlainValidator(_command_type)]
 Compensation = Annotated[str | None, PlainValidator(_compensation)]
 Text = Annotated[str, PlainValidator(_text)]
 Attempts = Annotated[int, PlainValidator(_attempts)]
 Factor = Annotated[float, PlainValidator(_factor)]
 Codes = Annotated[frozenset[str], PlainValidator(_codes)]
 DelayMs = Annotated[int, PlainValidator(_delay_ms)]
-TimeoutMs = Annotated[int, PlainValidator(_timeout_ms)]
+# Where a word may be left out but not be empty, None is its default and nothing that can be written.
+TimeoutMs = Annotated[int, PlainValidator(_more_than_nothing("how long one attempt may take, such as '30s'"))]
+SleepMs = Annotated[int | None, PlainValidator(_more_than_nothing("how long to wait, such as '24h'"))]
+HeartbeatMs = Annotated[
+    int | None, PlainValidator(_more_than_nothing("how long a worker may be silent, such as '10s'"))
+]
+BudgetMs = Annotated[
+    int | None, PlainValidator(_more_than_nothing("how long there may be new attempts, such as '10m'"))
+]
+DeadlineMs = Annotated[int | None, PlainValidator(_more_than_nothing("how long the saga may take, such as '2h'"))]
+CommandType = Annotated[str | None, PlainValidator(_command_type)]
+SignalName = Annotated[str | None, PlainValidator(_text)]
+SagaName = Annotated[str | None, PlainValidator(_name)]
+Truth = Annotated[bool, PlainValidator(_truth)]
+OneKind = Annotated[Kind, PlainValidator(_one_of(Kind))]
+OneOnUnknown = Annotated[OnUnknown, PlainValidator(_one_of(OnUnknown))]
+OneUndoOrder = Annotated[UndoOrder, PlainValidator(_one_of(UndoOrder))]
+StepNames = Annotated[tuple[str, ...] | None, PlainValidator(_step_names)]
+ExpressionText = Annotated[str | None, PlainValidator(_expression)]
+JsonMapping = Annotated[dict[str, Any] | None, PlainValidator(_json_object)]
 
 
 class _Model(BaseModel):
@@ -131,6 +201,8 @@ class RetryModel(_Model):
     first_delay: DelayMs = 200
     factor: Factor = 2.0
     max_delay: DelayMs = 30_000
+    jitter: Truth = True
+    budget: BudgetMs = None
     never: Codes = frozenset()
 
     @model_validator(mode="after")
@@ -141,22 +213,41 @@ class RetryModel(_Model):
         return self
 
 
-class CompensationRetryModel(RetryModel):
-    """Longer, since giving up means that a person has to act."""
-
-    attempts: Attempts = 10
-    first_delay: DelayMs = 1_000
-    max_delay: DelayMs = 300_000
-
-
 class StepModel(_Model):
+    """Which words go together is not asked here, but of all steps at once: see `check`."""
+
     name: Name
-    action: CommandType
+    action: CommandType = None
+    sleep: SleepMs = None
+    signal: SignalName = None
+    saga: SagaName = None
     compensation: Compensation = None
+    after: StepNames = None
+    when: ExpressionText = None
+    input: Any = None  # a mapping with expressions: read by `saga_service.definitions.expression_check`
+    kind: OneKind = Kind.COMPENSATABLE
     retry: RetryModel = RetryModel()
     timeout: TimeoutMs = TIMEOUT_MS_DEFAULT
-    compensation_retry: CompensationRetryModel = CompensationRetryModel()
+    heartbeat: HeartbeatMs = None
+    on_unknown: OneOnUnknown = OnUnknown.RETRY
+    probe: CommandType = None
+    compensation_retry: RetryModel = RetryModel()
     compensation_timeout: TimeoutMs = TIMEOUT_MS_DEFAULT
+    default: JsonMapping = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_left_out_has_the_default_of_its_place(cls, written: Any) -> Any:
+        if not isinstance(written, dict):
+            return written
+        completed = {**defaults_of(written), **written}
+        for word, defaults in (
+            ("retry", retry_defaults_of(written)),
+            ("compensation_retry", COMPENSATION_RETRY_DEFAULT),
+        ):
+            policy = written.get(word, {})
+            completed[word] = {**defaults, **policy} if isinstance(policy, dict) else policy
+        return completed
 
 
 class TriggerModel(_Model):
@@ -179,6 +270,8 @@ class SagaModel(_Model):
     input: Any = None  # a JSON Schema or a pydantic class: read by `saga_service.definitions.schema`
     key: Text | None = None
     triggers: list[TriggerModel] = Field(default=[], max_length=STEPS_MAX)
+    deadline: DeadlineMs = None
+    undo: OneUndoOrder = UndoOrder.REVERSE
 
 
 # ------------------------------------------------------------------------------------------ pydantic's words to ours
@@ -194,7 +287,6 @@ _MODELS: dict[Path, type[BaseModel]] = {
 _REQUIRED = {
     "name": "write a name of small letters, digits, '-' and '_', such as 'order'",
     "steps": "write the list of steps, in the order in which they are done",
-    "action": "write the type of the command that does the step, such as 'payment.charge'",
 }
 
 

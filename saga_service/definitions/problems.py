@@ -62,6 +62,12 @@ def shown(value: object) -> str:
             return repr(value)[:SHOWN_CHARACTERS_MAX]
 
 
+def closest(written: str, known: Sequence[str]) -> str:
+    """A question to end a text with; nothing where nothing that is known comes near."""
+    close = get_close_matches(written, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
 def unknown_word(word: str, known: Sequence[str]) -> str:
     """The text for a key that nobody knows."""
     close = get_close_matches(word, known, n=1)

@@ -17,13 +17,33 @@ _HOLDS_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentS
 _DEFINITIONS = ("$defs", "definitions")
 
 
-def properties_of(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The named properties of an object, those of the schemas that it refers to or is composed of included."""
+def properties_of(schema: Any, root: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The named properties of an object, those of the schemas that it refers to or is composed of included.
+
+    `root` is what the references are looked up in; the schema itself by default.
+    """
     found: dict[str, Any] = {}
-    for part in _parts(schema, schema, frozenset()):
+    for part in _parts(schema, schema if root is None else root, frozenset()):
         for name, inner in (part.get("properties") or {}).items():
             found[name] = {"anyOf": [found[name], inner]} if name in found else inner
     return found
+
+
+def is_open(schema: Any, root: Mapping[str, Any]) -> bool:
+    """Whether an object may well have properties that are not named: a schema stands for them."""
+    words = ("additionalProperties", "unevaluatedProperties")
+    return any(
+        "patternProperties" in part or any(isinstance(part.get(word), Mapping) for word in words)
+        for part in _parts(schema, root, frozenset())
+    )
+
+
+def item_schemas(schema: Any, root: Mapping[str, Any]) -> list[Any] | None:
+    """What an array's items may be; None where nothing says so, or not of each item the same."""
+    parts = list(_parts(schema, root, frozenset()))
+    if any("prefixItems" in part for part in parts):
+        return None
+    return [part["items"] for part in parts if isinstance(part.get("items"), Mapping)] or None
 
 
 def _parts(schema: Any, root: Mapping[str, Any], seen: frozenset[str]) -> Iterator[Mapping[str, Any]]:

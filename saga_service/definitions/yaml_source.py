@@ -23,7 +23,7 @@ _TAG = "tag:yaml.org,2002:"
 _CORE_SCHEMA = [
     (f"{_TAG}null", re.compile(r"(?:~|null|Null|NULL|)\Z")),
     (f"{_TAG}bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")),
-    (f"{_TAG}int", re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})\Z")),
+    (f"{_TAG}int", re.compile(r"[-+]?(?:0|[1-9][0-9]{0,19})\Z")),
     (f"{_TAG}float", re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?\Z")),
 ]
 

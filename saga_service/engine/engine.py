@@ -15,24 +15,38 @@ import structlog
 
 from saga_service.backoff import Backoff
 from saga_service.core.definition import Definition
+from saga_service.core.effects import Command, Sent, Verdict
 from saga_service.core.events import Event, Started
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.cache import SagaCache
-from saga_service.engine.decoding import Decoder, Received, Reported
+from saga_service.engine.decoding import Announced, Decoder, Received, Reported
 from saga_service.engine.fold import Folded, fold
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import Batch, RevisionConflict, Store, StoreBroken, StoreRefused, StoreUnavailable
+from saga_service.engine.ports import (
+    Answered,
+    Batch,
+    RevisionConflict,
+    Store,
+    StoreBroken,
+    StoreRefused,
+    StoreUnavailable,
+)
 from saga_service.engine.telling import tell
+from saga_service.wire.children import write_child_request, write_parent_reply
+from saga_service.wire.codec import Codec, Unopenable
 from saga_service.wire.commands import write_command
-from saga_service.wire.dead_letters import DeadLetter, dead_letter, write_dead_letter
+from saga_service.wire.dead_letters import DeadLetter, announce_dead_letter, dead_letter
 from saga_service.wire.entries import Entry, Message
-from saga_service.wire.keys import StreamNames
+from saga_service.wire.keys import REQUESTS, StreamNames
 from saga_service.wire.outcomes import write_outcome
 
 log = structlog.get_logger(__name__)
 Item = Entry | Event
 """What a batch is made of: an entry off a stream, or an event that came by none (a timer's, a recovery's)."""
+
+_NOT_OURS = (StoreRefused, Unopenable)
+"""What spoils an item alone, and would do so again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,7 @@ class _Decoded:
     reported: list[DeadLetter] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     handled: dict[str, list[str]] = field(default_factory=dict)
+    answered: list[Answered] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -74,6 +89,7 @@ class Engine:
         cache: SagaCache,
         outbox: OutboxRows,
         now_ms: Callable[[], int],
+        codec: Codec | None = None,
     ) -> None:
         self._store = store
         self._decoder = decoder
@@ -82,6 +98,7 @@ class Engine:
         self._cache = cache
         self._outbox = outbox
         self._now_ms = now_ms
+        self._codec = codec
 
     async def process(self, items: Sequence[Item]) -> list[Committed]:
         """Take a batch all the way to its commit, however long Postgres is away.
@@ -124,15 +141,19 @@ class Engine:
             if not isinstance(item, Entry):
                 decoded.received.append(Received(item, None))
                 continue
-            decoded.handled.setdefault(item.stream, []).append(item.id)
+            if item.stream != REQUESTS:
+                decoded.handled.setdefault(item.stream, []).append(item.id)
             result = self._decoder.decode(item, now_ms)
             match result:
                 case Received():
                     decoded.received.append(result)
                 case Reported():
                     decoded.reported.append(result.letter)
+                case Announced():
+                    pass
                 case DeadLetter():
                     decoded.dead_letters.append(result)
+                    decoded.answered.extend(_turned_down(result))
         return decoded
 
     # ------------------------------------------------------------------------------------------------ read and fold
@@ -187,7 +208,13 @@ class Engine:
     async def _commit(self, decoded: _Decoded, folded: Folded) -> Committed:
         dead_letters = [*decoded.dead_letters, *folded.dead_letters]
         messages = self._messages(folded, dead_letters)
-        batch = Batch(folded.writes, folded.history, [*decoded.reported, *dead_letters], messages)
+        batch = Batch(
+            folded.writes,
+            folded.history,
+            [*decoded.reported, *dead_letters],
+            messages,
+            answered=[*decoded.answered, *folded.answered],
+        )
         outbox_id = None if batch.is_empty() else await self._write(batch)
         self._cache.keep(folded.states.values())
         tell(folded, dead_letters)
@@ -207,20 +234,26 @@ class Engine:
 
     def _messages(self, folded: Folded, dead_letters: Iterable[DeadLetter]) -> list[Message]:
         return [
-            *(write_command(command, self._names) for command in folded.commands),
-            *(write_outcome(ended, self._names) for ended in folded.ended),
+            *(self._sent(sent) for sent in folded.commands),
+            *(write_parent_reply(reply, self._names, self._codec) for reply in folded.replies),
+            *(write_outcome(ended, self._names, self._codec) for ended in folded.ended),
             # What came from the dead-letter stream is there already, and sent again would go round for ever.
             *(
-                write_dead_letter(letter, self._names)
+                announce_dead_letter(letter, self._names)
                 for letter in dead_letters
                 if letter.stream != self._names.dead_letters
             ),
         ]
 
+    def _sent(self, sent: Sent) -> Message:
+        if isinstance(sent, Command):
+            return write_command(sent, self._names, self._codec)
+        return write_child_request(sent, self._names, self._codec)
+
     # ---------------------------------------------------------------------------------------------------- set apart
 
     async def _once_more_alone(self, item: Item, error: Exception) -> Committed:
-        if not isinstance(error, StoreRefused):
+        if not isinstance(error, _NOT_OURS):
             try:
                 # What does not fail again was no fault of the item's.
                 return await self._process_whole([item])
@@ -232,14 +265,14 @@ class Engine:
 
     async def _set_apart(self, item: Item, error: Exception) -> Committed:
         """The one item that cannot be processed goes to the dead letters, and everything else goes on."""
-        ours = not isinstance(error, StoreRefused)
+        ours = not isinstance(error, _NOT_OURS)
         traceback = error if ours else None
         log.error(
             "an item cannot be processed; it is set apart", item=_named(item), error=str(error), exc_info=traceback
         )
         if not isinstance(item, Entry):
             return Committed(None, [], {}, None)
-        reason = f"internal error, please report: {error!r}" if ours else f"postgres refuses it: {error}"
+        reason = _why(error)
         try:
             return await self._bury(item, item, reason)
         except StoreBroken:
@@ -247,12 +280,32 @@ class Engine:
         except Exception as refusal:  # noqa: BLE001 - too large for Postgres, say; the next replica would fare no better
             log.error("an entry cannot be kept as it is; its fields are dropped", item=_named(item), error=str(refusal))
             return await self._bury(
-                item, replace(item, fields={}), f"{reason}; its fields could not be kept: {refusal}"
+                item, replace(item, fields={}, repeated=()), f"{reason}; its fields could not be kept: {refusal}"
             )
 
     async def _bury(self, item: Entry, kept: Entry, reason: str) -> Committed:
         letter = dead_letter(kept, reason, self._now_ms())
-        return await self._until_committed(_Decoded(dead_letters=[letter], handled={item.stream: [item.id]}))
+        handled = {} if item.stream == REQUESTS else {item.stream: [item.id]}
+        return await self._until_committed(
+            _Decoded(dead_letters=[letter], handled=handled, answered=_turned_down(letter))
+        )
+
+
+def _turned_down(letter: DeadLetter) -> list[Answered]:
+    """The answer to a request that became a dead letter."""
+    if letter.stream != REQUESTS:
+        return []
+    return [Answered(int(letter.entry_id), Verdict.REFUSED.value, letter.reason, None)]
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case StoreRefused():
+            return f"postgres refuses it: {error}"
+        case Unopenable():
+            return str(error)
+        case _:
+            return f"internal error, please report: {error!r}"
 
 
 def _named(item: Item) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from saga_service.core.advance import advance
+from saga_service.core.advance import advance, advance_nobody
 from saga_service.core.definition import Definition
-from saga_service.core.effects import Command, Ended, HistoryEntry, Transition, Verdict
-from saga_service.core.events import Event, Started
+from saga_service.core.effects import Ended, HistoryEntry, ParentReply, Sent, Transition, Verdict
+from saga_service.core.events import Asked, Event, Started
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.decoding import Received
-from saga_service.engine.ports import Write
+from saga_service.engine.ports import Answered, Write
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
+from saga_service.wire.entries import Entry
+from saga_service.wire.keys import REQUESTS
 
 DefinitionOf = Callable[[str, str], Definition | None]
 
@@ -26,11 +28,14 @@ class Folded:
     """Every saga that changed, as it is after the batch."""
     writes: list[Write] = field(default_factory=list)
     history: list[HistoryEntry] = field(default_factory=list)
-    commands: list[Command] = field(default_factory=list)
+    commands: list[Sent] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
+    replies: list[ParentReply] = field(default_factory=list)
+    """What child sagas answer their parents."""
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    answered: list[Answered] = field(default_factory=list)
     refusals: list[tuple[SagaId, str]] = field(default_factory=list)
-    """Refused events that came in no entry, and why. No dead letter speaks of them, so a log line has to."""
+    """Refused events of which no dead letter speaks, and why: a log line has to."""
     without_effect: set[SagaId] = field(default_factory=set)
     """Sagas of which some event changed nothing and which nothing else changes. If the state was an old copy, that
     verdict may be wrong, and no revision check will catch it: the caller has to be sure of the state."""
@@ -47,6 +52,10 @@ def fold(
         event = item.event
         state = current.get(event.saga_id)
         transition = _advance(state, event, definition_of, now_ms)
+        if transition.reply is not None:
+            folded.replies.append(transition.reply)
+        if item.entry is not None and item.entry.stream == REQUESTS:
+            folded.answered.append(_answer(item.entry.id, event, transition))
         if transition.verdict is not Verdict.APPLIED:
             idle.add(event.saga_id)
             if transition.verdict is Verdict.REFUSED:
@@ -63,11 +72,20 @@ def fold(
     return folded
 
 
+def _answer(request_id: str, event: Event, transition: Transition) -> Answered:
+    return Answered(int(request_id), transition.verdict.value, transition.reason, event.saga_id)
+
+
 def _refuse(folded: Folded, item: Received, reason: str, now_ms: int) -> None:
-    if item.entry is None:
+    if item.entry is None or _is_answered_otherwise(item.event, item.entry):
         folded.refusals.append((item.event.saga_id, reason))
     else:
         folded.dead_letters.append(dead_letter(item.entry, reason, now_ms))
+
+
+def _is_answered_otherwise(event: Event, entry: Entry) -> bool:
+    """Who asks in person is told at once; a parent saga hears of its child's end."""
+    return isinstance(event, Asked) and (entry.stream == REQUESTS or event.answers is not None)
 
 
 def _advance(state: SagaState | None, event: Event, definition_of: DefinitionOf, now_ms: int) -> Transition:
@@ -76,7 +94,7 @@ def _advance(state: SagaState | None, event: Event, definition_of: DefinitionOf,
     elif isinstance(event, Started):
         saga, version = event.saga, event.version
     else:
-        return Transition(Verdict.REFUSED, None, reason=f"no saga with the id {event.saga_id} is known")
+        return advance_nobody(event)
     definition = definition_of(saga, version)
     if definition is None:
         reason = f"version {version} of the definition of saga '{saga}' is not known here"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from saga_service.core.definition import Definition
 from saga_service.core.effects import HistoryEntry
@@ -22,12 +22,21 @@ class Write:
     grown_from: int
 
 
+class Answered(NamedTuple):
+    """What became of a request that came by SQL."""
+
+    request_id: int
+    verdict: str
+    reason: str
+    saga_id: SagaId | None
+
+
 @dataclass(slots=True)
 class Batch:
     """All that one batch writes, in one commit.
 
     `messages` become one outbox row. `published` are the outbox rows of earlier batches that Redis has taken: they are
-    deleted on the way.
+    deleted on the way, and so are requests that are answered, unless whoever made them waits for the answer.
     """
 
     writes: list[Write] = field(default_factory=list)
@@ -35,9 +44,10 @@ class Batch:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     published: list[int] = field(default_factory=list)
+    answered: list[Answered] = field(default_factory=list)
 
     def is_empty(self) -> bool:
-        return not (self.writes or self.dead_letters or self.messages)
+        return not (self.writes or self.dead_letters or self.messages or self.answered)
 
 
 class RevisionConflict(Exception):
@@ -59,7 +69,8 @@ class StoreBroken(Exception):
 
 class Store(Protocol):
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
-        """Those of the sagas that exist. One round trip. Raises StoreUnavailable."""
+        """Those of the sagas that exist. One round trip. Raises StoreUnavailable, and Unopenable where the key that a
+        saga is sealed with is not known here."""
         ...
 
     async def commit(self, batch: Batch) -> int | None:
@@ -128,6 +139,15 @@ class DueSagas(Protocol):
 
         Raises StoreUnavailable.
         """
+        ...
+
+
+class Requests(Protocol):
+    """What was asked by SQL, in somebody's own transaction."""
+
+    async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
+        """The oldest that nobody has answered, for nobody else until the lease is over, as entries of the stream that
+        `wire.keys.REQUESTS` stands for. Raises StoreUnavailable."""
         ...
 
 

@@ -33,6 +33,8 @@ def tell(folded: Folded, dead_letters: Iterable[DeadLetter]) -> None:
 def _tell(entry: HistoryEntry, folded: Folded) -> None:
     state = folded.states[entry.saga_id]
     context: dict[str, object] = {"saga_id": entry.saga_id, "saga": state.saga, "status": entry.status.value}
+    if entry.actor is not None:
+        context |= {"actor": entry.actor, "reason": entry.reason}
     if entry.step is not None and entry.direction is not None and entry.attempt is not None:
         context |= {
             "step": entry.step,

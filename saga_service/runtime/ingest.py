@@ -12,6 +12,10 @@ from saga_service.runtime.intake import Inlet
 from saga_service.runtime.stopping import Stopping
 
 log = structlog.get_logger(__name__)
+FIRST_READ_ENTRIES_MAX = 16
+READ_GROWTH = 8
+"""Each read asks for at most so many times what the one before it brought. After a pause nobody knows how large the
+entries are that come next; under load three reads go from the first to the whole batch."""
 
 
 class Ingest:
@@ -23,6 +27,7 @@ class Ingest:
         self._source = source
         self._inlet = inlet
         self._entries_max = entries_max
+        self._next_read_max = FIRST_READ_ENTRIES_MAX
         self._transport_lost = transport_lost
         self._stopping = stopping
         self._backoff = Backoff()
@@ -34,7 +39,7 @@ class Ingest:
             if not is_made:
                 is_made = await self._make_group()
             elif room := await self._inlet.room():
-                is_made = await self._read(min(room, self._entries_max))
+                is_made = await self._read(min(room, self._entries_max, self._next_read_max))
 
     async def _read(self, count_max: int) -> bool:
         """Whether the group is still there."""
@@ -53,6 +58,7 @@ class Ingest:
             await self._bear(error)
             return False
         self._backoff.reset()
+        self._next_read_max = max(FIRST_READ_ENTRIES_MAX, READ_GROWTH * len(entries))
         if entries:
             self._inlet.put(entries)
         return True

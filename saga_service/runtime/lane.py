@@ -31,9 +31,17 @@ class Lane:
         self._expect = expect
 
     async def run(self) -> None:
-        while items := await self._intake.take(self._items_max):
-            for committed in await self._engine.process(items):
-                await self._publish(committed)
+        while await self._one_batch():
+            pass
+
+    async def _one_batch(self) -> bool:
+        """Whether there was one. While it waits for the next, a lane holds on to nothing of the last."""
+        items = await self._intake.take(self._items_max)
+        if not items:
+            return False
+        for committed in await self._engine.process(items):
+            await self._publish(committed)
+        return True
 
     async def _publish(self, committed: Committed) -> None:
         if committed.wake_at_ms is not None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from saga_service.engine.ports import StreamLost, StreamRefused, TransportUnavailable
+from saga_service.engine.ports import StoreUnavailable, StreamLost, StreamRefused, TransportUnavailable
 from saga_service.runtime.stopping import Stopping
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ class Upkeep:
     async def _try(self, task: Task) -> None:
         try:
             await task()
-        except (TransportUnavailable, StreamLost, StreamRefused) as error:
+        except (TransportUnavailable, StoreUnavailable, StreamLost, StreamRefused) as error:
             log.warning("upkeep is put off", error=str(error))
         except Exception as error:
             # The sagas must not end for want of tidying up.

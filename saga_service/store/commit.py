@@ -13,8 +13,10 @@ import orjson
 
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.state import SagaState
-from saga_service.engine.ports import Batch, Write
-from saga_service.store.rows import write_detail, write_fault, write_json, write_steps
+from saga_service.engine.ports import Answered, Batch, Write
+from saga_service.store.rows import write_detail, write_extra, write_fault, write_json, write_steps
+from saga_service.store.sealing import sealed
+from saga_service.wire.codec import Codec, seals
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Message
 
@@ -25,15 +27,17 @@ _TEXTS = "text[]"
 
 _TYPES = (
     # sagas that start: id, created_at_ms, saga, version, key, traceparent, input, status, revision, updated_at_ms,
-    # ended_at_ms, wake_at_ms, fault, steps
+    # ended_at_ms, wake_at_ms, fault, steps, extra, parent_id
     *(_IDS, _MOMENTS, _TEXTS, _TEXTS, _TEXTS, _TEXTS, _JSON, _WORDS, _NUMBERS, _MOMENTS),
-    *(_MOMENTS, _MOMENTS, _JSON, _JSON),
-    # sagas that went on: id, grown_from, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, fault, steps
-    *(_IDS, _NUMBERS, _WORDS, _NUMBERS, _MOMENTS, _MOMENTS, _MOMENTS, _JSON, _JSON),
+    *(_MOMENTS, _MOMENTS, _JSON, _JSON, _JSON, _IDS),
+    # sagas that went on: id, grown_from, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, fault, steps, extra
+    *(_IDS, _NUMBERS, _WORDS, _NUMBERS, _MOMENTS, _MOMENTS, _MOMENTS, _JSON, _JSON, _JSON),
     # history: saga_id, revision, attempt, at_ms, event, status, step, direction, detail
     *(_IDS, _NUMBERS, _NUMBERS, _MOMENTS, _TEXTS, _WORDS, _TEXTS, _WORDS, _JSON),
     # dead letters: at_ms, stream, entry_id, reason, preview, raw
     *(_MOMENTS, _TEXTS, _TEXTS, _TEXTS, _TEXTS, _TEXTS),
+    # requests that were answered: id, verdict, reason, saga_id
+    *("bigint[]", _TEXTS, _TEXTS, "uuid[]"),
     # now, messages, outbox rows that were published
     *("bigint", "text", "bigint[]"),
 )
@@ -42,19 +46,27 @@ _PARAMETERS = ", ".join(f"${place}::{type_}" for place, type_ in enumerate(_TYPE
 COMMIT = f"select saga_private.commit_batch({_PARAMETERS})"
 
 
-def arguments(batch: Batch, now_ms: int) -> list[object]:
+def arguments(batch: Batch, now_ms: int, codec: Codec | None = None) -> list[object]:
     """The parameters of `COMMIT`. Raises Unwritable or orjson.JSONEncodeError where a value cannot be stored."""
     # Sorted by id, so that all replicas lock rows in one order and never wait for each other in a circle.
     writes = sorted(batch.writes, key=_saga_id)
+    if seals(codec):
+        writes = [_sealed(write, codec) for write in writes]
     return [
         *_started([write.state for write in writes if write.grown_from == 0]),
         *_grown([write for write in writes if write.grown_from != 0]),
         *_history(batch.history),
         *_dead_letters(batch.dead_letters),
+        *_answered(batch.answered),
         now_ms,
         write_messages(batch.messages) if batch.messages else None,
         batch.published,
     ]
+
+
+def _sealed(write: Write, codec: Codec) -> Write:
+    # A saga that went on has its input in its row, and that is never written again.
+    return Write(sealed(write.state, codec, with_input=write.grown_from == 0), write.grown_from)
 
 
 def _saga_id(write: Write) -> str:
@@ -71,6 +83,7 @@ def _started(states: Sequence[SagaState]) -> tuple[object, ...]:
         [state.traceparent for state in states],
         _literal([write_json(state.input) for state in states]),
         *_progress(states),
+        _literal([None if state.parent is None else state.parent.saga_id for state in states]),
     )
 
 
@@ -93,6 +106,7 @@ def _progress(states: Sequence[SagaState]) -> tuple[object, ...]:
         _literal([state.wake_at_ms for state in states]),
         _literal([write_fault(state.fault) for state in states]),
         _literal([write_steps(state.steps) for state in states]),
+        _literal([write_extra(state) for state in states]),
     )
 
 
@@ -118,6 +132,15 @@ def _dead_letters(letters: Sequence[DeadLetter]) -> tuple[object, ...]:
         [letter.reason for letter in letters],
         [letter.preview for letter in letters],
         [letter.raw for letter in letters],
+    )
+
+
+def _answered(answered: Sequence[Answered]) -> tuple[object, ...]:
+    return (
+        [each.request_id for each in answered],
+        [each.verdict for each in answered],
+        [each.reason for each in answered],
+        [each.saga_id for each in answered],
     )
 
 

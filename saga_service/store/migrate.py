@@ -12,7 +12,7 @@ from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from saga_service.store.reader_role import GRANT_TO_READERS
+from saga_service.store.roles import GRANT_TO_ROLES
 from saga_service.store.schema import HEAD, PRIVATE_SCHEMA, SchemaFit, SchemaUnfit, judge
 
 _LOCK = 0x5A6A_5E2F
@@ -44,7 +44,8 @@ async def _migrate(dsn: str) -> None:
             await connection.execute(text(f"create schema if not exists {PRIVATE_SCHEMA}"))
             await connection.run_sync(_upgrade)
             await _sign(connection)
-            await connection.exec_driver_sql(GRANT_TO_READERS)
+            for grant in GRANT_TO_ROLES:
+                await connection.exec_driver_sql(grant)
     finally:
         await engine.dispose()
 

@@ -22,7 +22,10 @@ from saga_service.store.commit import COMMIT, arguments, read_messages, write_me
 from saga_service.store.errors import translated
 from saga_service.store.pool import ACQUIRE_TIMEOUT_SECONDS, borrowed
 from saga_service.store.rows import read_saga
-from saga_service.wire.entries import Message
+from saga_service.store.sealing import opened
+from saga_service.wire.codec import Codec
+from saga_service.wire.entries import Entry, Message
+from saga_service.wire.keys import REQUESTS
 
 ReadDefinition = Callable[[Mapping[str, Any]], Definition]
 """Makes a definition of a stored document. `Any`: a JSON object."""
@@ -40,21 +43,23 @@ class PostgresStore:
         pool: asyncpg.Pool,
         read_definition: ReadDefinition,
         *,
+        codec: Codec | None = None,
         clock_ms: Callable[[], int] = now_ms,
         acquire_timeout_seconds: float = ACQUIRE_TIMEOUT_SECONDS,
     ) -> None:
         self._pool = pool
         self._read_definition = read_definition
+        self._codec = codec
         self._clock_ms = clock_ms
         self._acquire_timeout_seconds = acquire_timeout_seconds
 
     # ------------------------------------------------------------------------------------------ the way of a batch
 
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
-        """Those of the sagas that exist, in no order."""
+        """Those of the sagas that exist, in no order. Raises Unopenable."""
         async with self._connection() as connection:
             rows = await connection.fetch(queries.LOAD, saga_ids)
-        return [read_saga(row) for row in rows]
+        return [opened(read_saga(row), self._codec) for row in rows]
 
     async def commit(self, batch: Batch) -> int | None:
         """Write all of it or nothing, in one round trip; the id of the outbox row, if there is one.
@@ -66,7 +71,7 @@ class PostgresStore:
 
     async def _commit(self, batch: Batch) -> int | None:
         with translated():
-            values = arguments(batch, self._clock_ms())
+            values = arguments(batch, self._clock_ms(), self._codec)
         async with self._connection() as connection:
             outbox_id: int | None = await connection.fetchval(COMMIT, *values)
             return outbox_id
@@ -86,7 +91,7 @@ class PostgresStore:
         """
         kept = [(self._read_definition(document), document) for document in documents]
         compensations = [
-            {step.name: step.compensation for step in definition.steps if step.compensation is not None}
+            {step.name: step.compensation or f"undo of {step.action}" for step in definition.steps if step.is_undoable}
             for definition, _ in kept
         ]
         async with self._connection() as connection:
@@ -116,6 +121,19 @@ class PostgresStore:
             rows = await connection.fetch(queries.IN_FLIGHT, after_id or _BEFORE_ALL, limit)
         return [row[0] for row in rows]
 
+    # ------------------------------------------------------------------------------------------------------- requests
+
+    async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
+        """What was asked by SQL and nobody has answered, oldest first; nobody else gets it before the lease is over."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(queries.CLAIM_REQUESTS, now_ms, limit, lease_ms)
+        return [Entry(REQUESTS, str(row[0]), _fields(row[1])) for row in sorted(rows, key=itemgetter(0))]
+
+    async def forget_answered(self, before_ms: int) -> None:
+        """Delete requests that were answered before, and whose answers nobody waits for any more."""
+        async with self._connection() as connection:
+            await connection.execute(queries.FORGET_ANSWERED, before_ms)
+
     # --------------------------------------------------------------------------------------------------------- outbox
 
     async def claim_unpublished(self, now_ms: int, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
@@ -136,6 +154,11 @@ class PostgresStore:
 
     def _connection(self) -> AbstractAsyncContextManager[PoolConnectionProxy]:
         return borrowed(self._pool, self._acquire_timeout_seconds)
+
+
+def _fields(text: str) -> dict[bytes, bytes]:
+    """A request's fields as a stream would deliver them; those that are null are not there."""
+    return {name.encode(): value.encode() for name, value in orjson.loads(text).items() if value is not None}
 
 
 async def _to_the_end(work: Awaitable[Result]) -> Result:

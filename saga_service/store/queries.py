@@ -14,13 +14,17 @@ cross join lateral (select {COLUMNS} from saga_private.sagas where sagas.id = wa
 
 IN_FLIGHT = """
 select id::text from saga_private.sagas
-where wake_at_ms is not null and status in ('running', 'compensating') and id > $1
+where wake_at_ms is not null and id > $1
 order by id limit $2
 """
 
 CLAIM_DUE = "select saga_ids, next_due_at_ms from saga_private.claim_due($1, $2, $3)"
 
 CLAIM_UNPUBLISHED = "select outbox_id, outgoing_messages from saga_private.claim_unpublished($1, $2, $3)"
+
+CLAIM_REQUESTS = "select request_id, request_fields from saga_private.claim_requests($1, $2, $3)"
+
+FORGET_ANSWERED = "select saga_private.forget_answered($1)"
 
 KEEP_UNPUBLISHED = "update saga_private.outbox set messages = $2 where id = $1"
 

@@ -1,7 +1,8 @@
 """A saga as a row, and back.
 
 The steps are one JSON array of arrays: the shortest text, and the quickest to write and read. The places within one
-step's array are those of `write_steps`; the views in `migrations` read the same places.
+step's array are those of `write_steps`; the views in `migrations` read the same places. What few steps have stands at
+the end, and is left out where a step has none of it; what few sagas have is one JSON object, `extra`, and mostly null.
 """
 
 from __future__ import annotations
@@ -13,13 +14,23 @@ from typing import Any
 import orjson
 
 from saga_service.core.effects import HistoryEntry
-from saga_service.core.ids import SagaId
-from saga_service.core.state import Due, Fault, JsonObject, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.ids import SagaId, command_id, parse_command_id
+from saga_service.core.state import (
+    Course,
+    Due,
+    Fault,
+    JsonObject,
+    SagaState,
+    SagaStatus,
+    Signal,
+    StepState,
+    StepStatus,
+)
 from saga_service.store.errors import Unwritable
 
 COLUMNS = (
     "id::text, saga, version, key, status, revision, input::text, steps::text, created_at_ms, updated_at_ms,"
-    " ended_at_ms, wake_at_ms, fault::text, traceparent"
+    " ended_at_ms, wake_at_ms, fault::text, traceparent, extra::text"
 )
 """What `read_saga` expects, in this order."""
 
@@ -33,27 +44,40 @@ _DUE_TEXTS: Mapping[Due | None, str | None] = {None: None, **{due: due.value for
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
+_COURSES: Mapping[SagaStatus, Course] = {
+    SagaStatus.RUNNING: Course.FORWARD,
+    SagaStatus.COMPLETED: Course.FORWARD,
+    SagaStatus.COMPENSATING: Course.BACKWARD,
+    SagaStatus.COMPENSATED: Course.BACKWARD,
+}
+"""A saga that is paused or stuck may have either course, and has it in `extra`."""
+
+
 def write_steps(steps: tuple[StepState, ...]) -> str:
     """Raises Unwritable or orjson.JSONEncodeError where an output cannot be stored."""
-    return write_json(
-        [
-            (
-                step.name,
-                _STEP_STATUS_TEXTS[step.status],
-                step.attempts,
-                step.compensation_attempts,
-                step.finished_order,
-                _DUE_TEXTS[step.due],
-                step.due_at_ms,
-                step.in_doubt,
-                step.output,
-                _fault_places(step.fault),
-                step.started_at_ms,
-                step.ended_at_ms,
-            )
-            for step in steps
-        ]
+    return write_json([_write_step(step) for step in steps])
+
+
+def _write_step(step: StepState) -> tuple[object, ...]:
+    places = (
+        step.name,
+        _STEP_STATUS_TEXTS[step.status],
+        step.attempts,
+        step.compensation_attempts,
+        step.finished_order,
+        _DUE_TEXTS[step.due],
+        step.due_at_ms,
+        step.unanswered,
+        step.output,
+        _fault_places(step.fault),
+        step.started_at_ms,
+        step.ended_at_ms,
     )
+    seldom = (step.deadline_ms, step.probes, step.series_after, step.series_since_ms)
+    return places if seldom == _NOTHING_SELDOM else places + seldom
+
+
+_NOTHING_SELDOM = (None, 0, 0, None)
 
 
 def read_steps(text: str) -> tuple[StepState, ...]:
@@ -68,12 +92,19 @@ def _read_step(
     finished_order: int | None,
     due: str | None,
     due_at_ms: int | None,
-    in_doubt: bool,
+    unanswered: list[int] | bool,
     output: JsonObject | None,
     fault: list[str] | None,
     started_at_ms: int | None,
     ended_at_ms: int | None,
+    deadline_ms: int | None = None,
+    probes: int = 0,
+    series_after: int = 0,
+    series_since_ms: int | None = None,
 ) -> StepState:
+    if isinstance(unanswered, bool):
+        # As the first schema had it: whether any attempt was left without an answer, and not which.
+        unanswered = [attempts] if unanswered else []
     return StepState(
         name,
         _STEP_STATUSES[status],
@@ -82,12 +113,32 @@ def _read_step(
         finished_order,
         due_at_ms,
         _DUES[due],
-        in_doubt,
+        tuple(unanswered),
         output,
         None if fault is None else Fault(*fault),
         started_at_ms,
         ended_at_ms,
+        deadline_ms,
+        probes,
+        series_after,
+        series_since_ms,
     )
+
+
+def write_extra(state: SagaState) -> str | None:
+    """What few sagas have. Raises as `write_steps` does."""
+    if state.status in _COURSES and state.deadline_ms is None and not state.signals and state.parent is None:
+        return None
+    extra: dict[str, object] = {}
+    if state.status not in _COURSES:
+        extra["course"] = state.course.value
+    if state.deadline_ms is not None:
+        extra["deadline_ms"] = state.deadline_ms
+    if state.signals:
+        extra["signals"] = [tuple(signal) for signal in state.signals]
+    if state.parent is not None:
+        extra["parent"] = command_id(*state.parent)
+    return write_json(extra)
 
 
 def read_saga(row: Iterable[Any]) -> SagaState:
@@ -107,13 +158,16 @@ def read_saga(row: Iterable[Any]) -> SagaState:
         wake_at_ms,
         fault,
         traceparent,
+        extra,
     ) = row
+    known = _SAGA_STATUSES[status]
+    seldom: dict[str, Any] = {} if extra is None else orjson.loads(extra)
     return SagaState(
         SagaId(saga_id),
         saga,
         version,
         key,
-        _SAGA_STATUSES[status],
+        known,
         revision,
         orjson.loads(saga_input),
         read_steps(steps),
@@ -123,6 +177,10 @@ def read_saga(row: Iterable[Any]) -> SagaState:
         wake_at_ms,
         None if fault is None else Fault(**orjson.loads(fault)),
         traceparent,
+        _COURSES[known] if known in _COURSES else Course(seldom.get("course", Course.BACKWARD)),
+        seldom.get("deadline_ms"),
+        tuple([Signal(*signal) for signal in seldom.get("signals", ())]),
+        parse_command_id(seldom["parent"]) if "parent" in seldom else None,
     )
 
 
@@ -139,6 +197,10 @@ def write_detail(entry: HistoryEntry) -> str | None:
         detail["sent"] = [f"{sent.step}:{sent.direction._value_}:{sent.attempt}" for sent in entry.sent]
     if entry.fault is not None:
         detail["error"] = {"code": entry.fault.code, "message": entry.fault.message}
+    if entry.actor is not None:
+        detail["actor"] = entry.actor
+    if entry.reason is not None:
+        detail["reason"] = entry.reason
     return write_json(detail) if detail else None
 
 

@@ -6,7 +6,7 @@ pending list without our knowing, so the next read drains that list first, passi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 from saga_service.streams import scripts
 from saga_service.streams.cancellation import heeding_cancellation
 from saga_service.streams.faults import is_no_group
-from saga_service.wire.entries import Entry
+from saga_service.wire.entries import Entry, entry_of
 
 _BEGINNING = "0-0"
 OWN_PENDING_PAGE = 500
@@ -41,6 +41,8 @@ class GroupReader:
             if str(error).startswith("BUSYGROUP"):
                 return False
             raise
+        # What we hold is of a stream that is gone: an entry of the new one may well have the same id.
+        self.outstanding.clear()
         return True
 
     async def read(self, count_max: int, block_ms: int) -> list[Entry]:
@@ -64,6 +66,7 @@ class GroupReader:
 
         The cursor is kept from call to call, so that a long list of live entries does not hide a dead one behind it.
         """
+        held = frozenset(self.outstanding)
         reply = await self._execute(
             "XAUTOCLAIM", self.stream, self.group, self.consumer, min_idle_ms, self._reclaim_cursor, "COUNT", count_max
         )
@@ -71,7 +74,7 @@ class GroupReader:
         present = [row for row in reply[1] if row is not None]
         if len(present) < len(reply[1]):
             await self._acknowledge_deleted()
-        return self._hand_out(await self._without_deleted(present))
+        return self._hand_out(await self._without_deleted(present), held)
 
     def reclaim_is_through(self) -> bool:
         """Whether the last reclaim reached the end of the list."""
@@ -107,10 +110,11 @@ class GroupReader:
 
     async def _read_own_pending(self, count_max: int) -> list[Entry]:
         after = self._drained_up_to or _BEGINNING
+        held = frozenset(self.outstanding)
         rows = await self._xreadgroup(after, count_max, None)
         self._drained_up_to = rows[-1][0].decode() if rows else None
         mine = [row for row in rows if row[0].decode() not in self.outstanding]
-        return self._hand_out(await self._without_deleted(mine))
+        return self._hand_out(await self._without_deleted(mine), held)
 
     async def _without_deleted(self, rows: list[Any]) -> list[Any]:
         """Entries that were deleted from the stream while pending have no fields: nothing is left to do for them."""
@@ -134,13 +138,14 @@ class GroupReader:
         )
         return reply[0][1] if reply else []
 
-    def _hand_out(self, rows: Iterable[Any]) -> list[Entry]:
+    def _hand_out(self, rows: Iterable[Any], held: Collection[str] = ()) -> list[Entry]:
+        """`held` was outstanding when Redis was asked: what of it is settled by now was handled, and comes too late."""
         entries = []
         for entry_id, flat in rows:
             identity = entry_id.decode()
-            if identity not in self.outstanding:
+            if identity not in self.outstanding and identity not in held:
                 self.outstanding.add(identity)
-                entries.append(Entry(self.stream, identity, dict(zip(flat[::2], flat[1::2], strict=True))))
+                entries.append(entry_of(self.stream, identity, flat))
         return entries
 
     async def _script(self, script: str, *arguments: str | int) -> int:

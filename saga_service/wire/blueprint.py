@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from saga_service.core.definition import Definition
@@ -13,7 +13,19 @@ KEY_CHARACTERS_MAX = 500
 
 
 class InvalidInput(Exception):
-    """The input does not fit the saga's schema; the text names each field and what is wrong with it."""
+    """The input does not fit the saga's schema; the text names each field and what is wrong with it.
+
+    That may hold what was given. `fields` are names alone: all that is told of data that came sealed.
+    """
+
+    def __init__(self, text: str, fields: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.fields = fields
+
+    @property
+    def without_values(self) -> str:
+        at_fault = f"{', '.join(self.fields)}; " if self.fields else ""
+        return f"{at_fault}more is not told, for the data is sealed"
 
 
 class Blueprint(Protocol):
@@ -40,7 +52,13 @@ class Catalog(Protocol):
 
     def by_event_type(self, event_type: str) -> Blueprint | None: ...
 
+    def by_name(self, name: str) -> Blueprint | None: ...
+
     def by_stream(self, stream: str) -> Blueprint | None: ...
+
+    def waiting_for(self, signal: str) -> Sequence[str]:
+        """The names of the sagas that have a step which waits for such a signal."""
+        ...
 
     def event_types(self) -> list[str]:
         """All that `by_event_type` knows, for an error that helps."""

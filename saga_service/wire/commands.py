@@ -6,14 +6,16 @@ model names the input's fields as they are, and reaches an earlier result by its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from saga_service.core.effects import Command
 from saga_service.core.ids import CommandId, CommandName, Direction, IdempotencyKey, SagaId, parse_command_id
+from saga_service.wire.codec import Codec, Unopenable
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_moment_ms, required_text, text
-from saga_service.wire.json import NESTING_MAX, read_object, write
+from saga_service.wire.json import NESTING_MAX, read_object
 from saga_service.wire.keys import StreamNames
+from saga_service.wire.sealing import COMMAND, is_sealed, open_data, write_data
 
 OUTPUTS_FIELD = "outputs"
 _NESTING_MAX = NESTING_MAX + 2
@@ -34,6 +36,12 @@ class ReceivedCommand:
     reply_to: str
     data: dict[str, Any]
     traceparent: str | None
+    plain: bytes = field(default=b"{}", compare=False, repr=False)
+    """`data` as JSON text."""
+    unopenable: str | None = None
+    """Why the data cannot be opened here; `data` is empty then."""
+    codec: Codec | None = field(default=None, compare=False, repr=False)
+    """What seals the reply: who opens the one seals the other."""
 
     @property
     def step(self) -> str:
@@ -48,12 +56,13 @@ class ReceivedCommand:
         return self.name.attempt
 
 
-def write_command(command: Command, names: StreamNames) -> Message:
+def write_command(command: Command, names: StreamNames, codec: Codec | None = None) -> Message:
+    command_id = command.id
     fields: tuple[str, ...] = (
         "v",
         WIRE_VERSION,
         "id",
-        command.id,
+        command_id,
         "type",
         command.type,
         "saga_id",
@@ -73,20 +82,24 @@ def write_command(command: Command, names: StreamNames) -> Message:
         "reply_to",
         names.replies,
         "data",
-        write({**command.input, OUTPUTS_FIELD: command.outputs}),
+        write_data({**command.input, OUTPUTS_FIELD: command.outputs}, codec, COMMAND, command_id),
     )
     if command.traceparent is not None:
         fields += ("traceparent", command.traceparent)
     return Message(names.commands(service_of(command.type)), fields)
 
 
-def read_command(entry: Entry) -> ReceivedCommand:
-    """An entry of a commands stream. Raises Malformed."""
+def read_command(entry: Entry, codec: Codec | None = None) -> ReceivedCommand:
+    """An entry of a commands stream. Raises Malformed.
+
+    A command whose data cannot be opened is one all the same: its saga can be told.
+    """
     fields = entry.fields
     given_id = required_text(fields, "id")
     name = parse_command_id(given_id)
     if name is None:
         raise Malformed(f"field 'id' is not the id of a command: '{given_id[:200]}'")
+    plain, data, unopenable = _read_data(fields.get(b"data") or b"{}", codec, given_id)
     return ReceivedCommand(
         id=CommandId(given_id),
         name=name,
@@ -96,9 +109,23 @@ def read_command(entry: Entry) -> ReceivedCommand:
         idempotency_key=IdempotencyKey(required_text(fields, "idempotency_key")),
         deadline_ms=required_moment_ms(fields, "deadline"),
         reply_to=required_text(fields, "reply_to"),
-        data=read_object(fields.get(b"data") or b"{}", "data", nesting_max=_NESTING_MAX),
+        data=data,
         traceparent=text(fields, "traceparent"),
+        plain=plain,
+        unopenable=unopenable,
+        codec=codec,
     )
+
+
+def _read_data(raw: bytes, codec: Codec | None, given_id: str) -> tuple[bytes, dict[str, Any], str | None]:
+    data = read_object(raw, "data", nesting_max=_NESTING_MAX)
+    if not is_sealed(data):
+        return raw, data, None
+    try:
+        plain = open_data(data, codec, COMMAND, given_id)
+    except Unopenable as error:
+        return b"{}", {}, str(error)
+    return plain, read_object(plain, "data", nesting_max=_NESTING_MAX), None
 
 
 def service_of(command_type: str) -> str:

@@ -2,13 +2,18 @@
 
 A field may hold any bytes, and Postgres text and JSON may not. So a dead letter has the fields twice: once to be read
 by a person (`preview`: text, shortened, with what is not text escaped) and once to be replayed (`raw`: JSON of base64).
+
+On the dead-letter stream both are told as `fields` and `raw`. A worker, which has no table, writes both, and the
+service puts its letters into the table. The service's own letters are in the table already, in the commit that they
+are announced with: those have `kept` in the place of `raw`, with the name of the view that has the entry in full, and
+whoever reads the stream for the table passes them over. So an entry of any size is kept in full in one place alone.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import orjson
 
@@ -17,8 +22,11 @@ from saga_service.wire.json import read_object, write
 from saga_service.wire.keys import StreamNames
 
 PREVIEW_BYTES_MAX = 2_000
-"""Of each field's value."""
+"""Of each field's name, and of its value."""
+PREVIEW_FIELDS_MAX = 50
 REASON_CHARACTERS_MAX = 2_000
+KEPT_IN = "saga.dead_letters"
+"""The view that shows every letter in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +42,24 @@ class DeadLetter:
 
 
 def dead_letter(entry: Entry, reason: str, at_ms: int) -> DeadLetter:
-    raw = [[b64encode(name).decode(), b64encode(value).decode()] for name, value in entry.fields.items()]
-    preview = {_shown(name): _shown(value) for name, value in entry.fields.items()}
+    raw = [[b64encode(name).decode(), b64encode(value).decode()] for name, value in entry.pairs()]
     return DeadLetter(
-        entry.stream, entry.id, _storable(reason)[:REASON_CHARACTERS_MAX], at_ms, write(preview), write(raw)
+        entry.stream, entry.id, _storable(reason)[:REASON_CHARACTERS_MAX], at_ms, write(_preview(entry)), write(raw)
     )
 
 
 def write_dead_letter(letter: DeadLetter, names: StreamNames) -> Message:
-    fields = (
+    """A letter that is nowhere else yet: whoever reads it has to keep it."""
+    return Message(names.dead_letters, (*_told(letter), "raw", letter.raw))
+
+
+def announce_dead_letter(letter: DeadLetter, names: StreamNames) -> Message:
+    """A letter that the table has, told to whoever else reads the stream."""
+    return Message(names.dead_letters, (*_told(letter), "kept", KEPT_IN))
+
+
+def _told(letter: DeadLetter) -> tuple[str, ...]:
+    return (
         "v",
         WIRE_VERSION,
         "stream",
@@ -55,17 +72,19 @@ def write_dead_letter(letter: DeadLetter, names: StreamNames) -> Message:
         str(letter.at_ms),
         "fields",
         letter.preview,
-        "raw",
-        letter.raw,
     )
-    return Message(names.dead_letters, fields)
+
+
+def is_kept(entry: Entry) -> bool:
+    """Whether an entry of the dead-letter stream only announces a letter. One that has the fields too never does."""
+    return entry.fields.get(b"kept") == KEPT_IN.encode() and b"raw" not in entry.fields
 
 
 def read_dead_letter(entry: Entry) -> DeadLetter:
-    """An entry of the dead-letter stream, which workers write as well. Raises Malformed."""
+    """A letter on the dead-letter stream that somebody has to keep: a worker's. Raises Malformed."""
     fields = entry.fields
     raw, preview = required_text(fields, "raw"), required_text(fields, "fields")
-    raw_fields(raw)
+    raw_pairs(raw)
     return DeadLetter(
         stream=required_text(fields, "stream"),
         entry_id=required_text(fields, "entry_id"),
@@ -76,12 +95,21 @@ def read_dead_letter(entry: Entry) -> DeadLetter:
     )
 
 
-def raw_fields(raw: str) -> Mapping[bytes, bytes]:
-    """The entry's fields exactly as they came. Raises Malformed where `raw` is not what `dead_letter` makes."""
+def raw_pairs(raw: str) -> list[tuple[bytes, bytes]]:
+    """The entry's names and values exactly as they came, in their order.
+
+    Raises Malformed where `raw` is not what `dead_letter` makes.
+    """
     try:
-        return {b64decode(name, validate=True): b64decode(value, validate=True) for name, value in orjson.loads(raw)}
+        return [(b64decode(name, validate=True), b64decode(value, validate=True)) for name, value in orjson.loads(raw)]
     except (ValueError, TypeError) as error:
         raise Malformed(f"field 'raw' is not JSON of base64 pairs: {error}") from None
+
+
+def _preview(entry: Entry) -> dict[str, str]:
+    shown = {_shown(name): _shown(value) for name, value in islice(entry.fields.items(), PREVIEW_FIELDS_MAX)}
+    left = len(entry.fields) - PREVIEW_FIELDS_MAX
+    return shown if left <= 0 else shown | {"…": f"({left} fields more)"}
 
 
 def _shown(value: bytes) -> str:

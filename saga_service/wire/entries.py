@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 WIRE_VERSION = "1"
 """The `v` field of every message that we send."""
@@ -19,6 +19,31 @@ class Entry:
     stream: str
     id: str
     fields: Mapping[bytes, bytes]
+    """Of a name that comes more than once, the last value."""
+    repeated: tuple[tuple[bytes, bytes], ...] = ()
+    """All names and values in their order where some name comes more than once; elsewhere `fields` has them all."""
+    size_bytes: int = field(init=False, compare=False)
+    """All names and values together."""
+
+    def __post_init__(self) -> None:
+        # Once for each entry that is read, so without a loop in Python.
+        size_bytes = sum(map(len, self.fields)) + sum(map(len, self.fields.values()))
+        if self.repeated:
+            size_bytes = sum(len(name) + len(value) for name, value in self.repeated)
+        object.__setattr__(self, "size_bytes", size_bytes)
+
+    def pairs(self) -> Iterable[tuple[bytes, bytes]]:
+        """Every name with its value, as they came."""
+        return self.repeated or self.fields.items()
+
+
+def entry_of(stream: str, entry_id: str, flat: Sequence[bytes]) -> Entry:
+    """An entry as Redis tells it: names and values alternate."""
+    names, values = flat[::2], flat[1::2]
+    fields = dict(zip(names, values, strict=True))
+    if len(fields) == len(names):
+        return Entry(stream, entry_id, fields)
+    return Entry(stream, entry_id, fields, tuple(zip(names, values, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,37 +1,78 @@
-"""Entries that start sagas: the common stream with its envelope, and other people's streams with flat fields.
+"""Entries of the common stream, by their `type`, and other people's streams with flat fields.
 
-The envelope's names are those of CloudEvents, so that a CloudEvents producer maps one to one.
+The envelope's names are those of CloudEvents, so that a CloudEvents producer maps one to one. A type is one that starts
+a saga, the name of a signal that sagas wait for, or one of the service's own, which begin with `saga.`.
 """
 
 from __future__ import annotations
 
 import re
 
-from saga_service.core.events import Started
-from saga_service.core.ids import SagaId, parse_saga_id, saga_id_from_entry, saga_id_from_event, saga_id_from_key
+from saga_service.core.events import Event, Signalled, Started
+from saga_service.core.ids import SagaId, saga_id_from_entry, saga_id_from_event, saga_id_from_key
 from saga_service.core.state import JsonObject
-from saga_service.wire.blueprint import KEY_CHARACTERS_MAX, Blueprint, Catalog, InvalidInput
+from saga_service.wire.addressing import given_key, given_saga_id
+from saga_service.wire.asking import read_asked
+from saga_service.wire.blueprint import Blueprint, Catalog, InvalidInput
+from saga_service.wire.children import read_child_start
+from saga_service.wire.codec import Codec
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, as_text, required_text, text
-from saga_service.wire.json import read_object, write
+from saga_service.wire.keys import CHILD_START, OWN_TYPES_PREFIX
+from saga_service.wire.sealing import EVENT, came_sealed, read_data, write_data
 
 _ENTRY_ID = re.compile("[0-9]{1,20}-[0-9]{1,20}")
 
 
-def read_event(entry: Entry, catalog: Catalog) -> Started:
-    """An entry of the common events stream. Raises Malformed."""
+def read_event(entry: Entry, catalog: Catalog, codec: Codec | None = None) -> Event:
+    """An entry of the common events stream. Raises Malformed, and Unopenable."""
     event_type = required_text(entry.fields, "type")
+    if event_type.startswith(OWN_TYPES_PREFIX):
+        if event_type == CHILD_START:
+            return read_child_start(entry, catalog, codec)
+        return read_asked(entry, event_type, codec)
     blueprint = catalog.by_event_type(event_type)
     if blueprint is None:
-        known = ", ".join(catalog.event_types())
-        raise Malformed(f"no saga is started by an event of type '{event_type}'; known types: {known}")
-    data = read_object(entry.fields.get(b"data") or b"{}", "data")
+        return _signal(entry, event_type, catalog, codec)
+    return _start(entry, event_type, blueprint, codec)
+
+
+def _start(entry: Entry, event_type: str, blueprint: Blueprint, codec: Codec | None) -> Started:
+    given = given_key(entry)
+    data = read_data(entry.fields.get(b"data"), codec, EVENT, event_type, given or "")
     try:
         saga_input = blueprint.read_input(data)
-        key = _subject(entry) or blueprint.business_key(saga_input)
+        key = given or blueprint.business_key(saga_input)
     except InvalidInput as error:
-        raise Malformed(f"the data does not fit the input of saga '{blueprint.definition.name}': {error}") from None
-    saga_id = _given_id(entry) or _derived_id(blueprint, entry, key, text(entry.fields, "id"))
+        told = error.without_values if came_sealed(entry) else str(error)
+        raise Malformed(f"the data does not fit the input of saga '{blueprint.definition.name}': {told}") from None
+    saga_id = given_saga_id(entry) or _derived_id(blueprint, entry, key, text(entry.fields, "id"))
     return _started(blueprint, saga_id, key, saga_input, text(entry.fields, "traceparent"))
+
+
+def _signal(entry: Entry, name: str, catalog: Catalog, codec: Codec | None) -> Signalled:
+    """Addressed by the saga's id, or by its business key and, where several sagas wait for such a signal, its name."""
+    saga_id = given_saga_id(entry) or _addressed(entry, name, catalog)
+    data = read_data(entry.fields.get(b"data"), codec, EVENT, name, given_key(entry) or saga_id)
+    return Signalled(saga_id, name, text(entry.fields, "id") or f"{entry.stream} {entry.id}", data)
+
+
+def _addressed(entry: Entry, name: str, catalog: Catalog) -> SagaId:
+    waiting = catalog.waiting_for(name)
+    saga = text(entry.fields, "saga") or (waiting[0] if len(waiting) == 1 else None)
+    key = given_key(entry)
+    if not waiting and (saga is None or key is None):
+        known = ", ".join(catalog.event_types())
+        raise Malformed(
+            f"no saga is started by an event of type '{name}', and none waits for a signal of that name; "
+            f"known types: {known}"
+        )
+    if key is None:
+        raise Malformed(f"the signal '{name}' names no saga: write its id in field 'saga_id', or its key in 'subject'")
+    if saga is None:
+        raise Malformed(
+            f"several sagas wait for the signal '{name}': write which in field 'saga' ({', '.join(waiting)})"
+        )
+    return saga_id_from_key(saga, key)
 
 
 def read_trigger(entry: Entry, catalog: Catalog) -> Started:
@@ -51,10 +92,16 @@ def read_trigger(entry: Entry, catalog: Catalog) -> Started:
 
 
 def write_event(
-    stream: str, event_type: str, data: JsonObject, *, event_id: str | None = None, key: str | None = None
+    stream: str,
+    event_type: str,
+    data: JsonObject,
+    *,
+    event_id: str | None = None,
+    key: str | None = None,
+    codec: Codec | None = None,
 ) -> Message:
     """The entry that starts a saga, as any client may add it."""
-    fields = ["v", WIRE_VERSION, "type", event_type, "data", write(data)]
+    fields = ["v", WIRE_VERSION, "type", event_type, "data", write_data(data, codec, EVENT, event_type, key or "")]
     if event_id is not None:
         fields += ["id", event_id]
     if key is not None:
@@ -67,23 +114,6 @@ def _started(
 ) -> Started:
     definition = blueprint.definition
     return Started(saga_id, definition.name, definition.version, key, saga_input, traceparent)
-
-
-def _subject(entry: Entry) -> str | None:
-    subject = text(entry.fields, "subject")
-    if subject is not None and len(subject) > KEY_CHARACTERS_MAX:
-        raise Malformed(f"field 'subject' has {len(subject):,} characters, and a key may have {KEY_CHARACTERS_MAX}")
-    return subject
-
-
-def _given_id(entry: Entry) -> SagaId | None:
-    given = text(entry.fields, "saga_id")
-    if given is None:
-        return None
-    saga_id = parse_saga_id(given)
-    if saga_id is None:
-        raise Malformed(f"field 'saga_id' must be a UUID, but is '{given[:100]}'")
-    return saga_id
 
 
 def _derived_id(blueprint: Blueprint, entry: Entry, key: str | None, event_id: str | None) -> SagaId:

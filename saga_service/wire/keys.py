@@ -6,6 +6,13 @@ from dataclasses import dataclass
 
 PREFIX_DEFAULT = "saga:"
 
+OWN_TYPES_PREFIX = "saga."
+"""Types of events that begin so are the service's own: no saga is started and no signal named by one."""
+CHILD_START = f"{OWN_TYPES_PREFIX}child.start"
+
+REQUESTS = "saga.requests"
+"""Stands for a stream's name where an entry came by SQL."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamNames:

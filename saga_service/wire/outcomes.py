@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from saga_service.core.effects import Ended
+from saga_service.wire.codec import Codec
 from saga_service.wire.entries import WIRE_VERSION, Message
 from saga_service.wire.json import write
 from saga_service.wire.keys import StreamNames
+from saga_service.wire.sealing import OUTCOME, write_data
 
 
-def write_outcome(ended: Ended, names: StreamNames) -> Message:
+def write_outcome(ended: Ended, names: StreamNames, codec: Codec | None = None) -> Message:
     """Its `id` names the saga and the revision, so that a reader can tell a repeat."""
+    outcome_id = f"{ended.saga_id}:{ended.revision}"
     fields: tuple[str, ...] = (
         "v",
         WIRE_VERSION,
         "id",
-        f"{ended.saga_id}:{ended.revision}",
+        outcome_id,
         "type",
         f"{ended.saga}.{ended.status.value}",
         "saga_id",
@@ -26,7 +29,7 @@ def write_outcome(ended: Ended, names: StreamNames) -> Message:
         "time",
         str(ended.at_ms),
         "data",
-        write(ended.outputs),
+        write_data(ended.outputs, codec, OUTCOME, outcome_id),
     )
     if ended.key is not None:
         fields += ("subject", ended.key)

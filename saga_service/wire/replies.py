@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from saga_service.core.events import Outcome, Replied
-from saga_service.core.ids import CommandId, SagaId, parse_command_id
+from saga_service.core.ids import CommandId, CommandName, SagaId, idempotency_key, parse_command_id
 from saga_service.core.state import Fault, JsonObject
+from saga_service.wire.codec import Codec
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
 from saga_service.wire.json import read_object, write
+from saga_service.wire.sealing import REPLY, is_sealed, read_opened, write_data
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _ERROR_CODE_DEFAULT = "failed"
@@ -16,8 +18,8 @@ ERROR_MESSAGE_CHARACTERS_MAX = 2_000
 """An error is kept at each attempt, and shown to people: a worker's whole log has no place in it."""
 
 
-def read_reply(entry: Entry) -> Replied:
-    """An entry of the replies stream. Raises Malformed.
+def read_reply(entry: Entry, codec: Codec | None = None) -> Replied:
+    """An entry of the replies stream. Raises Malformed, and Unopenable.
 
     `error` is a JSON object with `code`, `message` and, at will, `retry_after_ms`; plain text is taken as the message.
     Both texts are shortened where they are too long.
@@ -35,11 +37,21 @@ def read_reply(entry: Entry) -> Replied:
     if outcome is None:
         raise Malformed(f"field 'outcome' must be one of {', '.join(_OUTCOMES)}, but is '{given_outcome[:100]}'")
     if outcome is Outcome.SUCCEEDED:
-        return Replied(command, outcome, output=read_object(fields.get(b"data") or b"{}", "data"))
+        return Replied(command, outcome, output=_read_output(fields.get(b"data"), codec, command))
     if outcome is Outcome.PROGRESS:
         return Replied(command, outcome)
     fault, retry_after_ms = _read_error(fields.get(b"error"), text(fields, "error"))
     return Replied(command, outcome, fault=fault, retry_after_ms=retry_after_ms)
+
+
+def _read_output(raw: bytes | None, codec: Codec | None, command: CommandName) -> JsonObject:
+    output = read_object(raw or b"{}", "data")
+    return read_opened(output, codec, *_place(command)) if is_sealed(output) else output
+
+
+def _place(command: CommandName) -> tuple[str, str]:
+    # The same over all attempts, so that a worker may answer again with what it once recorded.
+    return REPLY, idempotency_key(command.saga_id, command.step, command.direction)
 
 
 def _read_error(raw: bytes | None, as_given: str | None) -> tuple[Fault, int | None]:
@@ -63,8 +75,17 @@ def _shortened(text: str, characters_max: int) -> str:
     return text if len(text) <= characters_max else f"{text[: characters_max - 1]}…"
 
 
-def write_success(stream: str, command_id: CommandId, saga_id: SagaId, output: JsonObject) -> Message:
-    return _reply(stream, command_id, saga_id, Outcome.SUCCEEDED, "data", write(output))
+def write_success(
+    stream: str, command_id: CommandId, saga_id: SagaId, output: JsonObject, codec: Codec | None = None
+) -> Message:
+    data = write(output) if codec is None else _write_sealed(output, codec, command_id)
+    return _reply(stream, command_id, saga_id, Outcome.SUCCEEDED, "data", data)
+
+
+def _write_sealed(output: JsonObject, codec: Codec, command_id: CommandId) -> str:
+    command = parse_command_id(command_id)
+    assert command is not None, "what carries out a command has its id"
+    return write_data(output, codec, *_place(command))
 
 
 def write_failure(

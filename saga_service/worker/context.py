@@ -58,12 +58,18 @@ class StepContext:
 
     @property
     def deadline(self) -> datetime:
-        """When the saga gives up on this attempt, in UTC."""
+        """When the saga gives up on this attempt, in UTC.
+
+        A second later a handler that still runs is cancelled: `asyncio.CancelledError` comes up where it waits, and it
+        has a second to clean up. What it returns then is still sent; otherwise there is no reply, and to the saga the
+        outcome is unknown. A handler that goes on all the same is abandoned. One that never waits (a computation, a
+        call that is not async) cannot be cancelled.
+        """
         return datetime.fromtimestamp(self._command.deadline_ms / 1000, UTC)
 
     @property
     def remaining_seconds(self) -> float:
-        """Until the deadline, by this machine's clock; 0 when it has passed."""
+        """Until the deadline, by this machine's clock; 0 when it has passed: the handler is cancelled any moment."""
         return max(0.0, self._command.deadline_ms / 1000 - datetime.now(UTC).timestamp())
 
     @property
@@ -96,6 +102,11 @@ class StepContext:
     async def progress(self) -> None:
         """Tell the saga that the work goes on.
 
-        It does not wait for Redis; calls that come faster than they can be sent count as one.
+        It does not wait for Redis; calls that come faster than they can be sent count as one. It keeps a saga that
+        waits for signs of life from counting this attempt as lost; the deadline stays where it is.
         """
+        self.progress_now()
+
+    def progress_now(self) -> None:
+        """The same, for callers that are not async."""
         self._report_progress(self._command)

@@ -7,6 +7,7 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 
+from saga_service.wire.codec import Codec
 from saga_service.wire.keys import PREFIX_DEFAULT
 
 
@@ -36,6 +37,8 @@ class WorkerOptions:
     """How long a stop waits for handlers that are running, and then once more for Redis to take the replies."""
     reply_bytes_max: int = 1_048_576
     """The largest reply that the service takes in (`SAGA_DATA_BYTES_MAX` there)."""
+    codec: Codec | None = None
+    """What opens the data of commands and seals that of replies; the service's own, or one with the same keys."""
 
     def __post_init__(self) -> None:
         for name in ("read_block_ms", "reclaim_idle_ms", "reclaim_period_ms", "reply_bytes_max"):

@@ -1,16 +1,29 @@
 """From a function to a handler: its signature is read once, and whatever could not work is found here.
 
-A handler is `async def name(command: Model, context: StepContext) -> Result`. The command is a pydantic model or a
-`dict[str, Any]`; the context may be left out; the result is a pydantic model, a mapping, or None.
+A handler is `async def name(command: Model, context: StepContext, connection: asyncpg.Connection) -> Result`. The
+command is a pydantic model or a `dict[str, Any]`; context and connection may be left out; the result is a pydantic
+model, a mapping, or None. Who takes a connection is transactional: see `inbox`.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Never,
+    NoReturn,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -20,6 +33,9 @@ from pydantic_core import SchemaValidator
 from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
 from saga_service.worker.context import StepContext
 from saga_service.worker.errors import WrongHandler
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
 
 Result = BaseModel | Mapping[str, Any] | None
 HandlerFunction = Callable[..., Coroutine[Any, Any, Result]]
@@ -44,10 +60,31 @@ class Handler:
     forbids_outputs: bool
     """The model refuses unknown fields and has none for the outputs, which every command carries."""
     takes_context: bool
+    takes_connection: bool = False
+    """It runs in a transaction of the inbox, and writes its effect on this connection."""
+    undoes: str | None = None
+    """The command type of the action whose absence from the inbox proves that there is nothing to undo."""
+    answers_probes: bool = False
+    """The inbox answers; the function is never called."""
+    heartbeat_s: float | None = None
+    concurrency: int | None = None
+    seconds_between: float = 0.0
+
+    @property
+    def is_limited(self) -> bool:
+        return self.concurrency is not None or self.seconds_between > 0
 
     @property
     def name(self) -> str:
         return _name(self.function)
+
+    async def call(self, argument: object, context: StepContext, connection: PoolConnectionProxy | None) -> Result:
+        """Raises whatever the function raises."""
+        extra: tuple[object, ...] = (context,) if self.takes_context else ()
+        if self.takes_connection:
+            assert connection is not None, "only an inbox calls such a handler"
+            extra += (connection,)
+        return await self.function(argument, *extra)
 
     def argument(self, command: ReceivedCommand, data: bytes) -> object:
         """What the function is called with; `data` is the command's data as it came. Raises InvalidCommand."""
@@ -73,12 +110,14 @@ def read_handler(command_type: str, function: HandlerFunction) -> Handler:
     parameters, hints = _parameters(place, function), _hints(place, function)
     _check_result(place, hints)
     model = _model(place, parameters[0], hints)
+    takes_context, takes_connection = _takes(place, parameters, hints)
     return Handler(
         command_type=command_type,
         function=function,
         validator=None if model is None else _validator(place, model),
         forbids_outputs=model is not None and _forbids_outputs(model),
-        takes_context=_takes_context(place, parameters, hints),
+        takes_context=takes_context,
+        takes_connection=takes_connection,
     )
 
 
@@ -89,12 +128,6 @@ def _parameters(place: str, function: HandlerFunction) -> list[inspect.Parameter
         raise WrongHandler(
             f"{place} takes no command; its first parameter is the command: {_SHAPE.format(name='name')}"
         )
-    for parameter in parameters[2:]:
-        if parameter.default is inspect.Parameter.empty:
-            raise WrongHandler(
-                f"{place} must take one or two parameters, the command and a StepContext; "
-                f"'{parameter.name}' would get no value"
-            )
     if len(parameters) > 1 and parameters[1].kind not in positional:
         raise WrongHandler(f"{place}: parameter '{parameters[1].name}' must be a plain one: context: StepContext")
     return parameters
@@ -135,8 +168,23 @@ def _forbids_outputs(model: type[BaseModel]) -> bool:
     return model.model_config.get("extra") == "forbid" and OUTPUTS_FIELD not in names
 
 
+def _takes(place: str, parameters: list[inspect.Parameter], hints: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether it takes a context, and whether a connection."""
+    takes_context = _takes_context(place, parameters, hints)
+    rest = parameters[2 if takes_context else 1 :]
+    takes_connection = bool(rest) and _is_connection(rest[0], hints)
+    # A second parameter that is neither has a default of its own, or it would have been refused.
+    for parameter in rest[1:] if takes_connection else rest:
+        if parameter.default is inspect.Parameter.empty:
+            raise WrongHandler(
+                f"{place} must take the command, and may take a StepContext and an asyncpg.Connection, in this order; "
+                f"'{parameter.name}' would get no value"
+            )
+    return takes_context, takes_connection
+
+
 def _takes_context(place: str, parameters: list[inspect.Parameter], hints: dict[str, Any]) -> bool:
-    if len(parameters) < 2:
+    if len(parameters) < 2 or _is_connection(parameters[1], hints):
         return False
     second = parameters[1]
     given = hints.get(second.name)
@@ -146,6 +194,17 @@ def _takes_context(place: str, parameters: list[inspect.Parameter], hints: dict[
         return False
     found = "has no annotation" if given is None else f"is annotated {_shown(given)}"
     raise WrongHandler(f"{place}: parameter '{second.name}' {found}; the second parameter is a StepContext")
+
+
+def _is_connection(parameter: inspect.Parameter, hints: dict[str, Any]) -> bool:
+    plain = parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return plain and hints.get(parameter.name) in _connections()
+
+
+def _connections() -> tuple[object, ...]:
+    # Whoever's annotation names one has imported it; who has not needs no client of Postgres to write a handler.
+    asyncpg = sys.modules.get("asyncpg")
+    return () if asyncpg is None else (asyncpg.Connection, asyncpg.pool.PoolConnectionProxy)
 
 
 def _check_result(place: str, hints: dict[str, Any]) -> None:

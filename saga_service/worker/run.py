@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from saga_service.worker.cancellation import cancel
 from saga_service.worker.options import WorkerOptions
-from saga_service.worker.running import RunningWorker
+from saga_service.worker.running import opened
 from saga_service.worker.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ async def run_workers(
     while. Without a `stop` the process's signals are used: SIGTERM or SIGINT stops, a second one ends at once.
 
     Redis may be away for any time, at the start too. Raises WorkerCannotStart where Redis refuses what a worker needs,
-    and ValueError where two workers are for the same service or one has no handlers.
+    ValueError where two workers are for the same service or one has no handlers, and WrongHandler where one speaks of
+    an action that its worker does not have.
     """
     _check(workers)
     chosen = options or WorkerOptions()
@@ -38,7 +39,7 @@ async def run_workers(
 
 
 async def _run_all(workers: Sequence[Worker], options: WorkerOptions, stop: asyncio.Event) -> None:
-    running = [asyncio.create_task(RunningWorker(worker, options).run(stop)) for worker in workers]
+    running = [asyncio.create_task(_run(worker, options, stop)) for worker in workers]
     try:
         await asyncio.gather(*running)
     finally:
@@ -46,10 +47,14 @@ async def _run_all(workers: Sequence[Worker], options: WorkerOptions, stop: asyn
         await cancel(running)
 
 
+async def _run(worker: Worker, options: WorkerOptions, stop: asyncio.Event) -> None:
+    async with opened(worker, options) as running:
+        await running.run(stop)
+
+
 def _check(workers: Sequence[Worker]) -> None:
     for worker in workers:
-        if not worker.handlers:
-            raise ValueError(f"worker '{worker.service}' has no handlers; register them with @worker.handler(...)")
+        worker.check()
     twice = [service for service, count in Counter(worker.service for worker in workers).items() if count > 1]
     if twice:
         raise ValueError(f"more than one worker for the service '{twice[0]}'; put its handlers into one")

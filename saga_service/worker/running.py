@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +20,7 @@ from saga_service.wire.entries import Entry
 from saga_service.wire.keys import StreamNames
 from saga_service.worker.cancellation import cancel
 from saga_service.worker.handling import Handling
+from saga_service.worker.inbox import InboxNotMade, InboxUnavailable, OpenInbox
 from saga_service.worker.intake import Intake
 from saga_service.worker.leaving import hand_back_all
 from saga_service.worker.options import WorkerOptions
@@ -38,13 +40,24 @@ class WorkerCannotStart(Exception):
     """Redis answers, and refuses what the worker needs; the text says what."""
 
 
+@asynccontextmanager
+async def opened(worker: Worker, options: WorkerOptions) -> AsyncIterator[RunningWorker]:
+    """The worker for one run, its inbox open around it."""
+    if worker.inbox is None:
+        yield RunningWorker(worker, options)
+        return
+    async with worker.inbox.open() as inbox:
+        yield RunningWorker(worker, options, inbox)
+
+
 class RunningWorker:
     """Lives for one call of `run`."""
 
-    def __init__(self, worker: Worker, options: WorkerOptions) -> None:
+    def __init__(self, worker: Worker, options: WorkerOptions, inbox: OpenInbox | None = None) -> None:
         stream = StreamNames(options.prefix).commands(worker.service)
         self._worker = worker
         self._options = options
+        self._inbox = inbox
         self._log: FilteringBoundLogger = structlog.get_logger(__name__).bind(
             service=worker.service, stream=stream, group=worker.group, consumer=options.consumer
         )
@@ -63,6 +76,8 @@ class RunningWorker:
             options.concurrency or worker.concurrency,
             options.reply_bytes_max,
             self._log,
+            options.codec,
+            None if inbox is None else inbox.once,
         )
         self._intake = Intake(
             self._reader,
@@ -85,6 +100,8 @@ class RunningWorker:
                 return
             async with asyncio.TaskGroup() as loops:
                 kept_to_the_end = [loops.create_task(self._replies.run()), loops.create_task(self._renewal.run())]
+                if self._inbox is not None:
+                    kept_to_the_end.append(loops.create_task(self._inbox.run_upkeep(self._log)))
                 try:
                     await _until(stop, self._intake.run())
                     await self._finish()
@@ -97,6 +114,8 @@ class RunningWorker:
             self._log.info("worker stopped")
 
     async def _begin(self) -> None:
+        if self._inbox is not None:
+            await self._find_inbox(self._inbox)
         outage = Outage(self._log, "the start of the worker")
         while True:
             try:
@@ -112,6 +131,19 @@ class RunningWorker:
                 break
         outage.over()
         self._log.info("worker started", types=sorted(self._worker.handlers))
+
+    async def _find_inbox(self, inbox: OpenInbox) -> None:
+        outage = Outage(self._log, "the inbox")
+        while True:
+            try:
+                await inbox.check()
+            except InboxNotMade as error:
+                raise WorkerCannotStart(f"worker '{self._worker.service}' cannot start: {error}") from error
+            except InboxUnavailable as error:
+                await outage.wait(error)
+            else:
+                outage.over()
+                return
 
     async def _finish(self) -> None:
         ends_at_s = time.monotonic() + self._options.stop_grace_ms / 1000

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from saga_service.worker.errors import WrongHandler
+from saga_service.worker.errors import Rejected, WrongHandler
+from saga_service.worker.limits import seconds_between
 from saga_service.worker.options import WorkerOptions
 from saga_service.worker.registration import Handler, Result, read_handler
-from saga_service.worker.run import run_workers
+
+if TYPE_CHECKING:
+    from saga_service.worker.inbox import PostgresInbox
 
 CONCURRENCY_DEFAULT = 64
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -23,12 +27,20 @@ class Worker:
     """Carries out the commands of one service: `Worker("payment")` has those whose type begins with `payment.`.
 
     `group` is the consumer group that all processes of this service share, the service's name if not given.
-    `concurrency` is how many commands one process carries out at once, at most.
+    `concurrency` is how many commands one process carries out at once, at most. With an `inbox` each command's effect
+    is on record, so that a repeat is answered and not carried out again.
 
     Raises ValueError for a name that no stream can have.
     """
 
-    def __init__(self, service: str, *, group: str | None = None, concurrency: int = CONCURRENCY_DEFAULT) -> None:
+    def __init__(
+        self,
+        service: str,
+        *,
+        group: str | None = None,
+        concurrency: int = CONCURRENCY_DEFAULT,
+        inbox: PostgresInbox | None = None,
+    ) -> None:
         if not _SERVICE.fullmatch(service):
             raise ValueError(f"a service's name is made of letters, digits, '-' and '_', but is '{service}'")
         if concurrency < 1:
@@ -36,6 +48,7 @@ class Worker:
         self.service = service
         self.group = group or service
         self.concurrency = concurrency
+        self.inbox = inbox
         self._handlers: dict[str, Handler] = {}
 
     @property
@@ -43,30 +56,113 @@ class Worker:
         """By command type."""
         return MappingProxyType(self._handlers)
 
-    def handler(self, command_type: str) -> Callable[[Function], Function]:
+    def handler(
+        self,
+        command_type: str,
+        *,
+        undoes: str | None = None,
+        heartbeat: float | None = None,
+        concurrency: int | None = None,
+        rate: str | None = None,
+    ) -> Callable[[Function], Function]:
         """Register the decorated function for a command type, an action or a compensation alike.
 
+        `undoes`: the action that this one takes back, a command type of this worker. If that never happened by the
+        inbox, the undo succeeds without the function. `heartbeat`: a sign of life each so many seconds while it runs.
+        `concurrency`: so many of this type at once in one process, at most. `rate`: so often in one process, such as
+        `50/s`, `20/m` or `100/h`; what comes faster waits, and does not hold up other types.
+
         The function stays as it is and can be called directly. Raises WrongHandler, at once and with what to write
-        instead, where its signature cannot work or the type is not this worker's to have.
+        instead, where its signature or an option cannot work or the type is not this worker's to have.
         """
+        self._check_type(command_type)
+        distance_s = _distance_s(command_type, rate)
+        _check_at_least(command_type, "heartbeat", heartbeat, 0.1)
+        _check_at_least(command_type, "concurrency", concurrency, 1)
+
+        def register(function: Function) -> Function:
+            handler = replace(
+                read_handler(command_type, function),
+                undoes=undoes,
+                heartbeat_s=heartbeat,
+                concurrency=concurrency,
+                seconds_between=distance_s,
+            )
+            self._check_inbox(handler)
+            self._register(handler)
+            return function
+
+        return register
+
+    def answer_probes(self, command_type: str, *, of: str) -> None:
+        """Have the inbox answer this type, which a step names as its `probe`: did the action `of` happen?
+
+        It did (with its result), it did not (and no attempt that was sent so far will), or, for an action that is not
+        transactional and was begun, nobody can tell. Raises WrongHandler.
+        """
+        self._check_type(command_type)
+        if self.inbox is None:
+            raise WrongHandler(
+                f"'{command_type}' can be answered from an inbox alone; write Worker(…, inbox=PostgresInbox(…))"
+            )
+        self._register(replace(read_handler(command_type, _no_probe), answers_probes=True, undoes=of))
+
+    def check(self) -> None:
+        """What can be seen only when all handlers are there. Raises ValueError, and WrongHandler."""
+        if not self._handlers:
+            raise ValueError(f"worker '{self.service}' has no handlers; register them with @worker.handler(...)")
+        for handler in self._handlers.values():
+            if handler.undoes is not None and handler.undoes not in self._handlers:
+                raise WrongHandler(
+                    f"'{handler.command_type}' speaks of the action '{handler.undoes}', which worker '{self.service}' "
+                    "does not have: nothing would be known of it here"
+                )
+
+    def _check_type(self, command_type: str) -> None:
         if not command_type.startswith(f"{self.service}.") or command_type.endswith("."):
             raise WrongHandler(
                 f"'{command_type}' is not a command of service '{self.service}'; its types are written "
                 f"'{self.service}.<what to do>'"
             )
 
-        def register(function: Function) -> Function:
-            handler = read_handler(command_type, function)
-            already = self._handlers.get(command_type)
-            if already is not None:
-                raise WrongHandler(
-                    f"'{command_type}' has a handler already, '{already.name}'; a command type has one handler"
-                )
-            self._handlers[command_type] = handler
-            return function
+    def _check_inbox(self, handler: Handler) -> None:
+        if self.inbox is not None:
+            return
+        needs_it = "takes a connection" if handler.takes_connection else "has 'undoes'" if handler.undoes else None
+        if needs_it is not None:
+            raise WrongHandler(
+                f"handler '{handler.name}' of '{handler.command_type}' {needs_it}, and that needs an inbox; "
+                "write Worker(…, inbox=PostgresInbox(…))"
+            )
 
-        return register
+    def _register(self, handler: Handler) -> None:
+        already = self._handlers.get(handler.command_type)
+        if already is not None:
+            raise WrongHandler(
+                f"'{handler.command_type}' has a handler already, '{already.name}'; a command type has one handler"
+            )
+        self._handlers[handler.command_type] = handler
 
     async def run(self, options: WorkerOptions | None = None, *, stop: asyncio.Event | None = None) -> None:
         """Work until told to stop; see `run_workers`, of which this is the case of one."""
+        # Imported when it is needed: who only writes or tests handlers has no use for the Redis client.
+        from saga_service.worker.run import run_workers
+
         await run_workers([self], options, stop=stop)
+
+
+async def _no_probe(command: dict[str, Any]) -> None:
+    """What the inbox answers in place of: called only for a command that is not a probe."""
+    raise Rejected("not_a_probe", "this type answers probes; it does nothing, and undoes nothing")
+
+
+def _distance_s(command_type: str, rate: str | None) -> float:
+    try:
+        return 0.0 if rate is None else seconds_between(rate)
+    except ValueError as error:
+        raise WrongHandler(f"'{command_type}': {error}") from None
+
+
+def _check_at_least(command_type: str, name: str, given: float | None, least: float) -> None:
+    if given is not None and not given >= least:
+        raise WrongHandler(f"'{command_type}': its {name} must be at least {least}, but is {given}")

@@ -10,7 +10,8 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -43,8 +44,9 @@ SHORT_TIMINGS = {
     "SAGA_POSTGRES_POOL_SIZE": "4",
 }
 WORKERS = tuple(
-    f"tests.end_to_end.workers:{service}" for service in ("travel", "rental", "fleet", "planning", "mapping")
+    f"tests.end_to_end.workers:{service}" for service in ("travel", "rental", "fleet", "planning", "mapping", "lab")
 )
+DEFINITIONS = ("tests.end_to_end.sagas", "tests.end_to_end.semantics", "saga_service.demo.sagas:mission_start")
 _numbers = itertools.count(1)
 
 
@@ -76,7 +78,7 @@ class System:
             "SAGA_POSTGRES_DSN": postgres_dsn,
             "SAGA_REDIS_URL": redis_url,
             "SAGA_PREFIX": self.names.prefix,
-            "SAGA_DEFINITIONS": "tests.end_to_end.sagas,saga_service.demo.sagas:mission_start",
+            "SAGA_DEFINITIONS": ",".join(DEFINITIONS),
             "SAGA_LOG_FORMAT": "json",
             **SHORT_TIMINGS,
             **settings,
@@ -201,15 +203,20 @@ class System:
 
     # --------------------------------------------------------------------------------------------------- postgres
 
-    async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
-        """On a connection of its own, so that no outage of a moment ago is in it."""
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """One of its own, so that no outage of a moment ago is in it."""
         connection = await asyncpg.connect(self._dsn)
         try:
             for kind in ("json", "jsonb"):
                 await connection.set_type_codec(kind, schema="pg_catalog", encoder=_to_json, decoder=orjson.loads)
-            return list(await connection.fetch(query, *values))
+            yield connection
         finally:
             await connection.close()
+
+    async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
+        async with self.connection() as connection:
+            return list(await connection.fetch(query, *values))
 
     async def value(self, query: str, *values: object) -> Any:
         """Any: whatever is asked for."""
@@ -297,9 +304,12 @@ class System:
 def effects_in_short(effects: Iterable[Effect]) -> list[str]:
     """`flight 1 failed`, `undo flight 1 succeeded`, in the order in which they came about."""
     return [
-        f"{'undo ' if effect.direction == 'compensation' else ''}{effect.step} {effect.attempt} {effect.outcome}"
+        f"{_DIRECTIONS[effect.direction]}{effect.step} {effect.attempt} {effect.outcome}"
         for effect in sorted(effects, key=lambda effect: effect.at_ns)
     ]
+
+
+_DIRECTIONS = {"action": "", "compensation": "undo ", "probe": "find "}
 
 
 def _in_short(line: asyncpg.Record) -> str:

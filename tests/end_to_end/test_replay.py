@@ -19,7 +19,10 @@ async def test_dead_letters_are_replayed_once_their_cause_is_gone(system: System
         await system.dead_letter(system.names.events, unknown),
         await system.dead_letter(system.names.events, large),
     ]
-    assert "no saga is started by an event of type 'brisk'; known types: trip" in letters[0]["reason"]
+    assert (
+        "no saga is started by an event of type 'brisk', and none waits for a signal of that name; known types: trip"
+        in letters[0]["reason"]
+    )
     service.ask_to_stop()
     assert await system.ended(service) == 0
 

@@ -97,7 +97,7 @@ async def test_a_wrong_setting_is_refused(system: System) -> None:
 
 async def test_a_worker_that_is_not_there_is_refused(system: System) -> None:
     (line,) = _said(await system.command("worker", "tests.end_to_end.workers:flight"))
-    assert "has no 'flight'; its workers: fleet, mapping, planning, rental, travel" in line
+    assert "has no 'flight'; its workers: fleet, lab, mapping, planning, rental, travel" in line
 
 
 async def test_a_service_started_before_its_servers_waits_for_them_and_then_runs(

@@ -10,6 +10,9 @@ attempt, and so on. What is not planned succeeds at once.
     fail until T    ask for another attempt at this moment (milliseconds since 1970)
     reject          never again
     overrun 300     succeed so many milliseconds after the deadline
+    beat 300        succeed after so many milliseconds, with a sign of life every 100
+    hang            never return
+    hang on         never return, and pay no heed to being cancelled
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ rental = Worker("rental")
 fleet = Worker("fleet")
 planning = Worker("planning")
 mapping = Worker("mapping")
+lab = Worker("lab")
+
+LAB_STEPS = ("plan", "left", "right", "extra", "join", "decide", "tell", "charge")
 
 WORKERS = {
     travel: ("flight", "undo_flight", "hotel", "undo_hotel"),
@@ -34,6 +40,8 @@ WORKERS = {
     fleet: ("allocate_resources", "release_resources", "perform_exploration", "abort_exploration"),
     planning: ("plan_route",),
     mapping: ("integrate_maps", "rollback_integration"),
+    # Those of `semantics`.
+    lab: (*LAB_STEPS, *(f"undo_{step}" for step in LAB_STEPS), "find_charge"),
 }
 
 
@@ -42,8 +50,12 @@ async def carry_out(command: dict[str, Any], context: StepContext) -> dict[str, 
     verb, *rest = _planned(command, context).split()
     if verb == "sleep":
         await asyncio.sleep(int(rest[0]) / 1000)
+    elif verb == "beat":
+        await _beat(int(rest[0]) / 1000, context)
     elif verb == "overrun":
         await asyncio.sleep(context.remaining_seconds + int(rest[0]) / 1000)
+    elif verb == "hang":
+        await _hang(heeding="on" not in rest)
     outcome = {"fail": "failed", "reject": "rejected"}.get(verb, "succeeded")
     write_effect(_effect(context, outcome))
     if outcome == "failed":
@@ -53,8 +65,33 @@ async def carry_out(command: dict[str, Any], context: StepContext) -> dict[str, 
     return {"attempt": context.attempt, "verb": verb}
 
 
+async def carry_out_and_tell(command: dict[str, Any], context: StepContext) -> dict[str, Any]:
+    """As `carry_out`; what the command brought is in the result."""
+    received = {name: value for name, value in command.items() if name not in ("plan", "outputs")}
+    return {**await carry_out(command, context), "received": received, "outputs": sorted(context.outputs)}
+
+
+async def _hang(*, heeding: bool) -> None:
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if heeding:
+                raise
+
+
+async def _beat(duration_s: float, context: StepContext) -> None:
+    ends_at_s = time.monotonic() + duration_s
+    while time.monotonic() < ends_at_s:
+        await context.progress()
+        await asyncio.sleep(0.1)
+
+
+_NAMES = {"action": "{step}", "compensation": "undo {step}", "probe": "find {step}"}
+
+
 def _planned(command: dict[str, Any], context: StepContext) -> str:
-    name = context.step if context.direction == "action" else f"undo {context.step}"
+    name = _NAMES[context.direction].format(step=context.step)
     words: list[str] = command.get("plan", {}).get(name, [])
     return words[context.attempt - 1] if context.attempt <= len(words) else "succeed"
 
@@ -84,7 +121,7 @@ def _effect(context: StepContext, outcome: str) -> Effect:
 def _register() -> None:
     for worker, verbs in WORKERS.items():
         for verb in verbs:
-            worker.handler(f"{worker.service}.{verb}")(carry_out)
+            worker.handler(f"{worker.service}.{verb}")(carry_out_and_tell if worker is lab else carry_out)
 
 
 _register()

@@ -9,7 +9,7 @@ from redis import Redis
 
 from saga_service.engine.ports import Batch
 from saga_service.wire.dead_letters import dead_letter
-from saga_service.wire.entries import Entry
+from saga_service.wire.entries import Entry, entry_of
 from tests.command_line import run_aside, store
 
 STRANGE = {b"type": b"ordre", b"data": b'{"a": 1}', b"\xff\x00": b"\x00\xfe binary", b"empty": b""}
@@ -86,6 +86,19 @@ async def test_a_replayed_entry_is_the_one_that_came_byte_for_byte(postgres_dsn:
     new_ids = [each["entry_id"].encode() for each in replayed.json]
     assert on_streams["saga:events"] == [(new_ids[0], STRANGE)]
     assert on_streams["order_requests"] == [(new_ids[1], {b"amount": b"3"})]
+
+
+async def test_a_field_that_came_twice_is_replayed_twice(postgres_dsn: str, redis_url: str) -> None:
+    flat = [b"amount", b"3", b"note", b"x", b"amount", b"4"]
+    [number] = await put_aside(postgres_dsn, entry_of("order_requests", "1-1", flat))
+
+    replayed = await run_aside("dead-letters", "replay", str(number))
+
+    with Redis.from_url(redis_url) as client:
+        client.response_callbacks.clear()
+        [(_, on_stream)] = client.execute_command("XRANGE", "order_requests", "-", "+")
+    assert replayed.exit_code == 0
+    assert on_stream == flat
 
 
 async def test_what_was_replayed_leaves_the_list_and_is_not_replayed_by_mistake(

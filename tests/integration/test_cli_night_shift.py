@@ -73,15 +73,15 @@ async def running_shop(
 
 
 @pytest.mark.usefixtures("running_shop")
-async def test_the_command_that_show_prints_sets_a_stuck_saga_going_again(redis_url: str) -> None:
+async def test_the_command_that_show_prints_sets_a_stuck_saga_going_again() -> None:
     started = await run_process("start", "order", "-f", "order_id=A-17", "--wait", "--timeout-s", "30")
     shown = await run_process("show", "A-17")
 
     assert started.exit_code == 6
-    [printed] = [shlex.split(line) for line in shown.lines if "redis-cli" in line]
-    assert printed[:4] == ["redis-cli", "-u", redis_url, "XADD"]
-    with Redis.from_url(redis_url) as client:
-        client.execute_command(*printed[3:])
+    [printed] = [shlex.split(line) for line in shown.lines if "--as compensated" in line]
+    assert printed[:3] == ["saga-service", "resolve", "A-17"]
+    resolved = await run_process(*printed[1:])
+    assert (resolved.exit_code, resolved.err) == (0, "")
 
     async def undone() -> bool:
         listed = await run_process("list", "--status", "compensated", "--json")

@@ -184,4 +184,4 @@ async def test_a_stuck_saga_tells_its_debt_in_the_order_of_undoing(postgres_dsn:
     ]
     assert [entry["revision"] for entry in shown.json["history"]] == list(range(1, saga.state.revision + 1))
     assert [each["step"] for each in shown.json["steps"]] == ["reserve", "charge", "note", "ship"]
-    assert f"command_id {id_of(saga)}:charge:compensation:1 saga_id {id_of(saga)} outcome succeeded" in told.out
+    assert f"saga-service resolve {id_of(saga)} --step charge --as compensated --reason '...'" in told.out

@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import asyncpg
 import pytest
 from redis import Redis
 
+from saga_service.cli import checks
 from saga_service.engine.ports import Batch, Write
+from saga_service.store.schema import HEAD
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
 from tests.builders import ONCE, SagaInMemory, definition, step
 from tests.command_line import Ran, run, run_aside, store
+from tests.ended_sagas import put
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +51,7 @@ def test_migrating_twice_is_once(blank: None) -> None:
     first, second = run("migrate"), run("migrate")
 
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert first.out == second.out == "the schema is at revision 0001\n"
+    assert first.out == second.out == f"the schema is at revision {HEAD}\n"
     assert run("health").out == "ok\n"
 
 
@@ -155,3 +159,24 @@ async def test_the_doctor_finds_sagas_that_nobody_looks_after(migrated: None, po
     ran = await run_aside("doctor", "--json")
 
     assert findings(ran)["overdue sagas"] == ("problem", "1")
+
+
+async def test_the_doctor_says_when_ended_sagas_pile_up_because_nothing_removes_them(
+    migrated: None, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await asyncpg.connect(postgres_dsn)
+    for number in range(3):
+        await put(connection, f"A-{number}")
+    await put(connection, "young", ended_at_ms=time.time_ns() // 1_000_000)
+    await connection.close()
+
+    few = await run_aside("doctor", "--json")
+    monkeypatch.setattr(checks, "KEPT_LONG_SAGAS_MAX", 2)
+    many = await run_aside("doctor", "--json")
+    monkeypatch.setenv("SAGA_ENDED_SAGAS_KEPT_DAYS", "30")
+    removed = await run_aside("doctor", "--json")
+
+    assert findings(few)["ended sagas"] == ("ok", "are kept for ever")
+    assert findings(many)["ended sagas"] == ("problem", "are kept for ever; more than 2 ended over 90 days ago")
+    assert "set SAGA_ENDED_SAGAS_KEPT_DAYS, or: saga-service archive --before 90d" in many.out
+    assert findings(removed)["ended sagas"] == ("ok", "are removed after 30 days")

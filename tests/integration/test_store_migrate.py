@@ -10,14 +10,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from alembic import command
+from alembic.config import Config
 
 from saga_service.embedded import EmbeddedServers
+from saga_service.store import migrate as migrating
 from saga_service.store.migrate import migrate
-from saga_service.store.reader_role import READER_ROLE
+from saga_service.store.roles import CLIENT_ROLE, OPERATOR_ROLE, READER_ROLE
 from saga_service.store.schema import HEAD, PRIVATE_SCHEMA, SchemaFit, SchemaUnfit, schema_state
 
-VIEWS = ("sagas", "steps", "history", "dead_letters", "compensation_debt")
-TABLES = ("sagas", "history", "outbox", "dead_letters", "definitions", "migrations", "alembic_version")
+VIEWS = ("sagas", "steps", "history", "signals", "dead_letters", "compensation_debt")
+TABLES = ("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations", "alembic_version")
+FUNCTIONS = ("start", "signal", "ask", "answers")
+ROLES = (READER_ROLE, CLIENT_ROLE, OPERATOR_ROLE)
 
 
 @asynccontextmanager
@@ -46,6 +51,20 @@ async def test_a_blank_database_gets_tables_and_views(blank_postgres_dsn: str) -
     assert await _fit(blank_postgres_dsn) is SchemaFit.CURRENT
     assert await _relations(blank_postgres_dsn, PRIVATE_SCHEMA) == set(TABLES)
     assert await _relations(blank_postgres_dsn, "saga") == set(VIEWS)
+    async with connected(blank_postgres_dsn) as connection:
+        query = "select proname from pg_proc where pronamespace = to_regnamespace('saga')"
+        assert {row["proname"] for row in await connection.fetch(query)} == set(FUNCTIONS)
+
+
+async def test_everything_of_the_contract_says_what_it_is(postgres_dsn: str) -> None:
+    async with connected(postgres_dsn) as connection:
+        unsaid = await connection.fetch(
+            "select proname from pg_proc where pronamespace = to_regnamespace('saga')"
+            " and obj_description(oid, 'pg_proc') is null"
+        )
+        schema = await connection.fetchval("select obj_description('saga'::regnamespace, 'pg_namespace')")
+    assert unsaid == []
+    assert all(role in schema for role in ROLES)
 
 
 async def test_ten_replicas_that_migrate_at_once_all_succeed(blank_postgres_dsn: str) -> None:
@@ -120,6 +139,73 @@ async def test_migrating_does_not_touch_the_loggers_of_the_process(blank_postgre
     assert (list(root.handlers), root.level, ours.disabled, ours.level) == before
 
 
+# ------------------------------------------------------------------------------------------------ from older revisions
+
+OLD_SAGA = """
+insert into saga_private.sagas (
+    id, created_at_ms, saga, version, key, input, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, steps
+)
+select
+    gen_random_uuid(), 1000, 'order', 'v1', 'A-' || status, '{"amount": 5}', status, 2, 2000,
+    case when status = 'completed' then 2000 end, case when status = 'running' then 32000 end,
+    '[["reserve","succeeded",1,0,2,null,null,false,{"r": 1},null,1000,2000]]'
+from unnest('{running,completed,stuck}'::text[]) as status
+"""
+OLD_HISTORY = """
+insert into saga_private.history (saga_id, revision, at_ms, event, status)
+select id, line, 1000 * line, 'any', 'running'
+from saga_private.sagas cross join generate_series(1, 2) as line
+"""
+OLD_LETTER = """
+insert into saga_private.dead_letters (at_ms, stream, entry_id, reason, preview, raw)
+values (1000, 'saga:events', '1-1', 'broken', '{}', '[]')
+"""
+
+
+async def _migrate_to(revision: str, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the version of the service did for which this revision was the newest."""
+    upgrade = command.upgrade
+
+    def upgrade_to_it(config: Config, _newest: str) -> None:
+        upgrade(config, revision)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "upgrade", upgrade_to_it)
+        patched.setattr(migrating, "HEAD", revision)
+        # They grant what there is today.
+        patched.setattr(migrating, "GRANT_TO_ROLES", ())
+        await migrate(dsn)
+
+
+async def test_an_older_database_is_brought_up_with_all_that_is_in_it(
+    blank_postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = "key, saga, version, status, revision, input, created_at, updated_at, ended_at, next_look_at"
+    shown = (
+        f"select {columns} from saga.sagas order by key",
+        "select saga, step, status, attempts, output from saga.steps order by status, saga_id",
+        "select revision, at, event, status from saga.history order by saga_id, revision",
+        "select id, stream, entry_id, at from saga.dead_letters",
+    )
+    await _migrate_to("0001", blank_postgres_dsn, monkeypatch)
+    async with connected(blank_postgres_dsn) as connection:
+        assert (await schema_state(connection)).revision == "0001"
+        for statement in (OLD_SAGA, OLD_HISTORY, OLD_LETTER):
+            await connection.execute(statement)
+        before = [await connection.fetch(query) for query in shown]
+        assert [len(rows) for rows in before] == [3, 3, 6, 1]
+
+    assert await migrate(blank_postgres_dsn) == HEAD
+
+    async with connected(blank_postgres_dsn) as connection:
+        assert (await schema_state(connection)).fit is SchemaFit.CURRENT
+        assert [await connection.fetch(query) for query in shown] == before
+        removed = await connection.fetchrow("select * from saga_private.remove_ended(0, 3000, 10)")
+        assert tuple(removed or ()) == (1, 2000)
+        left = await connection.fetch("select key from saga.sagas order by key")
+        assert [row["key"] for row in left] == ["A-running", "A-stuck"]
+
+
 # ---------------------------------------------------------------------------------------------------- who may read what
 
 
@@ -148,10 +234,12 @@ async def test_without_the_right_to_make_roles_all_else_is_in_place_and_a_line_s
 
     assert await migrate(dsn) == HEAD
     assert await _fit(dsn) is SchemaFit.CURRENT
-    assert f"create role {READER_ROLE} nologin; grant usage on schema saga to {READER_ROLE}" in caplog.text
+    for role in ROLES:
+        assert f"create role {role} nologin; grant usage on schema saga to {role}" in caplog.text
 
     async with connected(admin_dsn) as connection:
-        await connection.execute(f"create role {READER_ROLE} nologin")
+        for role in ROLES:
+            await connection.execute(f"create role {role} nologin")
     caplog.clear()
     await migrate(dsn)
     assert caplog.records == []

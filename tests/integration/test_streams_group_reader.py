@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from redis.asyncio import Redis
@@ -94,6 +94,13 @@ async def test_a_group_begins_at_the_oldest_entry(client: Redis) -> None:
 async def test_an_entry_comes_with_its_bytes_as_they_are(client: Redis, reader: GroupReader) -> None:
     await client.execute_command("XADD", STREAM, "7-7", b"\x00name", b"\xff\xfe", "empty", b"")
     assert await read_all(reader) == [Entry(STREAM, "7-7", {b"\x00name": b"\xff\xfe", b"empty": b""})]
+
+
+async def test_a_name_that_comes_twice_comes_with_both_values(client: Redis, reader: GroupReader) -> None:
+    await client.execute_command("XADD", STREAM, "7-7", "a", "1", "b", "2", "a", "3")
+    [entry] = await read_all(reader)
+    assert entry.fields == {b"a": b"3", b"b": b"2"}
+    assert list(entry.pairs()) == [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
 
 
 async def test_no_more_is_read_than_was_asked_for(client: Redis, reader: GroupReader) -> None:
@@ -268,6 +275,29 @@ async def test_what_is_in_our_own_hands_for_long_is_not_given_again(client: Redi
     await make_idle(client, "me", [mine], LONG_MS + 1)
     assert await reclaim_all(reader) == []
     await reader.acknowledge([mine])
+    assert await pending(client) == {}
+
+
+@pytest.mark.parametrize("command", ["XAUTOCLAIM", "XREADGROUP"])
+async def test_what_is_acknowledged_while_the_answer_is_under_way_is_not_handed_out_again(
+    client: Redis, reader: GroupReader, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Large entries take their time on the way: the lane that had them was through before they came a second time."""
+    await add(client, "one", "two")
+    held = ids(await reader.read(10, 1))
+    execute: Callable[..., Awaitable[object]] = client.execute_command
+
+    async def answer_late(*words: object) -> object:
+        reply = await execute(*words)
+        if words[0] == command:
+            monkeypatch.undo()
+            await reader.acknowledge(held)
+        return reply
+
+    reader._drained_up_to = "0-0" if command == "XREADGROUP" else None
+    monkeypatch.setattr(client, "execute_command", answer_late)
+    again = await (reader.reclaim(10, 0) if command == "XAUTOCLAIM" else reader.read(10, 1))
+    assert again == []
     assert await pending(client) == {}
 
 

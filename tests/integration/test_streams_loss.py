@@ -18,6 +18,7 @@ from saga_service.streams.connection import connect
 from saga_service.streams.group_reader import GroupReader
 from saga_service.streams.source import StreamSource
 from saga_service.wire.entries import Entry
+from tests.fakes import BATCH_BYTES_MAX
 from tests.waiting import eventually
 
 STREAM, GROUP = "saga:events", "saga-service"
@@ -32,7 +33,7 @@ class Reading:
         self.client = connect(url)
         self.reader = GroupReader(self.blocking, STREAM, GROUP, "me")
         self.source = StreamSource(self.reader, GroupReader(self.client, STREAM, GROUP, "me"), BLOCK_MS, 60_000)
-        self.intake = Intake()
+        self.intake = Intake(BATCH_BYTES_MAX)
         self.inlet = self.intake.inlet(1_000)
         self.stopping = Stopping()
         self.losses = 0
@@ -88,6 +89,16 @@ async def test_after_flushall_the_group_is_made_anew_the_loss_is_told_once_and_r
     assert reading.losses == 2, "the group that was made at the start, and this one"
     await own_client.execute_command("XACK", STREAM, GROUP, *after)
     assert (await own_client.execute_command("XPENDING", STREAM, GROUP))[0] == 0
+
+
+async def test_an_entry_of_the_new_stream_is_read_though_one_of_the_old_stream_had_its_id(
+    reading: Reading, own_client: Redis
+) -> None:
+    await own_client.execute_command("XADD", STREAM, "5-1", "name", "old")
+    assert await reading.take(1) == ["5-1"]
+    await own_client.execute_command("FLUSHALL")
+    await own_client.execute_command("XADD", STREAM, "5-1", "name", "new")
+    assert await reading.take(1) == ["5-1"]
 
 
 async def test_what_producers_added_before_the_group_was_made_anew_is_read_too(

@@ -6,9 +6,10 @@ import asyncio
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ redis_url, consumer = sys.argv[1:]
 asyncio.run(worker.run(WorkerOptions(redis_url=redis_url, consumer=consumer, stop_grace_ms=60_000)))
 """
 AGES_S = 600
+ROOT = Path(__file__).parents[2]
 Start = Callable[[str], Awaitable[Process]]
 
 
@@ -116,3 +118,86 @@ async def test_what_a_killed_process_had_in_hand_is_carried_out_by_another(
         stop.set()
         await running
     assert await client.execute_command("XLEN", NAMES.dead_letters) == 0
+
+
+DEAF = """
+import asyncio
+from saga_service.worker import StepContext, Worker
+
+worker = Worker("payment")
+
+@worker.handler("payment.charge")
+async def charge(data: dict[str, object], context: StepContext) -> None:
+    await context.progress()
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+"""
+
+
+async def test_a_process_ends_after_sigterm_though_a_handler_does_not_heed_its_cancellation(
+    client: Redis, any_redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "deaf.py").write_text(DEAF)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAGA_REDIS_URL": any_redis_url, "SAGA_STOP_GRACE_MS": "100"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "saga_service", "worker", "deaf:worker"),
+        cwd=tmp_path,
+        env=environment,
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+    try:
+        await order(client, 1, seconds=AGES_S)
+        await eventually(outcome(client, 1, Outcome.PROGRESS), within_s=30)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(25):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert process.returncode == 1, said.decode()
+    assert "the process ends with tasks that do not heed their cancellation" in said.decode()
+
+
+WITH_INBOX = """
+from typing import Any
+from saga_service.worker import PostgresInbox, Worker
+
+payment = Worker("payment", inbox=PostgresInbox({dsn!r}))
+plain = Worker("plain")
+
+@payment.handler("payment.charge")
+async def charge(data: dict[str, Any]) -> None: ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "exit_code", "told"),
+    [
+        ("inboxes:payment", 0, "the inbox of worker 'payment' is there"),
+        ("inboxes:plain", 2, "worker 'plain' has no inbox, and needs no table"),
+    ],
+)
+async def test_worker_migrate_makes_the_inbox_and_may_be_run_by_many_at_once(
+    blank_postgres_dsn: str, tmp_path: Path, target: str, exit_code: int, told: str
+) -> None:
+    (tmp_path / "inboxes.py").write_text(WITH_INBOX.format(dsn=blank_postgres_dsn))
+
+    async def migrate() -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "saga_service", "worker-migrate", target),
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=PIPE,
+            stderr=STDOUT,
+        )
+        said, _ = await process.communicate()
+        return process.returncode, " ".join(said.decode().split())
+
+    for ended_with, said in await asyncio.gather(*(migrate() for _ in range(3))):
+        assert ended_with == exit_code, said
+        assert told in said

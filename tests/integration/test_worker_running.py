@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -415,3 +416,50 @@ async def test_a_second_stop_ends_at_once_and_others_take_over_after_a_while(
     successor = Payment()
     async with successor.running(replace(options, consumer="successor", reclaim_idle_ms=50)):
         await eventually(answered(client, 1))
+
+
+# ------------------------------------------------------------------------------------------------------- limits
+
+
+async def test_what_waits_for_its_types_limit_lets_others_pass_is_kept_and_at_a_stop_handed_back(
+    client: Redis, any_redis_url: str
+) -> None:
+    begun: list[int] = []
+    let_go, stop = asyncio.Event(), asyncio.Event()
+    worker = Worker("payment", concurrency=4)
+
+    @worker.handler("payment.charge", concurrency=1)
+    async def charge(data: dict[str, Any]) -> None:
+        begun.append(data["number"])
+        await let_go.wait()
+
+    @worker.handler("payment.refund")
+    async def refund(data: dict[str, Any]) -> None: ...
+
+    options = options_for(any_redis_url, reclaim_idle_ms=300)
+    running = asyncio.create_task(worker.run(options, stop=stop))
+    for number in range(10):
+        await order(client, number, data={"number": number})
+    await order(client, 100, command_type="payment.refund")
+    await eventually(partial(_has_replied, client, 100))
+    other_stop = asyncio.Event()
+    # What waits is renewed, or the other one would take it over.
+    other = asyncio.create_task(worker.run(replace(options, consumer="other"), stop=other_stop))
+    await eventually(lambda: _consumers_are(client, 2))
+    await asyncio.sleep(1)  # the length of three idle times: that nothing happens can only be waited for
+    assert begun == [0]
+    stop.set()
+    let_go.set()
+    await running
+    await eventually(answered(client, *range(10)))
+    assert sorted(begun) == list(range(10))
+    other_stop.set()
+    await other
+
+
+async def _has_replied(client: Redis, number: int) -> bool:
+    return saga_id(number) in {reply.saga_id for reply in await replies_in(client)}
+
+
+async def _consumers_are(client: Redis, count: int) -> bool:
+    return len(await consumers(client)) == count

@@ -5,36 +5,38 @@ Each law is a function that fails with a sentence. `every_law` tries them all on
 
 from __future__ import annotations
 
-from saga_service.core.definition import Definition
-from saga_service.core.effects import Command, Transition, Verdict
-from saga_service.core.events import Event, TimerDue, TransportLost
+from saga_service.core.definition import Definition, Kind, UndoOrder
+from saga_service.core.effects import ChildRequest, ChildVerb, Command, Sent, Transition, Verdict
+from saga_service.core.events import Asked, Event, Replied, TimerDue, TransportLost
 from saga_service.core.ids import Direction
-from saga_service.core.state import ENDED, Due, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.look import has_passed_pivot, standing
+from saga_service.core.state import DONE, ENDED, Course, Due, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.transitions import SAGA_TURNS, STANDS_AS
+from tests.builders import sent_attempts
 
-_SAGA_PATHS = {
-    SagaStatus.RUNNING: {SagaStatus.COMPLETED, SagaStatus.COMPENSATING, SagaStatus.COMPENSATED},
-    SagaStatus.COMPENSATING: {SagaStatus.COMPENSATED, SagaStatus.STUCK},
-    SagaStatus.COMPENSATED: {SagaStatus.COMPENSATING},
-    SagaStatus.STUCK: {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED},
-    SagaStatus.COMPLETED: set(),
+_DUES: dict[StepStatus, set[Due | None]] = {
+    StepStatus.PENDING: {None, Due.RETRY},
+    StepStatus.DISPATCHED: {Due.TIMEOUT},
+    StepStatus.WAITING: {Due.SLEEP, Due.SIGNAL},
+    StepStatus.SUCCEEDED: {None},
+    StepStatus.FAILED: {None},
+    StepStatus.UNKNOWN: {None, Due.RETRY, Due.PROBE_TIMEOUT, Due.PROBE_RETRY},
+    StepStatus.SKIPPED: {None},
+    StepStatus.COMPENSATING: {Due.TIMEOUT, Due.RETRY},
+    StepStatus.COMPENSATED: {None},
+    StepStatus.COMPENSATION_FAILED: {None},
 }
-_STEP_PATHS = {
-    StepStatus.PENDING: {StepStatus.DISPATCHED, StepStatus.SUCCEEDED, StepStatus.FAILED},
-    StepStatus.DISPATCHED: {
-        StepStatus.PENDING,
-        StepStatus.SUCCEEDED,
-        StepStatus.FAILED,
-        StepStatus.UNKNOWN,
-        StepStatus.COMPENSATING,
-    },
-    StepStatus.UNKNOWN: {StepStatus.DISPATCHED, StepStatus.SUCCEEDED, StepStatus.COMPENSATING},
-    StepStatus.FAILED: {StepStatus.SUCCEEDED, StepStatus.COMPENSATING},
-    StepStatus.SUCCEEDED: {StepStatus.COMPENSATING},
-    StepStatus.COMPENSATING: {StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED},
-    StepStatus.COMPENSATION_FAILED: {StepStatus.COMPENSATED},
-    StepStatus.COMPENSATED: set(),
+"""What a step at each status may wait for."""
+_NEVER_IN_DOUBT = {StepStatus.PENDING, StepStatus.WAITING, StepStatus.SUCCEEDED, StepStatus.FAILED}
+_NOT_WHILE_PAUSED = {Due.RETRY, Due.PROBE_RETRY}
+_COURSES = {
+    SagaStatus.RUNNING: {Course.FORWARD},
+    SagaStatus.COMPLETED: {Course.FORWARD},
+    SagaStatus.COMPENSATING: {Course.BACKWARD},
+    SagaStatus.COMPENSATED: {Course.BACKWARD},
+    SagaStatus.PAUSED: set(Course),
+    SagaStatus.STUCK: set(Course),
 }
-_IN_FLIGHT = {StepStatus.DISPATCHED, StepStatus.COMPENSATING}
 
 
 def every_law(definition: Definition, before: SagaState | None, event: Event, transition: Transition) -> None:
@@ -46,17 +48,23 @@ def every_law(definition: Definition, before: SagaState | None, event: Event, tr
     assert after is not None, "an applied event leaves a saga"
     what_names_the_saga_never_changes(before, after)
     the_revision_counts_the_lines_of_history(before, after, transition)
-    every_path_is_legal(before, after)
-    attempts_stay_within_their_budgets(definition, after)
+    every_turn_is_in_the_table(before, transition)
+    numbers_only_grow(before, after)
     what_may_have_happened_is_not_called_failed(after)
     waking_moves_later_only_by_a_timer(before, after, event)
     a_line_of_history_names_an_attempt_that_was_sent(before, transition)
-    what_is_due_is_consistent(after)
-    a_saga_that_has_not_ended_has_something_to_wait_for(after)
+    what_is_due_is_consistent(definition, after)
+    waking_is_never_later_than_what_is_due(after)
+    a_saga_that_waits_for_nothing_is_ended_stuck_or_paused(after)
+    the_status_follows_from_the_steps(after)
+    a_saga_that_turned_round_never_turns_again(before, after)
+    nothing_turns_round_behind_the_pivot(definition, before, after)
     an_end_is_announced_once(before, after, transition)
     an_end_owes_nothing(definition, after)
     commands_are_of_the_history_that_sent_them(before, after, event, transition)
-    undo_goes_in_reverse_order(definition, after, transition)
+    a_paused_saga_sends_nothing_but_calls_off_children(before, event, transition)
+    what_is_done_is_done_in_order(definition, before, after, transition)
+    undo_goes_in_reverse_order(definition, before, after, transition)
     if not transition.history:
         only_the_waking_may_change_without_history(before, after, event)
 
@@ -87,32 +95,32 @@ def the_revision_counts_the_lines_of_history(
         assert after.updated_at_ms == transition.history[-1].at_ms, "a change is dated"
 
 
-def every_path_is_legal(before: SagaState | None, after: SagaState) -> None:
+def every_turn_is_in_the_table(before: SagaState | None, transition: Transition) -> None:
     if before is None:
         return
-    if before.status is not after.status:
-        assert after.status in _SAGA_PATHS[before.status], f"no path from {before.status} to {after.status}"
-    for old, new in zip(before.steps, after.steps, strict=True):
-        if old.status is not new.status:
-            assert new.status in _STEP_PATHS[old.status], f"no path from {old.status} to {new.status}"
-        if old.finished_order is not None:
-            assert new.finished_order == old.finished_order, "a place in the order of undoing is kept"
+    was = before.status
+    for line in transition.history:
+        allowed = {STANDS_AS[finding] for finding in SAGA_TURNS[was]}
+        assert line.status is was or line.status in allowed, f"no turn from {was} to {line.status}"
+        was = line.status
+
+
+def numbers_only_grow(before: SagaState | None, after: SagaState) -> None:
+    for old, new in zip(() if before is None else before.steps, after.steps, strict=False):
         assert new.attempts - old.attempts in (0, 1), "one attempt at a time"
         assert new.compensation_attempts - old.compensation_attempts in (0, 1), "one attempt at a time"
-
-
-def attempts_stay_within_their_budgets(definition: Definition, after: SagaState) -> None:
-    for step, defined in zip(after.steps, definition.steps, strict=True):
-        assert step.attempts <= defined.retry.attempts_max, "the action has its budget"
-        assert step.compensation_attempts <= defined.compensation_retry.attempts_max, "and the undo its own"
+        assert new.probes - old.probes in (0, 1), "one question at a time"
 
 
 def what_may_have_happened_is_not_called_failed(after: SagaState) -> None:
     for step in after.steps:
-        assert not (step.in_doubt and step.status is StepStatus.FAILED), "an attempt in doubt makes it unknown"
-        assert not (step.in_doubt and step.status is StepStatus.SUCCEEDED), "a success settles the doubt"
+        assert not (step.unanswered and step.status in _NEVER_IN_DOUBT), f"nothing is in doubt of a {step.status} step"
+        assert step.unanswered or step.status is not StepStatus.UNKNOWN, "what is unknown has an attempt in doubt"
+        assert list(step.unanswered) == sorted(set(step.unanswered)), "each attempt is in doubt once"
+        in_flight = step.status is StepStatus.DISPATCHED
+        assert set(step.unanswered) <= set(range(1, step.attempts + (not in_flight))), "and was sent, and is over"
         given_up_in_doubt = step.status is StepStatus.UNKNOWN and step.due is None
-        assert not given_up_in_doubt or step.finished_order, "and gives it a place in the order of undoing"
+        assert not given_up_in_doubt or step.finished_order, "a doubt has a place in the order of undoing"
 
 
 def waking_moves_later_only_by_a_timer(before: SagaState | None, after: SagaState, event: Event) -> None:
@@ -123,42 +131,83 @@ def waking_moves_later_only_by_a_timer(before: SagaState | None, after: SagaStat
 
 def a_line_of_history_names_an_attempt_that_was_sent(before: SagaState | None, transition: Transition) -> None:
     for line in transition.history:
-        if before is None or line.step is None:
+        if before is None or line.step is None or line.direction is None:
             continue
         (step,) = [step for step in before.steps if step.name == line.step]
-        sent = step.attempts if line.direction is Direction.ACTION else step.compensation_attempts
-        assert line.attempt is not None, "a line about a command names its attempt"
-        latest = "succeeded" not in line.event
-        assert line.attempt == sent if latest else 1 <= line.attempt <= sent, "and it is one that was sent"
+        if line.attempt is None:
+            assert line.event == "probe_retry_due", "a line about a command names its attempt"
+            assert step.probes == 0, "unless it was never sent, as the saga was paused"
+            continue
+        assert 1 <= line.attempt <= sent_attempts(step, line.direction), "and it is one that was sent"
 
 
-def what_is_due_is_consistent(after: SagaState) -> None:
-    moments = []
-    for step in after.steps:
+def what_is_due_is_consistent(definition: Definition, after: SagaState) -> None:
+    for step, defined in zip(after.steps, definition.steps, strict=True):
         assert (step.due is None) is (step.due_at_ms is None), "a due has its moment and a moment its due"
-        in_flight = step.due is Due.TIMEOUT
-        assert not in_flight or step.status in _IN_FLIGHT, "only what is in flight can time out"
-        assert step.status is not StepStatus.DISPATCHED or in_flight, "what is in flight can time out"
-        if step.due_at_ms is not None:
-            moments.append(step.due_at_ms)
-    assert len(moments) <= 1, "steps go one after another"
-    if not moments:
+        assert step.due in _DUES[step.status], f"a {step.status} step does not wait for {step.due}"
+        has_two_limits = step.status is StepStatus.DISPATCHED and defined.heartbeat_ms is not None
+        assert (step.deadline_ms is not None) is has_two_limits, "a limit beside the due is for signs of life alone"
+        if step.deadline_ms is not None and step.due_at_ms is not None:
+            assert step.due_at_ms <= step.deadline_ms, "signs of life do not outlive the deadline"
+
+
+def waking_is_never_later_than_what_is_due(after: SagaState) -> None:
+    moments = [step.due_at_ms for step in after.steps if _is_heeded(after, step) and step.due_at_ms is not None]
+    if after.deadline_ms is not None and after.course is Course.FORWARD:
+        moments.append(after.deadline_ms)
+    if not moments or after.status in ENDED:
         assert after.wake_at_ms is None, "nothing is due, so nothing wakes"
     else:
         assert after.wake_at_ms is not None, "something is due, so something wakes"
         assert after.wake_at_ms <= min(moments), "waking is never later than what is due"
 
 
-def a_saga_that_has_not_ended_has_something_to_wait_for(after: SagaState) -> None:
+def a_saga_that_waits_for_nothing_is_ended_stuck_or_paused(after: SagaState) -> None:
     waits = any(step.due is not None for step in after.steps)
-    goes_on = after.status in (SagaStatus.RUNNING, SagaStatus.COMPENSATING)
-    assert waits is goes_on, f"a saga that is {after.status} {'waits' if waits else 'does not wait'} for something"
+    if after.status in (SagaStatus.RUNNING, SagaStatus.COMPENSATING):
+        assert waits, f"a saga that is {after.status} waits for something"
+    if after.status in ENDED:
+        assert not waits, "an ended saga waits for nothing"
+
+
+def the_status_follows_from_the_steps(after: SagaState) -> None:
+    assert after.course in _COURSES[after.status], f"a saga that is {after.status} does not go {after.course}"
+    parked = [step for step in after.steps if _needs_a_person(after, step)]
+    if after.status is SagaStatus.STUCK:
+        assert parked, "a stuck saga shows where"
+        assert after.fault is not None, "and why"
+    if after.status in (SagaStatus.RUNNING, SagaStatus.COMPLETED):
+        assert not parked, "what needs a person is shown"
+        assert after.fault is None, "and what goes well has no fault"
+    if after.status is SagaStatus.COMPENSATED:
+        assert after.fault is not None, "an undone saga says why"
+
+
+def a_saga_that_turned_round_never_turns_again(before: SagaState | None, after: SagaState) -> None:
+    turned = before is not None and before.course is Course.BACKWARD
+    assert not turned or after.course is Course.BACKWARD, "there is no way back from the way back"
+    if after.course is Course.BACKWARD:
+        for step in after.steps:
+            assert step.status is not StepStatus.WAITING, "what waited is left out"
+            idle = step.status in (StepStatus.PENDING, StepStatus.UNKNOWN)
+            assert not idle or step.due is None, "nothing is tried again, and nothing is asked"
+
+
+def nothing_turns_round_behind_the_pivot(definition: Definition, before: SagaState | None, after: SagaState) -> None:
+    if before is None or before.course is after.course:
+        return
+    assert not has_passed_pivot(definition, after.steps), "what may be decided is not undone"
+    assert after.fault is not None, "a saga that turns round says why"
+    if after.fault.step is not None and after.status is not SagaStatus.STUCK:
+        kind = definition.steps[definition.positions[after.fault.step]].kind
+        assert kind is not Kind.RETRIABLE, "a retriable step never turns the saga round"
 
 
 def an_end_is_announced_once(before: SagaState | None, after: SagaState, transition: Transition) -> None:
     was = None if before is None else before.status
     ends_now = after.status in ENDED and after.status is not was
     assert (transition.ended is not None) is ends_now, "an end is announced when it comes, and only then"
+    assert (transition.reply is not None) is (ends_now and after.parent is not None), "and to the parent that waits"
     assert (after.ended_at_ms is not None) is (after.status in ENDED), "only an ended saga has an end"
     if transition.ended is not None:
         assert (transition.ended.status, transition.ended.revision) == (after.status, after.revision)
@@ -168,80 +217,122 @@ def an_end_is_announced_once(before: SagaState | None, after: SagaState, transit
 def an_end_owes_nothing(definition: Definition, after: SagaState) -> None:
     statuses = {step.status for step in after.steps}
     if after.status is SagaStatus.COMPLETED:
-        assert statuses <= {StepStatus.SUCCEEDED}, "completed means that every step is done"
+        assert statuses <= DONE, "completed means that every step is done or left out"
         assert not any(step.compensation_attempts for step in after.steps), "and that nothing was ever undone"
     if after.status is SagaStatus.COMPENSATED:
-        assert standing(definition, after) == [], "compensated means that no effect stands that could be undone"
-        assert StepStatus.COMPENSATION_FAILED not in statuses, "and that no undo was given up on"
-    if after.status is SagaStatus.STUCK:
-        assert StepStatus.COMPENSATION_FAILED in statuses, "stuck means that an undo was given up on"
-    if after.status is not SagaStatus.RUNNING and after.status is not SagaStatus.COMPLETED:
-        assert after.fault is not None, "a saga that turned round says why"
-        assert after.fault.step in {step.name for step in after.steps}, "and at which step"
+        assert standing(definition, after.steps) == [], "compensated means that no effect stands that could be undone"
+        under_way = {StepStatus.DISPATCHED, StepStatus.COMPENSATING, StepStatus.COMPENSATION_FAILED}
+        assert statuses.isdisjoint(under_way), "that nothing is under way, and that no undo was given up on"
 
 
 def commands_are_of_the_history_that_sent_them(
     before: SagaState | None, after: SagaState, event: Event, transition: Transition
 ) -> None:
-    recorded = [command for line in transition.history for command in line.sent]
+    counted = [sent for sent in transition.commands if not is_calling_off(sent)]
+    for sent in counted:
+        assert sent.attempt == sent_attempts(_step(after, sent), sent.direction), "the latest attempt is sent"
+        assert not isinstance(sent, Command) or sent.type, "it says what to do"
+    for command in [sent for sent in counted if isinstance(sent, Command)]:
+        step = _step(after, command)
+        # What else came due at the same moment may have turned the saga round at once.
+        is_alone = len(transition.history) == 1
+        limit_ms = step.deadline_ms or step.due_at_ms
+        assert not is_alone or command.deadline_ms == limit_ms, "its deadline is the step's time-out"
     if isinstance(event, TransportLost):
-        for command in transition.commands:
-            step = _step(after, command)
-            sent = step.attempts if command.direction is Direction.ACTION else step.compensation_attempts
-            assert command.attempt == sent, "what is sent again is the attempt in flight"
         return
+    recorded = [sent for line in transition.history for sent in line.sent]
     assert recorded == list(transition.commands), "each command belongs to the line of history that sent it"
     attempts_before = 0 if before is None else _attempts(before)
-    assert _attempts(after) == attempts_before + len(transition.commands), "each command is one attempt"
-    for command in transition.commands:
-        step = _step(after, command)
-        assert command.deadline_ms == step.due_at_ms, "the command's deadline is the step's time-out"
-        assert command.type, "it says what to do"
-        assert command.input == after.input
-        assert command.outputs == {past.name: past.output for past in after.steps if past.output is not None}
+    assert _attempts(after) == attempts_before + len(counted), "each command is one attempt"
 
 
-def undo_goes_in_reverse_order(definition: Definition, after: SagaState, transition: Transition) -> None:
+def a_paused_saga_sends_nothing_but_calls_off_children(
+    before: SagaState | None, event: Event, transition: Transition
+) -> None:
+    after = transition.state
+    assert after is not None
+    if after.status is SagaStatus.PAUSED:
+        assert all(is_calling_off(sent) for sent in transition.commands), "a paused saga sends nothing"
+    if before is not None and before.status is SagaStatus.PAUSED and not isinstance(event, Asked):
+        assert after.status is SagaStatus.PAUSED, "nobody but a person ends a pause"
+
+
+def what_is_done_is_done_in_order(
+    definition: Definition, before: SagaState | None, after: SagaState, transition: Transition
+) -> None:
+    for sent in transition.commands:
+        if sent.direction is Direction.COMPENSATION or is_calling_off(sent) or not transition.history:
+            continue
+        assert before is None or before.course is Course.FORWARD, "a saga that turned round does no more steps"
+        if after.course is Course.BACKWARD:
+            continue  # It turned round at this very moment, and may be undoing already.
+        waits_for = definition.predecessors[definition.positions[sent.step]]
+        assert all(after.steps[place].status in DONE for place in waits_for), "a step begins after those it waits for"
+
+
+def undo_goes_in_reverse_order(
+    definition: Definition, before: SagaState | None, after: SagaState, transition: Transition
+) -> None:
     """What is undone next had its effect after all else that still stands. What is only sent once more was chosen
     earlier, when something that has succeeded since was not known to stand."""
-    for command in [command for line in transition.history for command in line.sent]:
-        if command.direction is Direction.ACTION:
-            assert after.status is SagaStatus.RUNNING, "a saga that turned round does no more steps"
-            position = definition.positions[command.step]
-            assert all(step.status is StepStatus.SUCCEEDED for step in after.steps[:position]), "in order"
+    under_way = [place for place, step in enumerate(after.steps) if step.status is StepStatus.COMPENSATING]
+    assert definition.undo is UndoOrder.PARALLEL or len(under_way) <= 1, "one undo at a time"
+    for sent in transition.commands:
+        place = definition.positions[sent.step]
+        if sent.direction is not Direction.COMPENSATION or _was_begun(before, place):
             continue
-        assert after.status is SagaStatus.COMPENSATING, "only a saga that turned round undoes"
-        assert _step(after, command).status is StepStatus.COMPENSATING
-        being_undone = [step for step in after.steps if step.status is StepStatus.COMPENSATING]
-        assert len(being_undone) == 1, "one undo at a time"
-        if command.attempt == 1:
-            order = _step(after, command).finished_order or 0
-            assert order > 0, "what is undone had its effect, or may have"
-            assert all((step.finished_order or 0) < order for step in standing(definition, after)), "reverse order"
+        step = after.steps[place]
+        assert step.status is StepStatus.COMPENSATING
+        assert not any(each.status is StepStatus.DISPATCHED for each in after.steps), "what is in flight is awaited"
+        assert step.finished_order, "what is undone had its effect, or may have"
+        left = standing(definition, after.steps)
+        if definition.undo is UndoOrder.REVERSE:
+            orders = [(after.steps[other].finished_order or 0, other) for other in left]
+            assert all(order < (step.finished_order, place) for order in orders), "reverse order"
+        else:
+            assert definition.descendants[place].isdisjoint([*left, *under_way]), "what came after it is undone first"
 
 
 def only_the_waking_may_change_without_history(before: SagaState | None, after: SagaState, event: Event) -> None:
     assert before is not None, "a saga begins with a line of history"
-    assert isinstance(event, TimerDue | TransportLost), "a reply or a start that is applied is recorded"
+    assert isinstance(event, TimerDue | TransportLost), "whatever else is applied is recorded"
     assert after._replace(wake_at_ms=before.wake_at_ms) == before, "all but the moment of waking stays"
     if isinstance(event, TransportLost):
         assert after == before, "sending again changes nothing"
 
 
-def standing(definition: Definition, state: SagaState) -> list[StepState]:
-    """Steps whose effect stands, or may stand, and could be undone."""
-    return [
-        step
-        for step in state.steps
-        if step.status in (StepStatus.SUCCEEDED, StepStatus.UNKNOWN)
-        and definition.steps[definition.positions[step.name]].compensation is not None
-    ]
+def a_repeat_changes_nothing(event: Event, again: Transition) -> None:
+    """Of what names itself (a start, an answer, a signal)."""
+    allowed = {Verdict.REPEATED, Verdict.REFUSED} if isinstance(event, Replied) else {Verdict.REPEATED}
+    assert again.verdict in allowed, "at once again, it changes nothing"
 
 
-def _step(state: SagaState, command: Command) -> StepState:
-    (step,) = [step for step in state.steps if step.name == command.step]
+def is_calling_off(sent: Sent) -> bool:
+    return isinstance(sent, ChildRequest) and sent.verb is ChildVerb.CANCEL
+
+
+def _is_heeded(state: SagaState, step: StepState) -> bool:
+    return state.status is not SagaStatus.PAUSED or step.due not in _NOT_WHILE_PAUSED
+
+
+def _needs_a_person(state: SagaState, step: StepState) -> bool:
+    if state.course is Course.BACKWARD:
+        return step.status is StepStatus.COMPENSATION_FAILED
+    return step.status is StepStatus.FAILED or (step.status is StepStatus.UNKNOWN and step.due is None)
+
+
+def _was_begun(before: SagaState | None, place: int) -> bool:
+    """Whether this undo was chosen earlier."""
+    return before is not None and before.steps[place].status in (
+        StepStatus.COMPENSATING,
+        StepStatus.COMPENSATION_FAILED,
+    )
+
+
+def _step(state: SagaState, sent: Sent) -> StepState:
+    (step,) = [step for step in state.steps if step.name == sent.step]
     return step
 
 
 def _attempts(state: SagaState) -> int:
-    return sum(step.attempts + step.compensation_attempts for step in state.steps)
+    return sum(step.attempts + step.compensation_attempts + step.probes for step in state.steps)

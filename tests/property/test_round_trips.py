@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_service.core.effects import Command
-from saga_service.core.events import Outcome, Replied
+from saga_service.core.events import Outcome, Replied, Started
 from saga_service.core.ids import (
     CommandId,
     CommandName,
@@ -141,6 +141,7 @@ def test_progress_is_read_as_it_was_written(name: CommandName) -> None:
 @given(data=objects, event_id=st.none() | some_text, key=st.none() | some_text)
 def test_an_event_is_read_as_it_was_written(data: dict[str, object], event_id: str | None, key: str | None) -> None:
     event = read_event(delivered(write_event("saga:events", "order", data, event_id=event_id, key=key)), CATALOG)
+    assert isinstance(event, Started)
     assert (event.input, event.key) == (data, key)
     if key is not None:
         assert event.saga_id == saga_id_from_key("order", key)

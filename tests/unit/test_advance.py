@@ -15,6 +15,7 @@ from tests.builders import (
     TIMEOUT_MS,
     SagaInMemory,
     definition,
+    only_command,
     running,
     step,
 )
@@ -148,7 +149,7 @@ def test_three_steps_that_go_well_are_done_in_order_and_complete_the_saga() -> N
 def test_a_step_that_returns_nothing_adds_no_output() -> None:
     saga = running("reserve", "charge")
     transition = saga.succeed("reserve", None)
-    assert transition.commands[0].outputs == {}
+    assert only_command(transition).outputs == {}
 
 
 def test_a_saga_without_steps_is_completed_by_its_start() -> None:

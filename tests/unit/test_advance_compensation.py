@@ -5,7 +5,17 @@ from __future__ import annotations
 from saga_service.core.definition import RetryPolicy
 from saga_service.core.effects import Verdict
 from saga_service.core.state import Due, Fault, SagaStatus, StepStatus
-from tests.builders import COMPENSATION_TIMEOUT_MS, ONCE, RETRY, SAGA_ID, START_MS, SagaInMemory, running, step
+from tests.builders import (
+    COMPENSATION_TIMEOUT_MS,
+    ONCE,
+    RETRY,
+    SAGA_ID,
+    START_MS,
+    SagaInMemory,
+    only_command,
+    running,
+    step,
+)
 
 
 def _undoing() -> SagaInMemory:
@@ -29,7 +39,7 @@ def test_a_failed_undo_waits_and_is_tried_again_with_the_same_idempotency_key() 
     charge = saga.step("charge")
     assert (charge.status, charge.due, charge.due_at_ms) == (StepStatus.COMPENSATING, Due.RETRY, START_MS + 200)
     assert charge.fault == Fault("busy", "charge: busy")
-    (command,) = saga.timer_when_due().commands
+    command = only_command(saga.timer_when_due())
     assert command.type == "service.undo-charge"
     assert command.id == f"{SAGA_ID}:charge:compensation:2"
     assert command.idempotency_key == f"{SAGA_ID}:charge:compensation"

@@ -148,24 +148,32 @@ def test_an_unknown_step_that_turns_out_to_have_succeeded_keeps_its_place_in_the
     assert (notify.status, notify.finished_order, notify.in_doubt) == (StepStatus.SUCCEEDED, order, False)
 
 
-def test_a_success_that_comes_while_the_step_is_being_undone_changes_nothing() -> None:
+def test_a_success_that_comes_while_the_step_is_being_undone_is_noted_and_no_more() -> None:
     """The undo has been sent: the worker's tombstone or its undo takes care of it."""
     saga = running(step("charge", retry=ONCE))
     saga.timer_when_due()
     assert saga.step("charge").status is StepStatus.COMPENSATING
+    noted = saga.succeed("charge", {"payment": 7})
+    assert (noted.verdict, noted.commands) == (Verdict.APPLIED, ())
+    charge = saga.step("charge")
+    assert (charge.status, charge.output, charge.in_doubt) == (StepStatus.COMPENSATING, {"payment": 7}, False)
     before = saga.state
     assert saga.succeed("charge", {"payment": 7}).verdict is Verdict.REPEATED
     assert saga.state is before
     saga.undo_succeeds("charge")
+    assert saga.status == SagaStatus.COMPENSATED
     before = saga.state
     assert saga.succeed("charge", {"payment": 7}).verdict is Verdict.REPEATED
     assert saga.state is before
 
 
-def test_a_rejection_of_a_step_given_up_as_unknown_changes_nothing() -> None:
+def test_a_rejection_of_a_step_given_up_as_unknown_settles_that_nothing_happened() -> None:
     saga = running("reserve", step("notify", retry=ONCE, undoable=False))
     saga.succeed("reserve")
     saga.timer_when_due()
+    assert saga.step("notify").status is StepStatus.UNKNOWN
+    assert saga.reject("notify").verdict is Verdict.APPLIED
+    assert (saga.step("notify").status, saga.step("notify").in_doubt) == (StepStatus.FAILED, False)
     before = saga.state
     assert saga.reject("notify").verdict is Verdict.REPEATED
     assert saga.state is before

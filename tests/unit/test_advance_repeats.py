@@ -8,7 +8,7 @@ from saga_service.core.advance import advance
 from saga_service.core.effects import Transition, Verdict
 from saga_service.core.events import Event, Outcome, Replied, TimerDue, TransportLost
 from saga_service.core.ids import CommandName, Direction
-from saga_service.core.state import SagaState
+from saga_service.core.state import SagaState, StepStatus
 from tests.builders import SAGA_ID, START_MS, definition, running, started
 
 
@@ -73,10 +73,32 @@ def test_a_repeated_undo_changes_nothing() -> None:
     _assert_unchanged(saga.undo_rejected("reserve"), before, Verdict.REPEATED)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REJECTED, Outcome.PROGRESS])
-def test_what_only_an_older_attempt_failed_at_changes_nothing(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REJECTED])
+def test_what_an_older_attempt_failed_at_settles_its_doubt_once_and_then_changes_nothing(outcome: Outcome) -> None:
     saga = running("reserve")
     saga.timer_when_due()
+    saga.timer_when_due()
+    assert saga.step("reserve").unanswered == (1,)
+    command = CommandName(SAGA_ID, "reserve", Direction.ACTION, 1)
+    assert saga.apply(Replied(command, outcome)).verdict is Verdict.APPLIED
+    assert (saga.step("reserve").status, saga.step("reserve").unanswered) == (StepStatus.DISPATCHED, ())
+    before = saga.state
+    _assert_unchanged(saga.apply(Replied(command, outcome)), before, Verdict.REPEATED)
+
+
+def test_a_sign_of_life_of_an_older_attempt_changes_nothing() -> None:
+    saga = running("reserve")
+    saga.timer_when_due()
+    saga.timer_when_due()
+    before = saga.state
+    command = CommandName(SAGA_ID, "reserve", Direction.ACTION, 1)
+    _assert_unchanged(saga.apply(Replied(command, Outcome.PROGRESS)), before, Verdict.REPEATED)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REJECTED, Outcome.PROGRESS])
+def test_what_is_said_again_of_an_older_attempt_that_had_failed_changes_nothing(outcome: Outcome) -> None:
+    saga = running("reserve")
+    saga.fail("reserve")
     saga.timer_when_due()
     before = saga.state
     command = CommandName(SAGA_ID, "reserve", Direction.ACTION, 1)

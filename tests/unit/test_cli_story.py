@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from saga_service.cli.reading import DebtRow, HistoryRow, SagaRow, SagaStory, StepRow
-from saga_service.cli.story import OVERDUE, happened, print_story, timeline
+from saga_service.cli.advice import OVERDUE
+from saga_service.cli.reading import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
+from saga_service.cli.story import happened, print_story, timeline
+from saga_service.core.events import Verb
 from saga_service.core.transitions import Stimulus
 
 NOW = datetime(2026, 1, 31, 23, 59, 59, 900_000, tzinfo=UTC)
@@ -30,6 +33,10 @@ def saga(status: str, **changes: Any) -> SagaRow:  # Any: the row's own fields
         "created_at": NOW - timedelta(minutes=2),
         "updated_at": NOW - timedelta(seconds=30),
         "ended_at": None,
+        "course": "forward",
+        "deadline_at": None,
+        "parent_id": None,
+        "parent_step": None,
     }
     return SagaRow(**row | changes)
 
@@ -50,6 +57,7 @@ def step(name: str, status: str, **changes: Any) -> StepRow:  # Any: the row's o
         "error_message": None,
         "started_at": NOW,
         "ended_at": None,
+        "probes": 0,
     }
     return StepRow(**row | changes)
 
@@ -66,24 +74,44 @@ def entry(event: str, at: datetime, status: str = "running", **changes: Any) -> 
         "sent": [],
         "error_code": None,
         "error_message": None,
+        "actor": None,
+        "reason": None,
     }
     return HistoryRow(**row | changes)
 
 
+def story(
+    saga: SagaRow,
+    *steps: StepRow,
+    history: Sequence[HistoryRow] = (),
+    debt: Sequence[DebtRow] = (),
+    signals: Sequence[SignalRow] = (),
+    children: Sequence[SagaRow] = (),
+) -> SagaStory:
+    return SagaStory(
+        saga, list(steps), list(history) or [entry("started", NOW)], list(debt), list(signals), list(children)
+    )
+
+
 def told(story: SagaStory, capsys: pytest.CaptureFixture[str]) -> str:
-    print_story(story, NOW, "redis://:***@r:6379/0", "saga:replies")
+    print_story(story, NOW, "A-17")
     return capsys.readouterr().out
 
 
 # --------------------------------------------------------------------------------------------------------- timeline
 
 
-@pytest.mark.parametrize("event", ["started", *(stimulus.name.lower() for stimulus in Stimulus)])
+OF_WHOLE_SAGAS = (Verb.CANCEL, Verb.COMPENSATE, Verb.PAUSE, Verb.RESUME)
+OF_THE_SAGA = ["started", "signal_kept", "deadline_passed", *(f"{verb}_asked" for verb in OF_WHOLE_SAGAS)]
+OF_STEPS = [stimulus.name.lower() for stimulus in Stimulus]
+
+
+@pytest.mark.parametrize("event", [*OF_THE_SAGA, *OF_STEPS])
 def test_every_event_has_words(event: str) -> None:
     words = happened(entry(event, NOW), "running")
 
     assert "_" not in words
-    assert event == "started" or "charge" in words
+    assert event not in OF_STEPS or "charge" in words
 
 
 def test_a_line_tells_what_happened_what_became_of_the_saga_and_what_was_sent() -> None:
@@ -103,7 +131,31 @@ def test_a_line_tells_what_happened_what_became_of_the_saga_and_what_was_sent() 
 
 
 def test_an_event_of_a_later_version_is_told_as_it_is() -> None:
-    assert happened(entry("signal_received", NOW), "running") == "signal_received charge"
+    assert happened(entry("charge_doubted", NOW), "running") == "charge_doubted charge"
+
+
+def test_what_a_person_asked_is_told_with_name_and_reason() -> None:
+    resolved = entry("resolved_succeeded", NOW, actor="anna", reason="seen at the bank", sent=["ship:action:1"])
+
+    assert happened(resolved, "stuck") == (
+        "told that charge has succeeded by anna (seen at the bank); the saga is now running; sent ship"
+    )
+    assert happened(entry("pause_asked", NOW, "paused", step=None, actor="anna"), "paused") == "paused by anna"
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "sent", "said"),
+    [
+        ("action_timed_out", "running", "charge:probe:1", "sent the question whether charge has happened"),
+        ("probe_timed_out", "running", "charge:probe:2", "sent the question whether charge has happened (attempt 2)"),
+        ("cancel_asked", "compensating", "trip:action:1", "sent the word to stop to the child saga of trip"),
+        ("action_timed_out", "stuck", "charge:action:2", "sent the word to stop to the child saga of charge"),
+        ("retry_asked", "running", "charge:action:2", "sent charge (attempt 2)"),
+        ("action_failed", "running", "charge:wave:1", "sent wave of charge"),
+    ],
+)
+def test_what_is_sent_is_told_by_what_it_is_for(event: str, status: str, sent: str, said: str) -> None:
+    assert happened(entry(event, NOW, status, sent=[sent]), status).endswith(f"; {said}")
 
 
 def test_a_timeline_says_the_date_once_and_again_when_it_changes() -> None:
@@ -126,11 +178,11 @@ def test_a_timeline_says_the_date_once_and_again_when_it_changes() -> None:
 def test_a_running_saga_tells_what_it_waits_for(capsys: pytest.CaptureFixture[str]) -> None:
     charge = step("charge", "dispatched", waiting_for="timeout", due_at=NOW + timedelta(seconds=25))
 
-    text = told(SagaStory(saga("running"), [charge], [entry("started", NOW)], []), capsys)
+    text = told(story(saga("running"), charge), capsys)
 
     assert text.startswith(f"order {SAGA_ID}: running\nkey A-17\n")
     assert "the worker's reply to charge (attempt 1); counts as not answered in 25.0 s (2026-02-01 00:00:24)" in text
-    assert f"nothing: it goes on by itself; look again: saga-service show {SAGA_ID}" in text
+    assert "nothing: it goes on by itself; look again: saga-service show A-17" in text
 
 
 def test_a_saga_that_waits_for_a_retry_says_when_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +190,7 @@ def test_a_saga_that_waits_for_a_retry_says_when_it_comes(capsys: pytest.Capture
         "charge", "compensating", compensation_attempts=3, waiting_for="retry", due_at=NOW + timedelta(minutes=2)
     )
 
-    text = told(SagaStory(saga("compensating"), [undo], [entry("started", NOW)], []), capsys)
+    text = told(story(saga("compensating", course="backward"), undo), capsys)
 
     assert "the next attempt of undo of charge, in 2 min (2026-02-01 00:01:59); 3 so far" in text
 
@@ -146,7 +198,7 @@ def test_a_saga_that_waits_for_a_retry_says_when_it_comes(capsys: pytest.Capture
 def test_an_overdue_saga_leads_to_the_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     late = step("charge", "dispatched", waiting_for="timeout", due_at=NOW - OVERDUE - timedelta(seconds=1))
 
-    text = told(SagaStory(saga("running"), [late], [entry("started", NOW)], []), capsys)
+    text = told(story(saga("running"), late), capsys)
 
     assert "overdue" in text
     assert "saga-service doctor" in text
@@ -159,14 +211,130 @@ def test_a_stuck_saga_tells_what_is_owed_and_how_to_go_on(capsys: pytest.Capture
         DebtRow(2, "reserve", "succeeded", "inventory.release", 0, None, None, NOW, NOW),
     ]
 
-    text = told(SagaStory(saga("stuck"), steps, [entry("started", NOW)], debt), capsys)
+    text = told(story(saga("stuck", course="backward"), *steps, debt=debt), capsys)
 
     assert "  1. charge (compensation_failed) by payment.refund: no_account: it is closed\n" in text
     assert "  2. reserve (succeeded) by inventory.release\n" in text
-    assert (
-        f"redis-cli -u redis://:***@r:6379/0 XADD saga:replies '*' "
-        f"command_id {SAGA_ID}:charge:compensation:10 saga_id {SAGA_ID} outcome succeeded"
-    ) in text
+    assert "on its way back: its effects are being undone\n" in text
+    assert text.endswith(
+        "  undo charge by hand, then say so, and the rest is undone by itself:\n"
+        "    saga-service resolve A-17 --step charge --as compensated --reason '...'\n"
+        "  or, once what kept it from being undone is mended, let its worker try again:\n"
+        "    saga-service retry A-17 --step charge --reason '...'\n"
+        "  or let the effect of charge stand, and undo the rest:\n"
+        "    saga-service skip A-17 --step charge --reason '...'\n"
+    )
+
+
+def test_a_saga_that_is_stuck_on_its_way_forward_offers_what_a_person_may_decide(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    steps = [step("charge", "unknown"), step("ship", "failed"), step("note", "unknown", waiting_for="retry")]
+
+    text = told(story(saga("stuck"), *steps), capsys)
+
+    assert "on its way forward" in text
+    offered = [line.strip().removeprefix("saga-service ") for line in text.splitlines() if "--reason" in line]
+    assert offered == [
+        "resolve A-17 --step charge --as succeeded --reason '...'",
+        "resolve A-17 --step charge --as failed --reason '...'",
+        "retry A-17 --step charge --reason '...'",
+        "skip A-17 --step charge --reason '...'",
+        "retry A-17 --step ship --reason '...'",
+        "resolve A-17 --step ship --as succeeded --reason '...'",
+        "skip A-17 --step ship --reason '...'",
+        "cancel A-17 --reason '...'",
+    ]
+
+
+def test_a_failed_step_that_is_passed_over_while_undoing_asks_nothing_of_a_person(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    steps = [step("charge", "compensation_failed"), step("ship", "failed")]
+
+    text = told(story(saga("stuck", course="backward"), *steps), capsys)
+
+    assert "--step charge" in text
+    assert "--step ship" not in text
+    assert "cancel" not in text
+
+
+def test_a_paused_saga_tells_who_paused_it_and_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    history = [
+        entry("started", NOW),
+        entry("pause_asked", NOW, "paused", step=None, actor="anna", reason="the bank is down"),
+    ]
+
+    text = told(story(saga("paused"), history=history), capsys)
+
+    assert "  anna has paused it: the bank is down\n" in text
+    assert "    saga-service resume A-17 --reason '...'\n" in text
+
+
+def test_a_command_to_paste_survives_any_key(capsys: pytest.CaptureFixture[str]) -> None:
+    print_story(story(saga("paused", key="A 17; ls")), NOW, "A 17; ls")
+    assert "saga-service resume 'A 17; ls' --reason" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("awaited", "said"),
+    [
+        (
+            {"status": "unknown", "waiting_for": "probe_timeout", "probes": 2},
+            "word whether charge has happened (question 2); counts as not answered in 25.0 s",
+        ),
+        (
+            {"status": "unknown", "waiting_for": "probe_retry", "probes": 1},
+            "the next question whether charge has happened, in 25.0 s (2026-02-01 00:00:24); 1 so far",
+        ),
+        ({"status": "waiting", "waiting_for": "sleep"}, "the end of charge, in 25.0 s"),
+        ({"status": "waiting", "waiting_for": "signal"}, "the signal of charge; the wait for it is over in 25.0 s"),
+        ({"status": "waiting", "waiting_for": "moonrise"}, "moonrise of charge, in 25.0 s"),
+    ],
+)
+def test_whatever_is_awaited_is_told(capsys: pytest.CaptureFixture[str], awaited: dict[str, Any], said: str) -> None:
+    charge = step("charge", due_at=NOW + timedelta(seconds=25), **awaited)
+    assert said in told(story(saga("running"), charge), capsys)
+
+
+def test_a_saga_that_waits_for_a_signal_says_how_to_send_it(capsys: pytest.CaptureFixture[str]) -> None:
+    waits = step("approve", "waiting", waiting_for="signal", due_at=NOW + timedelta(days=1))
+    assert "it waits for a signal: saga-service signal NAME A-17\n" in told(story(saga("running"), waits), capsys)
+
+
+def test_children_are_listed_and_the_one_that_is_awaited_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    trip = step("trip", "dispatched", waiting_for="timeout", due_at=NOW + timedelta(hours=1))
+    child = saga("stuck", id="c-1", saga="trip", parent_id=SAGA_ID, parent_step="trip", error_code="full")
+
+    text = told(story(saga("running"), trip, children=[child]), capsys)
+
+    assert "Child sagas:\nid   status  saga  step  why\nc-1  stuck   trip  trip  full\n" in text
+    assert "the child saga of trip: trip c-1, which is stuck; counts as not answered in 1 h 0 min" in text
+
+
+def test_a_child_says_whose_it_is_and_a_deadline_what_it_means(capsys: pytest.CaptureFixture[str]) -> None:
+    child = saga("running", parent_id="p-1", parent_step="trip", deadline_at=NOW + timedelta(minutes=5))
+
+    text = told(story(child), capsys)
+
+    assert "child of saga p-1, for its step trip\n" in text
+    assert "deadline in 5 min (2026-02-01 00:04:59): what is not done then is undone\n" in text
+
+
+def test_signals_are_listed_with_what_became_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    signals = [SignalRow(1, "approved", "t-1", True, None), SignalRow(2, "paid", "t-2", False, {"amount": 5})]
+
+    text = told(story(saga("running"), signals=signals), capsys)
+
+    assert "approved  t-1  taken\npaid      t-2  kept until a step waits for it\n" in text
+
+
+def test_questions_have_a_column_only_where_some_were_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    without = told(story(saga("running"), step("charge", "succeeded")), capsys)
+    with_one = told(story(saga("running"), step("charge", "succeeded", probes=2)), capsys)
+
+    assert "questions" not in without
+    assert "charge  succeeded  1         2" in with_one
 
 
 @pytest.mark.parametrize(
@@ -180,7 +348,7 @@ def test_a_stuck_saga_tells_what_is_owed_and_how_to_go_on(capsys: pytest.Capture
     ],
 )
 def test_an_ended_saga_needs_nothing(capsys: pytest.CaptureFixture[str], status: str, said: str) -> None:
-    text = told(SagaStory(saga(status, ended_at=NOW), [], [entry("started", NOW)], []), capsys)
+    text = told(story(saga(status, ended_at=NOW)), capsys)
 
     assert "Waiting for" not in text
     assert said in text
@@ -189,6 +357,6 @@ def test_an_ended_saga_needs_nothing(capsys: pytest.CaptureFixture[str], status:
 def test_what_others_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     evil = saga("stuck", key="\x1b]0;owned\x07", error_code="x", error_message="\x1b[2J")
 
-    text = told(SagaStory(evil, [step("charge", "failed", error_code="\x1b[2J")], [entry("started", NOW)], []), capsys)
+    text = told(story(evil, step("charge", "failed", error_code="\x1b[2J")), capsys)
 
     assert "\x1b" not in text

@@ -9,7 +9,6 @@ from textwrap import dedent
 import pytest
 
 from saga_service.definitions import Catalog, Saga, Step, Trigger, check_saga, load_definitions
-from saga_service.definitions import graph as graph_of
 from saga_service.wire import blueprint as wire
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.events import read_event, read_trigger
@@ -59,6 +58,31 @@ def test_a_catalog_says_what_there_is_to_read_to_send_and_to_store() -> None:
     assert [(each["saga"], each["version"]) for each in catalog.documents()] == [("order", definition.version)]
     assert catalog.definition("order", definition.version) is definition
     assert catalog.definition("order", "another") is catalog.definition("other", definition.version) is None
+
+
+def test_services_are_those_of_commands_probes_among_them() -> None:
+    saga = Saga(
+        "trip",
+        steps=[
+            Step(
+                "pay", action="payment.charge", on_unknown="probe", probe="ledger.find", compensation="payment.refund"
+            ),
+            Step("cool-off", sleep="1h"),
+            Step("approval", signal="trip.approved"),
+            Step("tour", saga="tour"),
+        ],
+    )
+    assert Catalog([check_saga(saga)]).services() == ["ledger", "payment"]
+
+
+def test_a_catalog_knows_who_waits_for_a_signal() -> None:
+    def waiting(name: str, *signals: str) -> Saga:
+        return Saga(name, steps=[Step(f"s{place}", signal=signal) for place, signal in enumerate(signals)])
+
+    catalog = Catalog([check_saga(waiting("one", "go", "stop", "go")), check_saga(waiting("two", "go"))])
+    assert catalog.signals() == {"go": ["one", "two"], "stop": ["one"]}
+    assert list(catalog.waiting_for("go")) == ["one", "two"]
+    assert list(catalog.waiting_for("halt")) == []
 
 
 def test_an_entry_without_the_business_key_is_refused_like_any_other_bad_entry() -> None:
@@ -129,43 +153,6 @@ def test_only_the_streams_of_this_deployment_are_its_own(directory: Path) -> Non
     (directory / "one.yaml").write_text(saga_text("one", "triggers: [{stream: 'saga:events'}]"))
     catalog = load_definitions(["one.yaml"], StreamNames("mine:"))
     assert catalog.trigger_streams() == [("saga:events", None)]
-
-
-# --------------------------------------------------------------------------------------------------------- graph
-
-
-def test_a_graph_shows_the_way_forward_and_every_way_back() -> None:
-    saga = Saga(
-        "trip",
-        steps=[
-            Step("car", action="cars.book", compensation="cars.cancel"),
-            Step("check", action="rules.check"),
-            Step("hotel", action="hotels.book", compensation="hotels.cancel"),
-        ],
-    )
-    assert graph_of(check_saga(saga).definition) == dedent(
-        """\
-        flowchart LR
-            start(["trip"]) --> step0
-            step0["car<br/>cars.book"]
-            step1["check<br/>rules.check"]
-            step2["hotel<br/>hotels.book"]
-            step0 --> step1 --> step2 --> completed(["completed"])
-            undo0["undo car<br/>cars.cancel"]
-            undo2["undo hotel<br/>hotels.cancel"]
-            undo2 --> undo0 --> compensated(["compensated"])
-            step0 -. failed .-> compensated
-            step0 -. no answer .-> undo0
-            step1 -. failed .-> undo0
-            step2 -. failed .-> undo0
-            step2 -. no answer .-> undo2
-        """
-    )
-
-
-def test_a_saga_without_any_undo_has_its_end_in_the_graph_all_the_same() -> None:
-    lines = graph_of(check_saga(Saga("a", steps=[Step("b", action="c.d")])).definition).splitlines()
-    assert lines[-2:] == ['    compensated(["compensated"])', "    step0 -. failed .-> compensated"]
 
 
 # -------------------------------------------------------------------------------------------------------- public

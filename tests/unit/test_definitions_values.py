@@ -42,7 +42,7 @@ BAD_STEP_VALUES: list[tuple[dict[str, object], str, str]] = [
     (
         {"retry": 3},
         "retry",
-        "must be a mapping with the keys attempts, first_delay, factor, max_delay, never, but is 3",
+        "must be a mapping with the keys attempts, first_delay, factor, max_delay, jitter, budget, never, but is 3",
     ),
     ({"retry": {"attempts": True}}, "retry.attempts", "must be a whole number from 1 to 1000, but is true"),
     ({"retry": {"attempts": 1001}}, "retry.attempts", "but is 1001"),
@@ -58,13 +58,48 @@ BAD_STEP_VALUES: list[tuple[dict[str, object], str, str]] = [
     ),
     ({"retry": {"never": [404]}}, "retry.never", "must be a list of error codes, each a text, but is a list; write ['"),
     ({"retry": {"max_attempts": 3}}, "retry.max_attempts", "is not a known key; did you mean 'attempts'?"),
+    ({"compensation_retry": {"jitter": 1}}, "compensation_retry.jitter", "must be true or false, but is 1"),
     (
-        {"compensation_retry": {"jitter": 1}},
-        "compensation_retry.jitter",
-        "is not a known key; known here: attempts, first_delay, factor, max_delay, never",
+        {"retry": {"spread": 1}},
+        "retry.spread",
+        "is not a known key; known here: attempts, first_delay, factor, max_delay, jitter, budget, never",
     ),
+    (
+        {"retry": {"budget": 0}},
+        "retry.budget",
+        "must be more than nothing; write how long there may be new attempts, such as '10m'",
+    ),
+    ({"retry": {"budget": None}}, "retry.budget", "must be a duration, but is empty"),
+    (
+        {"timeout": "1m", "heartbeat": 0},
+        "heartbeat",
+        "must be more than nothing; write how long a worker may be silent",
+    ),
+    (
+        {"kind": "pivotal"},
+        "kind",
+        "must be one of compensatable, pivot, retriable, but is 'pivotal'; did you mean 'pivot'?",
+    ),
+    ({"kind": None}, "kind", "must be one of compensatable, pivot, retriable, but is empty"),
+    ({"kind": ["pivot"]}, "kind", "must be one of compensatable, pivot, retriable, but is a list"),
+    ({"on_unknown": "ask"}, "on_unknown", "must be one of retry, probe, compensate, hold, but is 'ask'"),
+    ({"on_unknown": {}}, "on_unknown", "must be one of retry, probe, compensate, hold, but is a mapping"),
+    (
+        {"after": None},
+        "after",
+        "must be the name of a step or a list of names, but is empty; write [] to begin at once",
+    ),
+    ({"after": [5]}, "after", "must be the name of a step or a list of names, but is a list"),
+    ({"when": True}, "when", "must be a CEL expression, such as 'input.amount > 100.0', but is true"),
+    ({"when": None}, "when", "must be a CEL expression, such as 'input.amount > 100.0', but is empty"),
+    ({"input": "input.amount"}, "input", "must be a mapping, such as {amount: input.amount}, but is 'input.amount'"),
+    ({"input": None}, "input", "must be a mapping, such as {amount: input.amount}, but is empty"),
     ({"compensate": "payment.refund"}, "compensate", "is not a known key; did you mean 'compensation'?"),
-    ({"depends_on": "x"}, "depends_on", "is not a known key; known here: name, action, compensation, retry, timeout, "),
+    (
+        {"depends_on": "x"},
+        "depends_on",
+        "is not a known key; known here: name, action, sleep, signal, saga, compensation, after, ",
+    ),
 ]
 
 
@@ -79,13 +114,20 @@ def test_a_wrong_value_of_a_step_is_told_by_itself(values: dict[str, Any], path:
 BAD_SAGA_VALUES: list[tuple[dict[str, object], str, str]] = [
     ({"name": "order:1"}, "name", "but is 'order:1'; write 'order-1'"),
     ({"steps": "charge"}, "steps", "must be a list, but is 'charge'"),
-    ({"steps": ["charge"]}, "steps[0]", "must be a mapping with the keys name, action, compensation, retry, timeout, "),
+    (
+        {"steps": ["charge"]},
+        "steps[0]",
+        "must be a mapping with the keys name, action, sleep, signal, saga, compensation, after, ",
+    ),
     ({"steps": RIGHT_STEP}, "steps", "must be a list, but is a mapping"),
     (
         {"steps": [Step(f"s{position}", action="a.b") for position in range(STEPS_MAX + 1)]},
         "steps",
         f"must have at most {STEPS_MAX} entries, but has {STEPS_MAX + 1}",
     ),
+    ({"deadline": 0}, "deadline", "must be more than nothing; write how long the saga may take, such as '2h'"),
+    ({"deadline": "soon"}, "deadline", "must be a duration, but is 'soon'"),
+    ({"undo": "backwards"}, "undo", "must be one of reverse, parallel, but is 'backwards'"),
     ({"triggers": {"stream": "a"}}, "triggers", "must be a list, but is a mapping"),
     ({"triggers": ["a"]}, "triggers[0]", "must be a mapping with the keys event_type, stream, group, but is 'a'"),
     ({"triggers": [Trigger()]}, "triggers[0]", "must have either 'event_type' or 'stream', and not both"),

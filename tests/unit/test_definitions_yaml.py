@@ -52,6 +52,11 @@ def test_a_plain_value_is_what_json_would_have(plain: str, value: object) -> Non
     assert type(read["value"]) is type(value)
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 2**64 - 1, 1_234_567_890_123_456_789])
+def test_a_whole_number_of_64_bits_keeps_every_digit(number: int) -> None:
+    assert content_of(f"value: {number}") == {"value": number}
+
+
 def test_a_key_is_text_whatever_it_looks_like() -> None:
     assert content_of("{on: 1, 5: 2, true: 3, null: 4}") == {"on": 1, "5": 2, "true": 3, "null": 4}
 

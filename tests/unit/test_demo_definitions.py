@@ -56,6 +56,7 @@ def test_a_flat_entry_starts_a_mission(catalog: Catalog) -> None:
 def test_an_event_starts_an_order_under_its_business_key(catalog: Catalog, event_type: str) -> None:
     data = b'{"order_id": "A-7", "customer": "Ada", "amount": 99.5, "items": [{"sku": "robot", "quantity": 2}]}'
     started = read_event(Entry("saga:events", "1-0", {b"type": event_type.encode(), b"data": data}), catalog)
+    assert isinstance(started, Started)
     assert (started.saga, started.key, started.input) == ("order", "A-7", ORDER)
 
 

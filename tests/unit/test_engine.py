@@ -16,11 +16,12 @@ from saga_service.engine.engine import Committed
 from saga_service.engine.ports import RevisionConflict, StoreBroken, StoreUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
-from saga_service.wire.dead_letters import dead_letter, raw_fields, write_dead_letter
+from saga_service.wire.dead_letters import dead_letter, raw_pairs, write_dead_letter
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.events import write_event
 from tests.builders import SAGA_ID, START_MS, TIMEOUT_MS, PlainBlueprint, definition, delivered, entry, step
 from tests.fakes import (
+    BATCH_BYTES_MAX,
     DATA_BYTES_MAX,
     NAMES,
     ORDER,
@@ -164,9 +165,29 @@ async def test_a_workers_dead_letter_goes_into_the_table_and_is_not_published_ag
 async def test_our_own_dead_letter_that_comes_back_is_the_one_in_the_table(service: ServiceInMemory) -> None:
     committed = await service.process(malformed())
     [message] = committed.messages
+    commits = len(service.store.commits)
     back = await service.process(delivered(message, "7-0"))
     assert len(service.store.dead_letters) == 1
-    assert back.messages == []
+    assert len(service.store.commits) == commits, "there is nothing to write"
+    assert (back.outbox_id, back.messages) == (None, [])
+    assert back.handled == {NAMES.dead_letters: ["7-0"]}
+
+
+async def test_an_entry_that_is_too_large_is_kept_in_the_table_and_nowhere_else(service: ServiceInMemory) -> None:
+    large = start(padding="x" * 3 * DATA_BYTES_MAX)
+    committed = await service.process(large)
+    [letter] = service.store.dead_letters.values()
+    assert raw_pairs(letter.raw) == list(large.fields.items())
+    [message] = committed.messages
+    assert sum(map(len, message.fields)) < DATA_BYTES_MAX
+    assert service.store.commits[-1].messages == [message], "nor in the outbox"
+
+
+async def test_a_letter_with_its_fields_goes_into_the_table_whatever_else_it_says(service: ServiceInMemory) -> None:
+    letter = dead_letter(entry({"id": "?"}, "saga:commands:service", "5-0"), "not a command", START_MS)
+    written = delivered(write_dead_letter(letter, NAMES), "6-0")
+    await service.process(replace(written, fields={**written.fields, b"kept": b"saga.dead_letters"}))
+    assert service.store.dead_letters == {("saga:commands:service", "5-0"): letter}
 
 
 async def test_what_makes_no_sense_on_the_dead_letter_stream_does_not_go_round_for_ever(
@@ -176,7 +197,7 @@ async def test_what_makes_no_sense_on_the_dead_letter_stream_does_not_go_round_f
     committed = await service.process(nonsense)
     [letter] = service.store.dead_letters.values()
     assert (letter.stream, letter.entry_id) == (NAMES.dead_letters, "8-0")
-    assert raw_fields(letter.raw) == nonsense.fields
+    assert dict(raw_pairs(letter.raw)) == nonsense.fields
     assert committed.messages == [], "it is on that stream already"
     assert committed.handled == {NAMES.dead_letters: ["8-0"]}
 
@@ -436,7 +457,7 @@ async def test_an_entry_that_not_even_the_dead_letters_can_hold_ends_no_service(
     service.store.refuses = lambda batch: any(len(letter.raw) > 100 for letter in batch.dead_letters)
     committed = await service.engine.process([start(1), malformed("9-0"), start(2)])
     [letter] = service.store.dead_letters.values()
-    assert (letter.stream, letter.entry_id, raw_fields(letter.raw)) == (NAMES.events, "9-0", {})
+    assert (letter.stream, letter.entry_id, raw_pairs(letter.raw)) == (NAMES.events, "9-0", [])
     assert "its fields could not be kept: a value that cannot be stored" in letter.reason
     assert service.store.sagas.keys() == {saga_id(1), saga_id(2)}
     assert _handled(committed) == ["1700-1", "9-0", "1700-2"]
@@ -562,7 +583,7 @@ async def test_a_row_of_which_redis_refused_a_part_stays_in_the_outbox(service: 
 
 
 async def test_a_lane_tells_the_timers_what_is_expected_before_it_publishes(service: ServiceInMemory) -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     intake.inlet(1).put([start()])
     intake.close()
     lane = Lane(
@@ -578,7 +599,7 @@ async def test_a_lane_tells_the_timers_what_is_expected_before_it_publishes(serv
 
 
 async def test_a_lane_ends_when_the_intake_is_closed_and_empty(service: ServiceInMemory) -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     inlet = intake.inlet(10)
     inlet.put([start(1), start(2), start(3)])
     intake.close()

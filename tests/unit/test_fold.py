@@ -9,7 +9,7 @@ from saga_service.core.state import SagaState, SagaStatus
 from saga_service.engine.decoding import Received
 from saga_service.engine.fold import Folded, fold
 from saga_service.wire.entries import Entry
-from tests.builders import SAGA_ID, START_MS, TIMEOUT_MS, definition, entry, running, started
+from tests.builders import SAGA_ID, START_MS, TIMEOUT_MS, definition, entry, in_short, running, started
 
 ORDER = definition("reserve", "charge")
 OTHER_ID = saga_id_from_key("order", "order-2")
@@ -123,7 +123,7 @@ def test_a_timer_that_comes_too_early_only_moves_the_moment_of_the_next_look() -
 
 def test_what_is_in_flight_is_sent_again_with_no_line_of_history() -> None:
     folded = _fold(TransportLost(SAGA_ID), state=_running_state())
-    assert [command.id for command in folded.commands] == [f"{SAGA_ID}:reserve:action:1"]
+    assert [in_short(command) for command in folded.commands] == ["reserve 1"]
     assert not folded.history
 
 

@@ -13,7 +13,8 @@ from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
 from saga_service.engine.engine import Item
 from saga_service.runtime.intake import Inlet, Intake
-from tests.fakes import turns
+from saga_service.wire.entries import Entry
+from tests.fakes import BATCH_BYTES_MAX, turns
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ def _names(items: Sequence[Item]) -> list[str]:
 
 
 async def test_inlets_that_were_made_earlier_go_first() -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     replies, starts = intake.inlet(10), intake.inlet(10)
     starts.put(_items("start 1", "start 2"))
     replies.put(_items("reply 1", "reply 2"))
@@ -36,7 +37,7 @@ async def test_inlets_that_were_made_earlier_go_first() -> None:
 
 
 async def test_one_inlet_is_first_come_first_served() -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     inlet = intake.inlet(10)
     inlet.put(_items("1", "2"))
     inlet.put(_items("3"))
@@ -44,7 +45,7 @@ async def test_one_inlet_is_first_come_first_served() -> None:
 
 
 async def test_an_inlet_has_room_for_what_it_was_made_for_and_no_more() -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     inlet = intake.inlet(3)
     assert await inlet.room() == 3
     inlet.put(_items("1", "2"))
@@ -58,14 +59,14 @@ async def test_an_inlet_has_room_for_what_it_was_made_for_and_no_more() -> None:
 
 
 async def test_one_inlet_that_is_full_does_not_hold_up_another() -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     full, free = intake.inlet(1), intake.inlet(1)
     full.put(_items("1"))
     assert await free.room() == 1
 
 
 async def test_taking_waits_until_something_comes() -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     inlet = intake.inlet(10)
     taking = asyncio.create_task(intake.take(5))
     await turns()
@@ -75,7 +76,7 @@ async def test_taking_waits_until_something_comes() -> None:
 
 
 async def test_putting_nothing_is_nothing_to_take() -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     inlet = intake.inlet(10)
     taking = asyncio.create_task(intake.take(5))
     inlet.put([])
@@ -87,7 +88,7 @@ async def test_putting_nothing_is_nothing_to_take() -> None:
 
 async def test_waiting_costs_no_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lane without work and a source without room sleep until they are woken; neither looks again and again."""
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     inlet = intake.inlet(1)
     looks = 0
     look = intake._take_now
@@ -108,11 +109,88 @@ async def test_waiting_costs_no_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch
     await asyncio.gather(*lanes)
 
 
+# --------------------------------------------------------------------------------------------------------------- bytes
+
+
+def _entries(*sizes_bytes: int) -> list[Entry]:
+    return [Entry("orders", f"{size}-0", {b"": b"x" * size}) for size in sizes_bytes]
+
+
+def _sizes(items: Sequence[Item]) -> list[int]:
+    return [item.size_bytes for item in items if isinstance(item, Entry)]
+
+
+async def test_a_batch_is_limited_in_bytes_and_loses_nothing_to_the_next() -> None:
+    intake = Intake(100)
+    intake.inlet(10).put(_entries(40, 60, 1, 70, 30))
+    assert _sizes(await intake.take(10)) == [40, 60]
+    assert _sizes(await intake.take(10)) == [1, 70]
+    assert _sizes(await intake.take(10)) == [30]
+
+
+async def test_an_entry_larger_than_a_batch_goes_alone() -> None:
+    intake = Intake(100)
+    intake.inlet(10).put(_entries(10, 5_000, 10))
+    assert [_sizes(await intake.take(10)) for _ in range(3)] == [[10], [5_000], [10]]
+
+
+async def test_all_inlets_together_stay_within_the_bytes_of_a_batch() -> None:
+    intake = Intake(100)
+    replies, starts = intake.inlet(10), intake.inlet(10)
+    starts.put(_entries(90, 10))
+    replies.put(_entries(50, 45))
+    assert _sizes(await intake.take(10)) == [50, 45]
+    assert _sizes(await intake.take(10)) == [90, 10]
+
+
+async def test_events_that_came_by_no_entry_count_no_bytes() -> None:
+    intake = Intake(1)
+    inlet = intake.inlet(10)
+    inlet.put(_items("1", "2", "3"))
+    assert await inlet.room() > 0
+    assert _names(await intake.take(10)) == ["1", "2", "3"]
+
+
+async def test_an_inlet_that_is_full_of_bytes_has_room_once_they_are_taken() -> None:
+    intake = Intake(100)
+    inlet = intake.inlet(10)
+    inlet.put(_entries(60, 50))
+    waiting = asyncio.create_task(inlet.room())
+    await turns()
+    assert not waiting.done()
+    assert _sizes(await intake.take(1)) == [60]
+    assert await waiting == 1, "50 bytes are free, and what came last was larger"
+
+
+@pytest.mark.parametrize(
+    ("came", "room"),
+    [((), 1_000), ((1,), 999), ((200,), 4), ((1, 400, 1), 1), ((999,), 1), ((3, 3), 331)],
+)
+async def test_there_is_room_for_so_many_as_large_as_the_largest_that_came_last(came: Sequence[int], room: int) -> None:
+    intake = Intake(1_000)
+    inlet = intake.inlet(1_000)
+    inlet.put(_entries(*came))
+    assert await inlet.room() == room
+
+
+async def test_large_ones_are_forgotten_once_small_ones_come() -> None:
+    intake = Intake(1_000)
+    inlet = intake.inlet(500)
+    inlet.put(_entries(900))
+    await intake.take(10)
+    assert await inlet.room() == 1
+    inlet.put([])
+    assert await inlet.room() == 1, "nothing tells nothing"
+    inlet.put(_entries(1))
+    await intake.take(10)
+    assert await inlet.room() == 500
+
+
 # ------------------------------------------------------------------------------------------------------------- closing
 
 
 async def test_a_source_that_waits_for_room_is_let_go() -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     inlet = intake.inlet(1)
     inlet.put(_items("1"))
     waiting = [asyncio.create_task(inlet.room()) for _ in range(2)]
@@ -123,7 +201,7 @@ async def test_a_source_that_waits_for_room_is_let_go() -> None:
 
 
 async def test_what_is_in_is_still_taken_after_the_sources_were_let_go() -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     inlet = intake.inlet(5)
     inlet.put(_items("1"))
     intake.fill_no_more()
@@ -135,7 +213,7 @@ async def test_what_is_in_is_still_taken_after_the_sources_were_let_go() -> None
 
 
 async def test_lanes_wait_until_the_intake_is_closed_even_if_nothing_more_is_read() -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     inlet = intake.inlet(5)
     taking = asyncio.create_task(intake.take(1))
     intake.fill_no_more()
@@ -146,7 +224,7 @@ async def test_lanes_wait_until_the_intake_is_closed_even_if_nothing_more_is_rea
 
 
 async def test_all_lanes_end_when_the_intake_is_closed() -> None:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     lanes = [asyncio.create_task(intake.take(1)) for _ in range(4)]
     await turns()
     intake.close()
@@ -166,7 +244,7 @@ async def test_nothing_is_lost_and_nobody_waits_for_ever_whatever_the_order(rand
 
 
 async def _run_a_crowd(chance: random.Random) -> tuple[list[str], list[str]]:
-    intake = Intake()
+    intake = Intake(BATCH_BYTES_MAX)
     inlets = [intake.inlet(chance.randint(1, 5)) for _ in range(3)]
     put: list[str] = []
     taken: list[str] = []

@@ -14,7 +14,7 @@ from saga_service.runtime.reclaim import ENTRIES_MAX, Reclaim
 from saga_service.runtime.stopping import Stopping
 from saga_service.wire.entries import Entry
 from tests.builders import entry
-from tests.fakes import TURNS_MAX, PausesThatPass, ScriptedSource, turns
+from tests.fakes import BATCH_BYTES_MAX, TURNS_MAX, PausesThatPass, ScriptedSource, turns
 
 AWAY = TransportUnavailable("connection refused")
 LOST = StreamLost("NOGROUP")
@@ -28,11 +28,18 @@ def _entries(*ids: str) -> list[Entry]:
 class Reading:
     """An ingest loop on a scripted source; it is stopped when the script is through."""
 
-    def __init__(self, stopping: Stopping | None = None, *, inlet_max: int = 10, entries_max: int = 10) -> None:
+    def __init__(
+        self,
+        stopping: Stopping | None = None,
+        *,
+        inlet_max: int = 10,
+        entries_max: int = 10,
+        bytes_max: int = BATCH_BYTES_MAX,
+    ) -> None:
         self.stopping = PausesThatPass() if stopping is None else stopping
         self.source = ScriptedSource()
         self.source.at_the_end = self.stopping.say
-        self.intake = Intake()
+        self.intake = Intake(bytes_max)
         self.inlet = self.intake.inlet(inlet_max)
         self.losses = 0
         self.ingest = Ingest(self.source, self.inlet, entries_max, self._lost, self.stopping)
@@ -85,6 +92,30 @@ async def test_nothing_is_read_while_there_is_no_room() -> None:
     assert reading.source.asked_for == [1, 1]
     reading.stopping.say()
     reading.intake.fill_no_more()
+    await running
+
+
+def _of_bytes(size_bytes: int, count: int = 1) -> list[Entry]:
+    return [entry({"": "x" * size_bytes}, entry_id=f"{number}-0") for number in range(count)]
+
+
+async def test_the_first_read_is_small_and_the_next_ones_grow_with_what_comes() -> None:
+    reading = Reading(inlet_max=10_000, entries_max=512)
+    reading.source.reads.extend([_of_bytes(10, 16), _of_bytes(10, 128), _of_bytes(10, 512), _of_bytes(10, 3), []])
+    await reading.run()
+    assert reading.source.asked_for == [16, 128, 512, 512, 24, 16]
+
+
+async def test_after_large_entries_no_more_are_asked_for_than_there_is_room_for_such_ones() -> None:
+    reading = Reading(inlet_max=10_000, entries_max=512, bytes_max=8_000)
+    reading.source.reads.extend([_of_bytes(2_000), _of_bytes(2_000, 3)])
+    running = asyncio.create_task(reading.run())
+    await turns()
+    assert reading.source.asked_for == [16, 3], "8,000 bytes are in, and that is all"
+    assert len(await reading.intake.take(100)) == 4
+    reading.source.reads.append(_of_bytes(10, 4))
+    await turns()
+    assert reading.source.asked_for[2:4] == [4, 32]
     await running
 
 
@@ -193,7 +224,7 @@ class Reclaiming:
     def __init__(self, *, inlet_max: int = 1_000, pauses_max: int = 1) -> None:
         self.stopping = PausesThatPass(pauses_max)
         self.source = ScriptedSource()
-        self.intake = Intake()
+        self.intake = Intake(BATCH_BYTES_MAX)
         self.inlet = self.intake.inlet(inlet_max)
         self.reclaim = Reclaim(self.source, self.inlet, 10.0, self.stopping)
 

@@ -19,7 +19,7 @@ from saga_service.runtime.relay import ROWS_MAX, Relay
 from saga_service.runtime.stopping import Stopping
 from saga_service.runtime.upkeep import Upkeep
 from saga_service.wire.entries import Message
-from tests.fakes import Faults, MemoryPublisher, PausesThatPass, turns
+from tests.fakes import BATCH_BYTES_MAX, Faults, MemoryPublisher, PausesThatPass, turns
 
 GONE = StoreUnavailable("gone")
 
@@ -182,7 +182,7 @@ class Recovering:
     def __init__(self, sagas: int, stopping: Stopping | None = None, inlet_max: int = 10) -> None:
         self.stopping = Stopping() if stopping is None else stopping
         self.pages = Pages(sagas)
-        self.intake = Intake()
+        self.intake = Intake(BATCH_BYTES_MAX)
         self.recovery = Recovery(self.pages, self.intake.inlet(inlet_max), self.stopping)
         self.sent: list[str] = []
 
@@ -298,6 +298,7 @@ class Chores:
     ("fault", "level"),
     [
         (TransportUnavailable("away"), "warning"),
+        (StoreUnavailable("away"), "warning"),
         (StreamLost("gone"), "warning"),
         (ValueError("WRONGTYPE"), "error"),
         (KeyError("a bug"), "error"),

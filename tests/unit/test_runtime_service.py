@@ -19,7 +19,7 @@ from saga_service.runtime.relay import Relay
 from saga_service.runtime.service import Service
 from saga_service.runtime.stopping import Stopping
 from saga_service.wire.entries import Entry, Message
-from tests.fakes import NAMES, Faults, ScriptedSource, ServiceInMemory, saga_id, start, success, turns
+from tests.fakes import BATCH_BYTES_MAX, NAMES, Faults, ScriptedSource, ServiceInMemory, saga_id, start, success, turns
 
 
 class BlockingSource(ScriptedSource):
@@ -89,7 +89,7 @@ class Running:
     def __init__(self, failing: Failing | None = None) -> None:
         self.outside = ServiceInMemory()
         self.stopping = Stopping()
-        self.intake = Intake()
+        self.intake = Intake(BATCH_BYTES_MAX)
         self.sources = [BlockingSource(stream, self.outside.journal) for stream in (NAMES.replies, NAMES.events)]
         self.left = NothingLeft(self.outside)
         recovery = Recovery(self.left, self.intake.inlet(10), self.stopping)

@@ -13,7 +13,7 @@ from saga_service.engine.ports import StoreUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.stopping import Stopping
 from saga_service.runtime.timers import Timers
-from tests.fakes import PausesThatPass, turns
+from tests.fakes import BATCH_BYTES_MAX, PausesThatPass, turns
 
 POLL_MS = 1_000_000
 """So long that no test ever waits for it: whatever is looked at was woken."""
@@ -47,7 +47,7 @@ class Clockwork:
     def __init__(self, stopping: Stopping | None = None, *, sagas_max: int = 3, inlet_max: int = 100) -> None:
         self.now_ms = 10_000
         self.due = Due()
-        self.intake = Intake()
+        self.intake = Intake(BATCH_BYTES_MAX)
         self.inlet = self.intake.inlet(inlet_max)
         self.stopping = Stopping() if stopping is None else stopping
         self.timers = Timers(

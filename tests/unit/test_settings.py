@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,35 @@ def test_no_form_of_the_settings_shows_a_password(monkeypatch: pytest.MonkeyPatc
     shown = [repr(settings), str(settings), settings.model_dump_json(), json.dumps(effective_settings(settings))]
     assert not [text for text in shown if "hush" in text]
     assert settings.postgres_dsn.get_secret_value() == "postgresql://u:hush@db/saga"
+
+
+def test_no_form_of_the_settings_shows_a_key_and_all_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = b64encode(b"s" * 32).decode()
+    monkeypatch.setenv("SAGA_ENCRYPTION_KEYS", f"2026b:{secret},2026a:{secret}")
+
+    settings = load_settings()
+
+    shown = [repr(settings), str(settings), settings.model_dump_json(), json.dumps(effective_settings(settings))]
+    assert not [text for text in shown if secret[:8] in text]
+    assert not [text for text in shown if "2026b:***,2026a:***" not in text]
+    assert settings.encryption_keys.get_secret_value() == f"2026b:{secret},2026a:{secret}"
+
+
+def test_wrong_keys_are_told_without_repeating_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_ENCRYPTION_KEYS", "2026b:aHVzaA==")
+
+    assert problems() == [
+        "SAGA_ENCRYPTION_KEYS (from the environment): the secret of key '2026b' must be the base64 of 32 bytes"
+    ]
+
+
+def test_a_codec_of_ones_own_has_its_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_ENCRYPTION_KEYS", f"2026b:{b64encode(bytes(32)).decode()}")
+    monkeypatch.setenv("SAGA_CODEC", "shop.keys:codec")
+    assert problems() == ["SAGA_CODEC and SAGA_ENCRYPTION_KEYS cannot both be set: a codec has its own keys"]
+
+    monkeypatch.setenv("SAGA_CODEC", "shop.keys")
+    assert "must have the form MODULE:function" in problems()[0]
 
 
 # ------------------------------------------------------------------------------------------------- the reference

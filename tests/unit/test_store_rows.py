@@ -8,10 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_service.core.effects import HistoryEntry
-from saga_service.core.ids import Direction
-from saga_service.core.state import Due, Fault, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.ids import CommandName, Direction
+from saga_service.core.state import Course, Due, Fault, SagaState, SagaStatus, Signal, StepState, StepStatus
 from saga_service.store.errors import Unwritable
-from saga_service.store.rows import read_saga, read_steps, write_detail, write_fault, write_json, write_steps
+from saga_service.store.rows import (
+    read_saga,
+    read_steps,
+    write_detail,
+    write_extra,
+    write_fault,
+    write_json,
+    write_steps,
+)
 from tests.builders import SAGA_ID, running
 
 # What the wire lets through: no NUL, and no half of a surrogate pair.
@@ -34,11 +42,23 @@ STEPS = st.builds(
     finished_order=st.none() | st.integers(1, 1000),
     due_at_ms=st.none() | MOMENTS_MS,
     due=st.none() | st.sampled_from(Due),
-    in_doubt=st.booleans(),
+    unanswered=st.lists(st.integers(1, 1000), max_size=3).map(tuple),
     output=st.none() | OBJECTS,
     fault=st.none() | FAULTS,
     started_at_ms=st.none() | MOMENTS_MS,
     ended_at_ms=st.none() | MOMENTS_MS,
+    deadline_ms=st.none() | MOMENTS_MS,
+    probes=st.integers(0, 9),
+    series_after=st.integers(0, 9),
+    series_since_ms=st.none() | MOMENTS_MS,
+)
+SIGNALS = st.builds(Signal, name=TEXTS, id=TEXTS, data=st.none() | OBJECTS)
+PARENTS = st.builds(
+    CommandName,
+    st.just(SAGA_ID),
+    st.sampled_from(["ship", "plan-route"]),
+    st.sampled_from(Direction),
+    st.integers(1, 9),
 )
 
 
@@ -47,9 +67,32 @@ def test_steps_are_read_as_they_were_written(steps: tuple[StepState, ...]) -> No
     assert read_steps(write_steps(steps)) == steps
 
 
-@given(OBJECTS, st.none() | FAULTS, st.sampled_from(SagaStatus))
+def test_a_step_as_the_first_schema_wrote_it_is_still_read() -> None:
+    (doubtful,) = read_steps('[["charge","unknown",2,0,null,"retry",9,true,null,null,1,null]]')
+    assert doubtful == StepState(
+        "charge", StepStatus.UNKNOWN, 2, due_at_ms=9, due=Due.RETRY, unanswered=(2,), started_at_ms=1
+    )
+    (sure,) = read_steps('[["charge","dispatched",1,0,null,"timeout",9,false,null,null,1,null]]')
+    assert sure.unanswered == ()
+
+
+def test_what_few_sagas_have_costs_the_others_nothing() -> None:
+    saga = running("reserve", "charge")
+    assert write_extra(saga.state) is None
+    assert len(orjson.loads(write_steps(saga.state.steps))[0]) == 12
+
+
+def courses(status: SagaStatus) -> st.SearchStrategy[Course]:
+    """A saga has the course that its status says; paused or stuck it may have either."""
+    if status in (SagaStatus.PAUSED, SagaStatus.STUCK):
+        return st.sampled_from(Course)
+    undoing = status in (SagaStatus.COMPENSATING, SagaStatus.COMPENSATED)
+    return st.just(Course.BACKWARD if undoing else Course.FORWARD)
+
+
+@given(OBJECTS, st.none() | FAULTS, st.sampled_from(SagaStatus), st.data())
 def test_a_saga_is_read_as_it_was_written(
-    saga_input: dict[str, object], fault: Fault | None, status: SagaStatus
+    saga_input: dict[str, object], fault: Fault | None, status: SagaStatus, data: st.DataObject
 ) -> None:
     state = SagaState(
         id=SAGA_ID,
@@ -66,10 +109,14 @@ def test_a_saga_is_read_as_it_was_written(
         wake_at_ms=4,
         fault=fault,
         traceparent="00-trace-01",
+        course=data.draw(courses(status)),
+        deadline_ms=data.draw(st.none() | MOMENTS_MS),
+        signals=data.draw(st.lists(SIGNALS, max_size=3).map(tuple)),
+        parent=data.draw(st.none() | PARENTS),
     )
     row = (
         *(SAGA_ID, "order", "v1", "order-1", status.value, 7, write_json(saga_input), write_steps(state.steps)),
-        *(1, 2, 3, 4, write_fault(fault), "00-trace-01"),
+        *(1, 2, 3, 4, write_fault(fault), "00-trace-01", write_extra(state)),
     )
     assert read_saga(row) == state
 

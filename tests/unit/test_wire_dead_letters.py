@@ -10,14 +10,17 @@ import pytest
 
 from saga_service.wire.dead_letters import (
     PREVIEW_BYTES_MAX,
+    PREVIEW_FIELDS_MAX,
     REASON_CHARACTERS_MAX,
     DeadLetter,
+    announce_dead_letter,
     dead_letter,
-    raw_fields,
+    is_kept,
+    raw_pairs,
     read_dead_letter,
     write_dead_letter,
 )
-from saga_service.wire.entries import Entry, Malformed
+from saga_service.wire.entries import Entry, Malformed, entry_of
 from saga_service.wire.keys import StreamNames
 from tests.builders import delivered
 
@@ -45,8 +48,7 @@ def _shown(value: bytes) -> str:
 
 def test_the_fields_can_be_had_back_exactly_as_they_came() -> None:
     letter = _letter(AWKWARD)
-    assert raw_fields(letter.raw) == AWKWARD
-    assert list(raw_fields(letter.raw)) == list(AWKWARD)
+    assert raw_pairs(letter.raw) == list(AWKWARD.items())
     assert (letter.stream, letter.entry_id, letter.reason, letter.at_ms) == (
         "saga:events",
         "1700-0",
@@ -57,7 +59,7 @@ def test_the_fields_can_be_had_back_exactly_as_they_came() -> None:
 
 def test_an_entry_without_fields_makes_an_empty_letter() -> None:
     letter = _letter({})
-    assert raw_fields(letter.raw) == {}
+    assert raw_pairs(letter.raw) == []
     assert json.loads(letter.preview) == {}
 
 
@@ -98,8 +100,24 @@ def test_a_long_value_of_long_characters_says_how_much_is_left_out_too() -> None
 def test_a_value_of_two_megabytes_is_kept_whole_and_shown_in_part() -> None:
     value = b"\xff" * 2_000_000
     letter = _letter({b"data": value})
-    assert raw_fields(letter.raw) == {b"data": value}
+    assert raw_pairs(letter.raw) == [(b"data", value)]
     assert len(letter.preview) < 20_000
+
+
+def test_a_name_that_comes_more_than_once_is_kept_each_time() -> None:
+    flat = [b"a", b"1", b"b", b"2", b"a", b"3"]
+    letter = dead_letter(entry_of("orders", "1-0", flat), "because", 1)
+    assert raw_pairs(letter.raw) == [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
+
+
+@pytest.mark.parametrize(("more", "last"), [(0, None), (1, "(1 fields more)"), (200_000, "(200000 fields more)")])
+def test_of_very_many_fields_some_are_shown_and_all_are_kept(more: int, last: str | None) -> None:
+    fields = {str(number).encode(): b"x" for number in range(PREVIEW_FIELDS_MAX + more)}
+    letter = _letter(fields)
+    shown = json.loads(letter.preview)
+    assert shown.pop("…", None) == last
+    assert list(shown) == [str(number) for number in range(PREVIEW_FIELDS_MAX)]
+    assert dict(raw_pairs(letter.raw)) == fields
 
 
 def test_a_long_reason_is_cut() -> None:
@@ -111,6 +129,48 @@ def test_a_letter_is_read_as_it_was_written() -> None:
     message = write_dead_letter(letter, NAMES)
     assert message.stream == "test:dead-letter"
     assert read_dead_letter(delivered(message)) == letter
+
+
+# ------------------------------------------------------------------------------------------- letters that are kept
+
+
+def test_a_kept_letter_is_announced_with_all_but_what_the_table_has_in_full() -> None:
+    letter = _letter({b"data": b"x" * 100_000})
+    message = announce_dead_letter(letter, NAMES)
+    told = dict(zip(message.fields[::2], message.fields[1::2], strict=True))
+    assert message.stream == "test:dead-letter"
+    assert told == {
+        "v": "1",
+        "stream": "saga:events",
+        "entry_id": "1700-0",
+        "reason": "because",
+        "time": "1700000000000",
+        "fields": letter.preview,
+        "kept": "saga.dead_letters",
+    }
+    assert delivered(message).size_bytes < PREVIEW_BYTES_MAX + 300
+
+
+def test_only_an_announcement_says_that_it_is_kept() -> None:
+    letter = _letter({b"a": b"b"})
+    announced, written = delivered(announce_dead_letter(letter, NAMES)), delivered(write_dead_letter(letter, NAMES))
+    assert is_kept(announced)
+    assert not is_kept(written)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {b"kept": b""},
+        {b"kept": b"elsewhere"},
+        {b"kept": b"\xff"},
+        {b"raw": b""},
+        {b"raw": b"[]"},
+    ],
+)
+def test_what_may_have_to_be_kept_is_never_taken_for_kept(changed: dict[bytes, bytes]) -> None:
+    announced = delivered(announce_dead_letter(_letter({b"a": b"b"}), NAMES))
+    assert not is_kept(Entry("test:dead-letter", "9-0", {**announced.fields, **changed}))
 
 
 # ----------------------------------------------------------------------------------- letters that others have written
@@ -191,4 +251,4 @@ def test_raw_fields_that_are_none_say_so(raw: bytes) -> None:
 
 def test_raw_fields_are_kept_in_any_spelling_of_the_same_json() -> None:
     pair = b64encode(b"a").decode()
-    assert raw_fields(f' [ ["{pair}", ""] ] ') == {b"a": b""}
+    assert raw_pairs(f' [ ["{pair}", ""] ] ') == [(b"a", b"")]

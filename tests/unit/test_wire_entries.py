@@ -1,10 +1,24 @@
-"""Fields as text: what is no text is said to be so."""
+"""An entry as Redis tells it, and its fields as text: what is no text is said to be so."""
 
 from __future__ import annotations
 
 import pytest
 
-from saga_service.wire.entries import Malformed, as_text, required_text, text
+from saga_service.wire.entries import Entry, Malformed, as_text, entry_of, required_text, text
+
+
+def test_an_entry_has_its_fields_and_the_bytes_of_all_names_and_values() -> None:
+    entry = entry_of("orders", "1-0", [b"a", b"12345", "größe".encode(), b"", b"", b"\xff"])
+    assert entry == Entry("orders", "1-0", {b"a": b"12345", "größe".encode(): b"", b"": b"\xff"})
+    assert list(entry.pairs()) == [(b"a", b"12345"), ("größe".encode(), b""), (b"", b"\xff")]
+    assert entry.size_bytes == 6 + 7 + 1
+
+
+def test_a_name_that_comes_twice_is_read_as_its_last_value_and_loses_none() -> None:
+    entry = entry_of("orders", "1-0", [b"a", b"1", b"b", b"2", b"a", b"345"])
+    assert entry.fields == {b"a": b"345", b"b": b"2"}
+    assert list(entry.pairs()) == [(b"a", b"1"), (b"b", b"2"), (b"a", b"345")]
+    assert entry.size_bytes == 2 + 2 + 4
 
 
 def test_a_field_is_read_as_utf_8() -> None:

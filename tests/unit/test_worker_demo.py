@@ -38,7 +38,9 @@ async def carry_out(command_type: str, data: dict[str, Any], **more: Any) -> Any
     received = read_command(entry)
     handler = WORKERS[command_type.partition(".")[0]].handlers[command_type]
     context = StepContext(received, lambda _: None)
-    return understood(await execute(handler, received, entry.fields[b"data"], context, 10_000))
+    reply = await execute(handler, received, entry.fields[b"data"], context, 10_000)
+    assert reply is not None
+    return understood(reply)
 
 
 def test_every_command_of_the_demos_sagas_has_its_handler() -> None:

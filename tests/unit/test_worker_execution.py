@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -33,14 +34,16 @@ class Charged(BaseModel):
     payment_id: str
 
 
-async def carry_out(function: Any, **given: Any) -> Replied:
+async def carry_out(function: Any, asked_to_end: bool = False, **given: Any) -> Replied:
     """The saga's side of a handler that is called with such a command."""
     worker = Worker("payment")
     worker.handler("payment.charge")(function)
     entry = command_entry(**given)
     received = read_command(entry)
     context = StepContext(received, lambda _: None)
-    reply = await execute(worker.handlers["payment.charge"], received, entry.fields[b"data"], context, REPLY_BYTES_MAX)
+    handler = worker.handlers["payment.charge"]
+    reply = await execute(handler, received, entry.fields[b"data"], context, REPLY_BYTES_MAX, lambda _: asked_to_end)
+    assert reply is not None
     replied = understood(reply)
     assert replied.command == received.name
     return replied
@@ -321,7 +324,7 @@ async def test_being_cancelled_is_no_failure() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    carrying_out = asyncio.create_task(carry_out(charge))
+    carrying_out = asyncio.create_task(carry_out(charge, asked_to_end=True))
     await begun.wait()
     carrying_out.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -330,6 +333,21 @@ async def test_being_cancelled_is_no_failure() -> None:
 
 async def test_waiting_for_something_that_was_cancelled_is_a_failure() -> None:
     async def charge(charge: Charge) -> None:
+        other = asyncio.ensure_future(asyncio.Event().wait())
+        other.cancel()
+        await other
+
+    assert failed(await carry_out(charge)).code == "CancelledError"
+
+
+async def test_a_cancellation_that_a_library_left_on_the_task_does_not_swallow_the_reply() -> None:
+    async def charge(charge: Charge) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # and never `uncancel`, as older libraries have it for their own time-outs
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        assert task.cancelling() == 1
         other = asyncio.ensure_future(asyncio.Event().wait())
         other.cancel()
         await other

@@ -11,7 +11,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from saga_service.core.events import Outcome
-from saga_service.wire.dead_letters import raw_fields, read_dead_letter
+from saga_service.wire.dead_letters import raw_pairs, read_dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.worker import StepContext, Worker
 from saga_service.worker.cancellation import cancel
@@ -151,7 +151,7 @@ async def test_an_entry_that_is_no_command_becomes_a_dead_letter_and_the_stream_
     letter = read_dead_letter(delivered(message))
     assert (letter.stream, letter.entry_id) == (STREAM, "1-0")
     assert letter.reason.startswith(reason)
-    assert raw_fields(letter.raw) == poison.fields
+    assert dict(raw_pairs(letter.raw)) == poison.fields
     assert work.outcomes == [Outcome.SUCCEEDED]
     assert set(work.redis.acknowledged) == {"1-0", "1702-0"}
 

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any, Never, TypedDict
 
 import pytest
+from asyncpg import Connection
 from pydantic import BaseModel, ConfigDict
 
-from saga_service.worker import StepContext, Worker, WrongHandler
+from saga_service.worker import PostgresInbox, StepContext, Worker, WrongHandler
 
 
 class Charge(BaseModel):
@@ -59,6 +60,17 @@ async def always_refuses(command: Charge) -> Never:
 
 async def with_a_default_of_its_own(command: Charge, context: StepContext, pool: object = None) -> None:
     return None
+
+
+async def transactional(command: Charge, context: StepContext, connection: Connection) -> Charged:
+    return Charged(payment_id="p")
+
+
+async def transactional_without_context(command: Charge, connection: Connection) -> None:
+    return None
+
+
+async def connection_before_context(command: Charge, connection: Connection, context: StepContext) -> None: ...
 
 
 class Bank:
@@ -202,3 +214,70 @@ def test_a_model_that_forbids_what_it_does_not_know_can_be_registered(worker: Wo
     charge.__annotations__["command"] = Strict
     worker.handler("payment.charge")(charge)
     assert worker.handlers["payment.charge"].forbids_outputs
+
+
+# ------------------------------------------------------------------------------------------------------- the inbox
+
+
+@pytest.fixture
+def with_inbox() -> Worker:
+    return Worker("payment", inbox=PostgresInbox("postgresql://nowhere.invalid/ledger"))
+
+
+@pytest.mark.parametrize(
+    ("function", "takes"), [(transactional, (True, True)), (transactional_without_context, (False, True))]
+)
+def test_a_handler_that_takes_a_connection_is_transactional(
+    with_inbox: Worker, function: Any, takes: tuple[bool, bool]
+) -> None:
+    with_inbox.handler("payment.charge")(function)
+    handler = with_inbox.handlers["payment.charge"]
+    assert (handler.takes_context, handler.takes_connection) == takes
+
+
+def test_the_connection_comes_last(with_inbox: Worker) -> None:
+    with pytest.raises(WrongHandler, match="in this order; 'context' would get no value"):
+        with_inbox.handler("payment.charge")(connection_before_context)
+
+
+def test_a_connection_without_an_inbox_is_told_at_once(worker: Worker) -> None:
+    with pytest.raises(WrongHandler, match=r"takes a connection, and that needs an inbox; write Worker\("):
+        worker.handler("payment.charge")(transactional)
+
+
+def test_an_undo_that_relies_on_the_inbox_needs_one(worker: Worker) -> None:
+    with pytest.raises(WrongHandler, match="has 'undoes', and that needs an inbox"):
+        worker.handler("payment.refund", undoes="payment.charge")(model_alone)
+
+
+def test_probes_are_answered_from_an_inbox_alone(worker: Worker) -> None:
+    with pytest.raises(WrongHandler, match="can be answered from an inbox alone"):
+        worker.answer_probes("payment.find_charge", of="payment.charge")
+
+
+@pytest.mark.parametrize("kind", ["undo", "probe"])
+async def test_an_action_that_the_worker_does_not_have_proves_nothing_by_its_absence(
+    with_inbox: Worker, kind: str
+) -> None:
+    if kind == "undo":
+        with_inbox.handler("payment.refund", undoes="payment.charge")(model_alone)
+    else:
+        with_inbox.answer_probes("payment.find_charge", of="payment.charge")
+    with pytest.raises(WrongHandler, match=r"speaks of the action 'payment\.charge', which worker 'payment' does not"):
+        await with_inbox.run()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"rate": "often"}, "a rate is written '50/s', '20/m' or '100/h', but is 'often'"),
+        ({"rate": "0/s"}, "a rate is written"),
+        ({"concurrency": 0}, "its concurrency must be at least 1, but is 0"),
+        ({"heartbeat": 0}, "its heartbeat must be at least 0.1, but is 0"),
+        ({"heartbeat": float("nan")}, "its heartbeat must be at least 0.1, but is nan"),
+    ],
+)
+def test_an_option_that_cannot_work_is_told_at_once(worker: Worker, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(WrongHandler) as raised:
+        worker.handler("payment.charge", **options)(model_alone)
+    assert told in str(raised.value)

@@ -8,10 +8,10 @@ Columns = Mapping[str, tuple[str, str]]
 """Name of a view's column: how it is made, what it means."""
 
 
-def _view(name: str, meaning: str, columns: Columns, source: str) -> list[str]:
+def view(name: str, meaning: str, columns: Columns, source: str, create: str = "create view") -> list[str]:
     """The statements that make a view and its documentation."""
     made = ",\n    ".join(f"{expression} as {column}" for column, (expression, _) in columns.items())
-    statements = [f"create view saga.{name} as\nselect\n    {made}\n{source}"]
+    statements = [f"{create} saga.{name} as\nselect\n    {made}\n{source}"]
     statements.append(f"comment on view saga.{name} is {_quoted(meaning)}")
     statements += [
         f"comment on column saga.{name}.{column} is {_quoted(comment)}" for column, (_, comment) in columns.items()
@@ -169,16 +169,16 @@ where sagas.status in ('compensating', 'stuck')
 """
 
 VIEWS = [
-    *_view("sagas", "Every saga, one row each.", SAGAS, "from saga_private.sagas"),
-    *_view("steps", "Every step of every saga, one row each.", STEPS, STEPS_SOURCE),
-    *_view(
+    *view("sagas", "Every saga, one row each.", SAGAS, "from saga_private.sagas"),
+    *view("steps", "Every step of every saga, one row each.", STEPS, STEPS_SOURCE),
+    *view(
         "history",
         "Everything that ever happened to a saga, one row for each transition.",
         HISTORY,
         "from saga_private.history",
     ),
-    *_view("dead_letters", "Stream entries that nobody could use.", DEAD_LETTERS, "from saga_private.dead_letters"),
-    *_view(
+    *view("dead_letters", "Stream entries that nobody could use.", DEAD_LETTERS, "from saga_private.dead_letters"),
+    *view(
         "compensation_debt",
         "Every effect that is not yet undone, of every saga that is compensating or stuck.",
         COMPENSATION_DEBT,

@@ -1,0 +1,31 @@
+"""The one saga that a person names, by its id or by its business key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.reading import SagaRow, saga_with_id, sagas_with_key
+from saga_service.core.ids import parse_saga_id
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+
+async def find_saga(connection: Connection, given: str, definition: str | None = None) -> SagaRow:
+    """`definition` is the name of the saga's definition, for a key that several have.
+
+    Raises CommandFailed where there is none, or more than one.
+    """
+    saga_id = parse_saga_id(given)
+    by_id = await saga_with_id(connection, saga_id) if saga_id else None
+    if by_id is not None:
+        return by_id
+    # A business key may well look like a UUID.
+    with_key = [row for row in await sagas_with_key(connection, given) if definition in (None, row.saga)]
+    if len(with_key) > 1:
+        ids = ", ".join(f"{row.saga} {row.id}" for row in with_key)
+        raise CommandFailed(f"several sagas have the key '{given}': {ids}; name one by its id", ExitCode.USAGE)
+    if not with_key:
+        raise CommandFailed(f"no saga has the id or the key '{given}'; see: saga-service list")
+    return with_key[0]

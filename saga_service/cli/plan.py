@@ -1,0 +1,78 @@
+"""`plan`: what would be undone if a saga turned round now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saga_service.cli.configuration import read_settings
+from saga_service.cli.exits import CommandFailed
+from saga_service.cli.loop import run_to_end
+
+if TYPE_CHECKING:
+    from saga_service.cli.reading import SagaRow
+    from saga_service.core.plan import Plan
+    from saga_service.settings import Settings
+
+
+def plan_command(
+    target: Annotated[str, typer.Argument(metavar="SAGA_ID|KEY", help="The saga's id, or its business key.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show what a saga would undo if it were cancelled now, in which order, and what nobody knows. Changes nothing."""
+    from dataclasses import asdict
+
+    from saga_service.cli.output import print_json
+
+    saga, plan = run_to_end(_plan(read_settings(), target))
+    if as_json:
+        print_json({"saga_id": saga.id, "saga": saga.saga, "key": saga.key, "status": saga.status, **asdict(plan)})
+    else:
+        print_plan(saga, plan)
+
+
+async def _plan(settings: Settings, target: str) -> tuple[SagaRow, Plan]:
+    from saga_service.cli.finding import find_saga
+    from saga_service.cli.servers import open_postgres, open_store
+    from saga_service.core.ids import SagaId
+    from saga_service.core.plan import plan
+
+    async with open_postgres(settings) as connection:
+        found = await find_saga(connection, target)
+    async with open_store(settings) as store:
+        states = await store.load([SagaId(found.id)])
+        definition = await store.definition(found.saga, found.version)
+    if definition is None:
+        raise CommandFailed(f"version {found.version} of the definition of saga '{found.saga}' is not on record")
+    if not states:
+        raise CommandFailed(f"the saga {found.id} was removed just now")
+    return found, plan(definition, states[0])
+
+
+def print_plan(saga: SagaRow, plan: Plan) -> None:
+    """What would be undone, for people."""
+    from saga_service.cli.output import harmless, print_heading, print_line, print_table
+
+    print_heading(harmless(f"{saga.saga} {saga.id}: {saga.status}"))
+    if plan.stays_because is not None:
+        print_line(f"it cannot be undone: {plan.stays_because}")
+    for steps, said in (
+        (plan.awaited, "in flight, and awaited before anything is undone: {}"),
+        (plan.unknown, "nobody knows whether these have happened: {}"),
+        (plan.lasting, "done, or maybe done, and nothing takes it back: {}"),
+    ):
+        if steps:
+            print_line(said.format(", ".join(steps)))
+    if plan.waves:
+        print_line()
+        print_table(
+            ("order", "step", "undone by", "its effect"),
+            [
+                (str(order), undo.step, undo.command, "stands" if undo.is_certain else "may stand")
+                for order, wave in enumerate(plan.waves, start=1)
+                for undo in wave
+            ],
+        )
+    elif plan.stays_because is None:
+        print_line("nothing is to be undone" + (", unless what is in flight succeeds" if plan.awaited else ""))

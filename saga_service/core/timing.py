@@ -1,0 +1,77 @@
+"""What the time does: a command that was not answered, a wait that is over, the saga's own deadline."""
+
+from __future__ import annotations
+
+from saga_service.core.definition import Definition
+from saga_service.core.draft import Draft, StepDraft
+from saga_service.core.effects import Transition, repeated
+from saga_service.core.look import has_passed_pivot, proceed, turn_back
+from saga_service.core.reaction import SILENT, TIMED_OUT, Reaction
+from saga_service.core.rules import react
+from saga_service.core.state import ENDED, Course, Due, Fault, SagaState, StepState, StepStatus
+from saga_service.core.transitions import Stimulus
+
+_STIMULI: dict[tuple[bool, Due], Stimulus] = {
+    (False, Due.TIMEOUT): Stimulus.ACTION_TIMED_OUT,
+    (False, Due.RETRY): Stimulus.ACTION_RETRY_DUE,
+    (False, Due.PROBE_TIMEOUT): Stimulus.PROBE_TIMED_OUT,
+    (False, Due.PROBE_RETRY): Stimulus.PROBE_RETRY_DUE,
+    (False, Due.SLEEP): Stimulus.WAIT_OVER,
+    (False, Due.SIGNAL): Stimulus.WAIT_OVER,
+    (True, Due.TIMEOUT): Stimulus.COMPENSATION_TIMED_OUT,
+    (True, Due.RETRY): Stimulus.COMPENSATION_RETRY_DUE,
+}
+"""By whether the step is being undone, and what was due."""
+
+PAST_DEADLINE = Fault("deadline", "the saga was not done by its deadline")
+
+
+def timer(definition: Definition, state: SagaState, now_ms: int) -> Transition:
+    draft = Draft(definition, state, now_ms)
+    for position in range(len(state.steps)):
+        # Looked at one by one: what one of them does may change the others.
+        step = draft.steps[position]
+        if step.due is None or step.due_at_ms is None or step.due_at_ms > now_ms or not draft.heeds(step.due):
+            continue
+        refusal = react(_reaction(draft, position, step, step.due))
+        if refusal is not None:
+            return refusal
+    if _is_past_deadline(draft):
+        _deadline(draft)
+    moved = draft.transition(timer=True)
+    if not moved.history and moved.state == state:
+        return repeated(state, "nothing is due")
+    return moved
+
+
+def _reaction(draft: Draft, position: int, step: StepState | StepDraft, due: Due) -> Reaction:
+    undo = step.status is StepStatus.COMPENSATING
+    attempt: int | None = step.compensation_attempts if undo else step.attempts
+    fault = None
+    if due is Due.TIMEOUT or due is Due.PROBE_TIMEOUT:
+        silent = step.deadline_ms is not None and step.deadline_ms > draft.now_ms
+        fault = SILENT if silent else TIMED_OUT
+    if due in (Due.SLEEP, Due.SIGNAL):
+        attempt = None
+    elif due in (Due.PROBE_TIMEOUT, Due.PROBE_RETRY):
+        attempt = step.probes or None
+    return Reaction(draft, position, _STIMULI[undo, due], attempt=attempt, fault=fault)
+
+
+def _is_past_deadline(draft: Draft) -> bool:
+    """It concerns a saga that goes forward, and no other."""
+    if draft.deadline_ms is None or draft.deadline_ms > draft.now_ms:
+        return False
+    return draft.course is Course.FORWARD and draft.status not in ENDED
+
+
+def _deadline(draft: Draft) -> None:
+    """It counts once. A saga past its pivot goes on as it does."""
+    draft.deadline_ms = None
+    draft.revision += 1
+    already_sent = len(draft.commands)
+    if not has_passed_pivot(draft.definition, draft.steps):
+        draft.fault = PAST_DEADLINE
+        turn_back(draft)
+        proceed(draft)
+    draft.record("deadline_passed", fault=PAST_DEADLINE, sent_from=already_sent)

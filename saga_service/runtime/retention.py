@@ -1,0 +1,81 @@
+"""Removing what was kept for its time, a small batch at a time, as a part of the upkeep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from saga_service.runtime.stopping import Stopping
+
+log = structlog.get_logger(__name__)
+
+BATCH_ROWS_MAX = 500
+"""A batch of so many sagas is a matter of milliseconds: nobody waits long for what it holds."""
+
+
+class Removal(Protocol):
+    """What has ended, in the store. Both raise StoreUnavailable."""
+
+    async def remove_ended(self, before_ms: int, limit: int, *, since_ms: int = 0) -> tuple[int, int | None]:
+        """Remove the oldest; how many went, and when the last of them had ended."""
+        ...
+
+    async def remove_replayed(self, before_ms: int, limit: int) -> int:
+        """Remove dead letters that were replayed before this moment; how many went."""
+        ...
+
+
+class Retention:
+    """Tasks of the upkeep. Each goes on until nothing is left, its time is used up, or the service stops; what is left
+    then is for the next turn."""
+
+    def __init__(
+        self,
+        removal: Removal,
+        *,
+        budget_s: float,
+        now_ms: Callable[[], int],
+        stopping: Stopping,
+        elapsed_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._removal = removal
+        self._budget_s = budget_s
+        self._now_ms = now_ms
+        self._stopping = stopping
+        self._elapsed_s = elapsed_s
+
+    async def remove_ended(self, kept_ms: int) -> None:
+        """Remove sagas that ended so long ago, with their history."""
+        before_ms = self._now_ms() - kept_ms
+        since_ms = 0
+
+        async def remove_some() -> int:
+            nonlocal since_ms
+            removed, reached_ms = await self._removal.remove_ended(before_ms, BATCH_ROWS_MAX, since_ms=since_ms)
+            since_ms = since_ms if reached_ms is None else reached_ms
+            return removed
+
+        await self._until_nothing_is_left("ended sagas were removed", remove_some)
+
+    async def remove_replayed(self, kept_ms: int) -> None:
+        """Remove dead letters that were replayed so long ago."""
+        before_ms = self._now_ms() - kept_ms
+        await self._until_nothing_is_left(
+            "replayed dead letters were removed",
+            lambda: self._removal.remove_replayed(before_ms, BATCH_ROWS_MAX),
+        )
+
+    async def _until_nothing_is_left(self, told_as: str, remove_some: Callable[[], Awaitable[int]]) -> None:
+        until_s = self._elapsed_s() + self._budget_s
+        total, removed = 0, BATCH_ROWS_MAX
+        try:
+            while removed == BATCH_ROWS_MAX and not self._stopping and self._elapsed_s() < until_s:
+                removed = await remove_some()
+                total += removed
+        finally:
+            # Also when the store went away half-way: what is gone is gone.
+            if total:
+                log.info(told_as, removed=total, more_to_remove=removed == BATCH_ROWS_MAX)

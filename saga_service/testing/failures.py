@@ -1,0 +1,92 @@
+"""Every way in which one step of a saga fails, so that one parametrized test sees them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from saga_service.core.definition import StepDefinition, Task
+from saga_service.definitions.blueprint import SagaBlueprint
+from saga_service.definitions.catalog import Catalog
+from saga_service.testing.saga import SimulatedSaga
+from saga_service.testing.simulation import Data, Simulation
+from saga_service.testing.sources import Source, catalog_of
+from saga_service.worker.worker import Worker
+
+FAILS, TIMES_OUT, NEVER_COMES = "fails", "times out", "never comes"
+
+_WAYS: dict[Task, tuple[str, ...]] = {
+    Task.COMMAND: (FAILS, TIMES_OUT),
+    # One that has not ended is awaited, and not given up on.
+    Task.CHILD: (FAILS,),
+    Task.SIGNAL: (NEVER_COMES,),
+    Task.SLEEP: (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailure:
+    """One step at which each attempt fails, or none is ever answered, or whose signal never comes; all else succeeds.
+    As text `charge times out`, which makes a good test id."""
+
+    catalog: Catalog
+    saga: str
+    step: str
+    how: str
+
+    def run(
+        self,
+        data: Data | None = None,
+        *,
+        workers: Iterable[Worker] = (),
+        signals: Mapping[str, Data] | None = None,
+        jitter: bool = False,
+    ) -> SimulatedSaga:
+        """The saga, run to where nothing happens any more. `signals` are given at its start. Raises Refused."""
+        sim, step = Simulation(self.catalog, workers, jitter=jitter), self._defined()
+        if self.how == FAILS:
+            sim.on(step.action, step=step.name).fails().always()
+        elif self.how == TIMES_OUT:
+            sim.on(step.action, step=step.name).times_out().always()
+        saga = sim.start(self.saga, data)
+        for name, told in (signals or {}).items():
+            if self.how != NEVER_COMES or name != step.action:
+                sim.signal(saga, name, told)
+        sim.run()
+        return saga
+
+    def _defined(self) -> StepDefinition:
+        definition = _blueprint(self.catalog, self.saga).definition
+        return definition.steps[definition.positions[self.step]]
+
+    def __str__(self) -> str:
+        return f"{self.step} {self.how}"
+
+
+def every_failure(sagas: Source, saga: str | None = None) -> list[StepFailure]:
+    """Each step of the saga with each way in which it can fail, in their order.
+
+        @pytest.mark.parametrize("failure", every_failure(order), ids=str)
+        def test_no_failure_leaves_anything_behind(failure: StepFailure) -> None:
+            assert failure.run({"order_id": "A-1"}).standing == []
+
+    `saga` names one of several; the first is meant without it. Raises DefinitionErrors, and KeyError for a saga that is
+    not there.
+    """
+    catalog = catalog_of(sagas, jitter=True)
+    blueprint = catalog.blueprints()[0] if saga is None else _blueprint(catalog, saga)
+    return list(_failures(catalog, blueprint))
+
+
+def _failures(catalog: Catalog, blueprint: SagaBlueprint) -> Iterator[StepFailure]:
+    for step in blueprint.definition.steps:
+        for how in _WAYS[step.task]:
+            yield StepFailure(catalog, blueprint.name, step.name, how)
+
+
+def _blueprint(catalog: Catalog, saga: str) -> SagaBlueprint:
+    blueprint = catalog.by_name(saga)
+    if blueprint is None:
+        known = ", ".join(each.name for each in catalog.blueprints())
+        raise KeyError(f"no saga '{saga}' is given; there are: {known}")
+    return blueprint

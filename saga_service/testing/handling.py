@@ -1,0 +1,81 @@
+"""A real worker's handler, carried out in virtual time as a worker process would: with its deadline, its signs of life
+and its one reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from saga_service.testing.virtual_loop import run_virtually
+from saga_service.wire.commands import ReceivedCommand
+from saga_service.wire.entries import Entry, Message
+from saga_service.worker.context import StepContext
+from saga_service.worker.deadlines import DEADLINE_GRACE_MS
+from saga_service.worker.execution import Once, execute
+from saga_service.worker.heartbeats import beating
+from saga_service.worker.options import WorkerOptions
+from saga_service.worker.registration import Handler
+
+CANCELLED_HANDLERS_WAIT_S = 1.0
+"""How long a handler that was cancelled at its deadline has for its own cleaning up."""
+_REPLY_BYTES_MAX = WorkerOptions(consumer="simulated").reply_bytes_max
+
+
+@dataclass(slots=True)
+class Handled:
+    """What came of one command. Times are counted from its delivery."""
+
+    reply: Message | None = None
+    """None where the handler did not answer in time: nobody knows what it did."""
+    took_ms: int = 0
+    signs_of_life_ms: list[int] = field(default_factory=list)
+
+
+class VirtualContext(StepContext):
+    """The context with the simulation's time in the place of the machine's."""
+
+    __slots__ = ("_began_ms", "_virtual")
+
+    def __init__(
+        self, command: ReceivedCommand, report_progress: Callable[[ReceivedCommand], None], began_ms: int
+    ) -> None:
+        super().__init__(command, report_progress)
+        self._virtual = command
+        self._began_ms = began_ms
+
+    @property
+    def remaining_seconds(self) -> float:
+        return max(0.0, (self._virtual.deadline_ms - self._began_ms) / 1000 - asyncio.get_running_loop().time())
+
+
+def carry_out(handler: Handler, command: ReceivedCommand, entry: Entry, now_ms: int, once: Once | None) -> Handled:
+    """Run the handler to its end. What it raises is part of its reply; raises NeverEnds."""
+    return run_virtually(lambda: _carry_out(handler, command, entry, now_ms, once))
+
+
+async def _carry_out(
+    handler: Handler, command: ReceivedCommand, entry: Entry, now_ms: int, once: Once | None
+) -> Handled:
+    handled, asked_to_end = Handled(), asyncio.Event()
+
+    def beat(_: object = None) -> None:
+        handled.signs_of_life_ms.append(_passed_ms())
+
+    context = VirtualContext(command, beat, now_ms)
+    data = entry.fields.get(b"data") or b"{}"
+    work = execute(handler, command, data, context, _REPLY_BYTES_MAX, lambda _: asked_to_end.is_set(), once)
+    task = asyncio.create_task(work if handler.heartbeat_s is None else beating(handler.heartbeat_s, beat, work))
+    await asyncio.wait([task], timeout=(command.deadline_ms + DEADLINE_GRACE_MS - now_ms) / 1000)
+    if not task.done():
+        asked_to_end.set()
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCELLED_HANDLERS_WAIT_S)
+    handled.took_ms = _passed_ms()
+    if task.done() and not task.cancelled():
+        handled.reply = task.result()
+    return handled
+
+
+def _passed_ms() -> int:
+    return round(asyncio.get_running_loop().time() * 1000)

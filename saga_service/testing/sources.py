@@ -1,0 +1,72 @@
+"""From whatever a test has of a saga to the catalog that the service would have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from saga_service.core.definition import Definition, StepDefinition
+from saga_service.definitions.authoring import Saga
+from saga_service.definitions.blueprint import SagaBlueprint
+from saga_service.definitions.catalog import Catalog
+from saga_service.definitions.check import check_saga
+from saga_service.definitions.input_source import read_input_source
+
+OneSource = Saga | Definition | SagaBlueprint | Catalog
+Source = OneSource | Iterable[OneSource]
+"""A saga as it is written, or read already; all that `load_definitions` gives; or several of these."""
+
+
+def catalog_of(source: Source, *, jitter: bool) -> Catalog:
+    """Raises DefinitionErrors for a saga that is wrong, and ValueError for none, or two of one name."""
+    blueprints: dict[str, SagaBlueprint] = {}
+    for blueprint in _blueprints(source):
+        if blueprint.name in blueprints:
+            raise ValueError(f"two sagas have the name '{blueprint.name}'")
+        blueprints[blueprint.name] = blueprint if jitter else _without_jitter(blueprint)
+    if not blueprints:
+        raise ValueError("a simulation needs at least one saga")
+    return Catalog(blueprints.values())
+
+
+def _blueprints(source: Source) -> Iterator[SagaBlueprint]:
+    match source:
+        case Saga():
+            yield check_saga(source)
+        case SagaBlueprint():
+            yield source
+        case Definition():
+            yield _of_any_input(source)
+        case Catalog():
+            yield from source.blueprints()
+        case _:
+            for each in source:
+                yield from _blueprints(each)
+
+
+def _of_any_input(definition: Definition) -> SagaBlueprint:
+    any_object, _ = read_input_source(None)
+    assert any_object is not None, "no description is a right one"
+    return SagaBlueprint(
+        definition=definition,
+        input=any_object,
+        key=None,
+        event_types=(definition.name,),
+        streams=(),
+        document={},
+        place="a test",
+    )
+
+
+def _without_jitter(blueprint: SagaBlueprint) -> SagaBlueprint:
+    definition = blueprint.definition
+    exact = replace(definition, steps=tuple(_exact(step) for step in definition.steps))
+    return replace(blueprint, definition=exact)
+
+
+def _exact(step: StepDefinition) -> StepDefinition:
+    return replace(
+        step,
+        retry=replace(step.retry, jitter=False),
+        compensation_retry=replace(step.compensation_retry, jitter=False),
+    )

@@ -1,0 +1,11 @@
+"""Effects that happen once.
+
+`verdicts` (what is on record, and what follows from it: the theory and its tables), `once` (calling handlers by it),
+`replying` (what is answered in their place), `rows` and `sql` (the table), `postgres` (making and opening it),
+`errors`.
+"""
+
+from saga_service.worker.inbox.errors import InboxNotMade, InboxUnavailable
+from saga_service.worker.inbox.postgres import OpenInbox, PostgresInbox
+
+__all__ = ["InboxNotMade", "InboxUnavailable", "OpenInbox", "PostgresInbox"]

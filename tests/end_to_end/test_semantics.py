@@ -1,0 +1,268 @@
+"""All that a saga can have, once each on real servers with real processes: graphs, pivots, waits, doubts, children."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from saga_service.core.ids import saga_id_from_key
+from tests.end_to_end.system import System, effects_in_short
+from tests.waiting import eventually
+
+
+async def _effects_of(system: System, key: str) -> list[str]:
+    saga = await system.saga(key)
+    assert saga is not None
+    return effects_in_short(effect for effect in system.effects() if effect.saga_id == str(saga["id"]))
+
+
+async def _steps(system: System, key: str) -> dict[str, str]:
+    rows = await system.fetch(
+        "select step, steps.status from saga.steps join saga.sagas on sagas.id = saga_id where key = $1"
+        " order by position",
+        key,
+    )
+    return {row["step"]: row["status"] for row in rows}
+
+
+async def _output(system: System, key: str, step: str) -> Any:
+    """Any: what the worker returned."""
+    return await system.value(
+        "select output from saga.steps join saga.sagas on sagas.id = saga_id where key = $1 and step = $2", key, step
+    )
+
+
+def _signal(system: System, name: str, key: str, **fields: str) -> None:
+    system.add(system.names.events, {"type": name, "subject": key, **fields})
+
+
+async def _ask(system: System, verb: str, saga: str, key: str, **fields: str) -> None:
+    system.add(system.names.events, {"type": f"saga.{verb}", "saga": saga, "subject": key, "actor": "Ann", **fields})
+
+
+# ------------------------------------------------------------------------------------------------------------- graph
+
+
+async def test_branches_go_side_by_side_and_a_join_waits_for_all_of_them(standing: System) -> None:
+    # Each branch takes longer than both may take one after the other.
+    standing.start_saga("graph", "branches", plan={"left": ["sleep 300"], "right": ["sleep 300"]})
+    await standing.until("branches", "completed")
+    assert await _steps(standing, "branches") == {
+        "plan": "succeeded",
+        "left": "succeeded",
+        "right": "succeeded",
+        "extra": "skipped",
+        "join": "succeeded",
+    }
+    history = await standing.history("branches")
+    assert history[1] == "action_succeeded plan 1: running -> left:action:1 -> right:action:1"
+    assert history[-2].endswith("running -> join:action:1")
+
+
+async def test_a_condition_that_holds_lets_its_step_begin_and_a_mapping_says_what_it_is_sent(standing: System) -> None:
+    standing.start_saga("graph", "mapped", plan={"extra": ["succeed"]})
+    await standing.until("mapped", "completed")
+    assert (await _steps(standing, "mapped"))["extra"] == "succeeded"
+    left, join = [await _output(standing, "mapped", step) for step in ("left", "join")]
+    assert (left["received"], left["outputs"]) == ({"trip": "mapped"}, ["plan"])
+    assert join["received"] == {"who": "mapped", "right": 1, "note": "from the graph"}
+    assert join["outputs"] == [], "a step that says what it is sent gets no more"
+
+
+async def test_a_failure_beside_a_branch_in_flight_awaits_it_and_undoes_in_reverse_order(standing: System) -> None:
+    standing.start_saga("graph", "beside", plan={"left": ["reject"], "right": ["sleep 500"]})
+    await standing.until("beside", "compensated")
+    assert await _effects_of(standing, "beside") == [
+        "plan 1 succeeded",
+        "left 1 rejected",
+        "right 1 succeeded",
+        "undo right 1 succeeded",
+        "undo plan 1 succeeded",
+    ]
+
+
+async def test_parallel_undo_goes_side_by_side_where_the_author_says_so(standing: System) -> None:
+    standing.start_saga("side-by-side", "undone-at-once", plan={"join": ["reject"], "undo left": ["sleep 200"]})
+    await standing.until("undone-at-once", "compensated")
+    history = await standing.history("undone-at-once")
+    assert any("left:compensation:1" in line and "right:compensation:1" in line for line in history), history
+    assert (await _effects_of(standing, "undone-at-once"))[-1] == "undo plan 1 succeeded"
+
+
+# ------------------------------------------------------------------------------------------------------------- kinds
+
+
+async def test_after_the_pivot_a_step_is_tried_on_and_then_waits_for_a_person(standing: System) -> None:
+    standing.start_saga("decided", "past-the-pivot", plan={"tell": ["fail", "fail"]})
+    await standing.until("past-the-pivot", "stuck")
+    await _ask(standing, "cancel", "decided", "past-the-pivot")
+    await _ask(standing, "retry", "decided", "past-the-pivot", reason="the printer is back")
+    await standing.until("past-the-pivot", "completed")
+    lines = await standing.fetch(
+        "select event, actor, reason from saga.history where actor is not null and saga_id = $1",
+        saga_id_from_key("decided", "past-the-pivot"),
+    )
+    assert [tuple(line) for line in lines] == [("retry_asked", "Ann", "the printer is back")]
+
+
+# -------------------------------------------------------------------------------------------------- signals and time
+
+
+async def test_a_signal_before_and_after_the_wait_is_reached_and_twice_is_one(standing: System) -> None:
+    standing.start_saga("approved", "approved-late")
+    await standing.until("approved-late", "running")
+    await eventually(lambda: _is_waiting(standing, "approved-late"))
+    _signal(standing, "trip.approved", "approved-late", id="s-1", data='{"by": "Ann"}')
+    _signal(standing, "trip.approved", "approved-late", id="s-1", data='{"by": "Ann"}')
+    await standing.until("approved-late", "completed")
+    standing.start_saga("approved", "approved-early", plan={"plan": ["sleep 500"]})
+    await standing.until("approved-early", "running")
+    _signal(standing, "trip.approved", "approved-early", data='{"by": "Bob"}')
+    await standing.until("approved-early", "completed")
+    taken = await standing.fetch("select taken from saga.signals")
+    assert [row["taken"] for row in taken] == [True, True]
+
+
+async def _is_waiting(system: System, key: str) -> bool:
+    return (await _steps(system, key))["approval"] == "waiting"
+
+
+async def test_a_wait_that_is_over_goes_on_with_its_default_or_fails_without_one(standing: System) -> None:
+    standing.start_saga("impatient", "no-signal")
+    saga = await standing.until("no-signal", "compensated")
+    assert (saga["error_step"], saga["error_code"]) == ("second_approval", "signal_timed_out")
+    assert await _steps(standing, "no-signal") == {
+        "plan": "compensated",
+        "approval": "succeeded",
+        "nap": "succeeded",
+        "second_approval": "failed",
+    }
+
+
+async def test_a_saga_that_is_not_done_by_its_deadline_is_undone(standing: System) -> None:
+    standing.start_saga("late", "too-late", plan={"left": ["sleep 1500"]})
+    saga = await standing.until("too-late", "compensated")
+    assert saga["error_code"] == "deadline"
+    assert (await _effects_of(standing, "too-late"))[-2:] == ["undo left 1 succeeded", "undo plan 1 succeeded"]
+
+
+async def test_signs_of_life_keep_a_long_step_alive_and_silence_ends_it(standing: System) -> None:
+    standing.start_saga("beating", "alive", plan={"left": ["beat 3000"]})
+    standing.start_saga("beating", "silent", plan={"left": ["sleep 10000"]})
+    saga = await standing.until("silent", "compensated", within_s=30)
+    assert saga["error_code"] == "heartbeat_timeout"
+    await standing.until("alive", "completed", within_s=30)
+
+
+# ------------------------------------------------------------------------------------------------------------ doubts
+
+
+async def test_a_probe_finds_out_whether_it_happened(standing: System) -> None:
+    standing.start_saga("asking", "it-happened", plan={"charge": ["sleep 10000"]})
+    await standing.until("it-happened", "completed", within_s=30)
+    standing.start_saga("asking", "it-did-not", plan={"charge": ["sleep 10000"], "find charge": ["reject"]})
+    await standing.until("it-did-not", "completed", within_s=30)
+    events = [line.partition(":")[0] for line in await standing.history("it-did-not")]
+    assert events[2:] == [
+        "action_timed_out charge 1",
+        "probe_rejected charge 1",
+        "action_retry_due charge 1",
+        "action_succeeded charge 2",
+    ]
+    assert (await standing.history("it-happened"))[-1] == "probe_succeeded charge 1: completed"
+
+
+async def test_what_is_held_waits_for_a_person_or_a_late_reply(standing: System) -> None:
+    standing.start_saga("held", "resolved", plan={"charge": ["hang"]})
+    standing.start_saga("held", "answered", plan={"charge": ["overrun 300"]})
+    await standing.until("resolved", "stuck")
+    await _ask(standing, "resolve", "held", "resolved", resolution="succeeded", data='{"receipt": "R-1"}')
+    await standing.until("resolved", "completed")
+    await standing.until("answered", "completed")
+
+
+# ---------------------------------------------------------------------------------------------------------- children
+
+
+async def _child_of(system: System, key: str) -> dict[str, object]:
+    rows = await system.fetch(
+        "select child.id, child.status from saga.sagas as child join saga.sagas on sagas.id = child.parent_id"
+        " where sagas.key = $1",
+        key,
+    )
+    (row,) = rows
+    return dict(row)
+
+
+async def test_a_child_saga_runs_and_gives_its_result_to_its_parent(standing: System) -> None:
+    standing.start_saga("parent", "with-child")
+    await standing.until("with-child", "completed")
+    assert (await _child_of(standing, "with-child"))["status"] == "completed"
+    assert (await _output(standing, "with-child", "journey")).keys() == {"left", "right"}
+
+
+async def test_a_parents_undo_undoes_a_completed_child(standing: System) -> None:
+    standing.start_saga("parent", "undone-with-child", plan={"join": ["reject"]})
+    await standing.until("undone-with-child", "compensated")
+    assert (await _child_of(standing, "undone-with-child"))["status"] == "compensated"
+
+
+async def test_a_childs_failure_comes_up(standing: System) -> None:
+    standing.start_saga("parent", "failing-child", plan={"right": ["reject"]})
+    saga = await standing.until("failing-child", "compensated")
+    assert (saga["error_step"], saga["error_code"]) == ("journey", "planned")
+
+
+async def test_a_cancel_goes_down_to_the_child(standing: System) -> None:
+    standing.start_saga("parent", "cancelled-with-child", plan={"left": ["sleep 1500"]})
+    await eventually(lambda: _has_child(standing, "cancelled-with-child"))
+    await _ask(standing, "cancel", "parent", "cancelled-with-child", reason="the customer called")
+    saga = await standing.until("cancelled-with-child", "compensated", within_s=30)
+    assert (saga["error_code"], saga["error_message"]) == ("cancelled", "asked by Ann: the customer called")
+    assert (await _child_of(standing, "cancelled-with-child"))["status"] == "compensated"
+
+
+async def _has_child(system: System, key: str) -> bool:
+    return bool(await system.fetch("select 1 from saga.sagas where parent_id = $1", saga_id_from_key("parent", key)))
+
+
+# --------------------------------------------------------------------------------------------------------- by a person
+
+
+async def test_a_paused_saga_keeps_what_comes_in_and_goes_on_when_it_is_resumed(standing: System) -> None:
+    standing.start_saga("graph", "paused", plan={"plan": ["sleep 800"]})
+    await standing.until("paused", "running")
+    await _ask(standing, "pause", "graph", "paused")
+    await standing.until("paused", "paused")
+
+    async def plan_is_done() -> bool:
+        return (await _steps(standing, "paused"))["plan"] == "succeeded"
+
+    await eventually(plan_is_done)
+    assert (await _steps(standing, "paused"))["left"] == "pending"
+    await _ask(standing, "resume", "graph", "paused")
+    await standing.until("paused", "completed")
+
+
+# ------------------------------------------------------------------------------------------------------------- by SQL
+
+
+async def test_a_saga_is_started_and_signalled_inside_the_callers_own_transaction(standing: System) -> None:
+    rolled_back = await _start_by_sql(standing, "rolled-back", commit=False)
+    started = await _start_by_sql(standing, "by-sql", commit=True)
+    assert str(started) == str(saga_id_from_key("approved", "by-sql"))
+    await standing.value("select saga.signal('trip.approved', saga_id => $1, data => '{\"by\": \"SQL\"}')", started)
+    await standing.until("by-sql", "completed")
+    assert await standing.fetch("select 1 from saga.sagas where id = $1", rolled_back) == []
+    again = await _start_by_sql(standing, "by-sql", commit=True)
+    assert again == started
+
+
+async def _start_by_sql(system: System, key: str, *, commit: bool) -> object:
+    async with system.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        saga_id = await connection.fetchval(
+            "select saga.start('approved', jsonb_build_object('trip', $1::text, 'plan', '{}'::jsonb), $1)", key
+        )
+        await (transaction.commit() if commit else transaction.rollback())
+        return saga_id

@@ -1,0 +1,132 @@
+"""Graphs, signals, pivots and child sagas while services are killed and Redis loses its data: every one has its end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import pairwise
+
+import asyncpg
+
+from tests.end_to_end.laws import nothing_is_left_over
+from tests.end_to_end.plans import Plan
+from tests.end_to_end.system import System
+from tests.waiting import eventually
+
+SAGAS_OF_EACH = 15
+STEPS = {
+    "graph": ("plan", "left", "right", "extra", "join"),
+    "side-by-side": ("plan", "left", "right", "join"),
+    "parent": ("plan", "left", "right", "join"),
+    "decided": ("plan", "decide"),
+    "approved": ("plan", "left"),
+}
+"""Whose failure turns each saga round; those of `parent` are its child's as well."""
+
+Plans = dict[str, dict[str, Plan]]
+
+
+def _plans(chance: random.Random) -> Plans:
+    return {
+        saga: {f"{saga}-{number}": _plan(chance, steps) for number in range(SAGAS_OF_EACH)}
+        for saga, steps in STEPS.items()
+    }
+
+
+def _plan(chance: random.Random, steps: tuple[str, ...]) -> Plan:
+    plan = {step: [*chance.choice([[], ["fail"]]), f"sleep {chance.randrange(150)}"] for step in steps}
+    if chance.random() < 0.4:
+        plan[chance.choice(steps)] = ["reject"]
+    return plan
+
+
+def _ends_as(plan: Plan) -> str:
+    return "compensated" if ["reject"] in plan.values() else "completed"
+
+
+async def test_every_saga_of_every_kind_ends_as_it_must_whatever_dies(system: System, random_seed: int) -> None:
+    chance = random.Random(random_seed)
+    plans = _plans(chance)
+    services = (await system.start(services=2, workers=2))[:2]
+    for saga, of_saga in plans.items():
+        system.start_sagas(saga, of_saga)
+    await system.until_taken_in(len(STEPS) * SAGAS_OF_EACH)
+    for number in range(2):
+        # The pace of the disaster: there is no condition to wait for.
+        await asyncio.sleep(0.7)
+        services.pop(chance.randrange(len(services))).kill()
+        services.append(system.begin_service())
+        if number == 0:
+            system.redis.flushall()
+    await _approve(system, plans["approved"])
+    ends = {key: _ends_as(plan) for of_saga in plans.values() for key, plan in of_saga.items()}
+    await eventually(lambda: _have_ended(system, ends), 60.0, "every saga ends as it must")
+    await nothing_is_left_over(system)
+    await _histories_are_whole(system)
+    await _nothing_stands_that_was_undone(system)
+    await _undo_went_in_reverse_order(system)
+    await _every_parent_has_one_child(system)
+
+
+async def _approve(system: System, plans: dict[str, Plan]) -> None:
+    """Signals by SQL: those on a stream that is flushed before they are read are Redis' alone."""
+    for key in plans:
+        await system.value(
+            "select saga.signal('trip.approved', key => $1, data => $2, id => 'the-one')", key, {"by": "Ann"}
+        )
+
+
+async def _have_ended(system: System, ends: dict[str, str]) -> bool:
+    rows = await system.fetch("select key, status from saga.sagas where key is not null")
+    found = {row["key"]: row["status"] for row in rows}
+    wrong = {key: (found.get(key), end) for key, end in ends.items() if found.get(key) != end}
+    assert wrong == {}, f"{len(wrong)} of {len(ends)} are not what they must be (found, expected): {wrong}"
+    return True
+
+
+async def _histories_are_whole(system: System) -> None:
+    broken = await system.fetch(
+        "select id from saga.sagas where revision <> (select count(*) from saga.history where saga_id = id)"
+        " or revision <> (select max(revision) from saga.history where saga_id = id)"
+    )
+    assert broken == [], "one line for each revision"
+
+
+async def _nothing_stands_that_was_undone(system: System) -> None:
+    owed = await system.fetch(
+        "select sagas.key, step, steps.status from saga.steps join saga.sagas on sagas.id = saga_id"
+        " where sagas.status = 'compensated' and step not in ('decide', 'approval')"
+        " and steps.status in ('succeeded', 'unknown')"
+    )
+    assert [tuple(row) for row in owed] == []
+
+
+async def _undo_went_in_reverse_order(system: System) -> None:
+    rows = await system.fetch(
+        "select saga_id, step, finished_order from saga.steps join saga.sagas on sagas.id = saga_id"
+        " where sagas.saga <> 'side-by-side'"
+    )
+    finished = {(row["saga_id"], row["step"]): row["finished_order"] for row in rows}
+    histories: dict[object, list[asyncpg.Record]] = {}
+    for line in await system.fetch("select * from saga.history order by saga_id, revision"):
+        histories.setdefault(line["saga_id"], []).append(line)
+    for saga_id, history in histories.items():
+        sent = [
+            (command.split(":")[0], line["revision"])
+            for line in history
+            for command in line["sent"]
+            if command.endswith(":compensation:1")
+        ]
+        for (step, revision), (then, _) in pairwise(sent):
+            if (saga_id, then) not in finished:
+                continue
+            known = finished[saga_id, then] is not None and finished[saga_id, then] < revision
+            assert not known or finished[saga_id, then] < finished[saga_id, step], f"{saga_id}: {sent}"
+
+
+async def _every_parent_has_one_child(system: System) -> None:
+    children = await system.fetch(
+        "select parent_id, count(*), min(status) from saga.sagas where parent_id is not null group by 1"
+    )
+    assert all(row["count"] == 1 for row in children)
+    assert len(children) > 0

@@ -1,0 +1,173 @@
+"""A parent and its child sagas, with what they tell each other lost in time, repeated and out of order: in the end
+they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saga_service.core.advance import advance
+from saga_service.core.definition import Definition, OnUnknown, RetryPolicy
+from saga_service.core.effects import ChildRequest, ChildVerb, Command, ParentReply, Transition
+from saga_service.core.events import Asked, Event, Outcome, Replied, Resolution, Started, TimerDue, Verb
+from saga_service.core.ids import CommandName, SagaId
+from saga_service.core.state import ENDED, Fault, SagaState, SagaStatus, StepStatus
+from tests.builders import SAGA_ID, START_MS, child, definition, started, step
+from tests.property.laws import every_law
+
+CHILD = definition("drive", "unload", name="delivery")
+TWICE = RetryPolicy(attempts_max=2, delay_first_ms=10)
+parents = st.builds(
+    lambda on_unknown, first: definition(
+        *(["reserve"] if first else []),
+        child("deliver", retry=TWICE, on_unknown=on_unknown, after=None if first else ()),
+        step("charge", after=("deliver",)),
+        step("note", after=()),
+    ),
+    st.sampled_from(OnUnknown),
+    st.booleans(),
+)
+choices = st.lists(st.integers(0, 2**16 - 1), max_size=60)
+OUTCOMES = [Outcome.SUCCEEDED, Outcome.SUCCEEDED, Outcome.SUCCEEDED, Outcome.FAILED, Outcome.REJECTED]
+
+
+@given(parent=parents, picks=choices)
+def test_a_parent_and_its_children_agree_in_the_end(parent: Definition, picks: list[int]) -> None:
+    family = Family(parent)
+    for pick in picks:
+        family.something_happens(pick)
+    family.all_is_delivered()
+    family.they_agree()
+
+
+class Family:
+    """Sagas by id, and everything that is on its way to one of them, or to a worker."""
+
+    def __init__(self, parent: Definition) -> None:
+        self.parent = parent
+        self.now_ms = START_MS
+        self.states: dict[SagaId, SagaState | None] = {}
+        self.on_their_way: list[Event] = []
+        self.work: list[Command] = []
+        self.apply(started(parent))
+
+    def definition_of(self, saga_id: SagaId) -> Definition:
+        return self.parent if saga_id == SAGA_ID else CHILD
+
+    def apply(self, event: Event) -> None:
+        before = self.states.get(event.saga_id)
+        defined = self.definition_of(event.saga_id)
+        transition = advance(defined, before, event, self.now_ms)
+        every_law(defined, before, event, transition)
+        if transition.state is not None:
+            self.states[event.saga_id] = transition.state
+        self.send(transition)
+
+    def send(self, transition: Transition) -> None:
+        for sent in transition.commands:
+            if isinstance(sent, ChildRequest):
+                self.on_their_way.append(_as_event(sent))
+            else:
+                self.work.append(sent)
+        if transition.reply is not None:
+            self.on_their_way.append(_as_reply(transition.reply))
+
+    def something_happens(self, pick: int) -> None:
+        kinds: list[Callable[[int], None]] = [self.deliver, self.deliver, self.answer, self.answer, self.pass_time]
+        rare: list[Callable[[int], None]] = [self.repeat, self.cancel]
+        (kinds * 3 + rare)[pick % 17](pick // 17)
+
+    def deliver(self, pick: int) -> None:
+        if self.on_their_way:
+            self.apply(self.on_their_way.pop(pick % len(self.on_their_way)))
+
+    def repeat(self, pick: int) -> None:
+        if self.on_their_way:
+            self.apply(self.on_their_way[pick % len(self.on_their_way)])
+
+    def answer(self, pick: int) -> None:
+        if self.work:
+            command = self.work.pop(pick % len(self.work))
+            self._answer(command, OUTCOMES[pick // 7 % len(OUTCOMES)])
+
+    def _answer(self, command: Command, outcome: Outcome) -> None:
+        name = CommandName(command.saga_id, command.step, command.direction, command.attempt)
+        fault = None if outcome is Outcome.SUCCEEDED else Fault("failed", "said so")
+        self.apply(Replied(name, outcome, {"done": True}, fault))
+
+    def pass_time(self, pick: int) -> None:
+        known = [state for state in self.states.values() if state is not None and state.wake_at_ms is not None]
+        if known:
+            state = known[pick % len(known)]
+            self.now_ms = max(self.now_ms, state.wake_at_ms or 0)
+            self.apply(TimerDue(state.id))
+
+    def cancel(self, pick: int) -> None:
+        ids = list(self.states)
+        self.apply(Asked(saga_id=ids[pick % len(ids)], verb=Verb.CANCEL, actor="ada"))
+
+    # ------------------------------------------------------------------------------------------------ how it ends
+
+    def all_is_delivered(self) -> None:
+        for _ in range(300):
+            if self.on_their_way:
+                self.deliver(0)
+            elif self.work:
+                self._answer(self.work.pop(0), Outcome.SUCCEEDED)
+            elif not self.time_brings_something() and not self.a_person_helps():
+                return
+        raise AssertionError("they never come to rest")
+
+    def a_person_helps(self) -> bool:
+        # A child first: its parent may only wait for it.
+        for state in reversed(self.known()):
+            for each in state.steps if state.status is SagaStatus.STUCK else ():
+                if each.status is StepStatus.COMPENSATION_FAILED:
+                    self.apply(Asked(saga_id=state.id, verb=Verb.RETRY, actor="ada", step=each.name))
+                    return True
+                if each.status is StepStatus.UNKNOWN and each.due is None:
+                    asked = Asked(
+                        saga_id=state.id,
+                        verb=Verb.RESOLVE,
+                        actor="ada",
+                        step=each.name,
+                        resolution=Resolution.SUCCEEDED,
+                    )
+                    assert each.name != "deliver", "a child saga that has ended has said so"
+                    self.apply(asked)
+                    return True
+        return False
+
+    def time_brings_something(self) -> bool:
+        """To each in its time: the earliest first."""
+        due = [(state.wake_at_ms, state.id) for state in self.known() if state.wake_at_ms is not None]
+        if due:
+            wake_at_ms, saga_id = min(due)
+            self.now_ms = max(self.now_ms, wake_at_ms)
+            self.apply(TimerDue(saga_id))
+        return bool(due)
+
+    def known(self) -> list[SagaState]:
+        return [state for state in self.states.values() if state is not None]
+
+    def they_agree(self) -> None:
+        states = self.known()
+        assert all(state.status in ENDED for state in states), "every saga ends"
+        parent, *children = states
+        completed = [state for state in children if state.status is SagaStatus.COMPLETED]
+        assert len(completed) == (parent.status is SagaStatus.COMPLETED), (
+            "a completed parent has one completed child, and one that is undone has none"
+        )
+
+
+def _as_event(request: ChildRequest) -> Event:
+    if request.verb is ChildVerb.START:
+        return Started(request.child_id, CHILD.name, CHILD.version, None, request.input, None, request.command)
+    verb = Verb.CANCEL if request.verb is ChildVerb.CANCEL else Verb.COMPENSATE
+    return Asked(saga_id=request.child_id, verb=verb, actor="parent", answers=request.command)
+
+
+def _as_reply(reply: ParentReply) -> Event:
+    return Replied(reply.command, reply.outcome, reply.output, reply.fault)

@@ -1,0 +1,259 @@
+"""A step that another saga does: what the parent asks, and what the child answers when it ends."""
+
+from __future__ import annotations
+
+from saga_service.core.advance import advance
+from saga_service.core.definition import Kind, OnUnknown
+from saga_service.core.effects import ChildRequest, ChildVerb, ParentReply, Verdict
+from saga_service.core.events import Asked, Outcome, Verb
+from saga_service.core.ids import CommandName, Direction, saga_id_of_child
+from saga_service.core.state import Fault, SagaStatus
+from tests.builders import ONCE, SAGA_ID, START_MS, SagaInMemory, child, definition, in_short, running, started, step
+
+START = CommandName(SAGA_ID, "deliver", Direction.ACTION, 1)
+UNDO = CommandName(SAGA_ID, "deliver", Direction.COMPENSATION, 1)
+
+
+def _parent() -> SagaInMemory:
+    saga = running("reserve", child("deliver"), "charge")
+    saga.succeed("reserve", {"place": "A4"})
+    return saga
+
+
+def _child(*names: str, kind: Kind = Kind.COMPENSATABLE) -> SagaInMemory:
+    saga = SagaInMemory(definition(*(step(name, kind=kind) for name in names), name="delivery"))
+    saga.apply(started(saga.definition)._replace(parent=START))
+    return saga
+
+
+# ------------------------------------------------------------------------------------------------------ the parent
+
+
+def test_a_child_saga_is_started_with_the_step_s_input_under_an_id_of_its_own() -> None:
+    saga = _parent()
+    assert saga.requests == [
+        ChildRequest(
+            ChildVerb.START, saga_id_of_child("delivery", START), "delivery", START, {"amount": 5}, "00-trace-01"
+        )
+    ]
+    assert saga.statuses("deliver") == ["dispatched"]
+
+
+def test_the_child_s_end_is_the_step_s_answer() -> None:
+    saga = _parent()
+    saga.succeed("deliver", {"drive": {"km": 7}})
+    assert (saga.step("deliver").output, saga.sent_names[-1]) == ({"drive": {"km": 7}}, "charge 1")
+
+
+def test_a_child_that_failed_is_tried_again_as_another_saga() -> None:
+    saga = _parent()
+    saga.fail("deliver")
+    saga.timer_when_due()
+    first, second = saga.requests
+    assert (second.verb, second.attempt) == (ChildVerb.START, 2)
+    assert first.child_id != second.child_id
+
+
+def test_the_child_that_is_asked_to_undo_itself_is_the_one_that_succeeded() -> None:
+    saga = _parent()
+    saga.fail("deliver")
+    saga.timer_when_due()
+    saga.succeed("deliver")
+    saga.reject("charge")
+    undo = saga.requests[-1]
+    assert (undo.verb, undo.command, undo.input) == (ChildVerb.COMPENSATE, UNDO, {})
+    assert undo.child_id == saga.requests[1].child_id
+    saga.undo_succeeds("deliver")
+    assert saga.sent_names[-1] == "undo reserve 1"
+
+
+def test_a_child_that_takes_too_long_is_called_off_and_no_second_one_is_started_beside_it() -> None:
+    saga = _parent()
+    saga.timer_when_due()
+    assert saga.asked_of_children == ["start deliver 1", "cancel deliver 1"]
+    assert (saga.status, saga.statuses("deliver"), saga.state.wake_at_ms) == (SagaStatus.STUCK, ["unknown"], None)
+    refusal = saga.ask(Verb.RETRY, "deliver")
+    assert refusal.verdict is Verdict.REFUSED
+    assert "has not ended" in refusal.reason
+
+
+def test_a_child_that_was_called_off_and_undid_itself_is_tried_again() -> None:
+    saga = _parent()
+    saga.timer_when_due()
+    saga.fail("deliver", "cancelled")
+    assert (saga.status, saga.statuses("deliver")) == (SagaStatus.RUNNING, ["pending"])
+    saga.timer_when_due()
+    assert saga.asked_of_children[-1] == "start deliver 2"
+
+
+def test_a_child_that_was_called_off_too_late_is_done() -> None:
+    saga = _parent()
+    saga.timer_when_due()
+    saga.succeed("deliver")
+    assert (saga.status, saga.sent_names[-1]) == (SagaStatus.RUNNING, "charge 1")
+
+
+def test_a_child_that_takes_too_long_and_is_to_be_undone_is_asked_to_undo_itself() -> None:
+    saga = running(child("deliver", on_unknown=OnUnknown.COMPENSATE))
+    saga.timer_when_due()
+    assert saga.asked_of_children == ["start deliver 1", "compensate deliver 1"]
+    saga.undo_succeeds("deliver")
+    assert saga.status == SagaStatus.COMPENSATED
+
+
+def test_a_child_that_is_to_be_held_is_not_called_off() -> None:
+    saga = running(child("deliver", on_unknown=OnUnknown.HOLD))
+    saga.timer_when_due()
+    assert (saga.asked_of_children, saga.status) == (["start deliver 1"], SagaStatus.STUCK)
+
+
+def test_a_parent_that_is_cancelled_calls_its_child_off_and_awaits_its_end() -> None:
+    saga = _parent()
+    saga.ask(Verb.CANCEL)
+    assert (saga.asked_of_children[-1], saga.statuses("reserve")) == ("cancel deliver 1", ["succeeded"])
+    saga.fail("deliver", "cancelled")
+    assert saga.sent_names[-1] == "undo reserve 1"
+
+
+def test_a_child_that_ends_well_though_its_parent_was_cancelled_is_undone() -> None:
+    saga = _parent()
+    saga.ask(Verb.CANCEL)
+    saga.succeed("deliver")
+    assert saga.asked_of_children[-1] == "compensate deliver 1"
+
+
+def test_a_child_that_does_not_answer_its_cancelled_parent_is_asked_to_undo_itself() -> None:
+    saga = _parent()
+    saga.ask(Verb.CANCEL)
+    saga.timer_when_due()
+    assert saga.asked_of_children[-1] == "compensate deliver 1"
+
+
+def test_after_a_lost_stream_a_child_is_asked_again_for_all_that_it_owes() -> None:
+    saga = _parent()
+    assert [in_short(sent) for sent in saga.lose_transport().commands] == ["deliver 1"]
+    saga.ask(Verb.CANCEL)
+    assert [in_short(sent) for sent in saga.lose_transport().commands] == ["deliver 1", "cancel deliver 1"]
+    held = _parent()
+    held.timer_when_due()
+    assert [in_short(sent) for sent in held.lose_transport().commands] == ["cancel deliver 1"]
+
+
+def test_a_child_that_can_not_be_undone_stops_the_parent() -> None:
+    saga = _parent()
+    saga.succeed("deliver")
+    saga.reject("charge")
+    saga.undo_rejected("deliver", "past_its_pivot")
+    assert (saga.status, saga.statuses("deliver")) == (SagaStatus.STUCK, ["compensation_failed"])
+
+
+# ------------------------------------------------------------------------------------------------------- the child
+
+
+def test_a_child_that_is_completed_answers_with_its_outputs() -> None:
+    saga = _child("drive")
+    saga.succeed("drive", {"km": 7})
+    assert saga.replies == [ParentReply(START, Outcome.SUCCEEDED, {"drive": {"km": 7}}, None)]
+
+
+def test_a_child_that_is_compensated_answers_with_its_fault() -> None:
+    saga = _child("drive")
+    saga.reject("drive", "no road")
+    assert saga.replies == [ParentReply(START, Outcome.FAILED, {}, Fault("no road", "drive: no road"))]
+
+
+def test_a_saga_without_a_parent_answers_nobody() -> None:
+    saga = running("drive")
+    saga.succeed("drive")
+    assert saga.replies == []
+
+
+def test_a_repeated_start_of_a_child_that_has_ended_answers_again() -> None:
+    saga = _child("drive")
+    start = started(saga.definition)._replace(parent=START)
+    assert saga.apply(start).reply is None
+    saga.succeed("drive")
+    again = saga.apply(start)
+    assert (again.verdict, again.reply) == (Verdict.REPEATED, saga.replies[0])
+
+
+def test_a_completed_child_that_is_to_be_undone_undoes_itself_and_answers_the_undo() -> None:
+    saga = _child("drive")
+    saga.succeed("drive")
+    saga.ask(Verb.COMPENSATE, answers=UNDO)
+    assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo drive 1")
+    assert saga.ask(Verb.COMPENSATE, answers=UNDO).verdict is Verdict.REPEATED
+    saga.undo_succeeds("drive")
+    assert saga.replies[1:] == [ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)]
+
+
+def test_a_repeated_undo_of_a_child_that_is_undone_answers_again() -> None:
+    saga = _child("drive")
+    saga.reject("drive")
+    again = saga.ask(Verb.COMPENSATE, answers=UNDO)
+    assert (again.verdict, again.reply) == (Verdict.REPEATED, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None))
+
+
+def test_a_child_past_its_pivot_rejects_its_undo() -> None:
+    saga = _child("drive", kind=Kind.PIVOT)
+    saga.succeed("drive")
+    refusal = saga.ask(Verb.COMPENSATE, answers=UNDO)
+    assert refusal.verdict is Verdict.REFUSED
+    assert refusal.reply is not None
+    assert (refusal.reply.command, refusal.reply.outcome) == (UNDO, Outcome.REJECTED)
+
+
+def test_a_child_past_its_pivot_that_is_called_off_goes_on_and_answers_its_end() -> None:
+    saga = _child("drive", kind=Kind.PIVOT)
+    assert saga.ask(Verb.CANCEL, answers=START).reply is None
+    saga.succeed("drive")
+    assert saga.replies[-1].outcome is Outcome.SUCCEEDED
+
+
+def test_a_completed_child_that_is_called_off_too_late_says_that_it_is_done() -> None:
+    saga = _child("drive")
+    saga.succeed("drive")
+    refusal = saga.ask(Verb.CANCEL, answers=START)
+    assert (refusal.verdict, refusal.reply) == (Verdict.REFUSED, saga.replies[0])
+
+
+def test_a_child_that_is_undoing_by_itself_answers_the_undo_when_it_was_asked_for_that() -> None:
+    saga = _child("drive", "unload")
+    saga.succeed("drive")
+    saga.reject("unload")
+    saga.ask(Verb.COMPENSATE, answers=UNDO)
+    saga.undo_succeeds("drive")
+    assert saga.replies == [ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)]
+
+
+def test_being_called_off_after_being_asked_to_undo_changes_nothing() -> None:
+    """The two requests may come in either order; the undo is what the parent waits for."""
+    saga = _child("drive", "unload")
+    saga.succeed("drive")
+    saga.ask(Verb.COMPENSATE, answers=UNDO)
+    assert saga.ask(Verb.CANCEL, answers=START).verdict is Verdict.REPEATED
+    assert saga.state.parent == UNDO
+
+
+def test_to_undo_a_child_that_was_never_started_succeeds() -> None:
+    asked = Asked(saga_id=SAGA_ID, verb=Verb.COMPENSATE, actor="parent", answers=UNDO)
+    transition = advance(definition("drive"), None, asked, START_MS)
+    assert (transition.verdict, transition.state) == (Verdict.REPEATED, None)
+    assert transition.reply == ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)
+
+
+def test_a_child_that_starts_after_its_undo_was_answered_is_undone_once_it_is_done() -> None:
+    saga = running(child("deliver", retry=ONCE, on_unknown=OnUnknown.COMPENSATE))
+    saga.timer_when_due()
+    saga.undo_succeeds("deliver")
+    assert saga.status == SagaStatus.COMPENSATED
+    saga.succeed("deliver", attempt=1)
+    assert saga.asked_of_children[-1] == "compensate deliver 2"
+
+
+def test_a_person_who_cancels_a_child_leaves_it_answering_its_start() -> None:
+    saga = _child("drive")
+    saga.ask(Verb.CANCEL)
+    saga.reject("drive")
+    assert [reply.command for reply in saga.replies] == [START]
+    assert saga.replies[0].fault == Fault("cancelled", "asked by ada: because")
