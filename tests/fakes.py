@@ -19,7 +19,7 @@ from saga_service.engine.cache import SagaCache
 from saga_service.engine.decoding import Decoder
 from saga_service.engine.engine import Committed, Engine, Item
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import Batch, RevisionConflict, StoreRefused
+from saga_service.engine.ports import Answered, Batch, RequestsAnswered, RevisionConflict, StoreRefused
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.stopping import Stopping
@@ -60,6 +60,8 @@ class MemoryStore:
         self.history: list[HistoryEntry] = []
         self.dead_letters: dict[tuple[str, str], DeadLetter] = {}
         self.outbox: dict[int, list[Message]] = {}
+        self.answered: dict[int, Answered] = {}
+        """Of requests by SQL, by their numbers. Any that is not here is open."""
         self.definitions: dict[tuple[str, str], Definition] = {}
         self.commits: list[Batch] = []
         self.commit_faults = Faults()
@@ -84,6 +86,10 @@ class MemoryStore:
             stored = self.sagas.get(write.state.id)
             if (stored.revision if stored else 0) != write.grown_from:
                 raise RevisionConflict(write.state.id)
+        answered = {answer.request_id: answer for answer in batch.answered}
+        if len(answered) < len(batch.answered) or answered.keys() & self.answered.keys():
+            raise RequestsAnswered("some request is not open")
+        self.answered |= answered
         self.journal.append("commit")
         self.commits.append(batch)
         self.sagas.update({write.state.id: write.state for write in batch.writes})

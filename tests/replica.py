@@ -16,6 +16,7 @@ from saga_service.engine.cache import SagaCache
 from saga_service.engine.decoding import Decoder
 from saga_service.engine.engine import Engine
 from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.ports import Store
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.requests import RequestReader
@@ -34,16 +35,8 @@ async def answering(
 ) -> AsyncIterator[MemoryPublisher]:
     """While this lasts, requests are answered; what goes out is with the publisher that is given back."""
     store, outbox, publisher = PostgresStore(pool, definition_from_document), OutboxRows(), MemoryPublisher()
-    intake, stopping, names = Intake(BATCH_BYTES_MAX), Stopping(), StreamNames()
-    engine = Engine(
-        store,
-        Decoder(catalog, names, DATA_BYTES_MAX),
-        {(definition.name, definition.version): definition for definition in definitions},
-        names,
-        SagaCache(0),
-        outbox,
-        now_ms,
-    )
+    intake, stopping = Intake(BATCH_BYTES_MAX), Stopping()
+    engine = engine_on(store, catalog, definitions, outbox)
     reader = RequestReader(
         store,
         intake.inlet(100),
@@ -65,3 +58,17 @@ async def answering(
                 intake.fill_no_more()
                 await reading
                 intake.close()
+
+
+def engine_on(store: Store, catalog: Catalog, definitions: Iterable[Definition], outbox: OutboxRows) -> Engine:
+    """One that trusts no copies."""
+    names = StreamNames()
+    return Engine(
+        store,
+        Decoder(catalog, names, DATA_BYTES_MAX),
+        {(definition.name, definition.version): definition for definition in definitions},
+        names,
+        SagaCache(0),
+        outbox,
+        now_ms,
+    )

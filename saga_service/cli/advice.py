@@ -23,8 +23,10 @@ def next_steps(story: SagaStory, now: datetime, address: str) -> Iterator[str]:
         yield "it is overdue, so no replica looks after it; see what is wrong: saga-service doctor"
     elif saga.ended_at is not None:
         yield _NOTHING_OWED[saga.status](saga)
-    elif any(step.waiting_for == "signal" for step in story.steps):
-        yield f"it waits for a signal: saga-service signal NAME {quote(address)}"
+    elif waiting := [step for step in story.steps if step.waiting_for == "signal"]:
+        for step in waiting:
+            name = quote(step.signal) if step.signal else "NAME"
+            yield f"{step.step} waits for a signal: saga-service signal {name} {quote(address)}"
     else:
         yield f"nothing: it goes on by itself; look again: saga-service show {quote(address)}"
 

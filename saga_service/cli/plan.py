@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def plan_command(
     target: Annotated[str, typer.Argument(metavar="SAGA_ID|KEY", help="The saga's id, or its business key.")],
+    saga: Annotated[str | None, typer.Option(help="The saga's definition, for a key that several have.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Show what a saga would undo if it were cancelled now, in which order, and what nobody knows. Changes nothing."""
@@ -25,21 +26,21 @@ def plan_command(
 
     from saga_service.cli.output import print_json
 
-    saga, plan = run_to_end(_plan(read_settings(), target))
+    found, plan = run_to_end(_plan(read_settings(), target, saga))
     if as_json:
-        print_json({"saga_id": saga.id, "saga": saga.saga, "key": saga.key, "status": saga.status, **asdict(plan)})
+        print_json({"saga_id": found.id, "saga": found.saga, "key": found.key, "status": found.status, **asdict(plan)})
     else:
-        print_plan(saga, plan)
+        print_plan(found, plan)
 
 
-async def _plan(settings: Settings, target: str) -> tuple[SagaRow, Plan]:
+async def _plan(settings: Settings, target: str, definition: str | None) -> tuple[SagaRow, Plan]:
     from saga_service.cli.finding import find_saga
     from saga_service.cli.servers import open_postgres, open_store
     from saga_service.core.ids import SagaId
     from saga_service.core.plan import plan
 
     async with open_postgres(settings) as connection:
-        found = await find_saga(connection, target)
+        found = await find_saga(connection, target, definition)
     async with open_store(settings) as store:
         states = await store.load([SagaId(found.id)])
         definition = await store.definition(found.saga, found.version)

@@ -55,6 +55,7 @@ class StepRow:
     started_at: datetime | None
     ended_at: datetime | None
     probes: int
+    signal: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,8 @@ def list_command(
 
 
 def show_command(
-    saga: Annotated[str, typer.Argument(metavar="SAGA_ID|KEY", help="The saga's id, or its business key.")],
+    target: Annotated[str, typer.Argument(metavar="SAGA_ID|KEY", help="The saga's id, or its business key.")],
+    saga: Annotated[str | None, typer.Option(help="The saga's definition, for a key that several have.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one saga: what happened when, what is awaited, what is still to be undone, and what to type next."""
@@ -68,11 +69,12 @@ def show_command(
     from saga_service.cli.output import print_json
     from saga_service.cli.story import print_story
 
-    story = run_to_end(_show(read_settings(), saga))
+    story = run_to_end(_show(read_settings(), target, saga))
     if as_json:
         print_json(story)
     else:
-        print_story(story, datetime.now(UTC), saga)
+        # The key alone, where it took the definition to tell which saga is meant, would not name it in the next command.
+        print_story(story, datetime.now(UTC), target if saga is None else story.saga.id)
 
 
 async def _list(
@@ -92,14 +94,14 @@ async def _list(
     return [opened_saga(row, codec) for row in found]
 
 
-async def _show(settings: Settings, given: str) -> SagaStory:
+async def _show(settings: Settings, given: str, definition: str | None) -> SagaStory:
     from saga_service.cli.finding import find_saga
     from saga_service.cli.opening import codec_of, opened_story
     from saga_service.cli.reading import story_of
     from saga_service.cli.servers import open_postgres
 
     async with open_postgres(settings) as connection:
-        found = await find_saga(connection, given)
+        found = await find_saga(connection, given, definition)
         story = await story_of(connection, found.id)
         if story is None:
             raise CommandFailed(f"the saga {found.id} was removed just now")

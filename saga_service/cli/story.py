@@ -209,6 +209,7 @@ def _awaited(story: SagaStory, now: datetime) -> Iterator[str]:
             what=f"undo of {step.step}" if undo else step.step,
             attempt=step.compensation_attempts if undo else step.attempts,
             question=step.probes,
+            signal=f"signal {step.signal}" if step.signal else "signal",
             child="" if child is None else f"{child.saga} {child.id}, which is {child.status}",
             when=_when(step.due_at, now),
         )
@@ -221,7 +222,7 @@ _WAITS = {
     "probe_timeout": "word whether {what} has happened (question {question}); counts as not answered {when}",
     "probe_retry": "the next question whether {what} has happened, {when}; {question} so far",
     "sleep": "the end of {what}, {when}",
-    "signal": "the signal of {what}; the wait for it is over {when}",
+    "signal": "the {signal}, for {what}; the wait for it is over {when}",
 }
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from pathlib import Path
-
+from saga_service.author_modules import NoSuchModule, author_module
 from saga_service.codec.keys import read_keys
 from saga_service.wire.codec import Codec, OpensOnly
 
@@ -42,7 +39,10 @@ def _of_keys(keys: str) -> Codec | None:
 
 def _made_by(factory: str) -> Codec:
     module_name, _, name = factory.partition(":")
-    make = getattr(_module(module_name), name, None)
+    try:
+        make = getattr(author_module(module_name), name, None)
+    except NoSuchModule as error:
+        raise CodecNotLoaded(f"SAGA_CODEC: {error}") from None
     if not callable(make):
         raise CodecNotLoaded(f"SAGA_CODEC: module '{module_name}' has no function '{name}'")
     codec = make()
@@ -50,18 +50,3 @@ def _made_by(factory: str) -> Codec:
         raise CodecNotLoaded(f"SAGA_CODEC: '{factory}' makes a {type(codec).__name__}, which has no seal and open")
     made: Codec = codec
     return made
-
-
-def _module(name: str) -> object:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        # A module that the author's module misses is another matter, and its traceback says more.
-        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise
-        raise CodecNotLoaded(
-            f"SAGA_CODEC: there is no module '{error.name}'; it was looked for in {here} and where Python is installed"
-        ) from None

@@ -211,6 +211,10 @@ class Draft:
             return self.child_request(position, ChildVerb.START, sent_input)
         return self._command(position, defined.action, _ACTION, step.attempts, sent_input)
 
+    def start_of_child(self, position: int) -> ChildRequest:
+        """What started the child saga of a step, once more. Raises ExpressionFailed."""
+        return self.child_request(position, ChildVerb.START, self._input(position))
+
     def child_request(self, position: int, verb: ChildVerb, sent_input: JsonObject | None = None) -> ChildRequest:
         """What a step asks of the child saga that its latest attempt started."""
         step, defined, saga = self.steps[position], self.definition.steps[position], self.before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from saga_service.core.definition import Task
 from saga_service.core.draft import AnyStep
 from saga_service.core.look import must_not_turn
 from saga_service.core.reaction import Reaction
@@ -74,8 +73,6 @@ def _when_undoing(reaction: Reaction, step: AnyStep) -> str | None:
 def _when_no_attempt_may_begin(reaction: Reaction, step: AnyStep) -> str | None:
     if not step.attempts:
         return f"no attempt of step '{step.name}' was made that could be repeated; skip it, or resolve it"
-    if step.unanswered and reaction.defined().task is Task.CHILD:
-        return f"the child saga of step '{step.name}' has not ended; see to it, or resolve the step"
     return _when_undoing(reaction, step) or _when_paused(reaction, step)
 
 

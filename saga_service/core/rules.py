@@ -268,8 +268,19 @@ def _dispatch_undo(reaction: Reaction) -> None:
 
 def _try_again(reaction: Reaction) -> None:
     step = reaction.step()
+    if step.unanswered and reaction.defined().task is Task.CHILD:
+        _ask_the_child_again(reaction)
+        return
     step.series_after, step.series_since_ms = step.attempts, reaction.draft.now_ms
     reaction.draft.dispatch(reaction.position)
+
+
+def _ask_the_child_again(reaction: Reaction) -> None:
+    """Its end says what happened, so what may be lost is said again: one that has ended answers again."""
+    draft, position = reaction.draft, reaction.position
+    draft.commands.append(draft.start_of_child(position))
+    if reaction.defined().on_unknown in CALLED_OFF:
+        draft.commands.append(draft.child_request(position, ChildVerb.CANCEL))
 
 
 def _try_undo_again(reaction: Reaction) -> None:

@@ -279,7 +279,7 @@ def _as_json(value: Any, levels: int) -> Any:
         case dict():
             return {name: _as_json(value[name], levels - 1) for name in sorted(value, key=_key)}
         case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            return _moment(value)
         case timedelta():
             return _seconds(value)
         case bytes():
@@ -304,6 +304,13 @@ def _text(value: str) -> str:
     if "\x00" in value:
         raise ExpressionFailed("the value holds a NUL character (\\u0000), which cannot be stored")
     return value
+
+
+def _moment(value: datetime) -> str:
+    try:
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError as error:
+        raise ExpressionFailed("the value is a moment before the year 1, or after 9999, in UTC") from error
 
 
 def _key(name: object) -> str:

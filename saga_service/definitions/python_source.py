@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import fields
 from difflib import get_close_matches
-from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 
+from saga_service import author_modules
+from saga_service.author_modules import NoSuchModule, author_module
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger, as_written
 from saga_service.definitions.problems import Problem, shown, unknown_word
 from saga_service.definitions.written import Written
@@ -32,7 +31,7 @@ def read_python(source: str) -> tuple[list[Written], list[Problem]]:
     """
     module_name, _, attribute = source.partition(":")
     try:
-        module = _module(module_name)
+        module = author_module(module_name)
     except Exception as error:  # noqa: BLE001 - the module is the author's, and what it raises is told with its place
         return [], [_not_importable(module_name, error)]
     sagas, problem = _at_attribute(module, attribute) if attribute else (_of_module(module), None)
@@ -40,13 +39,6 @@ def read_python(source: str) -> tuple[list[Written], list[Problem]]:
         problem = "holds no saga; write `order = Saga(...)` at the top level of the module"
     written = [Written(as_written(saga), f"{module_name}, saga {shown(saga.name)}") for saga in sagas]
     return written, [Problem(source, "", problem)] if problem else []
-
-
-def _module(name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    return import_module(name)
 
 
 def _of_module(module: ModuleType) -> list[Saga]:
@@ -82,9 +74,8 @@ def _perhaps(attribute: str, module: ModuleType) -> str:
 
 
 def _not_importable(module_name: str, error: Exception) -> Problem:
-    if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
-        text = f"there is no module '{error.name}'; it was looked for in {Path.cwd()} and where Python is installed"
-        return Problem(module_name, "", text)
+    if isinstance(error, NoSuchModule):
+        return Problem(module_name, "", str(error))
     text = _unknown_argument(error) or f"cannot be imported: {type(error).__name__}: {error}"
     return Problem(_place_in(module_name, error), "", text)
 
@@ -105,9 +96,12 @@ def _place_in(module_name: str, error: Exception) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<") and frame.filename != __file__ and not _is_of_others(frame.filename)
+        if not frame.filename.startswith("<") and frame.filename not in _OURS and not _is_of_others(frame.filename)
     ]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else module_name
+
+
+_OURS = (__file__, author_modules.__file__)
 
 
 def _is_of_others(filename: str) -> bool:

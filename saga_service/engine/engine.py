@@ -26,6 +26,7 @@ from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import (
     Answered,
     Batch,
+    RequestsAnswered,
     RevisionConflict,
     Store,
     StoreBroken,
@@ -67,6 +68,14 @@ class _Decoded:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     handled: dict[str, list[str]] = field(default_factory=dict)
     answered: list[Answered] = field(default_factory=list)
+
+    def without_requests(self) -> _Decoded:
+        return _Decoded(
+            received=[item for item in self.received if item.entry is None or item.entry.stream != REQUESTS],
+            reported=self.reported,
+            dead_letters=[letter for letter in self.dead_letters if letter.stream != REQUESTS],
+            handled=self.handled,
+        )
 
 
 @dataclass(slots=True)
@@ -131,13 +140,18 @@ class Engine:
                 if not trust_copies:
                     await contended.wait()
                 trust_copies = False
+            except RequestsAnswered as error:
+                # By a replica that was quicker than we, or by ourselves in a commit whose end we never heard of. A verb
+                # without a step may mean another one by now. Those that are open come again after their lease.
+                log.warning("some request was answered meanwhile; the batch goes on without any", error=str(error))
+                decoded = decoded.without_requests()
             except StoreUnavailable as error:
                 log.warning("postgres is away; a batch waits", error=str(error), events=len(decoded.received))
                 await away.wait()
 
     def _decode(self, items: Iterable[Item]) -> _Decoded:
         decoded, now_ms = _Decoded(), self._now_ms()
-        for item in items:
+        for item in _each_request_once(items):
             if not isinstance(item, Entry):
                 decoded.received.append(Received(item, None))
                 continue
@@ -289,6 +303,17 @@ class Engine:
         return await self._until_committed(
             _Decoded(dead_letters=[letter], handled=handled, answered=_turned_down(letter))
         )
+
+
+def _each_request_once(items: Iterable[Item]) -> Iterable[Item]:
+    """One that waited here for longer than its lease is claimed again, and may meet itself in a batch."""
+    met: set[str] = set()
+    for item in items:
+        if isinstance(item, Entry) and item.stream == REQUESTS:
+            if item.id in met:
+                continue
+            met.add(item.id)
+        yield item
 
 
 def _turned_down(letter: DeadLetter) -> list[Answered]:

@@ -15,7 +15,7 @@ from saga_service.engine.decoding import Received
 from saga_service.engine.ports import Answered, Write
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
 from saga_service.wire.entries import Entry
-from saga_service.wire.keys import REQUESTS
+from saga_service.wire.keys import REQUESTS, WANTS_ANSWER
 
 DefinitionOf = Callable[[str, str], Definition | None]
 
@@ -85,7 +85,9 @@ def _refuse(folded: Folded, item: Received, reason: str, now_ms: int) -> None:
 
 def _is_answered_otherwise(event: Event, entry: Entry) -> bool:
     """Who asks in person is told at once; a parent saga hears of its child's end."""
-    return isinstance(event, Asked) and (entry.stream == REQUESTS or event.answers is not None)
+    if isinstance(event, Asked) and event.answers is not None:
+        return True
+    return entry.stream == REQUESTS and (isinstance(event, Asked) or WANTS_ANSWER in entry.fields)
 
 
 def _advance(state: SagaState | None, event: Event, definition_of: DefinitionOf, now_ms: int) -> Transition:

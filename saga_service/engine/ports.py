@@ -54,6 +54,10 @@ class RevisionConflict(Exception):
     """Some saga of the batch is not at the revision that it grew from: nothing of the batch was written."""
 
 
+class RequestsAnswered(Exception):
+    """Some request of the batch was answered meanwhile: nothing of the batch was written."""
+
+
 class StoreUnavailable(Exception):
     """Postgres could not be reached, or asked for a retry: nothing is known to have been written. Try again."""
 
@@ -76,7 +80,7 @@ class Store(Protocol):
     async def commit(self, batch: Batch) -> int | None:
         """Write all of it or nothing, in one round trip; the id of the outbox row, if there is one.
 
-        Raises RevisionConflict, StoreUnavailable, StoreRefused.
+        Raises RevisionConflict, RequestsAnswered, StoreUnavailable, StoreRefused.
         """
         ...
 
@@ -171,7 +175,7 @@ class Outbox(Protocol):
 
 
 class InFlight(Protocol):
-    """The sagas that have commands under way."""
+    """The sagas that may have commands, or a child's end, under way."""
 
     async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
         """The next page, by id. Raises StoreUnavailable."""

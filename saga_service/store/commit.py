@@ -57,7 +57,7 @@ def arguments(batch: Batch, now_ms: int, codec: Codec | None = None) -> list[obj
         *_grown([write for write in writes if write.grown_from != 0]),
         *_history(batch.history),
         *_dead_letters(batch.dead_letters),
-        *_answered(batch.answered),
+        *_answered(sorted(batch.answered, key=_request_id)),
         now_ms,
         write_messages(batch.messages) if batch.messages else None,
         batch.published,
@@ -71,6 +71,10 @@ def _sealed(write: Write, codec: Codec) -> Write:
 
 def _saga_id(write: Write) -> str:
     return write.state.id
+
+
+def _request_id(answered: Answered) -> int:
+    return answered.request_id
 
 
 def _started(states: Sequence[SagaState]) -> tuple[object, ...]:

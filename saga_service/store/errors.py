@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import asyncpg
 import orjson
 
-from saga_service.engine.ports import RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
+from saga_service.engine.ports import RequestsAnswered, RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
 
-REVISION_CONFLICT = "SG001"
+REVISION_CONFLICT, REQUESTS_ANSWERED = "SG001", "SG002"
 """Raised by saga_private.commit_batch."""
 
 _UNAVAILABLE = ("08", "40", "53", "57", "58", "25006", "55P03")
@@ -43,6 +43,8 @@ def _translation(error: asyncpg.PostgresError) -> Exception:
     state = error.sqlstate or ""
     if state == REVISION_CONFLICT:
         return RevisionConflict(_said(error))
+    if state == REQUESTS_ANSWERED:
+        return RequestsAnswered(_said(error))
     if state.startswith(_UNAVAILABLE):
         return StoreUnavailable(_said(error))
     if state.startswith(_REFUSED):

@@ -25,7 +25,7 @@ from saga_service.store.rows import read_saga
 from saga_service.store.sealing import opened
 from saga_service.wire.codec import Codec
 from saga_service.wire.entries import Entry, Message
-from saga_service.wire.keys import REQUESTS
+from saga_service.wire.keys import REQUESTS, WANTS_ANSWER
 
 ReadDefinition = Callable[[Mapping[str, Any]], Definition]
 """Makes a definition of a stored document. `Any`: a JSON object."""
@@ -64,8 +64,8 @@ class PostgresStore:
     async def commit(self, batch: Batch) -> int | None:
         """Write all of it or nothing, in one round trip; the id of the outbox row, if there is one.
 
-        Raises RevisionConflict, and StoreRefused. A cancelled caller gets its cancellation once Postgres has answered:
-        a commit that was cut off half-way would leave nobody knowing whether it happened.
+        Raises RevisionConflict, RequestsAnswered, and StoreRefused. A cancelled caller gets its cancellation once
+        Postgres has answered: a commit that was cut off half-way would leave nobody knowing whether it happened.
         """
         return await _to_the_end(self._commit(batch))
 
@@ -116,7 +116,8 @@ class PostgresStore:
         return row["saga_ids"], row["next_due_at_ms"]
 
     async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
-        """Sagas that have something due, by id: the next page after `after_id`, the first one after None."""
+        """Sagas that have something due, or wait for somebody's word, by id: the next page after `after_id`, the first
+        one after None."""
         async with self._connection() as connection:
             rows = await connection.fetch(queries.IN_FLIGHT, after_id or _BEFORE_ALL, limit)
         return [row[0] for row in rows]
@@ -127,7 +128,7 @@ class PostgresStore:
         """What was asked by SQL and nobody has answered, oldest first; nobody else gets it before the lease is over."""
         async with self._connection() as connection:
             rows = await connection.fetch(queries.CLAIM_REQUESTS, now_ms, limit, lease_ms)
-        return [Entry(REQUESTS, str(row[0]), _fields(row[1])) for row in sorted(rows, key=itemgetter(0))]
+        return [Entry(REQUESTS, str(row[0]), _fields(row[1], row[2])) for row in sorted(rows, key=itemgetter(0))]
 
     async def forget_answered(self, before_ms: int) -> None:
         """Delete requests that were answered before, and whose answers nobody waits for any more."""
@@ -156,9 +157,11 @@ class PostgresStore:
         return borrowed(self._pool, self._acquire_timeout_seconds)
 
 
-def _fields(text: str) -> dict[bytes, bytes]:
+def _fields(text: str, is_awaited: bool) -> dict[bytes, bytes]:
     """A request's fields as a stream would deliver them; those that are null are not there."""
-    return {name.encode(): value.encode() for name, value in orjson.loads(text).items() if value is not None}
+    fields = {name.encode(): value.encode() for name, value in orjson.loads(text).items() if value is not None}
+    fields.pop(WANTS_ANSWER, None)
+    return fields | {WANTS_ANSWER: b"true"} if is_awaited else fields
 
 
 async def _to_the_end(work: Awaitable[Result]) -> Result:

@@ -12,9 +12,13 @@ from unnest($1::uuid[]) as wanted (id)
 cross join lateral (select {COLUMNS} from saga_private.sagas where sagas.id = wanted.id limit 1) as saga
 """
 
+# A saga that waits for nothing but its child's end is stuck, or paused, and has no moment to be woken at.
 IN_FLIGHT = """
-select id::text from saga_private.sagas
-where wake_at_ms is not null and id > $1
+select id::text from (
+    (select id from saga_private.sagas where wake_at_ms is not null and id > $1 order by id limit $2)
+    union
+    (select id from saga_private.sagas where status in ('stuck', 'paused') and id > $1 order by id limit $2)
+) as owing
 order by id limit $2
 """
 
@@ -22,7 +26,7 @@ CLAIM_DUE = "select saga_ids, next_due_at_ms from saga_private.claim_due($1, $2,
 
 CLAIM_UNPUBLISHED = "select outbox_id, outgoing_messages from saga_private.claim_unpublished($1, $2, $3)"
 
-CLAIM_REQUESTS = "select request_id, request_fields from saga_private.claim_requests($1, $2, $3)"
+CLAIM_REQUESTS = "select request_id, request_fields, is_awaited from saga_private.claim_requests($1, $2, $3)"
 
 FORGET_ANSWERED = "select saga_private.forget_answered($1)"
 

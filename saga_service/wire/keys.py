@@ -12,6 +12,8 @@ CHILD_START = f"{OWN_TYPES_PREFIX}child.start"
 
 REQUESTS = "saga.requests"
 """Stands for a stream's name where an entry came by SQL."""
+WANTS_ANSWER = b"wants_answer"
+"""A field of such an entry: `true` where whoever asked waits for the answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 from itertools import pairwise
 
 import asyncpg
@@ -58,6 +60,53 @@ async def test_every_saga_of_every_kind_ends_as_it_must_whatever_dies(system: Sy
         services.append(system.begin_service())
         if number == 0:
             system.redis.flushall()
+    await _all_ends_as_it_must(system, plans)
+
+
+async def test_every_saga_ends_as_it_must_when_everything_fails_in_turn(system: System, random_seed: int) -> None:
+    """Workers die, a service is paused for longer than its claims last, Redis loses its data twice, Postgres ends every
+    link, and requests come by SQL meanwhile."""
+    chance = random.Random(random_seed)
+    plans = _plans(chance)
+    first, second, *workers = await system.start(services=2, workers=2)
+    for saga, of_saga in plans.items():
+        system.start_sagas(saga, of_saga)
+    await system.until_taken_in(len(STEPS) * SAGAS_OF_EACH)
+    paused = [key for of_saga in plans.values() for key in of_saga][::4]
+    await _ask(system, "pause", paused)
+    os.kill(first.pid, signal.SIGSTOP)
+    system.redis.flushall()
+    workers.pop(chance.randrange(len(workers))).kill()
+    # The pace of the disaster, here and below: there is no condition to wait for.
+    await asyncio.sleep(chance.uniform(1.2, 1.6))
+    os.kill(first.pid, signal.SIGCONT)
+    system.begin_worker()
+    await _ask(system, "resume", paused)
+    await _cut_every_link(system)
+    await asyncio.sleep(chance.uniform(0.1, 0.5))
+    second.kill()
+    system.begin_service()
+    system.redis.flushall()
+    await _cut_every_link(system)
+    workers.pop().kill()
+    system.begin_worker()
+    await _ask(system, "resume", paused)
+    await _all_ends_as_it_must(system, plans)
+    assert await system.value("select count(*) from saga_private.requests where answered_at_ms is null") == 0
+
+
+async def _ask(system: System, verb: str, keys: list[str]) -> None:
+    await system.fetch("select saga.ask($1, id) from saga.sagas where key = any($2)", verb, keys)
+
+
+async def _cut_every_link(system: System) -> None:
+    await system.fetch(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+
+
+async def _all_ends_as_it_must(system: System, plans: Plans) -> None:
     await _approve(system, plans["approved"])
     ends = {key: _ends_as(plan) for of_saga in plans.values() for key, plan in of_saga.items()}
     await eventually(lambda: _have_ended(system, ends), 60.0, "every saga ends as it must")

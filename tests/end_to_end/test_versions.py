@@ -58,6 +58,29 @@ async def test_a_saga_ends_on_the_version_it_began_with_without_the_old_code(sys
     await assert_lawful(system, 3)
 
 
+async def test_conditions_mappings_and_waits_are_driven_on_by_a_replica_without_their_definition(
+    system: System, tmp_path: Path
+) -> None:
+    (tmp_path / "second.yaml").write_text(SECOND)
+    old = await system.start_in_one(SAGA_DEFINITIONS="tests.end_to_end.semantics")
+    system.start_saga("approved", "waiting")
+    system.start_saga("graph", "branching", plan={"left": ["sleep 1500"], "extra": ["succeed"]})
+    for key in ("waiting", "branching"):
+        await system.until_history(key, "action_succeeded")
+    old.kill()
+
+    await system.start_in_one(SAGA_DEFINITIONS="second.yaml")
+    fields = {"type": "trip.approved", "saga": "approved", "subject": "waiting", "data": '{"by": "Ann"}'}
+    system.add(system.names.events, fields)
+    for key in ("waiting", "branching"):
+        await system.until(key, "completed")
+    received = await system.value(
+        "select output -> 'received' from saga.steps join saga.sagas on sagas.id = saga_id"
+        " where key = 'branching' and step = 'join'"
+    )
+    assert received == {"who": "branching", "right": 1, "note": "from the graph"}
+
+
 async def test_replicas_with_different_versions_share_their_sagas(system: System, tmp_path: Path) -> None:
     (tmp_path / "first.yaml").write_text(FIRST)
     (tmp_path / "second.yaml").write_text(SECOND)

@@ -74,7 +74,7 @@ async def running_shop(
 
 @pytest.mark.usefixtures("running_shop")
 async def test_the_command_that_show_prints_sets_a_stuck_saga_going_again() -> None:
-    started = await run_process("start", "order", "-f", "order_id=A-17", "--wait", "--timeout-s", "30")
+    started = await run_process("start", "order", "-f", "order_id=A-17", "--wait", "--timeout", "30")
     shown = await run_process("show", "A-17")
 
     assert started.exit_code == 6

@@ -418,6 +418,7 @@ async def test_a_signal_that_no_step_waits_for_is_refused_with_those_that_some_d
 
     assert ran.exit_code == 1
     assert "refused: saga 'approval' has no step that waits for a signal 'aproved'; it waits for: approved" in ran.out
+    assert (await run_aside("dead-letters", "list", "--json")).json == [], "who asked has been told"
 
 
 async def test_a_verb_is_no_signal(postgres_dsn: str) -> None:

@@ -152,7 +152,7 @@ async def test_json_tells_the_end_as_well(postgres_dsn: str) -> None:
 
 
 async def test_a_saga_that_takes_too_long_is_left_to_itself(postgres_dsn: str) -> None:
-    ran = await start_and_wait(postgres_dsn, ended("running"), "--timeout-s", "0.3")
+    ran = await start_and_wait(postgres_dsn, ended("running"), "--timeout", "0.3")
 
     assert ran.exit_code == 7
     assert ran.err.splitlines()[-1].startswith("saga-service: order ")

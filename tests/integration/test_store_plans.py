@@ -100,7 +100,7 @@ async def _plan(pool: asyncpg.Pool, query: str, *values: object) -> tuple[set[st
 NOBODY = SagaId("00000000-0000-0000-0000-000000000000")
 HOT_QUERIES = [
     pytest.param(queries.LOAD, ([NOBODY] * 500,), {"sagas_pkey"}, id="load"),
-    pytest.param(queries.IN_FLIGHT, (NOBODY, 100), {"sagas_waking"}, id="in_flight"),
+    pytest.param(queries.IN_FLIGHT, (NOBODY, 100), {"sagas_waking", "sagas_undoing"}, id="in_flight"),
 ]
 
 

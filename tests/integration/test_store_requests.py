@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,17 +17,19 @@ from hypothesis import strategies as st
 
 from saga_service.core.events import Asked, Event, Resolution, Signalled, Started, Verb
 from saga_service.core.ids import SagaId, saga_id_from_key
-from saga_service.engine.ports import Answered, Batch
+from saga_service.engine.ports import Answered, Batch, RequestsAnswered
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.requests import Asking, PostgresRequests
 from saga_service.store.roles import CLIENT_ROLE, OPERATOR_ROLE
 from saga_service.wire.blueprint import KEY_CHARACTERS_MAX
+from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.wire.events import read_event
+from saga_service.wire.keys import REQUESTS, WANTS_ANSWER
 from saga_service.wire.sealing import seal_event_data
 from tests.builders import PlainBlueprint, PlainCatalog, definition
 from tests.codecs import MARKER, OF_NEW
-from tests.store_batches import saga_ids
+from tests.store_batches import batch, row_counts, saga_ids, start
 from tests.waiting import eventually
 
 LEASE_MS = 10_000
@@ -292,13 +295,39 @@ async def test_an_answer_can_be_read_once_it_is_there(requests: PostgresRequests
 
 
 async def test_the_first_answer_stands_where_two_replicas_answer(
-    requests: PostgresRequests, store: PostgresStore
+    requests: PostgresRequests, store: PostgresStore, pool: asyncpg.Pool
 ) -> None:
-    """A replica that was slower than its lease finds out that another one was quicker, and says 'repeated'."""
+    """A replica that was slower than its lease finds out that another one was quicker, and writes nothing."""
     [number] = await requests.ask([ONE], Asking(Verb.PAUSE, "anna"))
     await store.commit(Batch(answered=[Answered(number, "applied", "", ONE)]))
-    await store.commit(Batch(answered=[Answered(number, "repeated", "the saga is paused already", ONE)]))
+    late = batch(start("late"))
+    late.answered.append(Answered(number, "repeated", "the saga is paused already", ONE))
+    with pytest.raises(RequestsAnswered, match="1 of 1 requests are not open any more"):
+        await store.commit(late)
     assert await requests.answers([number]) == {number: ("applied", "")}
+    assert await row_counts(pool) == {"sagas": 0, "history": 0, "outbox": 0, "dead_letters": 0}
+
+
+@pytest.mark.parametrize("wants_answer", [False, True])
+async def test_a_request_is_answered_in_one_of_many_commits_at_once(
+    pool: asyncpg.Pool, store: PostgresStore, wants_answer: bool
+) -> None:
+    """Also where the row is gone with its answer."""
+    numbers = [
+        await pool.fetchval("select saga.signal('approved', $1, wants_answer => $2)", ONE, wants_answer)
+        for _ in range(20)
+    ]
+    answers = [Answered(number, "applied", "", ONE) for number in numbers]
+
+    async def commit(place: int) -> None:
+        made = batch(start(f"order-{place}"))
+        made.answered = answers if place % 2 else answers[::-1]
+        await store.commit(made)
+
+    ends = await asyncio.gather(*(commit(place) for place in range(8)), return_exceptions=True)
+
+    assert Counter(map(type, ends)) == {RequestsAnswered: 7, type(None): 1}
+    assert (await row_counts(pool))["sagas"] == 1
 
 
 async def test_an_answered_request_keeps_nothing_of_what_came_with_it(
@@ -318,6 +347,19 @@ async def test_a_request_that_nobody_waits_for_is_gone_with_its_answer(
     [entry] = await claimed(store)
     await store.commit(Batch(answered=[Answered(int(entry.id), "applied", "", ONE)]))
     assert await pool.fetchval("select count(*) from saga_private.requests") == 0
+
+
+async def test_a_claimed_request_says_whether_somebody_waits_for_the_answer(
+    pool: asyncpg.Pool, store: PostgresStore, requests: PostgresRequests
+) -> None:
+    """Of one that is put back nobody does, whatever its fields say."""
+    await requests.signal(ONE, "approved", {}, None)
+    await pool.execute("select saga.signal('approved', $1)", ONE)
+    letter = dead_letter(Entry(REQUESTS, "17", {b"type": b"approved", WANTS_ANSWER: b"true"}), "no", 1)
+    await store.commit(Batch(dead_letters=[letter]))
+    fields = {"type": "approved", "wants_answer": "true"}
+    await requests.put_back(await pool.fetchval("select id from saga_private.dead_letters"), fields, 1_000)
+    assert [entry.fields.get(WANTS_ANSWER) for entry in await claimed(store)] == [b"true", None, None]
 
 
 async def test_a_claimed_request_comes_again_only_after_its_lease(

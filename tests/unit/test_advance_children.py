@@ -72,9 +72,27 @@ def test_a_child_that_takes_too_long_is_called_off_and_no_second_one_is_started_
     saga.timer_when_due()
     assert saga.asked_of_children == ["start deliver 1", "cancel deliver 1"]
     assert (saga.status, saga.statuses("deliver"), saga.state.wake_at_ms) == (SagaStatus.STUCK, ["unknown"], None)
-    refusal = saga.ask(Verb.RETRY, "deliver")
-    assert refusal.verdict is Verdict.REFUSED
-    assert "has not ended" in refusal.reason
+
+
+def test_a_child_that_was_called_off_and_never_answered_is_asked_again_by_a_person() -> None:
+    """Its start, or its end, may have been lost: it is started if it is not there, and called off."""
+    saga = _parent()
+    saga.timer_when_due()
+    retried = saga.ask(Verb.RETRY, "deliver")
+    assert [in_short(sent) for sent in retried.commands] == ["deliver 1", "cancel deliver 1"]
+    assert (retried.verdict, saga.status, saga.statuses("deliver")) == (Verdict.APPLIED, SagaStatus.STUCK, ["unknown"])
+    assert saga.requests[-2].input == saga.requests[0].input
+    saga.fail("deliver", "cancelled")
+    assert saga.statuses("deliver") == ["pending"]
+
+
+def test_a_child_that_is_held_is_asked_for_its_answer_by_a_person() -> None:
+    saga = running(child("deliver", on_unknown=OnUnknown.HOLD))
+    saga.timer_when_due()
+    saga.ask(Verb.RETRY)
+    assert (saga.asked_of_children, saga.status) == (["start deliver 1", "start deliver 1"], SagaStatus.STUCK)
+    saga.succeed("deliver")
+    assert saga.status == SagaStatus.COMPLETED
 
 
 def test_a_child_that_was_called_off_and_undid_itself_is_tried_again() -> None:

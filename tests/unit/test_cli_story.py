@@ -58,6 +58,7 @@ def step(name: str, status: str, **changes: Any) -> StepRow:  # Any: the row's o
         "started_at": NOW,
         "ended_at": None,
         "probes": 0,
+        "signal": None,
     }
     return StepRow(**row | changes)
 
@@ -288,7 +289,7 @@ def test_a_command_to_paste_survives_any_key(capsys: pytest.CaptureFixture[str])
             "the next question whether charge has happened, in 25.0 s (2026-02-01 00:00:24); 1 so far",
         ),
         ({"status": "waiting", "waiting_for": "sleep"}, "the end of charge, in 25.0 s"),
-        ({"status": "waiting", "waiting_for": "signal"}, "the signal of charge; the wait for it is over in 25.0 s"),
+        ({"status": "waiting", "waiting_for": "signal"}, "the signal, for charge; the wait for it is over in 25.0 s"),
         ({"status": "waiting", "waiting_for": "moonrise"}, "moonrise of charge, in 25.0 s"),
     ],
 )
@@ -298,8 +299,15 @@ def test_whatever_is_awaited_is_told(capsys: pytest.CaptureFixture[str], awaited
 
 
 def test_a_saga_that_waits_for_a_signal_says_how_to_send_it(capsys: pytest.CaptureFixture[str]) -> None:
+    waits = step("approve", "waiting", waiting_for="signal", signal="order.approved", due_at=NOW + timedelta(days=1))
+    said = told(story(saga("running"), waits), capsys)
+    assert "  the signal order.approved, for approve; the wait for it is over in 24 h" in said
+    assert "approve waits for a signal: saga-service signal order.approved A-17\n" in said
+
+
+def test_a_signal_whose_definition_is_not_on_record_is_left_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     waits = step("approve", "waiting", waiting_for="signal", due_at=NOW + timedelta(days=1))
-    assert "it waits for a signal: saga-service signal NAME A-17\n" in told(story(saga("running"), waits), capsys)
+    assert "approve waits for a signal: saga-service signal NAME A-17\n" in told(story(saga("running"), waits), capsys)
 
 
 def test_children_are_listed_and_the_one_that_is_awaited_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,6 +130,8 @@ NO_MIXING = (
         ("input.none.x", f"the types do not fit; {NO_MIXING}"),
         ("size(1)", "there is no function 'size' for values of these types"),
         ("int('x')", "Function 'int' error: string parse error: invalid digit found in string."),
+        ("timestamp('0001-01-01T00:00:00+10:00')", "the value is a moment before the year 1, or after 9999, in UTC"),
+        ("timestamp('9999-12-31T23:59:59-10:00')", "the value is a moment before the year 1, or after 9999, in UTC"),
         ("1.0 / 0.0", "the value is no number that JSON has: inf"),
         ("[0.0 / 0.0]", "the value is no number that JSON has: nan"),
         ("b'abc'", "the value is bytes, which JSON has no place for; write string(...)"),

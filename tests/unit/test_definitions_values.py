@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from datetime import date
 from typing import Any
 
 import pytest
@@ -180,7 +180,7 @@ class Reserved(BaseModel):
 
 BAD_INPUTS: list[tuple[object, str, str]] = [
     ("Order", "input", "must be a JSON Schema or a pydantic model class, but is 'Order'"),
-    (Path, "input", "must be a JSON Schema or a pydantic model class, but is <class 'pathlib.Path'>"),
+    (date, "input", "must be a JSON Schema or a pydantic model class, but is <class 'datetime.date'>"),
     (Listing, "input", "must be a model with named fields, but Listing is none"),
     (Opaque, "input", "the model Opaque cannot be described as a JSON Schema: "),
     (Reserved, "input.properties.outputs", "is reserved for the results of earlier steps; give the property another"),

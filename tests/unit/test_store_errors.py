@@ -8,8 +8,8 @@ import asyncpg
 import orjson
 import pytest
 
-from saga_service.engine.ports import RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
-from saga_service.store.errors import REVISION_CONFLICT, Unwritable, translated
+from saga_service.engine.ports import RequestsAnswered, RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
+from saga_service.store.errors import REQUESTS_ANSWERED, REVISION_CONFLICT, Unwritable, translated
 
 
 def of_postgres(sqlstate: str) -> asyncpg.PostgresError:
@@ -60,6 +60,11 @@ def test_data_that_cannot_be_written_is_refused_before_it_is_sent(error: Excepti
 def test_a_lost_race_is_a_conflict() -> None:
     with pytest.raises(RevisionConflict, match="the server's own words"), translated():
         raise of_postgres(REVISION_CONFLICT)
+
+
+def test_a_request_that_is_not_open_any_more_is_no_fault_of_the_data() -> None:
+    with pytest.raises(RequestsAnswered, match="the server's own words"), translated():
+        raise of_postgres(REQUESTS_ANSWERED)
 
 
 @pytest.mark.parametrize("code", ["42P01", "42501", "3F000", "XX000"])

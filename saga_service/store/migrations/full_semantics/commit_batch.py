@@ -1,7 +1,8 @@
 """The function that writes one batch: all of it, or nothing.
 
-It raises SG001 where a saga is not at the revision that it grew from. It has more parameters than that of the first
-schema, which stays beside it: replicas of the version before go on while the new one is rolled out.
+It raises SG001 where a saga is not at the revision that it grew from, and SG002 where a request that it would answer is
+not open any more: what was asked has been carried out. It has more parameters than that of the first schema, which
+stays beside it: replicas of the version before go on while the new one is rolled out.
 """
 
 # The plans are fixed by hand: a plan made while the tables are still empty would otherwise be kept, and scan them when
@@ -34,6 +35,7 @@ set enable_mergejoin = off
 as $$
 declare
     written bigint;
+    deleted bigint;
     outbox_id bigint;
 begin
     if cardinality(started_ids) > 0 then
@@ -96,12 +98,18 @@ begin
     end if;
     if cardinality(answered_ids) > 0 then
         delete from saga_private.requests where id = any(answered_ids) and not wants_answer;
+        get diagnostics deleted = row_count;
         update saga_private.requests
         set verdict = answered.verdict, reason = answered.reason, saga_id = answered.saga_id,
             answered_at_ms = now_ms, fields = '{}'
         from unnest(answered_ids, answered_verdicts, answered_reasons, answered_saga_ids)
             as answered (id, verdict, reason, saga_id)
         where requests.id = answered.id and requests.answered_at_ms is null;
+        get diagnostics written = row_count;
+        if deleted + written <> cardinality(answered_ids) then
+            raise exception '% of % requests are not open any more', cardinality(answered_ids) - deleted - written,
+                cardinality(answered_ids) using errcode = 'SG002';
+        end if;
     end if;
     if cardinality(published_ids) > 0 then
         delete from saga_private.outbox where id = any(published_ids);

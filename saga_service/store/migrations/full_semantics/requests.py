@@ -48,7 +48,7 @@ $$
 
 CLAIM_REQUESTS = """
 create function saga_private.claim_requests(now_ms bigint, requests_max integer, lease_ms bigint)
-returns table (request_id bigint, request_fields text)
+returns table (request_id bigint, request_fields text, is_awaited boolean)
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -66,7 +66,7 @@ begin
     )
     update saga_private.requests set claimed_at_ms = now_ms
     from waiting where requests.id = waiting.id
-    returning requests.id, requests.fields::text;
+    returning requests.id, requests.fields::text, requests.wants_answer;
 end
 $$
 """

@@ -52,6 +52,16 @@ STEPS: Columns = {
         f"coalesce((step.state ->> {_PROBES})::integer, 0)",
         "How often it was asked whether the action happened.",
     ),
+    "signal": (
+        """(
+        select stated ->> 'action' from saga_private.definitions
+        cross join lateral jsonb_array_elements(definitions.document -> 'steps') as stated
+        where definitions.saga = sagas.saga and definitions.version = sagas.version
+            and stated ->> 'task' = 'signal' and stated ->> 'name' = step.state ->> 0
+    )""",
+        "Name of the signal that the step waits for. Null for other steps, and where this version of the definition is"
+        " not on record.",
+    ),
 }
 
 HISTORY: Columns = {

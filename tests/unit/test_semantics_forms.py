@@ -1,0 +1,19 @@
+"""The sagas of the end-to-end tests, which have all that a saga can have, are the same in Python and in YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from saga_service.definitions import load_definitions
+
+YAML = Path(__file__).parents[1] / "end_to_end" / "semantics.yaml"
+
+
+def _versions(source: str) -> dict[str, str]:
+    return {blueprint.name: blueprint.version for blueprint in load_definitions([source]).blueprints()}
+
+
+def test_all_semantics_are_the_same_in_python_and_in_yaml() -> None:
+    written = _versions(str(YAML))
+    assert len(written) > 10
+    assert written == _versions("tests.end_to_end.semantics")
