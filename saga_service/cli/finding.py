@@ -25,7 +25,10 @@ async def find_saga(connection: Connection, given: str, definition: str | None =
     with_key = [row for row in await sagas_with_key(connection, given) if definition in (None, row.saga)]
     if len(with_key) > 1:
         ids = ", ".join(f"{row.saga} {row.id}" for row in with_key)
-        raise CommandFailed(f"several sagas have the key '{given}': {ids}; name one by its id, or its definition by --saga", ExitCode.USAGE)
+        raise CommandFailed(
+            f"several sagas have the key '{given}': {ids}; name one by its id, or its definition by --saga",
+            ExitCode.USAGE,
+        )
     if not with_key:
         raise CommandFailed(f"no saga has the id or the key '{given}'; see: saga-service list")
     return with_key[0]

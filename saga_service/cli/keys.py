@@ -49,7 +49,7 @@ def make_command(
         str | None, typer.Option("--id", help="The key's id, never used for another key. Without it: today's date.")
     ] = None,
 ) -> None:
-    """Print a fresh key, to be put first into SAGA_ENCRYPTION_KEYS."""
+    """Print a fresh key for SAGA_ENCRYPTION_KEYS: behind the others until every process has it, and then first."""
     from saga_service.codec.keys import KEY_ID_CHARACTERS_MAX, fresh_key, is_key_id, write_key
 
     chosen = key_id if key_id is not None else datetime.now(UTC).strftime("%Y-%m-%d")

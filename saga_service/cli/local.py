@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from saga_service.cli.output import print_heading, print_line
 from saga_service.wire.keys import StreamNames
 
 if TYPE_CHECKING:
+    from saga_service.core.state import JsonObject
     from saga_service.definitions import Catalog
     from saga_service.embedded import EmbeddedServers
 
@@ -56,9 +58,30 @@ def demo_entries() -> list[str]:
 
 
 def entries_of(catalog: Catalog) -> list[str]:
-    """An entry that starts each of the sagas, as arguments of XADD; the data is the author's to fill in."""
+    """An entry that starts each of the sagas, as arguments of XADD; the data fits, and means nothing."""
     events = StreamNames().events
-    return [f"{events} '*' type {shlex.quote(event_type)} data '{{}}'" for event_type in catalog.event_types()]
+    return [
+        f"{events} '*' type {shlex.quote(event_type)} data {shlex.quote(json.dumps(data))}"
+        for event_type in catalog.event_types()
+        for data in [_sample_input(catalog, event_type)]
+    ]
+
+
+def _sample_input(catalog: Catalog, event_type: str) -> JsonObject:
+    """An input that the saga takes; empty where none is found."""
+    from saga_service.definitions.samples import input_samples
+    from saga_service.wire.blueprint import InvalidInput
+
+    blueprint = catalog.by_event_type(event_type)
+    if blueprint is None:
+        return {}
+    schema = blueprint.input.schema
+    names = {*schema.get("required", ()), *([] if blueprint.key is None else [blueprint.key])}
+    for sample in input_samples(schema, names) or ():
+        with suppress(InvalidInput):
+            blueprint.business_key(blueprint.read_input(sample))
+            return sample
+    return {}
 
 
 def print_lines_to_paste(servers: EmbeddedServers, entries: Sequence[str]) -> None:

@@ -33,14 +33,14 @@ def plan_command(
         print_plan(found, plan)
 
 
-async def _plan(settings: Settings, target: str, definition: str | None) -> tuple[SagaRow, Plan]:
+async def _plan(settings: Settings, target: str, definition_name: str | None) -> tuple[SagaRow, Plan]:
     from saga_service.cli.finding import find_saga
     from saga_service.cli.servers import open_postgres, open_store
     from saga_service.core.ids import SagaId
     from saga_service.core.plan import plan
 
     async with open_postgres(settings) as connection:
-        found = await find_saga(connection, target, definition)
+        found = await find_saga(connection, target, definition_name)
     async with open_store(settings) as store:
         states = await store.load([SagaId(found.id)])
         definition = await store.definition(found.saga, found.version)

@@ -73,7 +73,7 @@ def show_command(
     if as_json:
         print_json(story)
     else:
-        # The key alone, where it took the definition to tell which saga is meant, would not name it in the next command.
+        # Where it took the definition to tell which saga is meant, the key alone would not name it in the next command.
         print_story(story, datetime.now(UTC), target if saga is None else story.saga.id)
 
 

@@ -40,7 +40,9 @@ def start_command(
         str | None, typer.Option(help="Add the fields as they are to this stream, one that triggers the saga.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the saga has ended, and tell what happens.")] = False,
-    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="With --wait: how long to stay, in seconds.")] = 300.0,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", min=0.1, help="With --wait: how long to stay, in seconds.")
+    ] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Start a saga by adding its event to the stream. The input is checked first where SAGA_DEFINITIONS is set."""

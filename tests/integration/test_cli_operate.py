@@ -27,7 +27,7 @@ from saga_service.store.roles import OPERATOR_ROLE, READER_ROLE
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.wire.keys import REQUESTS
-from tests.builders import ONCE, PlainBlueprint, PlainCatalog, SagaInMemory, step
+from tests.builders import ONCE, PlainBlueprint, PlainCatalog, SagaInMemory, approval, step
 from tests.command_line import Ran, run, run_aside, store
 from tests.replica import answering
 
@@ -267,6 +267,33 @@ async def test_a_key_of_several_sagas_is_told_apart_by_the_definition(postgres_d
     assert unclear.exit_code == 2
     assert "several sagas have the key 'A-17'" in unclear.err
     assert [each["saga"] for each in clear.json] == ["errand"]
+
+
+async def test_show_and_plan_tell_a_key_of_several_sagas_apart_as_well(postgres_dsn: str) -> None:
+    await keep(postgres_dsn, stuck("A-17"), parked("A-17"))
+
+    unclear = await run_aside("show", "A-17")
+    shown, planned = [await run_aside(verb, "A-17", "--saga", "order") for verb in ("show", "plan")]
+
+    assert unclear.exit_code == 2
+    assert "name one by its id, or its definition by --saga" in unclear.err
+    saga_id = saga_id_from_key("order", "A-17")
+    assert shown.lines[0] == planned.lines[0] == f"order {saga_id}: stuck"
+    assert f"  saga-service retry {saga_id} --step charge --reason '...'" in "\n".join(shown.lines)
+
+
+async def test_the_signal_that_a_saga_waits_for_is_named_by_the_view_and_by_show(
+    postgres_dsn: str, pool: asyncpg.Pool
+) -> None:
+    document = definition_to_document("purchase", (approval("approval", "purchase.approved"), step("buy")), {}, None)
+    saga = begun(definition_from_document(document), "A-1")
+    await store(postgres_dsn, Batch(writes=[Write(saga.state, 0)], history=list(saga.history)), document)
+
+    shown = await run_aside("show", "A-1")
+
+    found = await pool.fetch("select step, signal from saga.steps order by position")
+    assert [tuple(row.values()) for row in found] == [("approval", "purchase.approved"), ("buy", None)]
+    assert shown.lines[-1].strip() == "approval waits for a signal: saga-service signal purchase.approved A-1"
 
 
 # -------------------------------------------------------------------------------------------------------------- many

@@ -115,7 +115,6 @@ async def test_a_query_of_the_service_uses_its_index(
 
 READERS_QUERIES = [
     pytest.param("select * from saga.sagas where id = $1", {"sagas_pkey"}, id="sagas by id"),
-    pytest.param("select * from saga.steps where saga_id = $1", {"sagas_pkey"}, id="steps by saga"),
     pytest.param("select * from saga.history where saga_id = $1 order by revision", {"history_pkey"}, id="history"),
 ]
 
@@ -125,6 +124,17 @@ async def test_a_reader_who_asks_by_saga_uses_the_primary_key(
     full: asyncpg.Pool, query: str, indexes: set[str]
 ) -> None:
     assert await _plan(full, query, NOBODY) == (set(), indexes)
+
+
+async def test_a_reader_who_asks_for_the_steps_of_one_saga_scans_no_big_table(full: asyncpg.Pool) -> None:
+    scanned, used = await _plan(full, "select * from saga.steps where saga_id = $1", NOBODY)
+    assert scanned <= {"definitions"}
+    assert used - {"definitions_pkey"} == {"sagas_pkey"}
+
+
+async def test_whoever_does_not_read_the_awaited_signal_pays_nothing_for_it(full: asyncpg.Pool) -> None:
+    query = "select step, status, attempts, output, waiting_for from saga.steps where saga_id = $1"
+    assert await _plan(full, query, NOBODY) == (set(), {"sagas_pkey"})
 
 
 async def test_a_reader_who_asks_for_the_debt_of_one_saga_scans_no_big_table(full: asyncpg.Pool) -> None:

@@ -301,7 +301,7 @@ def test_whatever_is_awaited_is_told(capsys: pytest.CaptureFixture[str], awaited
 def test_a_saga_that_waits_for_a_signal_says_how_to_send_it(capsys: pytest.CaptureFixture[str]) -> None:
     waits = step("approve", "waiting", waiting_for="signal", signal="order.approved", due_at=NOW + timedelta(days=1))
     said = told(story(saga("running"), waits), capsys)
-    assert "  the signal order.approved, for approve; the wait for it is over in 24 h" in said
+    assert "  the signal order.approved, for approve; the wait for it is over in 1 d 0 h" in said
     assert "approve waits for a signal: saga-service signal order.approved A-17\n" in said
 
 

@@ -5,7 +5,7 @@ from saga_service.store.migrations.first_schema.moments import moment
 from saga_service.store.migrations.first_schema.views import Columns, view
 
 # Places within one step's JSON array that the first schema did not have, and one that holds more than it did.
-_STATUS, _DUE, _UNANSWERED, _PROBES = 1, 5, 7, 13
+_NAME, _STATUS, _DUE, _UNANSWERED, _PROBES = 0, 1, 5, 7, 13
 
 SAGAS: Columns = {
     **first.SAGAS,
@@ -52,15 +52,16 @@ STEPS: Columns = {
         f"coalesce((step.state ->> {_PROBES})::integer, 0)",
         "How often it was asked whether the action happened.",
     ),
+    # Only where one is awaited: each look reads the whole definition.
     "signal": (
-        """(
+        f"""case when step.state ->> {_DUE} = 'signal' then (
         select stated ->> 'action' from saga_private.definitions
         cross join lateral jsonb_array_elements(definitions.document -> 'steps') as stated
         where definitions.saga = sagas.saga and definitions.version = sagas.version
-            and stated ->> 'task' = 'signal' and stated ->> 'name' = step.state ->> 0
-    )""",
-        "Name of the signal that the step waits for. Null for other steps, and where this version of the definition is"
-        " not on record.",
+            and stated ->> 'name' = step.state ->> {_NAME}
+    ) end""",
+        "Name of the signal that is awaited. Null when none is, and where this version of the definition is not on"
+        " record.",
     ),
 }
 
