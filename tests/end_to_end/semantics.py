@@ -96,7 +96,7 @@ asking = Saga(
     key="trip",
     steps=[
         _step("plan"),
-        _step("charge", timeout="500ms", on_unknown="probe", probe="lab.find_charge"),
+        _step("charge", timeout="1500ms", on_unknown="probe", probe="lab.find_charge"),
     ],
 )
 
@@ -106,7 +106,7 @@ late = Saga(
     "late",
     input=TRIP,
     key="trip",
-    deadline="1s",
+    deadline="3s",
     steps=[_step("plan"), Step("nap", sleep="500ms"), _step("left"), _step("right")],
 )
 """Its deadline is its own: `left` is told to take longer."""
@@ -115,7 +115,7 @@ beating = Saga(
     "beating",
     input=TRIP,
     key="trip",
-    steps=[_step("left", heartbeat="1s", retry=Retry(attempts=1), on_unknown="compensate")],
+    steps=[_step("left", heartbeat="2s", retry=Retry(attempts=1), on_unknown="compensate")],
 )
 
 side_by_side = Saga(

@@ -139,14 +139,14 @@ async def test_a_wait_that_is_over_goes_on_with_its_default_or_fails_without_one
 
 
 async def test_a_saga_that_is_not_done_by_its_deadline_is_undone(standing: System) -> None:
-    standing.start_saga("late", "too-late", plan={"left": ["sleep 1500"]})
+    standing.start_saga("late", "too-late", plan={"left": ["sleep 4000"]})
     saga = await standing.until("too-late", "compensated")
     assert saga["error_code"] == "deadline"
     assert (await _effects_of(standing, "too-late"))[-2:] == ["undo left 1 succeeded", "undo plan 1 succeeded"]
 
 
 async def test_signs_of_life_keep_a_long_step_alive_and_silence_ends_it(standing: System) -> None:
-    standing.start_saga("beating", "alive", plan={"left": ["beat 3000"]})
+    standing.start_saga("beating", "alive", plan={"left": ["beat 5000"]})
     standing.start_saga("beating", "silent", plan={"left": ["sleep 10000"]})
     saga = await standing.until("silent", "compensated", within_s=30)
     assert saga["error_code"] == "heartbeat_timeout"
