@@ -118,7 +118,7 @@ def happened(entry: HistoryRow, status_before: str) -> str:
     known = _EVENTS.get(entry.event, f"{entry.event} {{step}}")
     error = error_text(entry.error_code, entry.error_message)
     what = known.format(step=entry.step, attempt=entry.attempt, error=error) + _by_whom(entry)
-    sent = [f"sent {_command(command, entry)}" for command in entry.sent]
+    sent = [f"sent {_command(command)}" for command in entry.sent]
     turned = [f"the saga is now {entry.status}"] if entry.status != status_before else []
     return "; ".join([what, *turned, *sent])
 
@@ -134,27 +134,19 @@ def _time_of_day(at: datetime, before: HistoryRow | None) -> str:
     return text if before is None or before.at.date() != at.date() else text[11:].rjust(len(text))
 
 
-def _command(named: str, entry: HistoryRow) -> str:
+def _command(named: str) -> str:
     """`step:direction:attempt` in words."""
     step, direction, attempt = named.rsplit(":", 2)
-    if _stops_a_child(step, direction, attempt, entry):
-        return f"the word to stop to the child saga of {step}"
     what = _DIRECTIONS.get(direction, f"{direction} of {{step}}").format(step=step)
-    return what if attempt == "1" else f"{what} (attempt {attempt})"
+    return what if attempt == "1" or direction == "cancel" else f"{what} (attempt {attempt})"
 
 
 _DIRECTIONS = {
     "action": "{step}",
     "compensation": "undo of {step}",
     "probe": "the question whether {step} has happened",
+    "cancel": "the word to stop to the child saga of {step}",
 }
-
-
-def _stops_a_child(step: str, direction: str, attempt: str, entry: HistoryRow) -> bool:
-    """A saga that undoes begins no step, and nobody repeats an attempt that took too long: what is said is said to the
-    child saga which that attempt has started."""
-    took_too_long = entry.event == "action_timed_out" and (entry.step, str(entry.attempt)) == (step, attempt)
-    return direction == "action" and (entry.status in ("compensating", "compensated") or took_too_long)
 
 
 def error_text(code: str | None, message: str | None) -> str:

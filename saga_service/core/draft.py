@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from saga_service.core.definition import Definition, Task
@@ -270,11 +271,10 @@ class Draft:
 
     def _outputs_before(self, position: int) -> dict[str, Any]:
         steps, ancestors = self.steps, self.definition.ancestors[position]
-        before = [steps[place] for place in ancestors]
-        return {step.name: step.output for step in before if step.output is not None}
+        return outputs_of([steps[place] for place in ancestors])
 
     def outputs(self) -> dict[str, Any]:
-        return {step.name: step.output for step in self.steps if step.output is not None}
+        return outputs_of(self.steps)
 
     # --------------------------------------------------------------------------------------------- what is recorded
 
@@ -363,6 +363,11 @@ class Draft:
         )
 
 
+def outputs_of(steps: Iterable[AnyStep]) -> dict[str, Any]:
+    """What these steps returned, by their names."""
+    return {step.name: step.output for step in steps if step.output is not None}
+
+
 def reply_to_parent(state: SagaState) -> ParentReply | None:
     """What an ended child saga answers: to the command that started it whether it is done, to the one that undoes it
     that it is undone."""
@@ -371,7 +376,6 @@ def reply_to_parent(state: SagaState) -> ParentReply | None:
         return None
     completed = state.status is SagaStatus.COMPLETED
     if completed is (command.direction is _ACTION):
-        outputs = {step.name: step.output for step in state.steps if step.output is not None} if completed else {}
-        return ParentReply(command, Outcome.SUCCEEDED, outputs, None)
+        return ParentReply(command, Outcome.SUCCEEDED, outputs_of(state.steps) if completed else {}, None)
     fault = state.fault or Fault("compensated", "the child saga was undone")
     return ParentReply(command, Outcome.FAILED, {}, Fault(fault.code, fault.message))

@@ -33,6 +33,11 @@ class Command(NamedTuple):
     def idempotency_key(self) -> IdempotencyKey:
         return idempotency_key(self.saga_id, self.step, self.direction)
 
+    @property
+    def word(self) -> str:
+        """What a line of history calls it."""
+        return self.direction._value_
+
 
 class ChildVerb(StrEnum):
     """What a parent asks of its child saga."""
@@ -63,6 +68,11 @@ class ChildRequest(NamedTuple):
     @property
     def attempt(self) -> int:
         return self.command.attempt
+
+    @property
+    def word(self) -> str:
+        """What a line of history calls it. To be told to stop is not to be started once more."""
+        return self.verb._value_ if self.verb is ChildVerb.CANCEL else self.direction._value_
 
 
 Sent = Command | ChildRequest

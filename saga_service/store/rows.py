@@ -194,7 +194,7 @@ def write_detail(entry: HistoryEntry) -> str | None:
     """What a line of history holds besides its columns: the commands sent, and the error."""
     detail: dict[str, object] = {}
     if entry.sent:
-        detail["sent"] = [f"{sent.step}:{sent.direction._value_}:{sent.attempt}" for sent in entry.sent]
+        detail["sent"] = [f"{sent.step}:{sent.word}:{sent.attempt}" for sent in entry.sent]
     if entry.fault is not None:
         detail["error"] = {"code": entry.fault.code, "message": entry.fault.message}
     if entry.actor is not None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from saga_service.core.effects import ChildRequest, ChildVerb, HistoryEntry, Sent
-from saga_service.core.ids import Direction
+from saga_service.core.effects import HistoryEntry, Sent
 from saga_service.core.state import Fault, SagaState, SagaStatus
 from saga_service.testing.moments import moment_text, short
 
-_OF_DIRECTION = {Direction.ACTION: "{}", Direction.COMPENSATION: "undo of {}", Direction.PROBE: "probe of {}"}
+_IN_WORDS = {"action": "{}", "compensation": "undo of {}", "probe": "probe of {}", "cancel": "cancel of {}"}
 
 
 def sent_text(sent: Sent) -> str:
     """`charge`, `charge (attempt 2)`, `undo of charge`, `probe of charge`; of a child saga also `cancel of refund`."""
-    called_off = isinstance(sent, ChildRequest) and sent.verb is ChildVerb.CANCEL
-    what = f"cancel of {sent.step}" if called_off else _OF_DIRECTION[sent.direction].format(sent.step)
-    return what if sent.attempt == 1 or called_off else f"{what} (attempt {sent.attempt})"
+    what = _IN_WORDS[sent.word].format(sent.step)
+    return what if sent.attempt == 1 or sent.word == "cancel" else f"{what} (attempt {sent.attempt})"
 
 
 def headline(state: SagaState) -> str:

@@ -43,11 +43,16 @@ FILL_DEAD_LETTERS = """
 insert into saga_private.dead_letters (at_ms, stream, entry_id, reason, preview, raw)
 select 1, 'saga:events', number::text, 'broken', '{}', '[]' from generate_series(1, 5000) as number
 """
+# A row for each version of each saga: more than anybody has.
+FILL_DEFINITIONS = """
+insert into saga_private.definitions (saga, version, compensations, document)
+select 'saga-' || number, 'v1', '{}', '{"steps": []}' from generate_series(1, 5000) as number
+"""
 
 
 async def _fill(pool: asyncpg.Pool) -> None:
     await pool.execute(FILL, SAGAS)
-    for statement in (FILL_HISTORY, FILL_OUTBOX, FILL_DEAD_LETTERS):
+    for statement in (FILL_HISTORY, FILL_OUTBOX, FILL_DEAD_LETTERS, FILL_DEFINITIONS):
         await pool.execute(statement)
 
 
@@ -115,6 +120,7 @@ async def test_a_query_of_the_service_uses_its_index(
 
 READERS_QUERIES = [
     pytest.param("select * from saga.sagas where id = $1", {"sagas_pkey"}, id="sagas by id"),
+    pytest.param("select * from saga.steps where saga_id = $1", {"sagas_pkey", "definitions_pkey"}, id="steps by saga"),
     pytest.param("select * from saga.history where saga_id = $1 order by revision", {"history_pkey"}, id="history"),
 ]
 
@@ -126,21 +132,14 @@ async def test_a_reader_who_asks_by_saga_uses_the_primary_key(
     assert await _plan(full, query, NOBODY) == (set(), indexes)
 
 
-async def test_a_reader_who_asks_for_the_steps_of_one_saga_scans_no_big_table(full: asyncpg.Pool) -> None:
-    scanned, used = await _plan(full, "select * from saga.steps where saga_id = $1", NOBODY)
-    assert scanned <= {"definitions"}
-    assert used - {"definitions_pkey"} == {"sagas_pkey"}
-
-
 async def test_whoever_does_not_read_the_awaited_signal_pays_nothing_for_it(full: asyncpg.Pool) -> None:
     query = "select step, status, attempts, output, waiting_for from saga.steps where saga_id = $1"
     assert await _plan(full, query, NOBODY) == (set(), {"sagas_pkey"})
 
 
-async def test_a_reader_who_asks_for_the_debt_of_one_saga_scans_no_big_table(full: asyncpg.Pool) -> None:
+async def test_a_reader_who_asks_for_the_debt_of_one_saga_scans_no_table(full: asyncpg.Pool) -> None:
     scanned, used = await _plan(full, "select * from saga.compensation_debt where saga_id = $1", NOBODY)
-    # The table of definitions has a row for each version of each saga.
-    assert scanned <= {"definitions"}
+    assert scanned == set()
     assert used & {"sagas_pkey", "sagas_undoing"}
 
 

@@ -149,8 +149,8 @@ def test_what_a_person_asked_is_told_with_name_and_reason() -> None:
     [
         ("action_timed_out", "running", "charge:probe:1", "sent the question whether charge has happened"),
         ("probe_timed_out", "running", "charge:probe:2", "sent the question whether charge has happened (attempt 2)"),
-        ("cancel_asked", "compensating", "trip:action:1", "sent the word to stop to the child saga of trip"),
-        ("action_timed_out", "stuck", "charge:action:2", "sent the word to stop to the child saga of charge"),
+        ("cancel_asked", "compensating", "trip:cancel:1", "sent the word to stop to the child saga of trip"),
+        ("action_timed_out", "stuck", "charge:cancel:2", "sent the word to stop to the child saga of charge"),
         ("retry_asked", "running", "charge:action:2", "sent charge (attempt 2)"),
         ("action_failed", "running", "charge:wave:1", "sent wave of charge"),
     ],

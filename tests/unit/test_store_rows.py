@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saga_service.core.definition import OnUnknown, StepDefinition, Task
 from saga_service.core.effects import HistoryEntry
+from saga_service.core.events import Asked, Verb
 from saga_service.core.ids import CommandName, Direction
 from saga_service.core.state import Course, Due, Fault, SagaState, SagaStatus, Signal, StepState, StepStatus
 from saga_service.store.errors import Unwritable
@@ -139,6 +141,13 @@ def test_a_line_of_history_tells_what_was_sent_and_what_went_wrong() -> None:
     assert write_detail(rejected) == (
         '{"sent":["reserve:compensation:1"],"error":{"code":"no-money","message":"charge: no-money"}}'
     )
+
+
+def test_a_line_of_history_tells_a_child_that_was_told_to_stop_from_one_that_was_started() -> None:
+    saga = running(StepDefinition(name="ship", task=Task.CHILD, action="shipment", on_unknown=OnUnknown.HOLD))
+    assert write_detail(saga.history[0]) == '{"sent":["ship:action:1"]}'
+    saga.apply(Asked(saga_id=saga.state.id, verb=Verb.CANCEL, actor="Ann"))
+    assert write_detail(saga.history[1]) == '{"sent":["ship:cancel:1"],"actor":"Ann"}'
 
 
 def test_a_line_of_history_with_nothing_to_tell_has_no_detail() -> None:

@@ -5,10 +5,11 @@ not open any more: what was asked has been carried out. It has more parameters t
 stays beside it: replicas of the version before go on while the new one is rolled out.
 """
 
-# The plans are fixed by hand: a plan made while the tables are still empty would otherwise be kept, and scan them when
-# they are full, until the first autovacuum. With nested loops over the given arrays rows are also locked in the
-# arrays' order, which is what keeps two replicas from a deadlock.
-COMMIT_BATCH = """
+from saga_service.store.migrations.full_semantics.plans import FIXED_PLANS
+
+# With nested loops over the given arrays rows are also locked in the arrays' order, which is what keeps two replicas
+# from a deadlock.
+COMMIT_BATCH = f"""
 create function saga_private.commit_batch(
     started_ids uuid[], started_created_at_ms bigint[], started_sagas text[], started_versions text[],
     started_keys text[], started_traceparents text[], started_inputs text[], started_statuses text[],
@@ -27,11 +28,7 @@ create function saga_private.commit_batch(
     now_ms bigint, outgoing_messages text, published_ids bigint[]
 ) returns bigint
 language plpgsql
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
+{FIXED_PLANS}
 as $$
 declare
     written bigint;
@@ -101,7 +98,7 @@ begin
         get diagnostics deleted = row_count;
         update saga_private.requests
         set verdict = answered.verdict, reason = answered.reason, saga_id = answered.saga_id,
-            answered_at_ms = now_ms, fields = '{}'
+            answered_at_ms = now_ms, fields = '{{}}'
         from unnest(answered_ids, answered_verdicts, answered_reasons, answered_saga_ids)
             as answered (id, verdict, reason, saga_id)
         where requests.id = answered.id and requests.answered_at_ms is null;

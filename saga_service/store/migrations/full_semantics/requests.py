@@ -6,6 +6,7 @@ not by a cursor, for a lower number may be committed later.
 """
 
 from saga_service.store.migrations.first_schema.moments import moment
+from saga_service.store.migrations.full_semantics.plans import FIXED_PLANS
 
 REQUESTS_TABLE = (
     """
@@ -46,15 +47,11 @@ as $$
 $$
 """
 
-CLAIM_REQUESTS = """
+CLAIM_REQUESTS = f"""
 create function saga_private.claim_requests(now_ms bigint, requests_max integer, lease_ms bigint)
 returns table (request_id bigint, request_fields text, is_awaited boolean)
 language plpgsql
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
+{FIXED_PLANS}
 as $$
 begin
     return query

@@ -13,6 +13,7 @@
 """
 
 from saga_service.store.migrations.first_schema.moments import moment
+from saga_service.store.migrations.full_semantics.plans import FIXED_PLANS
 
 KEPT_MS_MIN = 86_400_000
 """Longer than a command may take to be answered late, and than an entry waits to be taken over."""
@@ -21,14 +22,6 @@ INDEXES = (
     f"create index sagas_ended on saga_private.sagas (({moment('ended_at_ms')}), id) where ended_at_ms is not null",
     "create index dead_letters_replayed on saga_private.dead_letters (replayed_at_ms) where replayed_at_ms is not null",
 )
-
-_PLANS = """
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-"""
 
 _MAY_GO = f"""
     {moment("saga.ended_at_ms")} < {moment("before_ms")}
@@ -47,7 +40,7 @@ REMOVE_SAGAS = f"""
 create function saga_private.remove_sagas(saga_ids uuid[])
 returns void
 language plpgsql
-{_PLANS}
+{FIXED_PLANS}
 as $$
 begin
     delete from saga_private.history where saga_id = any(saga_ids);
@@ -71,7 +64,7 @@ create function saga_private.remove_ended(
     out removed integer, out reached_ms bigint
 )
 language plpgsql
-{_PLANS}
+{FIXED_PLANS}
 as $$
 declare
     ended_ids uuid[];
@@ -93,7 +86,7 @@ REMOVE_WRITTEN = f"""
 create function saga_private.remove_written(written_ids uuid[], written_revisions integer[], before_ms bigint)
 returns integer
 language plpgsql
-{_PLANS}
+{FIXED_PLANS}
 as $$
 declare
     ended_ids uuid[];
@@ -117,7 +110,7 @@ REMOVE_REPLAYED = f"""
 create function saga_private.remove_replayed(before_ms bigint, letters_max integer)
 returns integer
 language plpgsql
-{_PLANS}
+{FIXED_PLANS}
 as $$
 declare
     removed integer;

@@ -72,6 +72,11 @@ HISTORY: Columns = {
         "What happened: started, what reached a step (action_succeeded, compensation_timed_out, signalled, ...), what"
         " was asked (cancel_asked, retry_asked, ...), deadline_passed.",
     ),
+    "sent": (
+        first.HISTORY["sent"][0],
+        "The commands that were sent because of it, each as step:direction:attempt. Of a child saga that was told to"
+        " stop the direction is cancel.",
+    ),
     "actor": ("history.detail ->> 'actor'", "Who asked for it. Null for what no person asked."),
     "reason": ("history.detail ->> 'reason'", "Why it was asked for."),
 }
