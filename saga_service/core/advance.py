@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import assert_never
 
 from saga_service.core.asking import ask
-from saga_service.core.definition import Definition, ExpressionFailed, Task
+from saga_service.core.definition import Definition, ExpressionFailed, Task, never_started
 from saga_service.core.draft import Draft, reply_to_parent
-from saga_service.core.effects import ChildVerb, ParentReply, Sent, Transition, refused, repeated
+from saga_service.core.effects import ChildVerb, Sent, Transition, refused, repeated
 from saga_service.core.events import (
     Asked,
     Event,
-    Outcome,
     Replied,
     Signalled,
     Started,
@@ -23,6 +22,7 @@ from saga_service.core.events import (
     TransportLost,
     Verb,
 )
+from saga_service.core.ids import CommandName
 from saga_service.core.look import proceed
 from saga_service.core.replying import reply
 from saga_service.core.rules import CALLED_OFF
@@ -39,7 +39,7 @@ def advance(definition: Definition, state: SagaState | None, event: Event, now_m
     if isinstance(event, Started):
         return _start(definition, event, now_ms) if state is None else _started_already(state, event)
     if state is None:
-        return advance_nobody(event)
+        return advance_nobody(event, now_ms)
     match event:
         case Replied():
             return reply(definition, state, event, now_ms)
@@ -56,7 +56,15 @@ def advance(definition: Definition, state: SagaState | None, event: Event, now_m
 
 
 def _start(definition: Definition, event: Started, now_ms: int) -> Transition:
-    nothing_yet = SagaState(
+    draft = Draft(definition, _nothing_yet(definition, event, now_ms), now_ms)
+    draft.revision = 1
+    proceed(draft)
+    draft.record("started")
+    return draft.transition()
+
+
+def _nothing_yet(definition: Definition, event: Started, now_ms: int) -> SagaState:
+    return SagaState(
         id=event.saga_id,
         saga=definition.name,
         version=definition.version,
@@ -71,11 +79,6 @@ def _start(definition: Definition, event: Started, now_ms: int) -> Transition:
         deadline_ms=None if definition.deadline_ms is None else now_ms + definition.deadline_ms,
         parent=event.parent,
     )
-    draft = Draft(definition, nothing_yet, now_ms)
-    draft.revision = 1
-    proceed(draft)
-    draft.record("started")
-    return draft.transition()
 
 
 def _started_already(state: SagaState, event: Started) -> Transition:
@@ -86,15 +89,19 @@ def _started_already(state: SagaState, event: Started) -> Transition:
     return repeated(state, "the saga was started already", answer)
 
 
-def advance_nobody(event: Event) -> Transition:
-    """What an event does that speaks of a saga that nobody has seen, and starts none.
-
-    To undo what was never done succeeds. Should the child saga start after all, its parent hears of its end.
-    """
-    if isinstance(event, Asked) and event.verb is Verb.COMPENSATE and event.answers is not None:
-        undone = ParentReply(event.answers, Outcome.SUCCEEDED, {}, None)
-        return repeated(None, "the child saga was never started; there is nothing to undo", undone)
+def advance_nobody(event: Event, now_ms: int) -> Transition:
+    """What an event does that speaks of a saga that nobody has seen, and starts none."""
+    if isinstance(event, Asked) and event.answers is not None and event.verb in (Verb.CANCEL, Verb.COMPENSATE):
+        return _end_before_the_start(event, event.answers, now_ms)
     return refused(None, f"no saga with the id {event.saga_id} is known")
+
+
+def _end_before_the_start(event: Asked, parent: CommandName, now_ms: int) -> Transition:
+    """A parent's word has overtaken the start of its child, or the start was lost. A saga that has ended takes the
+    child's place: should the start come after all, it finds that one, and begins nothing."""
+    definition = never_started(event.child)
+    start = Started(event.saga_id, definition.name, definition.version, None, {}, parent=parent)
+    return ask(definition, _nothing_yet(definition, start, now_ms), event, now_ms)
 
 
 def _resend(definition: Definition, state: SagaState, now_ms: int) -> Transition:

@@ -115,6 +115,8 @@ class Asked:
     """What a step that was resolved as succeeded is said to have returned."""
     answers: CommandName | None = None
     """The parent's command that this carries out, where a parent asks it of its child."""
+    child: str = ""
+    """The child's name, where a parent asks: it may not have been started yet."""
 
 
 Event = Started | Replied | TimerDue | TransportLost | Signalled | Asked

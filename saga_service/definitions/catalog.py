@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from saga_service.core.definition import Definition
+from saga_service.core.definition import NEVER_STARTED, Definition, never_started
 from saga_service.definitions.blueprint import SagaBlueprint
 
 
@@ -53,6 +53,8 @@ class Catalog:
 
     def definition(self, saga: str, version: str) -> Definition | None:
         """The saga's definition, where this process has that version of it."""
+        if version == NEVER_STARTED:
+            return never_started(saga)
         blueprint = self._by_name.get(saga)
         return blueprint.definition if blueprint is not None and blueprint.version == version else None
 

@@ -96,7 +96,7 @@ def _advance(state: SagaState | None, event: Event, definition_of: DefinitionOf,
     elif isinstance(event, Started):
         saga, version = event.saga, event.version
     else:
-        return advance_nobody(event)
+        return advance_nobody(event, now_ms)
     definition = definition_of(saga, version)
     if definition is None:
         reason = f"version {version} of the definition of saga '{saga}' is not known here"

@@ -13,7 +13,7 @@ import orjson
 from asyncpg.pool import PoolConnectionProxy
 
 from saga_service.clock import now_ms
-from saga_service.core.definition import Definition
+from saga_service.core.definition import NEVER_STARTED, Definition, never_started
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.ports import Batch
@@ -80,6 +80,8 @@ class PostgresStore:
 
     async def definition(self, saga: str, version: str) -> Definition | None:
         """A version that some replica has driven."""
+        if version == NEVER_STARTED:
+            return never_started(saga)
         async with self._connection() as connection:
             document = await connection.fetchval(queries.DEFINITION, saga, version)
         return None if document is None else self._read_definition(orjson.loads(document))

@@ -24,7 +24,7 @@ def read_asked(entry: Entry, event_type: str, codec: Codec | None = None) -> Ask
     if verb is None:
         known = ", ".join(_VERBS)
         raise Malformed(f"the type '{event_type}' is not known; types that begin with '{OWN_TYPES_PREFIX}': {known}")
-    fields, saga_id = entry.fields, required_saga_id(entry)
+    fields, saga_id, answers = entry.fields, required_saga_id(entry), _answers(entry)
     return Asked(
         saga_id=saga_id,
         verb=verb,
@@ -33,7 +33,8 @@ def read_asked(entry: Entry, event_type: str, codec: Codec | None = None) -> Ask
         step=text(fields, "step"),
         resolution=_resolution(entry) if verb is Verb.RESOLVE else None,
         output=_output(entry, codec, event_type, saga_id),
-        answers=_answers(entry),
+        answers=answers,
+        child="" if answers is None else required_text(fields, "saga"),
     )
 
 
@@ -69,6 +70,8 @@ def write_asked_of_child(request: ChildRequest, names: StreamNames) -> Message:
             WIRE_VERSION,
             "type",
             f"{OWN_TYPES_PREFIX}{request.verb.value}",
+            "saga",
+            request.saga,
             "saga_id",
             request.child_id,
             "command_id",

@@ -1,5 +1,5 @@
-"""A parent and its child sagas, with what they tell each other lost, repeated and out of order: in the end they
-agree."""
+"""A parent, its child sagas and theirs, with what they tell each other lost, repeated and out of order: in the end
+they agree."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_service.core.advance import advance
-from saga_service.core.definition import Definition, OnUnknown, RetryPolicy
+from saga_service.core.definition import NEVER_STARTED, Definition, OnUnknown, RetryPolicy, Task, never_started
 from saga_service.core.effects import ChildRequest, ChildVerb, Command, ParentReply, Transition
 from saga_service.core.events import Asked, Event, Outcome, Replied, Resolution, Started, TimerDue, TransportLost, Verb
-from saga_service.core.ids import CommandName, Direction, SagaId
+from saga_service.core.ids import CommandName, SagaId
 from saga_service.core.state import ENDED, Course, Fault, SagaState, SagaStatus, StepStatus
-from tests.builders import SAGA_ID, START_MS, child, definition, started, step
+from tests.builders import START_MS, child, definition, started, step
 from tests.property.laws import every_law
 
-CHILD = definition("drive", "unload", name="delivery")
 TWICE = RetryPolicy(attempts_max=2, delay_first_ms=10)
+GRANDCHILD = definition("open", "lift", name="unloading")
+children = st.one_of(
+    st.just(definition("drive", "unload", name="delivery")),
+    st.builds(
+        lambda on_unknown: definition(
+            "drive", child("unload", "unloading", retry=TWICE, on_unknown=on_unknown), "sign", name="delivery"
+        ),
+        st.sampled_from(OnUnknown),
+    ),
+)
 parents = st.builds(
     lambda on_unknown, first: definition(
         *(["reserve"] if first else []),
@@ -33,9 +42,11 @@ choices = st.lists(st.integers(0, 2**16 - 1), max_size=60)
 OUTCOMES = [Outcome.SUCCEEDED, Outcome.SUCCEEDED, Outcome.SUCCEEDED, Outcome.FAILED, Outcome.REJECTED]
 
 
-@given(parent=parents, picks=choices)
-def test_a_parent_and_its_children_agree_in_the_end(parent: Definition, picks: list[int]) -> None:
-    family = Family(parent)
+@given(parent=parents, child_saga=children, picks=choices)
+def test_a_parent_and_its_children_agree_in_the_end(
+    parent: Definition, child_saga: Definition, picks: list[int]
+) -> None:
+    family = Family(parent, child_saga, GRANDCHILD)
     for pick in picks:
         family.something_happens(pick)
     family.all_is_delivered()
@@ -45,30 +56,37 @@ def test_a_parent_and_its_children_agree_in_the_end(parent: Definition, picks: l
 class Family:
     """Sagas by id, and everything that is on its way to one of them, or to a worker."""
 
-    def __init__(self, parent: Definition) -> None:
-        self.parent = parent
+    def __init__(self, parent: Definition, *others: Definition) -> None:
+        self.definitions = {defined.name: defined for defined in (parent, *others)}
         self.now_ms = START_MS
-        self.states: dict[SagaId, SagaState | None] = {}
+        self.states: dict[SagaId, SagaState] = {}
+        self.children_of: dict[SagaId, set[SagaId]] = {}
         self.on_their_way: list[Event] = []
         self.work: list[Command] = []
         self.apply(started(parent))
 
-    def definition_of(self, saga_id: SagaId) -> Definition:
-        return self.parent if saga_id == SAGA_ID else CHILD
+    def definition_of(self, saga: SagaState | Started | Asked) -> Definition:
+        if isinstance(saga, Asked):
+            return never_started(saga.child)
+        return never_started(saga.saga) if saga.version == NEVER_STARTED else self.definitions[saga.saga]
 
     def apply(self, event: Event) -> None:
         before = self.states.get(event.saga_id)
-        defined = self.definition_of(event.saga_id)
+        if before is None and not isinstance(event, Started | Asked):
+            return  # of nobody
+        defined = self.definition_of(before or event)
         transition = advance(defined, before, event, self.now_ms)
-        every_law(defined, before, event, transition)
         if transition.state is not None:
             self.states[event.saga_id] = transition.state
+            defined = self.definition_of(transition.state)
+        every_law(defined, before, event, transition)
         self.send(transition)
 
     def send(self, transition: Transition) -> None:
         for sent in transition.commands:
             if isinstance(sent, ChildRequest):
-                self.on_their_way.append(_as_event(sent))
+                self.children_of.setdefault(sent.command.saga_id, set()).add(sent.child_id)
+                self.on_their_way.append(self.as_event(sent))
             else:
                 self.work.append(sent)
         if transition.reply is not None:
@@ -89,20 +107,11 @@ class Family:
 
     def lose_one(self, pick: int) -> None:
         """As a failover of Redis loses it: nobody is told."""
-        if losable := [event for event in self.on_their_way if not self.is_told_once(event)]:
-            self.on_their_way.remove(losable[pick % len(losable)])
-
-    def is_told_once(self, event: Event) -> bool:
-        """The success of a child that started after its undo had been answered: its parent asks for nothing more."""
-        if not isinstance(event, Replied) or event.command.direction is not Direction.ACTION:
-            return False
-        parent = self.states[SAGA_ID]
-        assert parent is not None, "it was there first"
-        [deliver] = [step for step in parent.steps if step.name == event.command.step]
-        return deliver.status is StepStatus.COMPENSATED
+        if self.on_their_way:
+            self.on_their_way.pop(pick % len(self.on_their_way))
 
     def lose_all(self, _: int) -> None:
-        self.on_their_way = [event for event in self.on_their_way if self.is_told_once(event)]
+        self.on_their_way.clear()
         self.work.clear()
         for state in self.known():
             if state.wake_at_ms is not None or state.status in (SagaStatus.STUCK, SagaStatus.PAUSED):
@@ -119,7 +128,7 @@ class Family:
         self.apply(Replied(name, outcome, {"done": True}, fault))
 
     def pass_time(self, pick: int) -> None:
-        known = [state for state in self.states.values() if state is not None and state.wake_at_ms is not None]
+        known = [state for state in self.known() if state.wake_at_ms is not None]
         if known:
             state = known[pick % len(known)]
             self.now_ms = max(self.now_ms, state.wake_at_ms or 0)
@@ -150,7 +159,9 @@ class Family:
                     return True
                 if state.course is Course.BACKWARD:
                     continue
-                if each.status is StepStatus.UNKNOWN and each.due is None and each.name == "deliver":
+                position = self.definition_of(state).positions[each.name]
+                is_child = self.definition_of(state).steps[position].task is Task.CHILD
+                if each.status is StepStatus.UNKNOWN and each.due is None and is_child:
                     # Its answer may be lost; with what a person may ask of it, it is asked again.
                     self.apply(Asked(saga_id=state.id, verb=Verb.RETRY, actor="ada", step=each.name))
                     return True
@@ -176,23 +187,23 @@ class Family:
         return bool(due)
 
     def known(self) -> list[SagaState]:
-        return [state for state in self.states.values() if state is not None]
+        return list(self.states.values())
 
     def they_agree(self) -> None:
-        states = self.known()
-        assert all(state.status in ENDED for state in states), "every saga ends"
-        parent, *children = states
-        completed = [state for state in children if state.status is SagaStatus.COMPLETED]
-        assert len(completed) == (parent.status is SagaStatus.COMPLETED), (
-            "a completed parent has one completed child, and one that is undone has none"
-        )
+        assert all(state.status in ENDED for state in self.known()), "every saga ends"
+        for parent_id, child_ids in self.children_of.items():
+            there = [self.states[child_id] for child_id in child_ids if child_id in self.states]
+            completed = [state for state in there if state.status is SagaStatus.COMPLETED]
+            assert len(completed) == (self.states[parent_id].status is SagaStatus.COMPLETED), (
+                "a completed parent has one completed child, and one that is undone has none"
+            )
 
-
-def _as_event(request: ChildRequest) -> Event:
-    if request.verb is ChildVerb.START:
-        return Started(request.child_id, CHILD.name, CHILD.version, None, request.input, None, request.command)
-    verb = Verb.CANCEL if request.verb is ChildVerb.CANCEL else Verb.COMPENSATE
-    return Asked(saga_id=request.child_id, verb=verb, actor="parent", answers=request.command)
+    def as_event(self, request: ChildRequest) -> Event:
+        if request.verb is ChildVerb.START:
+            version = self.definitions[request.saga].version
+            return Started(request.child_id, request.saga, version, None, request.input, None, request.command)
+        verb = Verb.CANCEL if request.verb is ChildVerb.CANCEL else Verb.COMPENSATE
+        return Asked(saga_id=request.child_id, verb=verb, actor="parent", answers=request.command, child=request.saga)
 
 
 def _as_reply(reply: ParentReply) -> Event:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from saga_service.core.advance import advance
-from saga_service.core.definition import Kind, OnUnknown
+from saga_service.core.definition import NEVER_STARTED, Kind, OnUnknown
 from saga_service.core.effects import ChildRequest, ChildVerb, ParentReply, Verdict
 from saga_service.core.events import Asked, Outcome, Verb
 from saga_service.core.ids import CommandName, Direction, saga_id_of_child
@@ -253,14 +255,51 @@ def test_being_called_off_after_being_asked_to_undo_changes_nothing() -> None:
     assert saga.state.parent == UNDO
 
 
-def test_to_undo_a_child_that_was_never_started_succeeds() -> None:
-    asked = Asked(saga_id=SAGA_ID, verb=Verb.COMPENSATE, actor="parent", answers=UNDO)
-    transition = advance(definition("drive"), None, asked, START_MS)
-    assert (transition.verdict, transition.state) == (Verdict.REPEATED, None)
-    assert transition.reply == ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)
+def _before_its_start(verb: Verb, answers: CommandName) -> SagaInMemory:
+    """A child of which its parent's word came first."""
+    saga = SagaInMemory(definition("drive", name="delivery"))
+    saga.apply(Asked(saga_id=SAGA_ID, verb=verb, actor="saga 1", answers=answers, child="delivery"))
+    return saga
 
 
-def test_a_child_that_starts_after_its_undo_was_answered_is_undone_once_it_is_done() -> None:
+@pytest.mark.parametrize(
+    ("verb", "command", "answer"),
+    [
+        (Verb.COMPENSATE, UNDO, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)),
+        (Verb.CANCEL, START, ParentReply(START, Outcome.FAILED, {}, Fault("cancelled", "asked by saga 1"))),
+    ],
+)
+def test_a_child_that_is_called_off_before_its_start_came_never_begins(
+    verb: Verb, command: CommandName, answer: ParentReply
+) -> None:
+    saga = _before_its_start(verb, command)
+    assert (saga.status, saga.state.saga, saga.state.version) == (SagaStatus.COMPENSATED, "delivery", NEVER_STARTED)
+    assert (saga.state.steps, [line.event for line in saga.history]) == ((), [f"{verb}_asked"])
+    assert saga.replies == [answer]
+    late = saga.apply(started(saga.definition)._replace(parent=START))
+    assert (late.verdict, late.commands) == (Verdict.REPEATED, ())
+    assert late.reply is not None, "its parent may not have heard the first answer"
+    assert (late.reply.command, late.reply.outcome) == (START, Outcome.FAILED)
+
+
+def test_a_child_that_was_called_off_before_its_start_is_undone_already() -> None:
+    saga = _before_its_start(Verb.CANCEL, START)
+    undo = saga.ask(Verb.COMPENSATE, answers=UNDO)
+    assert (undo.verdict, undo.reply) == (Verdict.REPEATED, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None))
+
+
+@pytest.mark.parametrize("verb", list(Verb))
+def test_a_person_s_word_to_a_saga_that_nobody_knows_is_refused(verb: Verb) -> None:
+    transition = advance(definition("drive"), None, Asked(saga_id=SAGA_ID, verb=verb, actor="ada"), START_MS)
+    assert (transition.verdict, transition.state) == (Verdict.REFUSED, None)
+
+
+def test_a_parent_can_only_end_what_was_never_started() -> None:
+    asked = Asked(saga_id=SAGA_ID, verb=Verb.RETRY, actor="saga 1", answers=START, child="delivery")
+    assert advance(definition("drive"), None, asked, START_MS).verdict is Verdict.REFUSED
+
+
+def test_a_late_success_of_a_child_that_was_undone_has_it_undone_once_more() -> None:
     saga = running(child("deliver", retry=ONCE, on_unknown=OnUnknown.COMPENSATE))
     saga.timer_when_due()
     saga.undo_succeeds("deliver")

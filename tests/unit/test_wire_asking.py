@@ -50,7 +50,8 @@ def test_a_saga_is_named_by_its_business_key_as_well() -> None:
 
 def test_a_parent_names_the_command_that_is_to_be_answered() -> None:
     command = CommandName(SAGA_ID, "trip", Direction.COMPENSATION, 1)
-    assert read(type="saga.compensate", command_id=command_id(*command)) == asked(Verb.COMPENSATE, answers=command)
+    event = read(type="saga.compensate", saga="trip-booking", command_id=command_id(*command))
+    assert event == asked(Verb.COMPENSATE, answers=command, child="trip-booking")
 
 
 def test_texts_of_any_length_are_kept_in_part() -> None:

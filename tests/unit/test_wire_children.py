@@ -6,7 +6,7 @@ import pytest
 
 from saga_service.core.effects import ChildRequest, ChildVerb, ParentReply
 from saga_service.core.events import Asked, Outcome, Replied, Started, Verb
-from saga_service.core.ids import CommandName, Direction, saga_id_of_child
+from saga_service.core.ids import CommandName, Direction, command_id, saga_id_of_child
 from saga_service.core.state import Fault
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.entries import Malformed
@@ -39,7 +39,7 @@ def test_a_start_begins_the_child_that_its_parents_command_names() -> None:
 def test_what_is_asked_of_a_child_names_its_parent(verb: ChildVerb, asked: Verb) -> None:
     message = write_child_request(request(verb, UNDO), NAMES)
     assert read_event(delivered(message), CATALOG) == Asked(
-        saga_id=CHILD_ID, verb=asked, actor=f"saga {SAGA_ID}", answers=UNDO
+        saga_id=CHILD_ID, verb=asked, actor=f"saga {SAGA_ID}", answers=UNDO, child="shipment"
     )
 
 
@@ -56,6 +56,13 @@ def test_a_child_that_is_not_defined_is_refused_to_its_parent() -> None:
     assert refusal == Replied(
         COMMAND, Outcome.REJECTED, fault=Fault("unknown_saga", "no saga 'shipping' is defined here")
     )
+
+
+def test_a_parent_that_does_not_name_its_child_is_malformed() -> None:
+    """The child may not be there yet, and nothing else could be told of it then."""
+    fields = {"type": "saga.cancel", "saga_id": CHILD_ID, "command_id": command_id(*COMMAND)}
+    with pytest.raises(Malformed, match="field 'saga' is missing"):
+        read_event(entry(fields), CATALOG)
 
 
 def test_a_start_that_names_no_parent_is_malformed() -> None:
