@@ -72,9 +72,12 @@ class Family:
 
     def apply(self, event: Event) -> None:
         before = self.states.get(event.saga_id)
-        if before is None and not isinstance(event, Started | Asked):
-            return  # of nobody
-        defined = self.definition_of(before or event)
+        if before is not None:
+            defined = self.definition_of(before)
+        elif isinstance(event, Started | Asked):
+            defined = self.definition_of(event)
+        else:
+            return  # It speaks of nobody.
         transition = advance(defined, before, event, self.now_ms)
         if transition.state is not None:
             self.states[event.saga_id] = transition.state
