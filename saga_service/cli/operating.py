@@ -21,6 +21,7 @@ from saga_service.cli.reading import SagaRow, sagas_with_ids
 from saga_service.cli.selecting import Chosen, refuse_unclear, select
 from saga_service.cli.servers import open_postgres, open_requests
 from saga_service.cli.start import read_json_object
+from saga_service.cli.story import why
 from saga_service.core.events import Resolution, Verb
 from saga_service.core.ids import SagaId
 from saga_service.store.requests import Answer, Asking, PostgresRequests
@@ -104,18 +105,17 @@ def _show(chosen: Chosen, *, as_json: bool) -> None:
     if chosen.sagas:
         now = datetime.now(UTC)
         rows = [
-            (saga.id, saga.status, saga.saga, saga.key or "", duration(now - saga.updated_at), _why(saga))
+            (saga.id, saga.status, saga.saga, saga.key or "", duration(now - saga.updated_at), why(saga))
             for saga in chosen.sagas
         ]
         print_table(("id", "status", "saga", "key", "unchanged for", "why"), rows)
     typer.echo(f"{_counted(chosen)}; nothing was asked of any", err=True)
 
 
-_SHOWN = ("id", "saga", "key", "status", "error_code", "error_message", "error_step", "updated_at")
-
-
-def _why(saga: SagaRow) -> str:
-    return "" if saga.error_code is None else f"{saga.error_step or saga.saga}: {saga.error_code}"
+_SHOWN = (
+    *("id", "saga", "key", "status", "error_code", "error_message", "error_step"),
+    *("stuck_step", "stuck_code", "stuck_message", "updated_at"),
+)
 
 
 def _make_sure(verb: Verb, counted: str) -> None:

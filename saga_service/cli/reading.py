@@ -34,6 +34,9 @@ class SagaRow:
     deadline_at: datetime | None
     parent_id: str | None
     parent_step: str | None
+    stuck_step: str | None
+    stuck_code: str | None
+    stuck_message: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,10 @@ async def sagas_to_operate(
     sagas_max: int,
 ) -> tuple[list[SagaRow], int]:
     """The sagas of these statuses that fit, those first that have been so the longest; and how many fit in all."""
-    conditions, values = _conditions({"saga": saga, "error_code": error_code})
+    conditions, values = _conditions({"saga": saga})
+    if error_code is not None:
+        values.append(error_code)
+        conditions.append(f"${len(values)} in (error_code, stuck_code)")
     values.append(list(statuses))
     conditions.append(f"status = any(${len(values)}::text[])")
     if unchanged_for is not None:

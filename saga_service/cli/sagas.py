@@ -44,6 +44,7 @@ def list_command(
     from datetime import UTC, datetime
 
     from saga_service.cli.output import duration, print_json, print_table
+    from saga_service.cli.story import why
 
     sagas = run_to_end(_list(read_settings(), status, saga, key, parent, sagas_max))
     if as_json:
@@ -53,7 +54,7 @@ def list_command(
     else:
         now = datetime.now(UTC)
         rows = [
-            (row.id, row.status, row.saga, row.key or "", duration(now - row.created_at), _why(row)) for row in sagas
+            (row.id, row.status, row.saga, row.key or "", duration(now - row.created_at), why(row)) for row in sagas
         ]
         print_table(("id", "status", "saga", "key", "age", "why"), rows)
 
@@ -106,9 +107,3 @@ async def _show(settings: Settings, given: str, definition: str | None) -> SagaS
         if story is None:
             raise CommandFailed(f"the saga {found.id} was removed just now")
         return opened_story(story, codec_of(settings))
-
-
-def _why(row: SagaRow) -> str:
-    if row.error_code is None:
-        return ""
-    return f"{row.error_step or row.saga}: {row.error_message or row.error_code}"

@@ -56,6 +56,8 @@ def _summary(saga: SagaRow, now: datetime) -> Iterator[str]:
         yield f"because {error_text(saga.error_code, saga.error_message)}" + (
             f" (step {saga.error_step})" if saga.error_step else ""
         )
+    if saga.course == "backward" and saga.stuck_step is not None:
+        yield f"stuck at the undo of {saga.stuck_step}: {error_text(saga.stuck_code, saga.stuck_message)}"
 
 
 _COURSES = {
@@ -153,6 +155,15 @@ def error_text(code: str | None, message: str | None) -> str:
     return ": ".join(part for part in (code, message) if part) or "no reason given"
 
 
+def why(saga: SagaRow) -> str:
+    """In a table's cell: what a stuck saga is stuck at, else why it is or was undone."""
+    if saga.stuck_step is not None:
+        return f"{saga.stuck_step}: {error_text(saga.stuck_code, saga.stuck_message)}"
+    if saga.error_code is None:
+        return ""
+    return f"{saga.error_step or saga.saga}: {error_text(saga.error_code, saga.error_message)}"
+
+
 # ------------------------------------------------------------------------------------------------------------ steps
 
 
@@ -181,8 +192,7 @@ def _error_of(step: StepRow) -> str:
 
 
 def _child(child: SagaRow) -> Row:
-    why = error_text(child.error_code, child.error_message) if child.error_code else ""
-    return child.id, child.status, child.saga, child.parent_step or "", why
+    return child.id, child.status, child.saga, child.parent_step or "", why(child)
 
 
 def _signal(signal: SignalRow) -> Row:

@@ -215,12 +215,11 @@ def _backward(draft: Draft) -> Finding:
 
 
 def get_stuck(draft: Draft, position: int, fault: Fault) -> None:
-    """No more attempts of this undo."""
+    """No more attempts of this undo. Why the saga turned round is still why: the step has its own fault."""
     step = draft.open(position)
     step.status = _COMPENSATION_FAILED
     step.fault = fault
     step.stop_waiting()
-    draft.fault = Fault(fault.code, fault.message, step=step.name)
 
 
 def next_undos(definition: Definition, steps: Sequence[AnyStep]) -> list[int]:

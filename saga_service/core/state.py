@@ -147,7 +147,7 @@ class SagaState(NamedTuple):
     ended_at_ms: int | None = None
     wake_at_ms: int | None = None
     fault: Fault | None = None
-    """Why the saga turned to compensation, or why it is stuck."""
+    """Why the saga turned to compensation, or what it is stuck at on its way forward."""
     traceparent: str | None = None
     course: Course = Course.FORWARD
     deadline_ms: int | None = None

@@ -320,6 +320,8 @@ async def test_filters_leave_the_sagas_meant_the_longest_unchanged_first(postgre
     assert await chosen("retry", "--status", "stuck", "--older-than", "2h") == ["A-2", "A-1"]
     assert await chosen("retry", "--older-than", "2h", "--limit", "1") == ["A-2"]
     assert await chosen("retry", "--error-code", "nobody_home") == ["E-1"]
+    assert await chosen("retry", "--error-code", "card") == ["A-2"], "by why it is undone"
+    assert await chosen("retry", "--error-code", "no_account") == ["A-2", "A-1", "A-3"], "by what it is stuck at"
     assert await chosen("cancel", "--status", "completed") == ["D-1"]
     assert await chosen("compensate", "--saga", "order") == ["A-2", "A-1", "A-3"], "completed ones are not meant"
     assert await chosen("resume", "--saga", "order") == []
@@ -335,7 +337,7 @@ async def test_a_dry_run_shows_a_table_and_how_many_there_are(postgres_dsn: str)
 
     assert [line.split() for line in ran.lines] == [
         ["id", "status", "saga", "key", "unchanged", "for", "why"],
-        [saga.state.id, "stuck", "order", "A-1", "3", "h", "0", "min", "charge:", "no_account"],
+        [saga.state.id, "stuck", "order", "A-1", "3", "h", "0", "min", "charge:", "no_account:", "charge:", "no_account"],
     ]
     assert ran.err == "1 saga, the longest unchanged of the 2 that fit; nothing was asked of any\n"
 

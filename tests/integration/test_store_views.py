@@ -10,6 +10,7 @@ import asyncpg
 import orjson
 import pytest
 
+from saga_service.core.definition import Kind
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.postgres_store import PostgresStore
@@ -72,6 +73,9 @@ async def test_a_saga_under_way(store: PostgresStore, pool: asyncpg.Pool) -> Non
         "deadline_at": None,
         "parent_id": None,
         "parent_step": None,
+        "stuck_step": None,
+        "stuck_code": None,
+        "stuck_message": None,
     }
 
 
@@ -95,6 +99,44 @@ async def test_a_saga_that_failed(store: PostgresStore, pool: asyncpg.Pool) -> N
             "next_look_at": None,
         }
     ]
+
+
+def _stuck_undoing() -> SagaInMemory:
+    saga = running("reserve", "charge", "ship")
+    saga.succeed("reserve")
+    saga.succeed("charge")
+    saga.reject("ship", "no-truck")
+    saga.undo_rejected("charge", "account-closed")
+    return saga
+
+
+def _stuck_forward() -> SagaInMemory:
+    saga = running("reserve", step("charge", kind=Kind.PIVOT), step("ship", kind=Kind.RETRIABLE))
+    saga.succeed("reserve")
+    saga.succeed("charge")
+    saga.reject("ship", "no-truck")
+    return saga
+
+
+@pytest.mark.parametrize(
+    ("saga", "error", "stuck_at"),
+    [
+        (_stuck_undoing(), ("ship", "no-truck"), ("charge", "account-closed", "charge: account-closed")),
+        (_stuck_forward(), ("ship", "no-truck"), ("ship", "no-truck", "ship: no-truck")),
+        (running("reserve"), (None, None), (None, None, None)),
+    ],
+    ids=["on its way back", "on its way forward", "not stuck"],
+)
+async def test_what_a_saga_is_stuck_at_is_told_beside_why_it_is_undone(
+    store: PostgresStore,
+    pool: asyncpg.Pool,
+    saga: SagaInMemory,
+    error: tuple[str | None, ...],
+    stuck_at: tuple[str | None, ...],
+) -> None:
+    await keep(store, saga)
+    (found,) = await pool.fetch("select error_step, error_code, stuck_step, stuck_code, stuck_message from saga.sagas")
+    assert (tuple(found)[:2], tuple(found)[2:]) == (error, stuck_at)
 
 
 async def test_the_steps_of_a_saga(store: PostgresStore, pool: asyncpg.Pool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from saga_service.core.definition import RetryPolicy
 from saga_service.core.effects import Verdict
+from saga_service.core.events import Verb
+from saga_service.core.reaction import TIMED_OUT
 from saga_service.core.state import Due, Fault, SagaStatus, StepStatus
 from tests.builders import (
     COMPENSATION_TIMEOUT_MS,
@@ -100,7 +102,7 @@ def test_an_undo_out_of_attempts_stops_the_saga_and_nothing_else_is_undone() -> 
     assert saga.sent_names[3:] == ["undo charge 1", "undo charge 2", "undo charge 3"]
     assert saga.step("charge").status is StepStatus.COMPENSATION_FAILED
     assert saga.step("reserve").status is StepStatus.SUCCEEDED
-    assert saga.state.fault == Fault("gone for good", "charge: gone for good", step="charge")
+    assert saga.step("charge").fault == Fault("gone for good", "charge: gone for good")
     assert (saga.state.ended_at_ms, saga.state.wake_at_ms) == (None, None)
     assert saga.ends == []
 
@@ -110,8 +112,18 @@ def test_an_undo_out_of_attempts_by_time_outs_stops_the_saga() -> None:
     for _ in range(5):
         saga.timer_when_due()
     assert saga.status == SagaStatus.STUCK
-    assert saga.state.fault is not None
-    assert (saga.state.fault.code, saga.state.fault.step) == ("timeout", "charge")
+    assert saga.step("charge").fault == TIMED_OUT
+
+
+def test_what_an_undo_fails_at_is_not_why_the_saga_is_undone() -> None:
+    saga = _undoing()
+    saga.undo_rejected("charge", "gone for good")
+    cause = Fault("no road", "ship: no road", step="ship")
+    assert (saga.status, saga.state.fault) == (SagaStatus.STUCK, cause)
+    saga.ask(Verb.RETRY)
+    saga.undo_succeeds("charge")
+    saga.undo_succeeds("reserve")
+    assert saga.ends[0].fault == cause
 
 
 def test_a_rejected_undo_stops_the_saga_at_its_first_attempt() -> None:

@@ -37,6 +37,9 @@ def saga(status: str, **changes: Any) -> SagaRow:  # Any: the row's own fields
         "deadline_at": None,
         "parent_id": None,
         "parent_step": None,
+        "stuck_step": None,
+        "stuck_code": None,
+        "stuck_message": None,
     }
     return SagaRow(**row | changes)
 
@@ -212,8 +215,19 @@ def test_a_stuck_saga_tells_what_is_owed_and_how_to_go_on(capsys: pytest.Capture
         DebtRow(2, "reserve", "succeeded", "inventory.release", 0, None, None, NOW, NOW),
     ]
 
-    text = told(story(saga("stuck", course="backward"), *steps, debt=debt), capsys)
+    stuck = saga(
+        "stuck",
+        course="backward",
+        error_code="no_truck",
+        error_step="ship",
+        stuck_step="charge",
+        stuck_code="no_account",
+        stuck_message="it is closed",
+    )
 
+    text = told(story(stuck, *steps, debt=debt), capsys)
+
+    assert "because no_truck (step ship)\nstuck at the undo of charge: no_account: it is closed\n" in text
     assert "  1. charge (compensation_failed) by payment.refund: no_account: it is closed\n" in text
     assert "  2. reserve (succeeded) by inventory.release\n" in text
     assert "on its way back: its effects are being undone\n" in text
@@ -312,11 +326,11 @@ def test_a_signal_whose_definition_is_not_on_record_is_left_to_be_named(capsys: 
 
 def test_children_are_listed_and_the_one_that_is_awaited_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     trip = step("trip", "dispatched", waiting_for="timeout", due_at=NOW + timedelta(hours=1))
-    child = saga("stuck", id="c-1", saga="trip", parent_id=SAGA_ID, parent_step="trip", error_code="full")
+    child = saga("stuck", id="c-1", saga="trip", parent_id=SAGA_ID, parent_step="trip", stuck_step="hotel", stuck_code="full")
 
     text = told(story(saga("running"), trip, children=[child]), capsys)
 
-    assert "Child sagas:\nid   status  saga  step  why\nc-1  stuck   trip  trip  full\n" in text
+    assert "Child sagas:\nid   status  saga  step  why\nc-1  stuck   trip  trip  hotel: full\n" in text
     assert "the child saga of trip: trip c-1, which is stuck; counts as not answered in 1 h 0 min" in text
 
 
