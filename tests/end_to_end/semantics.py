@@ -89,6 +89,17 @@ parent = Saga(
     ],
 )
 journey = Saga("journey", steps=[_step("left"), _step("right")])
+grandparent = Saga(
+    "grandparent",
+    input=TRIP,
+    key="trip",
+    steps=[
+        _step("plan"),
+        Step("visit", saga="parent", input={"trip": "input.trip + ', within'", "plan": "input.plan"}),
+        _step("extra"),
+    ],
+)
+"""Its child has a child. `extra` is its own: what it is told to do befalls neither."""
 
 asking = Saga(
     "asking",

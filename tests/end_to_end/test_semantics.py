@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from saga_service.core.ids import saga_id_from_key
+from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key, saga_id_of_child
+from tests.end_to_end.laws import nothing_is_left_over
 from tests.end_to_end.system import System, effects_in_short
 from tests.waiting import eventually
 
@@ -122,8 +123,26 @@ async def test_a_signal_before_and_after_the_wait_is_reached_and_twice_is_one(st
     assert [row["taken"] for row in taken] == [True, True]
 
 
+async def test_one_signal_that_many_producers_send_at_once_is_one_on_several_replicas(system: System) -> None:
+    await system.start(services=3)
+    system.start_saga("approved", "approved-often")
+    await eventually(lambda: _is_waiting(system, "approved-often"))
+    with system.redis.pipeline(transaction=False) as pipeline:
+        for _ in range(300):
+            fields = {"type": "trip.approved", "subject": "approved-often", "id": "the-one", "data": '{"by": "Ann"}'}
+            pipeline.xadd(system.names.events, fields)
+        pipeline.execute()
+    await system.until("approved-often", "completed")
+    await nothing_is_left_over(system)
+    assert [tuple(row) for row in await system.fetch("select signal_id, taken from saga.signals")] == [
+        ("the-one", True)
+    ]
+    assert (await system.history("approved-often")).count("signalled approval None: running -> left:action:1") == 1
+    assert await system.fetch("select 1 from saga.dead_letters") == [], "a repeat is no fault"
+
+
 async def _is_waiting(system: System, key: str) -> bool:
-    return (await _steps(system, key))["approval"] == "waiting"
+    return (await _steps(system, key)).get("approval") == "waiting"
 
 
 async def test_a_wait_that_is_over_goes_on_with_its_default_or_fails_without_one(standing: System) -> None:
@@ -219,6 +238,69 @@ async def test_a_cancel_goes_down_to_the_child(standing: System) -> None:
     saga = await standing.until("cancelled-with-child", "compensated", within_s=30)
     assert (saga["error_code"], saga["error_message"]) == ("cancelled", "asked by Ann: the customer called")
     assert (await _child_of(standing, "cancelled-with-child"))["status"] == "compensated"
+
+
+async def test_the_undo_of_a_grandparent_goes_all_the_way_down_in_reverse_order(standing: System) -> None:
+    standing.start_saga("grandparent", "family", plan={"extra": ["reject"]})
+    await standing.until("family", "compensated")
+    family = await _family(standing, "family")
+    assert [saga["status"] for saga in family] == ["compensated"] * 3
+    mine = {str(saga["id"]) for saga in family}
+    done = effects_in_short(effect for effect in standing.effects() if effect.saga_id in mine)
+    names = ["plan", "plan", "left", "right", "join"]
+    assert done == [
+        *(f"{name} 1 succeeded" for name in names),
+        "extra 1 rejected",
+        *(f"undo {name} 1 succeeded" for name in reversed(names)),
+    ]
+
+
+async def test_a_cancel_goes_down_to_the_grandchild(standing: System) -> None:
+    standing.start_saga("grandparent", "cancelled-family", plan={"right": ["sleep 1500"]})
+
+    async def all_three_are_there() -> bool:
+        return len(await _family(standing, "cancelled-family")) == 3
+
+    await eventually(all_three_are_there)
+    await _ask(standing, "cancel", "grandparent", "cancelled-family")
+    await standing.until("cancelled-family", "compensated", within_s=30)
+    assert [saga["status"] for saga in await _family(standing, "cancelled-family")] == ["compensated"] * 3
+
+
+async def _family(system: System, key: str) -> list[dict[str, object]]:
+    """A saga, its child and its grandchild."""
+    rows = await system.fetch(
+        "with recursive family as ("
+        " select id, status, 1 as depth from saga.sagas where saga = 'grandparent' and key = $1"
+        " union all select sagas.id, sagas.status, depth + 1 from saga.sagas join family on sagas.parent_id = family.id"
+        ") select id, status from family order by depth",
+        key,
+    )
+    return [dict(row) for row in rows]
+
+
+async def test_a_child_whose_start_comes_after_its_cancel_never_begins(standing: System) -> None:
+    """Two replicas may take the two messages in either order: here the cancel is there before all else."""
+    parent_id = saga_id_from_key("parent", "overtaken")
+    start = CommandName(parent_id, "journey", Direction.ACTION, 1)
+    child_id = saga_id_of_child("journey", start)
+    standing.add(
+        standing.names.events,
+        {"type": "saga.cancel", "saga": "journey", "saga_id": child_id, "command_id": command_id(*start)},
+    )
+
+    async def it_has_ended() -> bool:
+        rows = await standing.fetch("select status, version from saga.sagas where id = $1", child_id)
+        assert [tuple(row) for row in rows] == [("compensated", "never started")]
+        return True
+
+    await eventually(it_has_ended)
+    standing.start_saga("parent", "overtaken")
+    saga = await standing.until("overtaken", "compensated")
+    assert (saga["error_step"], saga["error_code"]) == ("journey", "cancelled")
+    assert [effect for effect in standing.effects() if effect.saga_id == child_id] == []
+    shown = await standing.command("show", child_id)
+    assert (shown.exit_code, "cancelled" in shown.out) == (0, True)
 
 
 async def _has_child(system: System, key: str) -> bool:

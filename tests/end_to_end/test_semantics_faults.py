@@ -20,10 +20,11 @@ STEPS = {
     "graph": ("plan", "left", "right", "extra", "join"),
     "side-by-side": ("plan", "left", "right", "join"),
     "parent": ("plan", "left", "right", "join"),
+    "grandparent": ("plan", "left", "right", "join", "extra"),
     "decided": ("plan", "decide"),
     "approved": ("plan", "left"),
 }
-"""Whose failure turns each saga round; those of `parent` are its child's as well."""
+"""Whose failure turns each saga round; those of `parent` and `grandparent` are their children's as well."""
 
 Plans = dict[str, dict[str, Plan]]
 
@@ -126,9 +127,9 @@ async def _approve(system: System, plans: dict[str, Plan]) -> None:
 
 
 async def _are_taken_in(system: System) -> bool:
-    """Those that were started here: child sagas begin meanwhile, and have no key."""
+    """Those that were started here: child sagas begin meanwhile."""
     return bool(
-        await system.value("select count(*) = $1 from saga.sagas where key is not null", len(STEPS) * SAGAS_OF_EACH)
+        await system.value("select count(*) = $1 from saga.sagas where parent_id is null", len(STEPS) * SAGAS_OF_EACH)
     )
 
 

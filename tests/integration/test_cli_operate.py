@@ -337,7 +337,20 @@ async def test_a_dry_run_shows_a_table_and_how_many_there_are(postgres_dsn: str)
 
     assert [line.split() for line in ran.lines] == [
         ["id", "status", "saga", "key", "unchanged", "for", "why"],
-        [saga.state.id, "stuck", "order", "A-1", "3", "h", "0", "min", "charge:", "no_account:", "charge:", "no_account"],
+        [
+            saga.state.id,
+            "stuck",
+            "order",
+            "A-1",
+            "3",
+            "h",
+            "0",
+            "min",
+            "charge:",
+            "no_account:",
+            "charge:",
+            "no_account",
+        ],
     ]
     assert ran.err == "1 saga, the longest unchanged of the 2 that fit; nothing was asked of any\n"
 

@@ -88,7 +88,18 @@ async def test_a_row_has_what_the_next_command_needs(postgres_dsn: str) -> None:
 
     assert [line.split() for line in listed.lines] == [
         ["id", "status", "saga", "key", "age", "why"],
-        [id_of(saga), "compensated", "order", "A-1", "1", "min", "reserve:", "out_of_stock:", "reserve:", "out_of_stock"],
+        [
+            id_of(saga),
+            "compensated",
+            "order",
+            "A-1",
+            "1",
+            "min",
+            "reserve:",
+            "out_of_stock:",
+            "reserve:",
+            "out_of_stock",
+        ],
     ]
 
 

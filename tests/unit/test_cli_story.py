@@ -326,7 +326,9 @@ def test_a_signal_whose_definition_is_not_on_record_is_left_to_be_named(capsys: 
 
 def test_children_are_listed_and_the_one_that_is_awaited_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     trip = step("trip", "dispatched", waiting_for="timeout", due_at=NOW + timedelta(hours=1))
-    child = saga("stuck", id="c-1", saga="trip", parent_id=SAGA_ID, parent_step="trip", stuck_step="hotel", stuck_code="full")
+    child = saga(
+        "stuck", id="c-1", saga="trip", parent_id=SAGA_ID, parent_step="trip", stuck_step="hotel", stuck_code="full"
+    )
 
     text = told(story(saga("running"), trip, children=[child]), capsys)
 
