@@ -91,6 +91,8 @@ _EVENTS = {
     "signalled": "{step} has its signal",
     "signal_kept": "a signal came, and is kept until a step waits for it",
     "wait_over": "the wait of {step} is over",
+    "left_out": "{step} left out, for its condition does not hold",
+    "expression_failed": "an expression of {step} has no value: {error}",
     "deadline_passed": "the deadline has passed",
     "retry_asked": "told to try {step} again",
     "skip_asked": "told to go on without {step}",

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from saga_service.core.definition import Definition
-from saga_service.core.draft import AnyStep, Draft, reply_to_parent
+from saga_service.core.draft import Draft, reply_to_parent
 from saga_service.core.effects import ParentReply, Transition, Verdict, refused, repeated
 from saga_service.core.events import Asked, Outcome, Resolution, Verb
 from saga_service.core.ids import CommandName
-from saga_service.core.look import has_passed_pivot, is_parked, proceed, turn_back
+from saga_service.core.look import is_parked, proceed, turn_back
+from saga_service.core.pivot import has_passed_pivot
 from saga_service.core.reaction import Reaction
 from saga_service.core.rules import react
 from saga_service.core.state import ENDED, Course, Due, Fault, SagaState, SagaStatus, StepStatus
+from saga_service.core.step_draft import AnyStep
 from saga_service.core.transitions import Stimulus
 
 

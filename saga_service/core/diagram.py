@@ -18,7 +18,10 @@ STEP_TURNS: dict[str, tuple[tuple[StepStatus, ...], StepStatus]] = {
     "its input cannot be made": ((StepStatus.PENDING,), StepStatus.FAILED),
     "the saga turns round": ((StepStatus.WAITING,), StepStatus.SKIPPED),
     "the saga turns round while it waits": ((StepStatus.PENDING,), StepStatus.FAILED),
-    "its turn to be undone has come": ((StepStatus.SUCCEEDED, StepStatus.UNKNOWN), StepStatus.COMPENSATING),
+    "its turn to be undone has come": (
+        (StepStatus.SUCCEEDED, StepStatus.UNKNOWN, StepStatus.SKIPPED),
+        StepStatus.COMPENSATING,
+    ),
 }
 """What the saga's look at itself does to a step: why, the statuses that it may be at, and its new one."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from saga_service.core.definition import Definition, Task
 from saga_service.core.effects import (
@@ -19,6 +19,7 @@ from saga_service.core.effects import (
 )
 from saga_service.core.events import Outcome
 from saga_service.core.ids import CommandName, Direction, saga_id_of_child
+from saga_service.core.pivot import has_passed_pivot
 from saga_service.core.state import (
     ENDED,
     Course,
@@ -30,6 +31,7 @@ from saga_service.core.state import (
     StepState,
     StepStatus,
 )
+from saga_service.core.step_draft import AnyStep, StepDraft
 
 # Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
 _DISPATCHED, _COMPENSATING, _PAUSED = StepStatus.DISPATCHED, StepStatus.COMPENSATING, SagaStatus.PAUSED
@@ -38,82 +40,12 @@ _TIMEOUT, _RETRY, _PROBE_TIMEOUT, _PROBE_RETRY = Due.TIMEOUT, Due.RETRY, Due.PRO
 _APPLIED, _FORWARD, _CHILD = Verdict.APPLIED, Course.FORWARD, Task.CHILD
 
 
-class StepDraft:
-    """One step in the making: a rule sets what changes, all else stays as it was."""
-
-    __slots__ = StepState._fields
-
-    name: str
-    status: StepStatus
-    attempts: int
-    compensation_attempts: int
-    finished_order: int | None
-    due_at_ms: int | None
-    due: Due | None
-    unanswered: tuple[int, ...]
-    output: JsonObject | None
+class Note(NamedTuple):
+    event: str
+    step: str
+    direction: None
+    attempt: None
     fault: Fault | None
-    started_at_ms: int | None
-    ended_at_ms: int | None
-    deadline_ms: int | None
-    probes: int
-    series_after: int
-    series_since_ms: int | None
-
-    def __init__(self, step: StepState) -> None:
-        (
-            self.name,
-            self.status,
-            self.attempts,
-            self.compensation_attempts,
-            self.finished_order,
-            self.due_at_ms,
-            self.due,
-            self.unanswered,
-            self.output,
-            self.fault,
-            self.started_at_ms,
-            self.ended_at_ms,
-            self.deadline_ms,
-            self.probes,
-            self.series_after,
-            self.series_since_ms,
-        ) = step
-
-    @property
-    def in_doubt(self) -> bool:
-        return bool(self.unanswered)
-
-    def wait(self, due: Due, until_ms: int) -> None:
-        self.due, self.due_at_ms = due, until_ms
-
-    def stop_waiting(self) -> None:
-        self.due = self.due_at_ms = self.deadline_ms = None
-
-    def sealed(self) -> StepState:
-        # By position, here and below: Python takes twice as long to make an object from names.
-        return StepState(
-            self.name,
-            self.status,
-            self.attempts,
-            self.compensation_attempts,
-            self.finished_order,
-            self.due_at_ms,
-            self.due,
-            self.unanswered,
-            self.output,
-            self.fault,
-            self.started_at_ms,
-            self.ended_at_ms,
-            self.deadline_ms,
-            self.probes,
-            self.series_after,
-            self.series_since_ms,
-        )
-
-
-AnyStep = StepState | StepDraft
-"""They look alike to whoever only reads."""
 
 
 class Draft:
@@ -127,6 +59,7 @@ class Draft:
         "definition",
         "fault",
         "history",
+        "notes",
         "now_ms",
         "parent",
         "revision",
@@ -149,6 +82,7 @@ class Draft:
         self.steps: list[AnyStep] = list(state.steps)
         self.commands: list[Sent] = []
         self.history: list[HistoryEntry] = []
+        self.notes: list[Note] = []
 
     def open(self, position: int) -> StepDraft:
         """The step at this position, to be changed."""
@@ -165,12 +99,13 @@ class Draft:
         step, defined, now_ms = self.open(position), self.definition.steps[position], self.now_ms
         step.attempts += 1
         step.status = _DISPATCHED
-        deadline_ms, silence_ms = now_ms + defined.timeout_ms, defined.heartbeat_ms
-        if silence_ms is None:
-            step.wait(_TIMEOUT, deadline_ms)
-        else:
-            step.deadline_ms = deadline_ms
-            step.wait(_TIMEOUT, min(now_ms + silence_ms, deadline_ms))
+        # Of the attempts so far at the latest now: what this one does comes after all that is done.
+        step.finished_order = None
+        step.wait(_TIMEOUT, now_ms + defined.timeout_ms)
+        if defined.heartbeat_ms is not None:
+            # From the first sign of life on the step is due earlier. Until then the command may lie in its stream, and
+            # nobody is silent.
+            step.deadline_ms = step.due_at_ms
         step.started_at_ms = step.started_at_ms or now_ms
         self.commands.append(self._sent(position, sent_input))
 
@@ -247,6 +182,7 @@ class Draft:
             sent_input,
             self._sent_outputs(position, direction),
             saga.traceparent,
+            self.definition.steps[position].heartbeat_ms if direction is _ACTION else None,
         )
 
     def _input(self, position: int) -> JsonObject:
@@ -289,7 +225,31 @@ class Draft:
         actor: str | None = None,
         reason: str | None = None,
     ) -> None:
-        """Write a line of history; the commands from `sent_from` on were sent because of it."""
+        """Write a line of history; the commands from `sent_from` on were sent because of it. What was noted of other
+        steps meanwhile has its own lines after it."""
+        sent = tuple(self.commands[sent_from:])
+        self._write(event, step, direction, attempt, fault, sent, actor, reason)
+        if self.notes:
+            for note in self.notes:
+                self.revision += 1
+                self._write(*note)
+            self.notes.clear()
+
+    def note(self, event: str, step: str, fault: Fault | None = None) -> None:
+        """What befell a step while the saga looked at itself, for the line after the one that is being made."""
+        self.notes.append(Note(event, step, None, None, fault))
+
+    def _write(
+        self,
+        event: str,
+        step: str | None,
+        direction: Direction | None,
+        attempt: int | None,
+        fault: Fault | None,
+        sent: tuple[Sent, ...] = (),
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> None:
         self.history.append(
             HistoryEntry(
                 self.before.id,
@@ -301,7 +261,7 @@ class Draft:
                 direction,
                 attempt,
                 fault,
-                tuple(self.commands[sent_from:]),
+                sent,
                 actor,
                 reason,
             )
@@ -337,12 +297,17 @@ class Draft:
     def _wake_at_ms(self, timer: bool) -> int | None:
         steps = self.steps if self.status is not _PAUSED else [step for step in self.steps if self.heeds(step.due)]
         moments = [step.due_at_ms for step in steps if step.due_at_ms is not None]
-        if self.deadline_ms is not None and self.course is _FORWARD:
+        if self.deadline_ms is not None and self.has_deadline():
             moments.append(self.deadline_ms)
         if not moments:
             return None
         first_ms, known_ms = min(moments), self.before.wake_at_ms
         return first_ms if timer or known_ms is None or known_ms > first_ms else known_ms
+
+    def has_deadline(self) -> bool:
+        """Whether the saga's own deadline matters now. Not while its pivot is in flight; should that fail, it does."""
+        is_set = self.deadline_ms is not None and self.course is _FORWARD and self.status not in ENDED
+        return is_set and not has_passed_pivot(self.definition, self.steps)
 
     def heeds(self, due: Due | None) -> bool:
         """Whether the moment matters now: a paused saga tries nothing again."""

@@ -24,6 +24,8 @@ class Command(NamedTuple):
     outputs: JsonObject
     """What earlier steps returned, by step name; for a compensation, its own action's output as well."""
     traceparent: str | None
+    heartbeat_ms: int | None = None
+    """How long its worker may be silent after a sign of life."""
 
     @property
     def id(self) -> CommandId:

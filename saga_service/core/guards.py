@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from saga_service.core.draft import AnyStep
-from saga_service.core.look import must_not_turn
+from saga_service.core.pivot import must_not_turn
 from saga_service.core.reaction import Reaction
 from saga_service.core.state import Course, Due, SagaStatus, StepStatus
+from saga_service.core.step_draft import AnyStep
 from saga_service.core.transitions import Rule, Stimulus
 
 
@@ -58,9 +58,13 @@ def _when_nobody_waits(reaction: Reaction, step: AnyStep) -> str | None:
     silence_ms, due_at_ms = reaction.defined().heartbeat_ms, step.due_at_ms
     if silence_ms is None or due_at_ms is None or step.deadline_ms is None:
         return "nobody waits for signs of life"
-    # What the deadline takes of the gain is no less of a sign: it must not end as silence shortly before it.
-    gained_ms = reaction.draft.now_ms + silence_ms - due_at_ms
-    is_worth_a_write = due_at_ms < step.deadline_ms and gained_ms * 3 >= silence_ms
+    silent_from_ms = reaction.draft.now_ms + silence_ms
+    if due_at_ms == step.deadline_ms:
+        # The first sign; or a later one, so near to the deadline that it changes nothing.
+        is_worth_a_write = silent_from_ms < step.deadline_ms
+    else:
+        # What the deadline takes of the gain is no less of a sign: it must not end as silence shortly before it.
+        is_worth_a_write = (silent_from_ms - due_at_ms) * 3 >= silence_ms
     return None if is_worth_a_write else "the last sign of life was heard just now"
 
 
@@ -90,7 +94,8 @@ def _when_not_undoing(reaction: Reaction, step: AnyStep) -> str | None:
     by_hand = reaction.stimulus is Stimulus.RESOLVED_COMPENSATED
     if reaction.attempt is not None and reaction.attempt <= step.series_after:
         # Of an undo before a late success, perhaps: it would leave that one standing.
-        return f"step '{step.name}' is being undone anew, which decides"
+        is_awaited = reaction.attempt == step.compensation_attempts and step.due is Due.TIMEOUT
+        return None if is_awaited else f"step '{step.name}' is being undone anew, which decides"
     if by_hand and reaction.draft.course is not Course.BACKWARD:
         return f"the saga is not undoing, and step '{step.name}' is not to be undone; cancel the saga first"
     return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saga_service.core.definition import Definition, ExpressionFailed, Kind, Task, UndoOrder
-from saga_service.core.draft import AnyStep, Draft
+from saga_service.core.definition import Definition, ExpressionFailed, Task, UndoOrder
+from saga_service.core.draft import Draft
 from saga_service.core.effects import ChildVerb
+from saga_service.core.pivot import must_not_turn
 from saga_service.core.state import Course, Due, Fault, JsonObject, SagaStatus, StepStatus
+from saga_service.core.step_draft import AnyStep
 from saga_service.core.transitions import STANDS_AS, Finding
 
 # Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
@@ -22,6 +24,10 @@ _COMPENSATING, _COMPENSATION_FAILED = StepStatus.COMPENSATING, StepStatus.COMPEN
 _PAUSED, _FORWARD, _BACKWARD = SagaStatus.PAUSED, Course.FORWARD, Course.BACKWARD
 _CHILD, _SLEEP, _SIGNAL = Task.CHILD, Task.SLEEP, Task.SIGNAL
 _UNDER_WAY, _ALL_DONE = Finding.UNDER_WAY, Finding.ALL_DONE
+
+LEFT_OUT, EXPRESSION_FAILED = "left_out", "expression_failed"
+"""What history calls it where a condition does not hold, or where what a step is to be sent cannot be worked out."""
+NOTED = (LEFT_OUT, EXPRESSION_FAILED)
 
 
 def proceed(draft: Draft) -> None:
@@ -39,7 +45,7 @@ def proceed(draft: Draft) -> None:
 
 def _forward(draft: Draft) -> Finding:
     # What is parked left its fault; a saga that goes well has none, and need not look for it.
-    if draft.fault is not None and any(is_parked(step) for step in draft.steps):
+    if draft.fault is not None and _tells_what_is_parked(draft):
         return Finding.PARKED
     looks_again = True
     while looks_again:
@@ -54,9 +60,22 @@ def _forward(draft: Draft) -> Finding:
                 try:
                     looks_again |= _begin(draft, position)
                 except ExpressionFailed as error:
-                    give_up(draft, position, Fault("expression_failed", str(error)))
+                    fault = Fault(EXPRESSION_FAILED, str(error))
+                    draft.note(EXPRESSION_FAILED, step.name, fault)
+                    give_up(draft, position, fault)
                     return Finding.PARKED if draft.course is _FORWARD else _backward(draft)
     return _ALL_DONE if all_done else _UNDER_WAY
+
+
+def _tells_what_is_parked(draft: Draft) -> bool:
+    """Whether something is; the saga's fault then speaks of what still is."""
+    parked = [step for step in draft.steps if is_parked(step)]
+    told = None if draft.fault is None else draft.fault.step
+    if parked and told not in [step.name for step in parked]:
+        first = parked[0]
+        assert first.fault is not None, "what is parked says why"
+        draft.fault = Fault(first.fault.code, first.fault.message, step=first.name)
+    return bool(parked)
 
 
 def is_parked(step: AnyStep) -> bool:
@@ -80,6 +99,7 @@ def _begin(draft: Draft, position: int) -> bool:
         step = draft.open(position)
         step.status = _SKIPPED
         step.ended_at_ms = draft.now_ms
+        draft.note(LEFT_OUT, step.name)
         return True
     if defined.task is _SLEEP:
         _wait(draft, position, Due.SLEEP)
@@ -151,22 +171,6 @@ def hold(draft: Draft, position: int, fault: Fault) -> None:
     draft.fault = Fault(fault.code, fault.message, step=step.name)
 
 
-def must_not_turn(definition: Definition, steps: Sequence[AnyStep], position: int, status: StepStatus) -> bool:
-    """Whether the saga has to go forward even if this step ends at this status."""
-    kind = definition.steps[position].kind
-    if kind is Kind.PIVOT:
-        return status is _UNKNOWN
-    return kind is Kind.RETRIABLE or has_passed_pivot(definition, steps)
-
-
-def has_passed_pivot(definition: Definition, steps: Sequence[AnyStep]) -> bool:
-    """Whether the pivot is done, or may be."""
-    if definition.pivot is None:
-        return False
-    pivot = steps[definition.pivot]
-    return pivot.status in (_DISPATCHED, _SUCCEEDED) or bool(pivot.unanswered)
-
-
 def turn_back(draft: Draft) -> None:
     """From here on the saga undoes. What waits is given up on at once, what is in flight is awaited."""
     draft.course = _BACKWARD
@@ -208,7 +212,9 @@ def _backward(draft: Draft) -> Finding:
         try:
             draft.dispatch_undo(position)
         except ExpressionFailed as error:
-            get_stuck(draft, position, Fault("expression_failed", str(error)))
+            fault = Fault(EXPRESSION_FAILED, str(error))
+            draft.note(EXPRESSION_FAILED, draft.steps[position].name, fault)
+            get_stuck(draft, position, fault)
             return Finding.PARKED
     undoing = any(step.status is _COMPENSATING for step in draft.steps)
     return Finding.UNDOING if undoing else Finding.ALL_UNDONE
@@ -232,12 +238,16 @@ def next_undos(definition: Definition, steps: Sequence[AnyStep]) -> list[int]:
     return [position for position in left if owed.isdisjoint(definition.descendants[position])]
 
 
+def may_stand(step: AnyStep) -> bool:
+    """Whether the step has had an effect, as far as anybody knows, that nothing has been done about. Going on without a
+    step leaves its doubts; letting its effect stand does not."""
+    return step.status is _SUCCEEDED or step.status is _UNKNOWN or (step.status is _SKIPPED and bool(step.unanswered))
+
+
 def standing(definition: Definition, steps: Sequence[AnyStep]) -> list[int]:
     """Positions of the steps whose effect stands, or may stand, and can be undone; the latest effect first."""
     found = [
-        position
-        for position, step in enumerate(steps)
-        if step.status in (_SUCCEEDED, _UNKNOWN) and definition.steps[position].is_undoable
+        position for position, step in enumerate(steps) if definition.steps[position].is_undoable and may_stand(step)
     ]
     # Of two that took effect in one transition the later one in the graph comes first.
     return sorted(found, key=lambda position: (steps[position].finished_order or 0, position), reverse=True)

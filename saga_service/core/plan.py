@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from saga_service.core.definition import Definition, Task, UndoOrder
-from saga_service.core.draft import AnyStep, Draft
-from saga_service.core.look import has_passed_pivot, standing, turn_back
+from saga_service.core.draft import Draft
+from saga_service.core.look import may_stand, standing, turn_back
+from saga_service.core.pivot import has_passed_pivot
 from saga_service.core.state import Course, SagaState, StepStatus
+from saga_service.core.step_draft import AnyStep
 
 _UNDER_WAY = (StepStatus.COMPENSATING, StepStatus.COMPENSATION_FAILED)
 
@@ -57,7 +59,7 @@ def plan(definition: Definition, state: SagaState) -> Plan:
         tuple(
             step.name
             for position, step in enumerate(steps)
-            if step.status in (StepStatus.SUCCEEDED, StepStatus.UNKNOWN)
+            if may_stand(step)
             and definition.steps[position].task in (Task.COMMAND, Task.CHILD)
             and not definition.steps[position].is_undoable
         ),
@@ -100,5 +102,5 @@ def _awaited(steps: Sequence[AnyStep]) -> tuple[str, ...]:
 
 
 def _unknown(steps: Sequence[AnyStep]) -> tuple[str, ...]:
-    in_doubt = (StepStatus.UNKNOWN, StepStatus.DISPATCHED, *_UNDER_WAY)
+    in_doubt = (StepStatus.UNKNOWN, StepStatus.DISPATCHED, StepStatus.SKIPPED, *_UNDER_WAY)
     return tuple(step.name for step in steps if step.unanswered and step.status in in_doubt)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from saga_service.core.definition import StepDefinition
-from saga_service.core.draft import Draft, StepDraft
+from saga_service.core.draft import Draft
 from saga_service.core.state import Fault, JsonObject
+from saga_service.core.step_draft import StepDraft
 from saga_service.core.transitions import Stimulus
 
 TIMED_OUT = Fault("timeout", "no reply came before the deadline; it may or may not have happened")

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from saga_service.core.definition import ExpressionFailed, OnUnknown, RetryPolicy, Task
-from saga_service.core.draft import AnyStep, Draft
+from saga_service.core.draft import Draft
 from saga_service.core.effects import ChildVerb, Transition, refused, repeated
 from saga_service.core.guards import GUARDS
 from saga_service.core.ids import Direction, command_id
-from saga_service.core.look import finish, get_stuck, give_up, hold, proceed, take_signal
+from saga_service.core.look import EXPRESSION_FAILED, finish, get_stuck, give_up, hold, proceed, take_signal
 from saga_service.core.reaction import NO_REASON, NO_SIGNAL, NOBODY_KNOWS, Reaction
 from saga_service.core.state import Course, Due, Fault, SagaStatus, StepStatus
+from saga_service.core.step_draft import AnyStep
 from saga_service.core.transitions import OF_PERSONS, STEP_RULES, Rule, Stimulus
 
 # Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
 _PENDING, _DISPATCHED = StepStatus.PENDING, StepStatus.DISPATCHED
 _UNKNOWN, _FAILED, _COMPENSATING = StepStatus.UNKNOWN, StepStatus.FAILED, StepStatus.COMPENSATING
 _BACKWARD, _ACTION, _COMPENSATION = Course.BACKWARD, Direction.ACTION, Direction.COMPENSATION
+_EFFECT_IS_KNOWN = frozenset(
+    {StepStatus.SUCCEEDED, _COMPENSATING, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
+)
 
 
 def react(reaction: Reaction) -> Transition | None:
@@ -63,7 +67,8 @@ def _unchanged(rule: Rule, draft: Draft, step: AnyStep, stimulus: Stimulus) -> T
 
 
 def _cannot_be_sent(reaction: Reaction, error: ExpressionFailed) -> None:
-    fault = Fault("expression_failed", str(error))
+    fault = Fault(EXPRESSION_FAILED, str(error))
+    reaction.draft.note(EXPRESSION_FAILED, reaction.step().name, fault)
     if reaction.draft.steps[reaction.position].status is StepStatus.COMPENSATING:
         get_stuck(reaction.draft, reaction.position, fault)
     else:
@@ -83,9 +88,12 @@ def _succeed_again(reaction: Reaction) -> None:
 
 
 def _note_success(reaction: Reaction) -> None:
+    """An undo that was sent before this was known may have come before the effect. It counts no more: another one is
+    sent once its worker is through with it."""
     step = reaction.step()
     step.output = reaction.output
     step.unanswered = ()
+    step.series_after, step.series_since_ms = step.compensation_attempts, reaction.draft.now_ms
 
 
 def _retry_failed(reaction: Reaction) -> None:
@@ -127,10 +135,9 @@ def _call_off(reaction: Reaction) -> None:
 
 
 def _give_up(reaction: Reaction) -> None:
-    step = reaction.step()
     if reaction.stimulus is Stimulus.RESOLVED_FAILED:
         # Somebody looked: whatever was in flight did not happen.
-        step.unanswered = ()
+        _leave_in_doubt(reaction)
     elif reaction.stimulus is Stimulus.ACTION_REJECTED:
         _note_failure(reaction)
     give_up(reaction.draft, reaction.position, reaction.fault or NO_REASON)
@@ -163,7 +170,7 @@ _ON_UNKNOWN: dict[OnUnknown, Callable[[Reaction], None]] = {
 def _ask_again(reaction: Reaction) -> None:
     """With the same waits as between attempts, and as often for each attempt."""
     step, policy = reaction.step(), reaction.defined().retry
-    if step.probes >= policy.attempts_max * (step.attempts - step.series_after):
+    if step.probes >= policy.attempts_max * step.attempts:
         hold(reaction.draft, reaction.position, reaction.fault or NOBODY_KNOWS)
         return
     delay_ms = reaction.retry_after_ms
@@ -176,13 +183,20 @@ def _ask_again(reaction: Reaction) -> None:
 
 
 def _deny(reaction: Reaction) -> None:
-    reaction.step().unanswered = ()
+    _leave_in_doubt(reaction)
     _it_did_not_happen(reaction)
 
 
 def _note_failure(reaction: Reaction) -> None:
+    _leave_in_doubt(reaction, *(attempt for attempt in reaction.step().unanswered if attempt != reaction.attempt))
+
+
+def _leave_in_doubt(reaction: Reaction, *attempts: int) -> None:
+    """Only these. What has no doubt left, and is not known to have happened, has no place in the order of undoing."""
     step = reaction.step()
-    step.unanswered = tuple(attempt for attempt in step.unanswered if attempt != reaction.attempt)
+    step.unanswered = attempts
+    if not attempts and step.status not in _EFFECT_IS_KNOWN:
+        step.finished_order = None
 
 
 def _settle(reaction: Reaction) -> None:
@@ -236,6 +250,11 @@ def _wait_over(reaction: Reaction) -> None:
 
 def _undone(reaction: Reaction) -> None:
     step = reaction.step()
+    if reaction.attempt is not None and reaction.attempt <= step.series_after:
+        # It was sent before the success was known.
+        step.stop_waiting()
+        step.wait(Due.RETRY, reaction.draft.now_ms)
+        return
     step.status = StepStatus.COMPENSATED
     step.stop_waiting()
     step.ended_at_ms = reaction.draft.now_ms
@@ -294,6 +313,8 @@ def _leave_out(reaction: Reaction) -> None:
     step = reaction.step()
     if step.status is _DISPATCHED:
         step.unanswered = (*step.unanswered, step.attempts)
+    if step.unanswered:
+        step.finished_order = step.finished_order or reaction.draft.revision
     _skip(reaction)
 
 
@@ -352,7 +373,7 @@ def _delay_ms(reaction: Reaction, policy: RetryPolicy) -> int | None:
     delay_ms = reaction.retry_after_ms
     if delay_ms is None:
         failed = command_id(draft.before.id, step.name, _COMPENSATION if undo else _ACTION, attempt)
-        delay_ms = policy.delay_after_ms(tried, failed)
+        delay_ms = policy.delay_after_ms(max(tried, 1), failed)
     return None if _is_too_late(reaction, policy, delay_ms) else delay_ms
 
 

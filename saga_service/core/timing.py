@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from saga_service.core.definition import Definition
-from saga_service.core.draft import Draft, StepDraft
+from saga_service.core.draft import Draft
 from saga_service.core.effects import Transition, repeated
-from saga_service.core.look import has_passed_pivot, proceed, turn_back
+from saga_service.core.look import proceed, turn_back
 from saga_service.core.reaction import SILENT, TIMED_OUT, Reaction
 from saga_service.core.rules import react
-from saga_service.core.state import ENDED, Course, Due, Fault, SagaState, StepState, StepStatus
+from saga_service.core.state import Due, Fault, SagaState, StepState, StepStatus
+from saga_service.core.step_draft import StepDraft
 from saga_service.core.transitions import Stimulus
 
 _STIMULI: dict[tuple[bool, Due], Stimulus] = {
@@ -37,7 +38,7 @@ def timer(definition: Definition, state: SagaState, now_ms: int) -> Transition:
         if refusal is not None:
             return refusal
     if _is_past_deadline(draft):
-        _deadline(draft)
+        _turn_at_deadline(draft)
     moved = draft.transition(timer=True)
     if not moved.history and moved.state == state:
         return repeated(state, "nothing is due")
@@ -59,19 +60,14 @@ def _reaction(draft: Draft, position: int, step: StepState | StepDraft, due: Due
 
 
 def _is_past_deadline(draft: Draft) -> bool:
-    """It concerns a saga that goes forward, and no other."""
-    if draft.deadline_ms is None or draft.deadline_ms > draft.now_ms:
-        return False
-    return draft.course is Course.FORWARD and draft.status not in ENDED
+    return draft.deadline_ms is not None and draft.deadline_ms <= draft.now_ms and draft.has_deadline()
 
 
-def _deadline(draft: Draft) -> None:
-    """It counts once. A saga past its pivot goes on as it does."""
+def _turn_at_deadline(draft: Draft) -> None:
     draft.deadline_ms = None
     draft.revision += 1
     already_sent = len(draft.commands)
-    if not has_passed_pivot(draft.definition, draft.steps):
-        draft.fault = PAST_DEADLINE
-        turn_back(draft)
-        proceed(draft)
+    draft.fault = PAST_DEADLINE
+    turn_back(draft)
+    proceed(draft)
     draft.record("deadline_passed", fault=PAST_DEADLINE, sent_from=already_sent)

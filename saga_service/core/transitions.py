@@ -92,7 +92,7 @@ class Rule(StrEnum):
     SUCCEED = "record the result"
     SUCCEED_LATE = "record the result, unless its effect was let stand"
     SUCCEED_AGAIN = "record the result, to be undone once more"
-    NOTE_SUCCESS = "record the result; the undo is under way"
+    NOTE_SUCCESS = "record the result; an undo under way does not count"
     RETRY_FAILED = "wait and try again, or give up as failed"
     TIME_OUT = "try again, ask, hold or give up as unknown"
     NOTE_FAILURE = "one doubt less"
@@ -103,7 +103,7 @@ class Rule(StrEnum):
     DENY = "it did not happen: try again, or give up as failed"
     ASK_AGAIN = "wait and ask again, or hold"
     PROBE = "ask whether it happened"
-    UNDONE = "record the undo"
+    UNDONE = "record the undo, or send it once more where it may have come before the effect"
     RETRY_UNDO = "wait and try the undo again, or get stuck"
     GET_STUCK = "get stuck"
     DISPATCH_UNDO = "send the next attempt of the undo"
@@ -136,7 +136,7 @@ LEADS_TO: dict[Rule, tuple[StepStatus, ...]] = {
     Rule.DENY: (_P, _F),
     Rule.ASK_AGAIN: (_U,),
     Rule.PROBE: (_U,),
-    Rule.UNDONE: (_X,),
+    Rule.UNDONE: (_X, _C),
     Rule.RETRY_UNDO: (_C, _Z),
     Rule.GET_STUCK: (_Z,),
     Rule.DISPATCH_UNDO: (_C, _Z),
@@ -203,7 +203,7 @@ _WAIT_RULES: dict[StepStatus, tuple[Rule, ...]] = {
     _D: (_never,           _never),
     _W: (Rule.TAKE_SIGNAL, Rule.WAIT_OVER),
     _S: (_never,           _never),
-    _F: (_never,           _never),
+    _F: (Rule.TAKE_SIGNAL, _never),
     _U: (_never,           _never),
     _K: (_never,           _never),
     _C: (_never,           _never),

@@ -39,6 +39,8 @@ class Answer:
     deliveries: int = 1
     is_heard: bool = True
     """Whether the reply arrives."""
+    is_taken: bool = True
+    """Whether any worker gets the command."""
     beat_ms: int | None = None
     """How far apart the signs of life are that come before it."""
 
@@ -86,7 +88,9 @@ class Script:
     def times_out(self) -> Script:
         """The command gets lost: no handler sees it, and nobody answers."""
         return self._add(
-            Answer(lambda asked: write_success(asked.reply_to, asked.id, asked.saga_id, {}), is_heard=False)
+            Answer(
+                lambda asked: write_success(asked.reply_to, asked.id, asked.saga_id, {}), is_heard=False, is_taken=False
+            )
         )
 
     def is_handled(self) -> Script:
@@ -115,7 +119,7 @@ class Script:
         beat_ms = duration_ms(every)
         if beat_ms == 0:
             raise ValueError("signs of life come some time apart, not every 0s")
-        return self._change(beat_ms=beat_ms)
+        return self._change(beat_ms=beat_ms, is_taken=True)
 
     def times(self, count: int) -> Script:
         """This many attempts are answered so. Raises ValueError below 1."""

@@ -63,6 +63,8 @@ async def _carry_out(
         handled.signs_of_life_ms.append(_passed_ms())
 
     context = VirtualContext(command, beat, now_ms)
+    if command.waits_for_signs_of_life:
+        beat()
     data = entry.fields.get(b"data") or b"{}"
     work = execute(handler, command, data, context, _REPLY_BYTES_MAX, lambda _: asked_to_end.is_set(), once)
     task = asyncio.create_task(work if handler.heartbeat_s is None else beating(handler.heartbeat_s, beat, work))

@@ -67,6 +67,8 @@ class Outside:
 
     def _replied(self, reply: Message, command: ReceivedCommand, now_ms: int, answer: Answer) -> Iterator[Coming]:
         after_ms = self._after_ms(answer)
+        if answer.is_taken and command.waits_for_signs_of_life:
+            yield Coming(0, _sign_of_life(command))
         if answer.beat_ms is not None:
             until_ms = after_ms if answer.is_heard else command.deadline_ms - now_ms
             for beat_ms in range(answer.beat_ms, until_ms, answer.beat_ms):

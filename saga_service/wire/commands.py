@@ -36,6 +36,8 @@ class ReceivedCommand:
     reply_to: str
     data: dict[str, Any]
     traceparent: str | None
+    waits_for_signs_of_life: bool = False
+    """Whether the saga counts on them once there was one: whoever takes the command on gives the first."""
     plain: bytes = field(default=b"{}", compare=False, repr=False)
     """`data` as JSON text."""
     unopenable: str | None = None
@@ -86,6 +88,8 @@ def write_command(command: Command, names: StreamNames, codec: Codec | None = No
     )
     if command.traceparent is not None:
         fields += ("traceparent", command.traceparent)
+    if command.heartbeat_ms is not None:
+        fields += ("heartbeat", str(command.heartbeat_ms))
     return Message(names.commands(service_of(command.type)), fields)
 
 
@@ -111,6 +115,7 @@ def read_command(entry: Entry, codec: Codec | None = None) -> ReceivedCommand:
         reply_to=required_text(fields, "reply_to"),
         data=data,
         traceparent=text(fields, "traceparent"),
+        waits_for_signs_of_life=b"heartbeat" in fields,
         plain=plain,
         unopenable=unopenable,
         codec=codec,

@@ -208,6 +208,8 @@ class Handling:
     async def _carry_out(self, handler: Handler, command: ReceivedCommand, entry: Entry) -> None:
         bind_contextvars(**_named(command))
         context = StepContext(command, self._progress)
+        if command.waits_for_signs_of_life:
+            context.progress_now()
         try:
             work = execute(
                 handler, command, command.plain, context, self._reply_bytes_max, self._was_asked_to_end, self._once

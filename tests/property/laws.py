@@ -9,7 +9,8 @@ from saga_service.core.definition import Definition, Kind, UndoOrder
 from saga_service.core.effects import ChildRequest, ChildVerb, Command, Sent, Transition, Verdict
 from saga_service.core.events import Asked, Event, Replied, TimerDue, TransportLost, Verb
 from saga_service.core.ids import Direction
-from saga_service.core.look import has_passed_pivot, standing
+from saga_service.core.look import standing
+from saga_service.core.pivot import has_passed_pivot
 from saga_service.core.state import DONE, ENDED, Course, Due, SagaState, SagaStatus, StepState, StepStatus
 from saga_service.core.transitions import SAGA_TURNS, STANDS_AS
 from tests.builders import sent_attempts
@@ -54,7 +55,7 @@ def every_law(definition: Definition, before: SagaState | None, event: Event, tr
     waking_moves_later_only_by_a_timer(before, after, event)
     a_line_of_history_names_an_attempt_that_was_sent(before, transition)
     what_is_due_is_consistent(definition, after)
-    waking_is_never_later_than_what_is_due(after)
+    waking_is_never_later_than_what_is_due(definition, after)
     a_saga_that_waits_for_nothing_is_ended_stuck_or_paused(after)
     the_status_follows_from_the_steps(after)
     a_saga_that_turned_round_never_turns_again(before, after)
@@ -151,10 +152,11 @@ def what_is_due_is_consistent(definition: Definition, after: SagaState) -> None:
             assert step.due_at_ms <= step.deadline_ms, "signs of life do not outlive the deadline"
 
 
-def waking_is_never_later_than_what_is_due(after: SagaState) -> None:
+def waking_is_never_later_than_what_is_due(definition: Definition, after: SagaState) -> None:
     moments = [step.due_at_ms for step in after.steps if _is_heeded(after, step) and step.due_at_ms is not None]
     if after.deadline_ms is not None and after.course is Course.FORWARD:
-        moments.append(after.deadline_ms)
+        # What may be decided is not undone, whatever the time; should the pivot fail after all, it matters again.
+        moments += [] if has_passed_pivot(definition, after.steps) else [after.deadline_ms]
     if not moments or after.status in ENDED:
         assert after.wake_at_ms is None, "nothing is due, so nothing wakes"
     else:

@@ -119,9 +119,27 @@ def test_a_stuck_saga_that_goes_forward_may_be_cancelled() -> None:
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo charge 1")
 
 
-def test_a_step_that_was_left_out_by_a_person_is_not_undone() -> None:
+def test_a_step_that_a_person_went_on_without_is_undone_where_it_may_have_happened() -> None:
     saga: SagaInMemory = running("reserve", "charge")
     saga.ask(Verb.SKIP, "reserve")
-    saga.ask(Verb.CANCEL)
+    saga.reject("charge")
+    assert saga.sent_names == ["reserve 1", "charge 1", "undo reserve 1"]
+    saga.undo_succeeds("reserve")
+    assert (saga.status, saga.statuses("reserve")) == (SagaStatus.COMPENSATED, ["compensated"])
+
+
+def test_a_step_that_a_person_went_on_without_is_not_undone_once_it_is_known_not_to_have_happened() -> None:
+    saga: SagaInMemory = running("reserve", "charge")
+    saga.ask(Verb.SKIP, "reserve")
+    saga.fail("reserve")
     saga.reject("charge")
     assert (saga.status, saga.sent_names) == (SagaStatus.COMPENSATED, ["reserve 1", "charge 1"])
+
+
+def test_a_completed_saga_that_is_to_be_undone_undoes_what_may_have_happened_as_well() -> None:
+    saga: SagaInMemory = running("reserve", "charge")
+    saga.ask(Verb.SKIP, "reserve")
+    saga.succeed("charge")
+    saga.ask(Verb.COMPENSATE)
+    saga.undo_succeeds("charge")
+    assert saga.sent_names[-1] == "undo reserve 1"

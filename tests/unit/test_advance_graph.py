@@ -55,6 +55,10 @@ def test_a_step_whose_condition_does_not_hold_is_left_out_and_what_waits_for_it_
     saga.succeed("book")
     assert saga.statuses("book", "insure", "pay") == ["succeeded", "skipped", "dispatched"]
     assert saga.step("insure").ended_at_ms == saga.now_ms
+    assert [(line.revision, line.event, line.step) for line in saga.history[1:]] == [
+        (2, "action_succeeded", "book"),
+        (3, "left_out", "insure"),
+    ]
     saga.succeed("pay")
     assert saga.status == SagaStatus.COMPLETED
 
@@ -78,6 +82,9 @@ def test_a_condition_without_a_value_fails_its_step_and_turns_the_saga_round() -
     assert saga.statuses("book", "insure", "pay") == ["compensating", "failed", "pending"]
     assert saga.state.fault == Fault("expression_failed", "there is no such field", step="insure")
     assert (saga.step("insure").attempts, saga.step("insure").started_at_ms) == (0, None)
+    line = saga.history[-1]
+    assert (line.event, line.step, line.status) == ("expression_failed", "insure", SagaStatus.COMPENSATING)
+    assert line.fault == Fault("expression_failed", "there is no such field")
 
 
 def test_an_input_without_a_value_counts_as_no_attempt() -> None:
@@ -94,6 +101,7 @@ def test_an_undo_whose_input_has_no_value_counts_as_no_attempt_and_stops_the_sag
     saga.definition = running(step("book", sent=NO_VALUE), "pay").definition
     saga.reject("pay")
     assert (saga.status, saga.step("book").compensation_attempts) == (SagaStatus.STUCK, 0)
+    assert (saga.history[-1].event, saga.history[-1].step) == ("expression_failed", "book")
     assert saga.undo_succeeds("book", attempt=1).verdict == "refused"
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.definition import Kind, OnUnknown
+from saga_service.core.definition import Kind, OnUnknown, RetryPolicy
 from saga_service.core.effects import Verdict
 from saga_service.core.events import Resolution, Verb
 from saga_service.core.state import Course, Due, SagaStatus
-from tests.builders import ONCE, SagaInMemory, running, step
+from saga_service.core.timing import PAST_DEADLINE
+from tests.builders import ONCE, RETRY, START_MS, TIMEOUT_MS, SagaInMemory, running, step
 
 
 def _order() -> SagaInMemory:
@@ -135,13 +136,44 @@ def test_once_the_pivot_is_done_or_may_be_no_cancel_turns_the_saga_round(answer:
     assert refusal.reason == "the pivot 'charge' is done, or may be: the saga can only go forward"
 
 
-def test_behind_the_pivot_the_deadline_is_only_recorded() -> None:
-    saga = running("reserve", step("charge", kind=Kind.PIVOT), deadline_ms=1_000)
+def _at_the_pivot(retry: RetryPolicy = RETRY) -> SagaInMemory:
+    """Its deadline has passed while the pivot was in flight."""
+    saga = running("reserve", step("charge", kind=Kind.PIVOT, retry=retry), "ship", deadline_ms=1_000)
     saga.succeed("reserve")
-    saga.now_ms += 1_000
+    saga.now_ms += 1_001
+    return saga
+
+
+def test_a_deadline_that_passes_while_the_pivot_is_in_flight_wakes_nobody() -> None:
+    saga = _at_the_pivot()
+    assert saga.timer().history == ()
+    assert saga.state.wake_at_ms == START_MS + TIMEOUT_MS
+
+
+def test_behind_the_pivot_the_deadline_means_nothing() -> None:
+    saga = _at_the_pivot()
+    saga.succeed("charge")
     saga.timer()
-    assert (saga.history[-1].event, saga.status) == ("deadline_passed", SagaStatus.RUNNING)
-    assert (saga.state.deadline_ms, saga.state.fault) == (None, None)
+    saga.succeed("ship")
+    assert (saga.status, [line.event for line in saga.history].count("deadline_passed")) == (SagaStatus.COMPLETED, 0)
+
+
+def test_a_pivot_that_fails_after_the_deadline_is_not_tried_again() -> None:
+    saga = _at_the_pivot()
+    saga.fail("charge")
+    assert saga.state.wake_at_ms is not None
+    assert saga.state.wake_at_ms <= saga.now_ms
+    saga.timer()
+    assert (saga.history[-1].event, saga.sent_names[-1]) == ("deadline_passed", "undo reserve 1")
+    assert saga.state.fault == PAST_DEADLINE
+
+
+def test_a_pivot_that_may_have_happened_keeps_the_saga_from_its_deadline_until_that_is_known() -> None:
+    saga = _at_the_pivot(retry=ONCE)
+    saga.timer_when_due()
+    assert saga.status == SagaStatus.STUCK
+    saga.fail("charge", attempt=1)
+    assert saga.sent_names[-1] == "undo reserve 1"
 
 
 def test_a_person_can_not_give_up_what_must_be_done() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from saga_service.core.definition import OnUnknown
 from saga_service.core.effects import Verdict
+from saga_service.core.events import Verb
 from saga_service.core.state import Due, SagaStatus, StepStatus
-from tests.builders import ONCE, SagaInMemory, in_short, running, step
+from tests.builders import ONCE, RETRY, SagaInMemory, in_short, only_command, running, step
 
 
 def _given_up_by_failure() -> SagaInMemory:
@@ -148,18 +150,85 @@ def test_an_unknown_step_that_turns_out_to_have_succeeded_keeps_its_place_in_the
     assert (notify.status, notify.finished_order, notify.in_doubt) == (StepStatus.SUCCEEDED, order, False)
 
 
-def test_a_success_that_comes_while_the_step_is_being_undone_is_noted_and_no_more() -> None:
-    """The undo has been sent: the worker's tombstone or its undo takes care of it."""
+def _succeeded_while_undoing() -> SagaInMemory:
     saga = running(step("charge", retry=ONCE))
     saga.timer_when_due()
     assert saga.step("charge").status is StepStatus.COMPENSATING
     noted = saga.succeed("charge", {"payment": 7})
     assert (noted.verdict, noted.commands) == (Verdict.APPLIED, ())
+    return saga
+
+
+def test_the_undo_after_a_late_success_has_a_budget_of_its_own() -> None:
+    saga = _succeeded_while_undoing()
+    saga.undo_fails("charge")
+    for _ in range(RETRY.attempts_max):
+        saga.timer_when_due()
+        assert saga.status == SagaStatus.COMPENSATING
+        saga.undo_fails("charge")
+    assert saga.status == SagaStatus.STUCK
+
+
+def test_a_late_success_of_a_step_whose_undo_was_given_up_on_keeps_an_earlier_undo_from_counting() -> None:
+    saga = running(step("charge", retry=ONCE))
+    saga.timer_when_due()
+    saga.undo_rejected("charge")
+    saga.succeed("charge", {"payment": 7})
+    assert saga.undo_succeeds("charge").verdict is Verdict.REPEATED
+    saga.ask(Verb.RETRY)
+    saga.undo_succeeds("charge")
+    assert saga.status == SagaStatus.COMPENSATED
+
+
+def test_a_paused_saga_undoes_once_more_when_it_is_resumed() -> None:
+    saga = _succeeded_while_undoing()
+    saga.ask(Verb.PAUSE)
+    saga.undo_succeeds("charge")
+    assert saga.timer().commands == ()
+    saga.ask(Verb.RESUME)
+    assert in_short(only_command(saga.timer())) == "undo charge 2"
+
+
+def _with_one_branch_held() -> SagaInMemory:
+    """The hold gives `left` a place in the order of undoing, before that of `right`."""
+    left = step("left", after=(), on_unknown=OnUnknown.HOLD, timeout_ms=1_000)
+    saga = running(left, step("right", after=()), step("join", after=("left", "right")))
+    saga.now_ms += 1_000
+    saga.timer()
+    saga.succeed("right")
+    return saga
+
+
+def test_what_is_done_after_an_attempt_failed_late_is_undone_in_the_order_in_which_it_was_done() -> None:
+    saga = _with_one_branch_held()
+    saga.fail("left", attempt=1)
+    saga.timer_when_due()
+    saga.succeed("left")
+    saga.reject("join")
+    assert saga.sent_names[-1] == "undo left 1"
+
+
+def test_what_a_person_had_tried_again_is_undone_in_the_order_in_which_it_was_done() -> None:
+    saga = _with_one_branch_held()
+    saga.ask(Verb.RETRY, "left")
+    saga.succeed("left")
+    saga.reject("join")
+    assert saga.sent_names[-1] == "undo left 1"
+
+
+def test_a_success_that_comes_while_the_step_is_being_undone_has_it_undone_once_more() -> None:
+    """The undo that is under way was sent before, and its worker may have found nothing to undo."""
+    saga = _succeeded_while_undoing()
     charge = saga.step("charge")
     assert (charge.status, charge.output, charge.in_doubt) == (StepStatus.COMPENSATING, {"payment": 7}, False)
     before = saga.state
     assert saga.succeed("charge", {"payment": 7}).verdict is Verdict.REPEATED
     assert saga.state is before
+    saga.undo_succeeds("charge")
+    assert saga.status == SagaStatus.COMPENSATING
+    again = only_command(saga.timer())
+    assert (in_short(again), again.outputs) == ("undo charge 2", {"charge": {"payment": 7}})
+    assert saga.undo_succeeds("charge", attempt=1).verdict is Verdict.REPEATED, "the one before decides nothing"
     saga.undo_succeeds("charge")
     assert saga.status == SagaStatus.COMPENSATED
     before = saga.state

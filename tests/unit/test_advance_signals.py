@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from saga_service.core.definition import Kind
 from saga_service.core.effects import Verdict
 from saga_service.core.events import Resolution, Verb
 from saga_service.core.signalling import SIGNALS_MAX
@@ -48,6 +49,27 @@ def test_the_same_signal_twice_is_one_even_after_it_was_taken() -> None:
     before = saga.state
     assert saga.signal("approved").verdict is Verdict.REPEATED
     assert saga.state is before
+
+
+def test_a_signal_that_no_step_will_take_any_more_is_refused() -> None:
+    saga = _waiting()
+    saga.timer_when_due()
+    refusal = saga.signal("approved")
+    assert (refusal.verdict, saga.state.signals) == (Verdict.REFUSED, ())
+    assert "no step waits for the signal 'approved' any more" in refusal.reason
+
+
+def test_a_signal_that_is_late_sets_a_saga_going_that_waits_for_a_person_meanwhile() -> None:
+    saga = running(step("charge", kind=Kind.PIVOT), approval("approve", kind=Kind.RETRIABLE), "ship")
+    saga.succeed("charge")
+    saga.timer_when_due()
+    assert (saga.status, saga.statuses("approve")) == (SagaStatus.STUCK, ["failed"])
+    saga.signal("approved", {"by": "ada"})
+    assert (saga.status, saga.step("approve").output, saga.sent_names[-1]) == (
+        SagaStatus.RUNNING,
+        {"by": "ada"},
+        "ship 1",
+    )
 
 
 def test_two_steps_that_wait_for_one_name_take_one_signal_each_the_oldest_first() -> None:

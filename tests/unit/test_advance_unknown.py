@@ -9,7 +9,7 @@ from saga_service.core.effects import Verdict
 from saga_service.core.events import Resolution, Verb
 from saga_service.core.ids import Direction
 from saga_service.core.state import Due, SagaStatus
-from tests.builders import ONCE, START_MS, TIMEOUT_MS, SagaInMemory, only_command, running, step
+from tests.builders import ONCE, RETRY, START_MS, TIMEOUT_MS, SagaInMemory, only_command, running, step
 
 
 def _probing() -> SagaInMemory:
@@ -75,6 +75,7 @@ def test_a_held_step_that_is_cancelled_is_undone_as_it_may_have_happened() -> No
 def test_a_probe_asks_with_the_idempotency_key_of_the_action_and_a_deadline_of_its_own() -> None:
     saga = running("reserve", step("charge", on_unknown=OnUnknown.PROBE, heartbeat_ms=5_000))
     saga.succeed("reserve", {"place": "A4"})
+    saga.progress("charge")
     command = only_command(saga.timer_when_due())
     assert saga.now_ms == START_MS + 5_000
     assert (command.type, command.direction, command.attempt) == ("service.look-for-charge", Direction.PROBE, 1)
@@ -82,6 +83,24 @@ def test_a_probe_asks_with_the_idempotency_key_of_the_action_and_a_deadline_of_i
     assert command.deadline_ms == saga.now_ms + TIMEOUT_MS
     assert (command.input, command.outputs) == (saga.sent[1].input, saga.sent[1].outputs)
     assert (saga.statuses("charge"), saga.step("charge").due) == (["unknown"], Due.PROBE_TIMEOUT)
+
+
+def test_a_new_series_of_attempts_has_a_new_series_of_questions() -> None:
+    saga = running(step("charge", on_unknown=OnUnknown.PROBE))
+    saga.timer_when_due()
+    for _ in range(RETRY.attempts_max - 1):
+        saga.nobody_can_tell("charge")
+        saga.timer_when_due()
+    saga.nobody_can_tell("charge")
+    assert saga.status == SagaStatus.STUCK
+    saga.ask(Verb.RETRY)
+    saga.timer_when_due()
+    for _ in range(RETRY.attempts_max - 1):
+        saga.nobody_can_tell("charge")
+        assert saga.status == SagaStatus.RUNNING
+        saga.timer_when_due()
+    saga.nobody_can_tell("charge")
+    assert (saga.status, saga.step("charge").probes) == (SagaStatus.STUCK, 2 * RETRY.attempts_max)
 
 
 def test_it_happened_is_the_step_s_success_with_the_probe_s_output() -> None:

@@ -12,6 +12,7 @@ from saga_service.cli.advice import OVERDUE
 from saga_service.cli.reading import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
 from saga_service.cli.story import happened, print_story, timeline
 from saga_service.core.events import Verb
+from saga_service.core.look import NOTED
 from saga_service.core.transitions import Stimulus
 
 NOW = datetime(2026, 1, 31, 23, 59, 59, 900_000, tzinfo=UTC)
@@ -107,7 +108,7 @@ def told(story: SagaStory, capsys: pytest.CaptureFixture[str]) -> str:
 
 OF_WHOLE_SAGAS = (Verb.CANCEL, Verb.COMPENSATE, Verb.PAUSE, Verb.RESUME)
 OF_THE_SAGA = ["started", "signal_kept", "deadline_passed", *(f"{verb}_asked" for verb in OF_WHOLE_SAGAS)]
-OF_STEPS = [stimulus.name.lower() for stimulus in Stimulus]
+OF_STEPS = [*(stimulus.name.lower() for stimulus in Stimulus), *NOTED]
 
 
 @pytest.mark.parametrize("event", [*OF_THE_SAGA, *OF_STEPS])

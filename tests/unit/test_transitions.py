@@ -70,7 +70,10 @@ EXPECTED_OF_COMPENSATIONS = {
     "compensated":         ".           .      .                   .          !         !",
     "compensation_failed": "compensated .      .                   .          !         !",
 }  # fmt: skip
-EXPECTED_OF_WAITS = {status.value: "! !" for status in StepStatus} | {"waiting": "succeeded failed"}
+EXPECTED_OF_WAITS = {status.value: "! !" for status in StepStatus} | {
+    "waiting": "succeeded failed",
+    "failed": "succeeded !",
+}
 EXPECTED_OF_PERSONS = {
     #                      retry        skip    resolved: succeeded failed compensated
     "pending":             "dispatched   skipped succeeded           failed !",
@@ -142,7 +145,7 @@ def _direction(stimulus: Stimulus) -> Direction | None:
 
 
 def _defined(status: StepStatus, stimulus: Stimulus) -> Definition:
-    if status is StepStatus.WAITING:
+    if status is StepStatus.WAITING or stimulus is Stimulus.SIGNALLED:
         return definition("reserve", approval("charge"), "ship")
     # A failed step that a person may still act on is one that can only go forward.
     kind = Kind.RETRIABLE if status is StepStatus.FAILED and stimulus in OF_PERSONS else Kind.COMPENSATABLE
@@ -214,7 +217,8 @@ def _saga_while(status: StepStatus, stimulus: Stimulus) -> tuple[SagaStatus, Cou
     stands = status in (StepStatus.SUCCEEDED, StepStatus.UNKNOWN)
     if stimulus is Stimulus.RESOLVED_COMPENSATED and stands:
         return SagaStatus.COMPENSATING, Course.BACKWARD
-    if stimulus in OF_PERSONS and status in (StepStatus.FAILED, StepStatus.UNKNOWN):
+    acts_on_parked = stimulus in OF_PERSONS or stimulus is Stimulus.SIGNALLED
+    if acts_on_parked and status in (StepStatus.FAILED, StepStatus.UNKNOWN):
         return SagaStatus.STUCK, Course.FORWARD
     saga_status = SAGA_WHILE[status]
     return saga_status, Course.FORWARD if saga_status in FORWARD else Course.BACKWARD
@@ -252,10 +256,10 @@ def _event(stimulus: Stimulus) -> Event:
 
 def _has_a_door(status: StepStatus, stimulus: Stimulus) -> bool:
     """A step has one timer, and its status says whose it is: no event can bring the timer of the other direction. A
-    signal only reaches a step that waits. An attempt is late only where it is in doubt, which nothing done or failed
-    is."""
+    signal only reaches a step that waits, or that has waited too long. An attempt is late only where it is in doubt,
+    which nothing done or failed is."""
     if stimulus is Stimulus.SIGNALLED:
-        return status is StepStatus.WAITING
+        return status in (StepStatus.WAITING, StepStatus.FAILED)
     if stimulus is Stimulus.ACTION_FAILED_LATE:
         return status not in (StepStatus.SUCCEEDED, StepStatus.FAILED)
     undo = status is StepStatus.COMPENSATING
