@@ -15,7 +15,12 @@ from redis.asyncio import Redis
 from saga_service.clock import now_ms
 from saga_service.codec import Codec, CodecNotLoaded, UnknownKey, Unopenable, load_codec
 from saga_service.core.definition import Task as StepTask
-from saga_service.definitions import Catalog, definition_from_document, load_definitions
+from saga_service.definitions import (
+    Catalog,
+    blueprint_from_document,
+    definition_from_document,
+    load_definitions,
+)
 from saga_service.engine.cache import SagaCache
 from saga_service.engine.decoding import Decoder
 from saga_service.engine.engine import Engine
@@ -38,6 +43,7 @@ from saga_service.startup import StartupRefused, wait_for_servers
 from saga_service.store.errors import translated
 from saga_service.store.pool import close_pool, create_pool
 from saga_service.store.postgres_store import PostgresStore
+from saga_service.store.records import PostgresRecords
 from saga_service.store.retention import PostgresRemoval
 from saga_service.streams.connection import connect
 from saga_service.streams.group_reader import GroupReader
@@ -84,7 +90,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             await store.remember_definitions(catalog.documents())
             await _refuse_without_keys(store)
         async with _streams(settings, catalog, names, client) as streams:
-            service = _service(settings, catalog, names, codec, store, PostgresRemoval(pool), client, streams, stopping)
+            service = _service(settings, catalog, names, codec, store, pool, client, streams, stopping)
             log.info(
                 "saga_service runs",
                 consumer=settings.consumer,
@@ -240,7 +246,7 @@ def _service(
     names: StreamNames,
     codec: Codec | None,
     store: PostgresStore,
-    removal: PostgresRemoval,
+    pool: asyncpg.Pool,
     client: Redis,
     streams: _Streams,
     stopping: Stopping,
@@ -256,6 +262,8 @@ def _service(
         outbox,
         now_ms,
         codec,
+        records=PostgresRecords(pool, blueprint_from_document),
+        early_kept_ms=settings.early_kept_ms,
     )
     intake = Intake(settings.batch_bytes_max)
     # In the order in which lanes take from them. What begins comes last: timers are kept however many starts pile up.
@@ -301,7 +309,7 @@ def _service(
             *_feeders(settings, names, streams.sources, inlets, recovery.transport_lost, stopping),
             timers,
             requests,
-            _upkeep(settings, names, client, streams, store, removal, stopping),
+            _upkeep(settings, names, client, streams, store, PostgresRemoval(pool), stopping),
         ],
         lanes=lanes,
         recovery=recovery,

@@ -274,6 +274,12 @@ class Settings(BaseSettings):
         le=3_600_000,
         description="How long such a request belongs to the replica that found it; then any other may take it.",
     )
+    early_kept_ms: int = Field(
+        default=60_000,
+        ge=0,
+        le=86_400_000,
+        description="How long what is said to a saga waits for one that nobody knows yet. Then it is refused.",
+    )
     outbox_lease_ms: int = Field(
         default=5_000,
         ge=100,

@@ -13,19 +13,21 @@ import pytest
 from saga_service.backoff import Backoff
 from saga_service.core.definition import Definition
 from saga_service.core.effects import HistoryEntry
+from saga_service.core.events import BusinessKey
 from saga_service.core.ids import Direction, SagaId, command_id, saga_id_from_key
 from saga_service.core.state import SagaState
+from saga_service.engine.batch_decoding import Item
 from saga_service.engine.cache import SagaCache
 from saga_service.engine.decoding import Decoder
-from saga_service.engine.engine import Committed, Engine, Item
+from saga_service.engine.engine import Committed, Engine
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import Answered, Batch, RequestsAnswered, RevisionConflict, StoreRefused
+from saga_service.engine.ports import Answered, Batch, Early, Records, RequestsAnswered, RevisionConflict, StoreRefused
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.stopping import Stopping
 from saga_service.wire.codec import Codec
 from saga_service.wire.dead_letters import DeadLetter
-from saga_service.wire.entries import Entry, Message
+from saga_service.wire.entries import Entry, Kept, Message
 from saga_service.wire.events import write_event
 from saga_service.wire.keys import StreamNames
 from saga_service.wire.replies import write_success
@@ -60,6 +62,8 @@ class MemoryStore:
         self.history: list[HistoryEntry] = []
         self.dead_letters: dict[tuple[str, str], DeadLetter] = {}
         self.outbox: dict[int, list[Message]] = {}
+        self.early: dict[int, Early] = {}
+        """Entries that wait for their sagas, by the numbers of their rows."""
         self.answered: dict[int, Answered] = {}
         """Of requests by SQL, by their numbers. Any that is not here is open."""
         self.definitions: dict[tuple[str, str], Definition] = {}
@@ -90,6 +94,8 @@ class MemoryStore:
         if len(answered) < len(batch.answered) or answered.keys() & self.answered.keys():
             raise RequestsAnswered("some request is not open")
         self.answered |= answered
+        self._let_wait(batch.early)
+        self.early = {number: early for number, early in self.early.items() if number not in answered}
         self.journal.append("commit")
         self.commits.append(batch)
         self.sagas.update({write.state.id: write.state for write in batch.writes})
@@ -103,9 +109,24 @@ class MemoryStore:
         self.after_commit_faults.strike()
         return outbox_id
 
+    def _let_wait(self, early: Iterable[Early]) -> None:
+        for each in early:
+            number = 1_000 + len(self.early) if each.entry.kept is None else each.entry.kept.number
+            since_ms = START_MS if each.entry.kept is None else each.entry.kept.since_ms
+            self.early[number] = each._replace(entry=replace(each.entry, kept=Kept(number, since_ms)))
+
     async def forget_published(self, ids: Sequence[int]) -> None:
         for outbox_id in ids:
             self.outbox.pop(outbox_id, None)
+
+    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> dict[BusinessKey, list[SagaId]]:
+        self.journal.append(f"keys {len(keys)}")
+        await asyncio.sleep(0)
+        found: dict[BusinessKey, list[SagaId]] = {}
+        for state in self.sagas.values():
+            if state.key is not None and (key := BusinessKey(state.saga, state.key)) in keys:
+                found.setdefault(key, []).append(state.id)
+        return found
 
     async def definition(self, saga: str, version: str) -> Definition | None:
         self.journal.append(f"definition {saga} {version}")
@@ -222,7 +243,13 @@ class ServiceInMemory:
     """An engine with a memory for all that lies outside, and a clock that stands still."""
 
     def __init__(
-        self, store: MemoryStore | None = None, defined: Definition = ORDER, codec: Codec | None = None
+        self,
+        store: MemoryStore | None = None,
+        defined: Definition = ORDER,
+        codec: Codec | None = None,
+        *,
+        records: Records | None = None,
+        early_kept_ms: int = 0,
     ) -> None:
         self.journal: list[str] = []
         self.defined = defined
@@ -242,6 +269,8 @@ class ServiceInMemory:
             self.outbox,
             lambda: self.now_ms,
             codec,
+            records=records,
+            early_kept_ms=early_kept_ms,
         )
 
     async def process(self, *items: Item) -> Committed:

@@ -130,7 +130,7 @@ def _by_definitions(decoder: Decoder, message: Message) -> IdOfSaga:
     fields = dict(zip(parts[::2], parts[1::2], strict=True))
 
     def id_of_saga(entry_id: str) -> str:
-        read = decoder.decode(Entry(message.stream, entry_id, fields), _SOME_MOMENT_MS)
+        read = decoder.decode_finally(Entry(message.stream, entry_id, fields), _SOME_MOMENT_MS)
         if isinstance(read, DeadLetter):
             raise CommandFailed(f"nothing was started: {read.reason}", ExitCode.USAGE)
         assert isinstance(read, Received), "only the service's own streams carry anything else"

@@ -93,6 +93,9 @@ def advance_nobody(event: Event, now_ms: int) -> Transition:
     """What an event does that speaks of a saga that nobody has seen, and starts none."""
     if isinstance(event, Asked) and event.answers is not None and event.verb in (Verb.CANCEL, Verb.COMPENSATE):
         return _end_before_the_start(event, event.answers, now_ms)
+    by_key = event.by_key if isinstance(event, Asked | Signalled) else None
+    if by_key is not None:
+        return refused(None, f"no saga '{by_key.saga}' with the key '{by_key.key}' is known")
     return refused(None, f"no saga with the id {event.saga_id} is known")
 
 

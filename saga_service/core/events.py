@@ -11,6 +11,13 @@ from saga_service.core.ids import CommandName, SagaId
 from saga_service.core.state import Fault, JsonObject
 
 
+class BusinessKey(NamedTuple):
+    """The name by which the outside knows a saga, beside its id."""
+
+    saga: str
+    key: str
+
+
 class Outcome(StrEnum):
     """What a worker says of one command."""
 
@@ -72,6 +79,8 @@ class Signalled:
     name: str
     signal_id: str
     data: JsonObject
+    by_key: BusinessKey | None = None
+    """What names the saga, where no id does. `saga_id` is then the one that follows from it."""
 
 
 class Verb(StrEnum):
@@ -115,6 +124,8 @@ class Asked:
     """What a step that was resolved as succeeded is said to have returned."""
     answers: CommandName | None = None
     """The parent's command that this carries out, where a parent asks it of its child."""
+    by_key: BusinessKey | None = None
+    """What names the saga, where no id does. `saga_id` is then the one that follows from it."""
     child: str = ""
     """The child's name, where a parent asks: it may not have been started yet."""
 

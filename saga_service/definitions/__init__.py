@@ -8,7 +8,7 @@ what starts each), `loading` (the way from names to catalog), `graph` (a saga as
 """
 
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger
-from saga_service.definitions.blueprint import SagaBlueprint, StreamTrigger
+from saga_service.definitions.blueprint import SagaBlueprint, StreamTrigger, blueprint_from_document
 from saga_service.definitions.catalog import Catalog
 from saga_service.definitions.check import check_saga
 from saga_service.definitions.document import UnreadableDocument, definition_from_document, definition_to_document
@@ -27,6 +27,7 @@ __all__ = [
     "StreamTrigger",
     "Trigger",
     "UnreadableDocument",
+    "blueprint_from_document",
     "check_saga",
     "definition_from_document",
     "definition_to_document",

@@ -8,9 +8,13 @@ from typing import Any
 
 from saga_service.core.definition import Definition, Task
 from saga_service.core.state import JsonObject
-from saga_service.definitions.inputs import Input
+from saga_service.definitions.document import definition_from_document
+from saga_service.definitions.inputs import Input, SchemaInput
 from saga_service.wire.blueprint import KEY_CHARACTERS_MAX, InvalidInput
 from saga_service.wire.commands import service_of
+
+ON_RECORD = "on record"
+"""The place of a saga that is not deployed here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,12 @@ class StreamTrigger:
 
     stream: str
     group: str | None
+
+
+def blueprint_from_document(document: Mapping[str, Any]) -> SagaBlueprint:
+    """What can be started of a stored saga by its name alone, as a child. Raises UnreadableDocument."""
+    definition = definition_from_document(document)
+    return SagaBlueprint(definition, SchemaInput(document["input"]), document["key"], (), (), document, ON_RECORD)
 
 
 @dataclass(frozen=True, slots=True)

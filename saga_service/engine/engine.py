@@ -9,23 +9,22 @@ the outbox, and its entries, if delivered again, are repeats.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import structlog
 
 from saga_service.backoff import Backoff
 from saga_service.core.definition import Definition
-from saga_service.core.effects import Command, Sent, Verdict
-from saga_service.core.events import Event, Started
-from saga_service.core.ids import SagaId
-from saga_service.core.state import SagaState
+from saga_service.core.effects import Command, Sent
+from saga_service.engine.batch_decoding import BatchDecoder, Decoded, Item
 from saga_service.engine.cache import SagaCache
-from saga_service.engine.decoding import Announced, Decoder, Received, Reported
+from saga_service.engine.decoding import Decoder, Received
 from saga_service.engine.fold import Folded, fold
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import (
-    Answered,
     Batch,
+    Early,
+    Records,
     RequestsAnswered,
     RevisionConflict,
     Store,
@@ -33,18 +32,19 @@ from saga_service.engine.ports import (
     StoreRefused,
     StoreUnavailable,
 )
+from saga_service.engine.reading import SagaReader, Sagas
 from saga_service.engine.telling import tell
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.codec import Codec, Unopenable
 from saga_service.wire.commands import write_command
 from saga_service.wire.dead_letters import DeadLetter, announce_dead_letter, dead_letter
 from saga_service.wire.entries import Entry, Message
-from saga_service.wire.keys import REQUESTS, StreamNames
+from saga_service.wire.keys import StreamNames
 from saga_service.wire.outcomes import write_outcome
 
 log = structlog.get_logger(__name__)
-Item = Entry | Event
-"""What a batch is made of: an entry off a stream, or an event that came by none (a timer's, a recovery's)."""
+EARLY_PAUSE_MS_MIN, EARLY_PAUSE_MS_MAX = 50, 5_000
+"""Between two looks at an entry whose saga nobody knows yet."""
 
 _NOT_OURS = (StoreRefused, Unopenable)
 """What spoils an item alone, and would do so again."""
@@ -61,31 +61,6 @@ class Committed:
     """The earliest moment at which some saga of the batch wants a look."""
 
 
-@dataclass(slots=True)
-class _Decoded:
-    received: list[Received] = field(default_factory=list)
-    reported: list[DeadLetter] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    handled: dict[str, list[str]] = field(default_factory=dict)
-    answered: list[Answered] = field(default_factory=list)
-
-    def without_requests(self) -> _Decoded:
-        return _Decoded(
-            received=[item for item in self.received if item.entry is None or item.entry.stream != REQUESTS],
-            reported=self.reported,
-            dead_letters=[letter for letter in self.dead_letters if letter.stream != REQUESTS],
-            handled=self.handled,
-        )
-
-
-@dataclass(slots=True)
-class _Sagas:
-    """The batch's sagas as far as they are known, and those of them that Postgres was asked for just now."""
-
-    states: dict[SagaId, SagaState]
-    certain: set[SagaId] = field(default_factory=set)
-
-
 class Engine:
     """`definitions` are those deployed here, by saga and version; older versions are learned from the store."""
 
@@ -99,9 +74,14 @@ class Engine:
         outbox: OutboxRows,
         now_ms: Callable[[], int],
         codec: Codec | None = None,
+        *,
+        records: Records | None = None,
+        early_kept_ms: int = 0,
     ) -> None:
         self._store = store
-        self._decoder = decoder
+        self._decoder = BatchDecoder(decoder, records, now_ms)
+        self._reader = SagaReader(store, cache, now_ms)
+        self._early_kept_ms = early_kept_ms
         self._definitions = dict(definitions)
         self._names = names
         self._cache = cache
@@ -126,13 +106,16 @@ class Engine:
             return [await self._once_more_alone(items[0], error)]
 
     async def _process_whole(self, items: Sequence[Item]) -> Committed:
-        return await self._until_committed(self._decode(items))
+        return await self._until_committed(self._decoder.decode(items))
 
-    async def _until_committed(self, decoded: _Decoded) -> Committed:
+    async def _until_committed(self, decoded: Decoded) -> Committed:
         trust_copies = True
         away, contended = Backoff(), Backoff(first_s=0.005, most_s=1.0)
         while True:
             try:
+                if decoded.unlearned:
+                    await self._decoder.learn(decoded)
+                    self._definitions |= {(each.name, each.version): each for each in decoded.learned}
                 folded = await self._read_and_fold(decoded.received, trust_copies)
                 return await self._commit(decoded, folded)
             except RevisionConflict:
@@ -149,65 +132,23 @@ class Engine:
                 log.warning("postgres is away; a batch waits", error=str(error), events=len(decoded.received))
                 await away.wait()
 
-    def _decode(self, items: Iterable[Item]) -> _Decoded:
-        decoded, now_ms = _Decoded(), self._now_ms()
-        for item in _each_request_once(items):
-            if not isinstance(item, Entry):
-                decoded.received.append(Received(item, None))
-                continue
-            if item.stream != REQUESTS:
-                decoded.handled.setdefault(item.stream, []).append(item.id)
-            result = self._decoder.decode(item, now_ms)
-            match result:
-                case Received():
-                    decoded.received.append(result)
-                case Reported():
-                    decoded.reported.append(result.letter)
-                case Announced():
-                    pass
-                case DeadLetter():
-                    decoded.dead_letters.append(result)
-                    decoded.answered.extend(_turned_down(result))
-        return decoded
-
     # ------------------------------------------------------------------------------------------------ read and fold
 
     async def _read_and_fold(self, received: list[Received], trust_copies: bool) -> Folded:
-        sagas = await self._read(received, trust_copies)
+        sagas = await self._reader.read(received, trust_copies)
+        received = await self._reader.find_by_key(received, sagas)
         folded = await self._fold(received, sagas)
         doubtful = folded.without_effect - sagas.certain
         if not doubtful:
             return folded
-        await self._read_into(sagas, doubtful)
+        await self._reader.read_into(sagas, doubtful)
         return await self._fold(received, sagas)
 
-    async def _read(self, received: list[Received], trust_copies: bool) -> _Sagas:
-        touched = {item.event.saga_id for item in received}
-        if not trust_copies:
-            sagas = _Sagas({})
-            await self._read_into(sagas, touched)
-            return sagas
-        sagas = _Sagas(self._cache.find(touched, self._now_ms()))
-        # A saga that is only being started is taken to be new; if it is not, the commit finds out.
-        continued = {item.event.saga_id for item in received if not isinstance(item.event, Started)}
-        await self._read_into(sagas, continued - sagas.states.keys())
-        return sagas
-
-    async def _read_into(self, sagas: _Sagas, saga_ids: set[SagaId]) -> None:
-        if not saga_ids:
-            return
-        for saga_id in saga_ids:
-            sagas.states.pop(saga_id, None)
-        loaded = await self._store.load(sorted(saga_ids))
-        self._cache.compare(loaded, self._now_ms())
-        sagas.states.update((state.id, state) for state in loaded)
-        sagas.certain |= saga_ids
-
-    async def _fold(self, received: list[Received], sagas: _Sagas) -> Folded:
+    async def _fold(self, received: list[Received], sagas: Sagas) -> Folded:
         driven = {(state.saga, state.version) for state in sagas.states.values()}
         for saga, version in driven - self._definitions.keys():
             await self._learn(saga, version)
-        return fold(received, sagas.states, self._definition, self._now_ms())
+        return fold(received, sagas.states, self._definition, self._now_ms(), self._early_kept_ms)
 
     async def _learn(self, saga: str, version: str) -> None:
         definition = await self._store.definition(saga, version)
@@ -219,21 +160,29 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------------------- commit
 
-    async def _commit(self, decoded: _Decoded, folded: Folded) -> Committed:
-        dead_letters = [*decoded.dead_letters, *folded.dead_letters]
+    async def _commit(self, decoded: Decoded, folded: Folded) -> Committed:
+        turned_down = [letter for letter, _ in decoded.turned_down]
+        dead_letters = [*decoded.dead_letters, *turned_down, *folded.dead_letters]
         messages = self._messages(folded, dead_letters)
         batch = Batch(
             folded.writes,
             folded.history,
             [*decoded.reported, *dead_letters],
             messages,
-            answered=[*decoded.answered, *folded.answered],
+            answered=[*(answer for _, answer in decoded.turned_down), *folded.answered],
+            early=[Early(entry, self._due_ms(entry)) for entry in folded.early],
         )
         outbox_id = None if batch.is_empty() else await self._write(batch)
         self._cache.keep(folded.states.values())
         tell(folded, dead_letters)
         wake_at_ms = min((write.state.wake_at_ms for write in folded.writes if write.state.wake_at_ms), default=None)
         return Committed(outbox_id, messages, decoded.handled, wake_at_ms)
+
+    def _due_ms(self, entry: Entry) -> int:
+        """Soon at first, then less and less often."""
+        now_ms = self._now_ms()
+        age_ms = 0 if entry.kept is None else now_ms - entry.kept.since_ms
+        return now_ms + min(max(age_ms // 2, EARLY_PAUSE_MS_MIN), EARLY_PAUSE_MS_MAX)
 
     async def _write(self, batch: Batch) -> int | None:
         batch.published = self._outbox.take_published()
@@ -298,29 +247,9 @@ class Engine:
             )
 
     async def _bury(self, item: Entry, kept: Entry, reason: str) -> Committed:
-        letter = dead_letter(kept, reason, self._now_ms())
-        handled = {} if item.stream == REQUESTS else {item.stream: [item.id]}
-        return await self._until_committed(
-            _Decoded(dead_letters=[letter], handled=handled, answered=_turned_down(letter))
-        )
-
-
-def _each_request_once(items: Iterable[Item]) -> Iterable[Item]:
-    """One that waited here for longer than its lease is claimed again, and may meet itself in a batch."""
-    met: set[str] = set()
-    for item in items:
-        if isinstance(item, Entry) and item.stream == REQUESTS:
-            if item.id in met:
-                continue
-            met.add(item.id)
-        yield item
-
-
-def _turned_down(letter: DeadLetter) -> list[Answered]:
-    """The answer to a request that became a dead letter."""
-    if letter.stream != REQUESTS:
-        return []
-    return [Answered(int(letter.entry_id), Verdict.REFUSED.value, letter.reason, None)]
+        buried = Decoded(handled={item.stream: [item.id]} if item.kept is None else {})
+        buried.add(item, dead_letter(kept, reason, self._now_ms()))
+        return await self._until_committed(buried)
 
 
 def _why(error: Exception) -> str:

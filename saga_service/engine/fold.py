@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from saga_service.core.advance import advance, advance_nobody
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Ended, HistoryEntry, ParentReply, Sent, Transition, Verdict
-from saga_service.core.events import Asked, Event, Started
+from saga_service.core.events import Asked, Event, Signalled, Started
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.decoding import Received
@@ -34,6 +34,8 @@ class Folded:
     """What child sagas answer their parents."""
     dead_letters: list[DeadLetter] = field(default_factory=list)
     answered: list[Answered] = field(default_factory=list)
+    early: list[Entry] = field(default_factory=list)
+    """Entries that speak of sagas which nobody knows yet, and have not waited for long."""
     refusals: list[tuple[SagaId, str]] = field(default_factory=list)
     """Refused events of which no dead letter speaks, and why: a log line has to."""
     without_effect: set[SagaId] = field(default_factory=set)
@@ -42,9 +44,17 @@ class Folded:
 
 
 def fold(
-    received: Iterable[Received], states: Mapping[SagaId, SagaState], definition_of: DefinitionOf, now_ms: int
+    received: Iterable[Received],
+    states: Mapping[SagaId, SagaState],
+    definition_of: DefinitionOf,
+    now_ms: int,
+    early_kept_ms: int = 0,
 ) -> Folded:
-    """Events in their order, each on the state that the one before it left."""
+    """Events in their order, each on the state that the one before it left.
+
+    What is said to a saga may overtake its start, which another lane or another replica has in hand. For so long it is
+    early; after that it is refused.
+    """
     folded = Folded()
     current = dict(states)
     idle: set[SagaId] = set()
@@ -54,8 +64,13 @@ def fold(
         transition = _advance(state, event, definition_of, now_ms)
         if transition.reply is not None:
             folded.replies.append(transition.reply)
-        if item.entry is not None and item.entry.stream == REQUESTS:
-            folded.answered.append(_answer(item.entry.id, event, transition))
+        entry = item.entry
+        if entry is not None and transition.state is None and _is_early(event, entry, now_ms, early_kept_ms):
+            folded.early.append(entry)
+            idle.add(event.saga_id)
+            continue
+        if entry is not None and entry.kept is not None:
+            folded.answered.append(_answer(entry.kept.number, event, transition))
         if transition.verdict is not Verdict.APPLIED:
             idle.add(event.saga_id)
             if transition.verdict is Verdict.REFUSED:
@@ -72,8 +87,13 @@ def fold(
     return folded
 
 
-def _answer(request_id: str, event: Event, transition: Transition) -> Answered:
-    return Answered(int(request_id), transition.verdict.value, transition.reason, event.saga_id)
+def _is_early(event: Event, entry: Entry, now_ms: int, early_kept_ms: int) -> bool:
+    since_ms = now_ms if entry.kept is None else entry.kept.since_ms
+    return isinstance(event, Signalled | Asked) and now_ms - since_ms < early_kept_ms
+
+
+def _answer(request_id: int, event: Event, transition: Transition) -> Answered:
+    return Answered(request_id, transition.verdict.value, transition.reason, event.saga_id)
 
 
 def _refuse(folded: Folded, item: Received, reason: str, now_ms: int) -> None:

@@ -8,8 +8,10 @@ from typing import NamedTuple, Protocol
 
 from saga_service.core.definition import Definition
 from saga_service.core.effects import HistoryEntry
+from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
+from saga_service.wire.blueprint import Blueprint
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message
 
@@ -31,12 +33,20 @@ class Answered(NamedTuple):
     saga_id: SagaId | None
 
 
+class Early(NamedTuple):
+    """An entry that speaks of a saga that nobody knows yet: it is looked at again at `due_at_ms`."""
+
+    entry: Entry
+    due_at_ms: int
+
+
 @dataclass(slots=True)
 class Batch:
     """All that one batch writes, in one commit.
 
     `messages` become one outbox row. `published` are the outbox rows of earlier batches that Redis has taken: they are
-    deleted on the way, and so are requests that are answered, unless whoever made them waits for the answer.
+    deleted on the way, and so are requests that are answered, unless whoever made them waits for the answer. `early`
+    entries are kept in Postgres, or stay there.
     """
 
     writes: list[Write] = field(default_factory=list)
@@ -45,9 +55,10 @@ class Batch:
     messages: list[Message] = field(default_factory=list)
     published: list[int] = field(default_factory=list)
     answered: list[Answered] = field(default_factory=list)
+    early: list[Early] = field(default_factory=list)
 
     def is_empty(self) -> bool:
-        return not (self.writes or self.dead_letters or self.messages or self.answered)
+        return not (self.writes or self.dead_letters or self.messages or self.answered or self.early)
 
 
 class RevisionConflict(Exception):
@@ -86,6 +97,23 @@ class Store(Protocol):
 
     async def definition(self, saga: str, version: str) -> Definition | None:
         """A version that some replica has driven. Raises StoreUnavailable."""
+        ...
+
+    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> dict[BusinessKey, list[SagaId]]:
+        """The sagas with these keys; of several those alone that have not ended, where there are any. Raises
+        StoreUnavailable."""
+        ...
+
+
+class Records(Protocol):
+    """What other replicas have, or had, deployed."""
+
+    async def newest(self, saga: str) -> Blueprint | None:
+        """The version of this saga that was put on record last. Raises StoreUnavailable."""
+        ...
+
+    async def waiting_for(self, signal: str) -> list[str]:
+        """The names of the sagas of which some version waits for this signal. Raises StoreUnavailable."""
         ...
 
 
@@ -147,11 +175,11 @@ class DueSagas(Protocol):
 
 
 class Requests(Protocol):
-    """What was asked by SQL, in somebody's own transaction."""
+    """What was asked by SQL, in somebody's own transaction, and what came for sagas that nobody knew yet."""
 
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
-        """The oldest that nobody has answered, for nobody else until the lease is over, as entries of the stream that
-        `wire.keys.REQUESTS` stands for. Raises StoreUnavailable."""
+        """Those that are due and that nobody has answered, for nobody else until the lease is over. What came by SQL is
+        of the stream that `wire.keys.REQUESTS` stands for. Raises StoreUnavailable."""
         ...
 
 

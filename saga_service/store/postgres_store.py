@@ -14,18 +14,19 @@ from asyncpg.pool import PoolConnectionProxy
 
 from saga_service.clock import now_ms
 from saga_service.core.definition import NEVER_STARTED, Definition, never_started
+from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.ports import Batch
 from saga_service.store import queries
 from saga_service.store.commit import COMMIT, arguments, read_messages, write_messages
+from saga_service.store.early import read_request, waiting
 from saga_service.store.errors import translated
 from saga_service.store.pool import ACQUIRE_TIMEOUT_SECONDS, borrowed
 from saga_service.store.rows import read_saga
 from saga_service.store.sealing import opened
 from saga_service.wire.codec import Codec
 from saga_service.wire.entries import Entry, Message
-from saga_service.wire.keys import REQUESTS, WANTS_ANSWER
 
 ReadDefinition = Callable[[Mapping[str, Any]], Definition]
 """Makes a definition of a stored document. `Any`: a JSON object."""
@@ -73,8 +74,11 @@ class PostgresStore:
         with translated():
             values = arguments(batch, self._clock_ms(), self._codec)
         async with self._connection() as connection:
-            outbox_id: int | None = await connection.fetchval(COMMIT, *values)
-            return outbox_id
+            if not batch.early:
+                return await _committed(connection, values)
+            async with connection.transaction():
+                await connection.execute(queries.LET_WAIT, *waiting(batch.early, self._clock_ms()))
+                return await _committed(connection, values)
 
     # ---------------------------------------------------------------------------------------------------- definitions
 
@@ -85,6 +89,17 @@ class PostgresStore:
         async with self._connection() as connection:
             document = await connection.fetchval(queries.DEFINITION, saga, version)
         return None if document is None else self._read_definition(orjson.loads(document))
+
+    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> dict[BusinessKey, list[SagaId]]:
+        """The sagas with these keys; of several those alone that have not ended, where there are any."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                queries.IDS_WITH_KEY, [each.saga for each in keys], [each.key for each in keys]
+            )
+        found: dict[BusinessKey, list[SagaId]] = {}
+        for saga, key, saga_id in rows:
+            found.setdefault(BusinessKey(saga, key), []).append(SagaId(saga_id))
+        return found
 
     async def remember_definitions(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Put definitions on record, so that any replica can end the sagas that begin with them.
@@ -127,10 +142,11 @@ class PostgresStore:
     # ------------------------------------------------------------------------------------------------------- requests
 
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
-        """What was asked by SQL and nobody has answered, oldest first; nobody else gets it before the lease is over."""
+        """What was asked by SQL, or came too early, is due, and nobody has answered; nobody else gets it before the
+        lease is over."""
         async with self._connection() as connection:
             rows = await connection.fetch(queries.CLAIM_REQUESTS, now_ms, limit, lease_ms)
-        return [Entry(REQUESTS, str(row[0]), _fields(row[1], row[2])) for row in sorted(rows, key=itemgetter(0))]
+        return [read_request(*row) for row in sorted(rows, key=itemgetter(0))]
 
     async def forget_answered(self, before_ms: int) -> None:
         """Delete requests that were answered before, and whose answers nobody waits for any more."""
@@ -159,11 +175,9 @@ class PostgresStore:
         return borrowed(self._pool, self._acquire_timeout_seconds)
 
 
-def _fields(text: str, is_awaited: bool) -> dict[bytes, bytes]:
-    """A request's fields as a stream would deliver them; those that are null are not there."""
-    fields = {name.encode(): value.encode() for name, value in orjson.loads(text).items() if value is not None}
-    fields.pop(WANTS_ANSWER, None)
-    return fields | {WANTS_ANSWER: b"true"} if is_awaited else fields
+async def _committed(connection: PoolConnectionProxy, values: Sequence[object]) -> int | None:
+    outbox_id: int | None = await connection.fetchval(COMMIT, *values)
+    return outbox_id
 
 
 async def _to_the_end(work: Awaitable[Result]) -> Result:

@@ -26,7 +26,12 @@ CLAIM_DUE = "select saga_ids, next_due_at_ms from saga_private.claim_due($1, $2,
 
 CLAIM_UNPUBLISHED = "select outbox_id, outgoing_messages from saga_private.claim_unpublished($1, $2, $3)"
 
-CLAIM_REQUESTS = "select request_id, request_fields, is_awaited from saga_private.claim_requests($1, $2, $3)"
+CLAIM_REQUESTS = """
+select request_id, request_fields, is_awaited, since_ms, came_on, came_as, request_raw
+from saga_private.claim_requests($1, $2, $3)
+"""
+
+LET_WAIT = "select saga_private.let_wait($1, $2, $3, $4, $5, $6, $7, $8)"
 
 FORGET_ANSWERED = "select saga_private.forget_answered($1)"
 
@@ -35,6 +40,27 @@ KEEP_UNPUBLISHED = "update saga_private.outbox set messages = $2 where id = $1"
 FORGET_PUBLISHED = "select saga_private.forget_published($1)"
 
 DEFINITION = "select document::text from saga_private.definitions where saga = $1 and version = $2"
+
+NEWEST_DEFINITION = """
+select document::text from saga_private.definitions where saga = $1 order by first_seen_at desc limit 1
+"""
+
+WAITING_FOR = """
+select distinct saga from saga_private.definitions
+where document -> 'steps' @> jsonb_build_array(jsonb_build_object('task', 'signal', 'action', $1::text))
+order by saga
+"""
+
+# Of several sagas with one key those that have not ended are meant, and the ended ones only where all have.
+IDS_WITH_KEY = """
+select found.saga, found.key, found.id::text
+from unnest($1::text[], $2::text[]) as wanted (saga, key)
+cross join lateral (
+    select sagas.saga, sagas.key, sagas.id, ended_at_ms, bool_or(ended_at_ms is null) over () as some_go_on
+    from saga_private.sagas where sagas.key = wanted.key and sagas.saga = wanted.saga
+) as found
+where not found.some_go_on or found.ended_at_ms is null
+"""
 
 REMEMBER_DEFINITIONS = """
 insert into saga_private.definitions (saga, version, compensations, document)

@@ -83,7 +83,7 @@ class ServiceInMemory:
     def add(self, message: Message) -> SagaId:
         """Take in an entry now, as if a producer had added it. The saga that it concerns; raises Refused."""
         entry = self._entry(message)
-        decoded = self._decoder.decode(entry, self.now_ms)
+        decoded = self._decoder.decode_finally(entry, self.now_ms)
         if isinstance(decoded, DeadLetter):
             raise Refused(decoded.reason)
         if not isinstance(decoded, Received):
@@ -131,7 +131,7 @@ class ServiceInMemory:
         if instead is not None:
             self._expect(instead)
             return
-        decoded = self._decoder.decode(entry, self.now_ms)
+        decoded = self._decoder.decode_finally(entry, self.now_ms)
         if isinstance(decoded, Received):
             self._fold(decoded)
         elif isinstance(decoded, DeadLetter):

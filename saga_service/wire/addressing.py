@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId, parse_saga_id, saga_id_from_key
 from saga_service.wire.blueprint import KEY_CHARACTERS_MAX
 from saga_service.wire.entries import Entry, Malformed, text
@@ -26,12 +27,12 @@ def given_key(entry: Entry) -> str | None:
     return given
 
 
-def required_saga_id(entry: Entry) -> SagaId:
+def addressed(entry: Entry) -> tuple[SagaId, BusinessKey | None]:
     """By its id, or by its name and its business key. Raises Malformed."""
     saga_id = given_saga_id(entry)
     if saga_id is not None:
-        return saga_id
+        return saga_id, None
     saga, key = text(entry.fields, "saga"), given_key(entry)
     if saga is None or key is None:
         raise Malformed("the entry names no saga: write its id in field 'saga_id', or 'saga' and its key in 'subject'")
-    return saga_id_from_key(saga, key)
+    return saga_id_from_key(saga, key), BusinessKey(saga, key)

@@ -6,7 +6,7 @@ from saga_service.core.effects import ChildRequest
 from saga_service.core.events import Asked, Resolution, Verb
 from saga_service.core.ids import CommandName, SagaId, command_id, parse_command_id
 from saga_service.core.state import JsonObject
-from saga_service.wire.addressing import given_key, required_saga_id
+from saga_service.wire.addressing import addressed, given_key
 from saga_service.wire.codec import Codec
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
 from saga_service.wire.keys import OWN_TYPES_PREFIX, StreamNames
@@ -24,7 +24,8 @@ def read_asked(entry: Entry, event_type: str, codec: Codec | None = None) -> Ask
     if verb is None:
         known = ", ".join(_VERBS)
         raise Malformed(f"the type '{event_type}' is not known; types that begin with '{OWN_TYPES_PREFIX}': {known}")
-    fields, saga_id, answers = entry.fields, required_saga_id(entry), _answers(entry)
+    fields, answers = entry.fields, _answers(entry)
+    saga_id, by_key = addressed(entry)
     return Asked(
         saga_id=saga_id,
         verb=verb,
@@ -34,6 +35,7 @@ def read_asked(entry: Entry, event_type: str, codec: Codec | None = None) -> Ask
         resolution=_resolution(entry) if verb is Verb.RESOLVE else None,
         output=_output(entry, codec, event_type, saga_id),
         answers=answers,
+        by_key=by_key,
         child="" if answers is None else required_text(fields, "saga"),
     )
 

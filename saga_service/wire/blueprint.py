@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from saga_service.core.definition import Definition
+from saga_service.core.events import Replied
 from saga_service.core.state import JsonObject
+from saga_service.wire.entries import Malformed
 
 KEY_CHARACTERS_MAX = 500
 """Of a business key, which Postgres has to index."""
@@ -26,6 +28,20 @@ class InvalidInput(Exception):
     def without_values(self) -> str:
         at_fault = f"{', '.join(self.fields)}; " if self.fields else ""
         return f"{at_fault}more is not told, for the data is sealed"
+
+
+class UnknownHere(Malformed):
+    """No definition that is deployed here has the name. One that other replicas have, or had, may: what is on record
+    in Postgres tells. The text is the reason where that does not know it either."""
+
+    def __init__(self, reason: str, *, child: str = "", signal: str = "", otherwise: Replied | None = None) -> None:
+        super().__init__(reason)
+        self.child = child
+        """The name of a child saga."""
+        self.signal = signal
+        """The name of a signal."""
+        self.otherwise = otherwise
+        """What the entry means where nobody knows the name; None for nothing."""
 
 
 class Blueprint(Protocol):

@@ -8,7 +8,7 @@ from saga_service.core.events import Outcome, Replied, Started
 from saga_service.core.ids import CommandName, command_id, parse_command_id, saga_id_of_child
 from saga_service.core.state import Fault
 from saga_service.wire.asking import write_asked_of_child
-from saga_service.wire.blueprint import Catalog, InvalidInput
+from saga_service.wire.blueprint import Catalog, InvalidInput, UnknownHere
 from saga_service.wire.codec import Codec, Unopenable
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
 from saga_service.wire.keys import CHILD_START, StreamNames
@@ -42,7 +42,7 @@ def write_child_request(request: ChildRequest, names: StreamNames, codec: Codec 
 def read_child_start(entry: Entry, catalog: Catalog, codec: Codec | None = None) -> Started | Replied:
     """The start, or where it cannot be the answer to the parent: it must not wait for what will never begin.
 
-    Raises Malformed where no parent can be told from it.
+    Raises UnknownHere, and Malformed where no parent can be told from it.
     """
     given_command = required_text(entry.fields, "command_id")
     parent = parse_command_id(given_command)
@@ -51,7 +51,8 @@ def read_child_start(entry: Entry, catalog: Catalog, codec: Codec | None = None)
     saga = required_text(entry.fields, "saga")
     blueprint = catalog.by_name(saga)
     if blueprint is None:
-        return _refused(parent, "unknown_saga", f"no saga '{saga}' is defined here")
+        reason = f"no saga '{saga}' is known"
+        raise UnknownHere(reason, child=saga, otherwise=_refused(parent, "unknown_saga", reason))
     try:
         saga_input = blueprint.read_input(read_data(entry.fields.get(b"data"), codec, CHILD, given_command))
         key = blueprint.business_key(saga_input)

@@ -42,10 +42,13 @@ class DeadLetter:
 
 
 def dead_letter(entry: Entry, reason: str, at_ms: int) -> DeadLetter:
-    raw = [[b64encode(name).decode(), b64encode(value).decode()] for name, value in entry.pairs()]
-    return DeadLetter(
-        entry.stream, entry.id, _storable(reason)[:REASON_CHARACTERS_MAX], at_ms, write(_preview(entry)), write(raw)
-    )
+    shortened = _storable(reason)[:REASON_CHARACTERS_MAX]
+    return DeadLetter(entry.stream, entry.id, shortened, at_ms, write(_preview(entry)), write_raw(entry))
+
+
+def write_raw(entry: Entry) -> str:
+    """The entry's names and values, byte by byte, as text."""
+    return write([[b64encode(name).decode(), b64encode(value).decode()] for name, value in entry.pairs()])
 
 
 def write_dead_letter(letter: DeadLetter, names: StreamNames) -> Message:
@@ -107,15 +110,16 @@ def raw_pairs(raw: str) -> list[tuple[bytes, bytes]]:
 
 
 def _preview(entry: Entry) -> dict[str, str]:
-    shown = {_shown(name): _shown(value) for name, value in islice(entry.fields.items(), PREVIEW_FIELDS_MAX)}
+    told = {shown(name): shown(value) for name, value in islice(entry.fields.items(), PREVIEW_FIELDS_MAX)}
     left = len(entry.fields) - PREVIEW_FIELDS_MAX
-    return shown if left <= 0 else shown | {"…": f"({left} fields more)"}
+    return told if left <= 0 else told | {"…": f"({left} fields more)"}
 
 
-def _shown(value: bytes) -> str:
-    shown = _storable(value[:PREVIEW_BYTES_MAX].decode("utf-8", "backslashreplace"))
+def shown(value: bytes) -> str:
+    """For people: shortened, and with what is not text escaped."""
+    readable = _storable(value[:PREVIEW_BYTES_MAX].decode("utf-8", "backslashreplace"))
     left_bytes = len(value) - PREVIEW_BYTES_MAX
-    return shown if left_bytes <= 0 else f"{shown}… ({left_bytes} bytes more)"
+    return readable if left_bytes <= 0 else f"{readable}… ({left_bytes} bytes more)"
 
 
 def _storable(text: str) -> str:

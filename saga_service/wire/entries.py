@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 WIRE_VERSION = "1"
 """The `v` field of every message that we send."""
 
 MOMENT_MS_MAX = 253_402_300_799_999
 """The last millisecond of the year 9999, the last that a date can name."""
+
+
+class Kept(NamedTuple):
+    """A row in which an entry waits in Postgres: it came by SQL, or for a saga that nobody knew yet."""
+
+    number: int
+    since_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,8 @@ class Entry:
     """Of a name that comes more than once, the last value."""
     repeated: tuple[tuple[bytes, bytes], ...] = ()
     """All names and values in their order where some name comes more than once; elsewhere `fields` has them all."""
+    kept: Kept | None = None
+    """Where it comes from now, if not from its stream."""
     size_bytes: int = field(init=False, compare=False)
     """All names and values together."""
 
@@ -37,13 +47,13 @@ class Entry:
         return self.repeated or self.fields.items()
 
 
-def entry_of(stream: str, entry_id: str, flat: Sequence[bytes]) -> Entry:
+def entry_of(stream: str, entry_id: str, flat: Sequence[bytes], kept: Kept | None = None) -> Entry:
     """An entry as Redis tells it: names and values alternate."""
     names, values = flat[::2], flat[1::2]
     fields = dict(zip(names, values, strict=True))
     if len(fields) == len(names):
-        return Entry(stream, entry_id, fields)
-    return Entry(stream, entry_id, fields, tuple(zip(names, values, strict=True)))
+        return Entry(stream, entry_id, fields, kept=kept)
+    return Entry(stream, entry_id, fields, tuple(zip(names, values, strict=True)), kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import re
 
-from saga_service.core.events import Event, Signalled, Started
+from saga_service.core.events import BusinessKey, Event, Signalled, Started
 from saga_service.core.ids import SagaId, saga_id_from_entry, saga_id_from_event, saga_id_from_key
 from saga_service.core.state import JsonObject
 from saga_service.wire.addressing import given_key, given_saga_id
 from saga_service.wire.asking import read_asked
-from saga_service.wire.blueprint import Blueprint, Catalog, InvalidInput
+from saga_service.wire.blueprint import Blueprint, Catalog, InvalidInput, UnknownHere
 from saga_service.wire.children import read_child_start
 from saga_service.wire.codec import Codec
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, as_text, required_text, text
-from saga_service.wire.keys import CHILD_START, OWN_TYPES_PREFIX
+from saga_service.wire.keys import CHILD_START, OWN_TYPES_PREFIX, REQUESTS
 from saga_service.wire.sealing import EVENT, came_sealed, read_data, write_data
 
 _ENTRY_ID = re.compile("[0-9]{1,20}-[0-9]{1,20}")
 
 
 def read_event(entry: Entry, catalog: Catalog, codec: Codec | None = None) -> Event:
-    """An entry of the common events stream. Raises Malformed, and Unopenable."""
+    """An entry of the common events stream. Raises Malformed, UnknownHere, and Unopenable."""
     event_type = required_text(entry.fields, "type")
     if event_type.startswith(OWN_TYPES_PREFIX):
         if event_type == CHILD_START:
@@ -45,26 +45,45 @@ def _start(entry: Entry, event_type: str, blueprint: Blueprint, codec: Codec | N
     except InvalidInput as error:
         told = error.without_values if came_sealed(entry) else str(error)
         raise Malformed(f"the data does not fit the input of saga '{blueprint.definition.name}': {told}") from None
-    saga_id = given_saga_id(entry) or _derived_id(blueprint, entry, key, text(entry.fields, "id"))
+    saga_id = _given_id(blueprint, entry, key) or _derived_id(blueprint, entry, key, text(entry.fields, "id"))
     return _started(blueprint, saga_id, key, saga_input, text(entry.fields, "traceparent"))
+
+
+def _given_id(blueprint: Blueprint, entry: Entry, key: str | None) -> SagaId | None:
+    """A key has one saga, so its id is the one that follows from it. By SQL the caller has been told the id already."""
+    given = given_saga_id(entry)
+    if given is None or key is None or entry.stream == REQUESTS:
+        return given
+    name = blueprint.definition.name
+    its_own = saga_id_from_key(name, key)
+    if given != its_own:
+        raise Malformed(
+            f"field 'saga_id' is {given}, and the saga '{name}' with the key '{key[:100]}' has the id {its_own}; "
+            "leave 'saga_id' out"
+        )
+    return given
 
 
 def _signal(entry: Entry, name: str, catalog: Catalog, codec: Codec | None) -> Signalled:
     """Addressed by the saga's id, or by its business key and, where several sagas wait for such a signal, its name."""
-    saga_id = given_saga_id(entry) or _addressed(entry, name, catalog)
+    saga_id, by_key = given_saga_id(entry), None
+    if saga_id is None:
+        by_key = _addressed(entry, name, catalog)
+        saga_id = saga_id_from_key(*by_key)
     data = read_data(entry.fields.get(b"data"), codec, EVENT, name, given_key(entry) or saga_id)
-    return Signalled(saga_id, name, text(entry.fields, "id") or f"{entry.stream} {entry.id}", data)
+    return Signalled(saga_id, name, text(entry.fields, "id") or f"{entry.stream} {entry.id}", data, by_key)
 
 
-def _addressed(entry: Entry, name: str, catalog: Catalog) -> SagaId:
+def _addressed(entry: Entry, name: str, catalog: Catalog) -> BusinessKey:
     waiting = catalog.waiting_for(name)
     saga = text(entry.fields, "saga") or (waiting[0] if len(waiting) == 1 else None)
     key = given_key(entry)
     if not waiting and (saga is None or key is None):
         known = ", ".join(catalog.event_types())
-        raise Malformed(
+        raise UnknownHere(
             f"no saga is started by an event of type '{name}', and none waits for a signal of that name; "
-            f"known types: {known}"
+            f"known types: {known}",
+            signal=name,
         )
     if key is None:
         raise Malformed(f"the signal '{name}' names no saga: write its id in field 'saga_id', or its key in 'subject'")
@@ -72,7 +91,7 @@ def _addressed(entry: Entry, name: str, catalog: Catalog) -> SagaId:
         raise Malformed(
             f"several sagas wait for the signal '{name}': write which in field 'saga' ({', '.join(waiting)})"
         )
-    return saga_id_from_key(saga, key)
+    return BusinessKey(saga, key)
 
 
 def read_trigger(entry: Entry, catalog: Catalog) -> Started:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_service.core.ids import SagaId, parse_command_id, parse_saga_id
+from saga_service.core.ids import SagaId, parse_command_id, parse_saga_id, saga_id_from_key
 from saga_service.wire.commands import read_command
 from saga_service.wire.dead_letters import dead_letter, raw_pairs, read_dead_letter, write_dead_letter
 from saga_service.wire.entries import Entry, Malformed
@@ -116,7 +116,7 @@ ALMOST_GOOD: dict[str, dict[bytes, bytes]] = {
         b"data": b'{"amount": 5}',
         b"subject": b"7",
         b"id": b"e-1",
-        b"saga_id": SAGA_ID.encode(),
+        b"saga_id": saga_id_from_key("order", "7").encode(),
     },
     "trigger": {b"amount": b"5", b"order_no": b"7"},
     "reply": {

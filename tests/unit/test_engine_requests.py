@@ -8,8 +8,9 @@ from saga_service.core.events import Verb
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaStatus, StepStatus
 from saga_service.engine.ports import StoreUnavailable
-from saga_service.wire.entries import Entry
+from saga_service.wire.entries import Entry, Kept
 from saga_service.wire.keys import OWN_TYPES_PREFIX, REQUESTS, WANTS_ANSWER
+from tests.builders import START_MS
 from tests.fakes import MemoryStore, ServiceInMemory, backoffs, saga_id, start, success
 
 __all__ = ["backoffs"]
@@ -17,7 +18,11 @@ __all__ = ["backoffs"]
 
 def request(number: int, verb: Verb, of: SagaId | None = None, **more: str) -> Entry:
     fields = {"type": f"{OWN_TYPES_PREFIX}{verb.value}", "saga_id": of or saga_id(), "actor": "ann", **more}
-    return Entry(REQUESTS, str(number), {name.encode(): value.encode() for name, value in fields.items()})
+    return by_sql(number, {name.encode(): value.encode() for name, value in fields.items()})
+
+
+def by_sql(number: int, fields: dict[bytes, bytes]) -> Entry:
+    return Entry(REQUESTS, str(number), fields, kept=Kept(number, START_MS))
 
 
 def skip(number: int) -> Entry:
@@ -87,7 +92,7 @@ async def test_the_same_request_twice_in_a_batch_is_one(service: ServiceInMemory
 
 
 async def test_a_request_that_cannot_be_read_is_buried_once(service: ServiceInMemory, store: MemoryStore) -> None:
-    bad = Entry(REQUESTS, "7", {b"type": b"saga.dance"})
+    bad = by_sql(7, {b"type": b"saga.dance"})
     await service.process(bad)
     await ServiceInMemory(store).process(bad)
     assert store.answered[7].verdict == "refused"
@@ -100,7 +105,7 @@ async def test_a_refused_signal_is_a_dead_letter_unless_somebody_waits_for_the_a
     service: ServiceInMemory, store: MemoryStore, more: dict[bytes, bytes], buried: bool
 ) -> None:
     fields = {b"type": b"approved", b"saga_id": saga_id().encode(), b"data": b"{}"}
-    await service.process(Entry(REQUESTS, "7", fields | more))
+    await service.process(by_sql(7, fields | more))
     assert store.answered[7].verdict == "refused"
     assert bool(store.dead_letters) is buried
 

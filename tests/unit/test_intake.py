@@ -11,7 +11,7 @@ import pytest
 
 from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
-from saga_service.engine.engine import Item
+from saga_service.engine.batch_decoding import Item
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.wire.entries import Entry
 from tests.fakes import BATCH_BYTES_MAX, turns

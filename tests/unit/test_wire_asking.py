@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from saga_service.core.events import Asked, Event, Resolution, Verb
+from saga_service.core.events import Asked, BusinessKey, Event, Resolution, Verb
 from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key
 from saga_service.wire.asking import ACTOR_DEFAULT, TEXT_CHARACTERS_MAX
 from saga_service.wire.entries import Malformed
@@ -45,7 +45,7 @@ def test_what_is_left_out_has_a_default() -> None:
 
 def test_a_saga_is_named_by_its_business_key_as_well() -> None:
     event = read_event(entry({"type": "saga.pause", "saga": "order", "subject": "A-17"}), CATALOG)
-    assert event == asked(saga_id=saga_id_from_key("order", "A-17"))
+    assert event == asked(saga_id=saga_id_from_key("order", "A-17"), by_key=BusinessKey("order", "A-17"))
 
 
 def test_a_parent_names_the_command_that_is_to_be_answered() -> None:

@@ -8,6 +8,7 @@ from saga_service.core.effects import ChildRequest, ChildVerb, ParentReply
 from saga_service.core.events import Asked, Outcome, Replied, Started, Verb
 from saga_service.core.ids import CommandName, Direction, command_id, saga_id_of_child
 from saga_service.core.state import Fault
+from saga_service.wire.blueprint import UnknownHere
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.entries import Malformed
 from saga_service.wire.events import read_event
@@ -52,9 +53,11 @@ def test_a_child_whose_input_does_not_fit_is_refused_to_its_parent() -> None:
 
 def test_a_child_that_is_not_defined_is_refused_to_its_parent() -> None:
     message = write_child_request(request(ChildVerb.START)._replace(saga="shipping"), NAMES)
-    refusal = read_event(delivered(message), CATALOG)
-    assert refusal == Replied(
-        COMMAND, Outcome.REJECTED, fault=Fault("unknown_saga", "no saga 'shipping' is defined here")
+    with pytest.raises(UnknownHere, match="no saga 'shipping' is known") as unknown:
+        read_event(delivered(message), CATALOG)
+    assert unknown.value.child == "shipping"
+    assert unknown.value.otherwise == Replied(
+        COMMAND, Outcome.REJECTED, fault=Fault("unknown_saga", "no saga 'shipping' is known")
     )
 
 

@@ -9,6 +9,7 @@ from saga_service.core.ids import saga_id_from_entry, saga_id_from_event, saga_i
 from saga_service.wire.blueprint import KEY_CHARACTERS_MAX
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.events import read_event, read_trigger, write_event
+from saga_service.wire.keys import REQUESTS
 from tests.builders import PlainBlueprint, PlainCatalog, definition, delivered, entry
 
 SAGA_ID = "0192f0c1-2345-8abc-9def-0123456789ab"
@@ -40,9 +41,23 @@ def test_an_entry_with_nothing_but_a_type_starts_a_saga_without_input() -> None:
 
 
 def test_every_field_of_the_envelope_finds_its_place() -> None:
-    event = _read(id="e-1", subject="order-7", saga_id=SAGA_ID, traceparent="00-abc-01", data='{"amount": 5}')
-    assert event == Started(event.saga_id, "order", "v1", "order-7", {"amount": 5}, "00-abc-01")
-    assert event.saga_id == SAGA_ID
+    its_own = saga_id_from_key("order", "order-7")
+    event = _read(id="e-1", subject="order-7", saga_id=its_own, traceparent="00-abc-01", data='{"amount": 5}')
+    assert event == Started(its_own, "order", "v1", "order-7", {"amount": 5}, "00-abc-01")
+
+
+def test_a_saga_without_a_key_has_the_id_that_its_producer_gives_it() -> None:
+    assert _read(saga_id=SAGA_ID).saga_id == SAGA_ID
+
+
+def test_a_key_has_one_saga_so_another_id_beside_it_is_refused() -> None:
+    with pytest.raises(Malformed, match="with the key 'order-7' has the id"):
+        _read(subject="order-7", saga_id=SAGA_ID)
+
+
+def test_the_id_that_sql_has_told_its_caller_stays() -> None:
+    fields = {"type": "order", "subject": "order-7", "saga_id": SAGA_ID}
+    assert read_event(entry(fields, REQUESTS), CATALOG).saga_id == SAGA_ID
 
 
 def test_fields_that_nobody_knows_are_passed_over() -> None:

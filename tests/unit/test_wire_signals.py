@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saga_service.core.definition import StepDefinition, Task
-from saga_service.core.events import Signalled
+from saga_service.core.events import BusinessKey, Signalled
 from saga_service.core.ids import saga_id_from_key
 from saga_service.wire.entries import Malformed
 from saga_service.wire.events import read_event
@@ -22,7 +22,8 @@ def test_a_signal_by_the_sagas_id() -> None:
 
 def test_a_signal_by_the_business_key_of_the_only_saga_that_waits_for_it() -> None:
     event = read_event(entry({"type": "order.approved", "subject": "A-17", "id": "a-1"}), CATALOG)
-    assert event == Signalled(saga_id_from_key("order", "A-17"), "order.approved", "a-1", {})
+    by_key = BusinessKey("order", "A-17")
+    assert event == Signalled(saga_id_from_key("order", "A-17"), "order.approved", "a-1", {}, by_key)
 
 
 def test_a_signal_without_an_id_of_its_own_has_that_of_its_entry() -> None:
@@ -32,7 +33,8 @@ def test_a_signal_without_an_id_of_its_own_has_that_of_its_entry() -> None:
 
 def test_a_signal_of_a_saga_whose_definition_is_not_deployed_here_is_read_all_the_same() -> None:
     event = read_event(entry({"type": "refund.approved", "saga": "refund", "subject": "R-1", "id": "x"}), CATALOG)
-    assert event == Signalled(saga_id_from_key("refund", "R-1"), "refund.approved", "x", {})
+    by_key = BusinessKey("refund", "R-1")
+    assert event == Signalled(saga_id_from_key("refund", "R-1"), "refund.approved", "x", {}, by_key)
 
 
 def test_a_signal_that_names_no_saga_is_told_what_to_write() -> None:

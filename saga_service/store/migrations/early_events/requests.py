@@ -1,0 +1,74 @@
+"""What comes for a saga that nobody knows yet waits beside what was asked by SQL, and is taken in the same way.
+
+A signal may overtake the start of its saga: two lanes, or two replicas, have them in hand at once. So the entry is
+kept, exactly as it came, and looked at again soon, then less and less often, until its saga is there or it has waited
+for too long. `due_at_ms` is the earliest moment of the next look; it takes the place of the moment of the last claim,
+so that those that wait lie behind those that are due.
+"""
+
+from saga_service.store.migrations.full_semantics.plans import FIXED_PLANS
+
+COLUMNS = (
+    "alter table saga_private.requests add column due_at_ms bigint not null default 0",
+    "alter table saga_private.requests add column stream text",
+    "alter table saga_private.requests add column entry_id text",
+    "alter table saga_private.requests add column raw text",
+    "drop index saga_private.requests_open",
+    "create index requests_open on saga_private.requests (due_at_ms, id) where answered_at_ms is null",
+    # An entry that is delivered again after a crash is kept once.
+    "create unique index requests_early on saga_private.requests (stream, entry_id) where stream is not null",
+    "drop function saga_private.claim_requests",
+    "alter table saga_private.requests drop column claimed_at_ms",
+)
+
+CLAIM_REQUESTS = f"""
+create function saga_private.claim_requests(now_ms bigint, requests_max integer, lease_ms bigint)
+returns table (
+    request_id bigint, request_fields text, is_awaited boolean, since_ms bigint,
+    came_on text, came_as text, request_raw text
+)
+language plpgsql
+{FIXED_PLANS}
+as $$
+begin
+    return query
+    with waiting as materialized (
+        select id from saga_private.requests
+        where answered_at_ms is null and due_at_ms <= now_ms
+        order by due_at_ms, id limit requests_max
+        for update skip locked
+    )
+    update saga_private.requests set due_at_ms = now_ms + lease_ms
+    from waiting where requests.id = waiting.id
+    returning
+        requests.id, requests.fields::text, requests.wants_answer, requests.at_ms,
+        requests.stream, requests.entry_id, requests.raw;
+end
+$$
+"""
+
+# In the order of their numbers, as the commit of a batch locks them.
+LET_WAIT = f"""
+create function saga_private.let_wait(
+    waiting_ids bigint[], waiting_due_at_ms bigint[],
+    early_streams text[], early_entry_ids text[], early_fields text[], early_raws text[], early_due_at_ms bigint[],
+    now_ms bigint
+)
+returns void
+language plpgsql
+{FIXED_PLANS}
+as $$
+begin
+    update saga_private.requests set due_at_ms = waiting.due_at_ms
+    from unnest(waiting_ids, waiting_due_at_ms) as waiting (id, due_at_ms)
+    where requests.id = waiting.id and requests.answered_at_ms is null;
+    insert into saga_private.requests (at_ms, due_at_ms, fields, stream, entry_id, raw)
+    select now_ms, due_at_ms, fields::json, stream, entry_id, raw
+    from unnest(early_streams, early_entry_ids, early_fields, early_raws, early_due_at_ms)
+        as early (stream, entry_id, fields, raw, due_at_ms)
+    on conflict (stream, entry_id) where stream is not null do nothing;
+end
+$$
+"""
+
+EARLY_EVENTS = (*COLUMNS, CLAIM_REQUESTS, LET_WAIT)

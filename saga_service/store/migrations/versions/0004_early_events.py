@@ -1,0 +1,20 @@
+"""Events that come before their saga wait for it, and what waits can be seen in SQL.
+
+A replica of the version before takes in no requests from here on until it is replaced, and loses none.
+"""
+
+from alembic import op
+
+from saga_service.store.migrations.early_events.requests import EARLY_EVENTS
+from saga_service.store.migrations.early_events.views import VIEWS
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    connection = op.get_bind()
+    for statement in (*EARLY_EVENTS, *VIEWS):
+        connection.exec_driver_sql(statement)

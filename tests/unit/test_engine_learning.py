@@ -1,0 +1,99 @@
+"""What is not deployed on this replica, and is on record: sagas that are under way still need it."""
+
+from __future__ import annotations
+
+import pytest
+
+from saga_service.core.effects import ChildRequest, ChildVerb
+from saga_service.core.ids import CommandName, Direction, saga_id_from_key, saga_id_of_child
+from saga_service.engine.ports import StoreUnavailable
+from saga_service.wire.blueprint import Blueprint
+from saga_service.wire.children import write_child_request
+from saga_service.wire.entries import Entry
+from tests.builders import SAGA_ID, PlainBlueprint, approval, definition, delivered, entry
+from tests.fakes import NAMES, Faults, MemoryStore, ServiceInMemory, backoffs
+
+__all__ = ["backoffs"]
+
+DELIVERY = definition("drive", name="delivery")
+START = CommandName(SAGA_ID, "deliver", Direction.ACTION, 1)
+CHILD_ID = saga_id_of_child("delivery", START)
+
+
+class OnRecord:
+    """Fulfils `engine.ports.Records`."""
+
+    def __init__(self, *blueprints: Blueprint, waiting: dict[str, list[str]] | None = None) -> None:
+        self.blueprints = {blueprint.definition.name: blueprint for blueprint in blueprints}
+        self.waiting = waiting or {}
+        self.faults = Faults()
+        self.asked: list[str] = []
+
+    async def newest(self, saga: str) -> Blueprint | None:
+        self.asked.append(saga)
+        self.faults.strike()
+        return self.blueprints.get(saga)
+
+    async def waiting_for(self, signal: str) -> list[str]:
+        self.asked.append(signal)
+        self.faults.strike()
+        return self.waiting.get(signal, [])
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def start_of_child() -> Entry:
+    request = ChildRequest(ChildVerb.START, CHILD_ID, "delivery", START, {}, None)
+    return delivered(write_child_request(request, NAMES))
+
+
+async def test_a_child_saga_that_is_not_deployed_here_begins_by_what_is_on_record(store: MemoryStore) -> None:
+    """While a new version is rolled out, or after its definition was taken out: its parent was promised it."""
+    service = ServiceInMemory(store, records=OnRecord(PlainBlueprint(DELIVERY)))
+    await service.process(start_of_child())
+    assert (store.sagas[CHILD_ID].saga, store.sagas[CHILD_ID].steps[0].status) == ("delivery", "dispatched")
+
+
+async def test_a_child_saga_that_nobody_has_ever_deployed_is_refused_to_its_parent(store: MemoryStore) -> None:
+    service = ServiceInMemory(store, records=OnRecord())
+    await service.process(start_of_child())
+    assert store.sagas == {}
+    # The parent of this test is not there either, so its answer becomes a dead letter: it says all the same.
+    [letter] = store.dead_letters.values()
+    assert letter.reason == f"no saga with the id {SAGA_ID} is known"
+
+
+async def test_what_starts_a_saga_by_an_event_is_what_is_deployed_and_no_more(store: MemoryStore) -> None:
+    records = OnRecord(PlainBlueprint(DELIVERY))
+    service = ServiceInMemory(store, records=records)
+    await service.process(entry({"type": "delivery"}))
+    [letter] = store.dead_letters.values()
+    assert "no saga is started by an event of type 'delivery'" in letter.reason
+
+
+async def test_a_signal_finds_the_saga_that_waits_for_it_by_a_version_that_is_not_deployed_here(
+    store: MemoryStore,
+) -> None:
+    waits = definition(approval("approval"), name="refund")
+    other = ServiceInMemory(store, waits)
+    await other.process(entry({"type": "order", "subject": "R-1"}))
+    service = ServiceInMemory(store, records=OnRecord(waiting={"approved": ["refund"]}))
+    store.definitions["refund", "v1"] = waits
+    await service.process(entry({"type": "approved", "subject": "R-1"}, entry_id="1900-0"))
+    assert store.sagas[saga_id_from_key("refund", "R-1")].status == "completed"
+
+
+async def test_nothing_is_asked_about_what_is_deployed_here(store: MemoryStore) -> None:
+    records = OnRecord()
+    await ServiceInMemory(store, records=records).process(entry({"type": "order"}))
+    assert records.asked == []
+
+
+async def test_while_postgres_is_away_what_is_not_known_here_waits(store: MemoryStore, backoffs: list[float]) -> None:
+    records = OnRecord(PlainBlueprint(DELIVERY))
+    records.faults.then(StoreUnavailable("away"))
+    await ServiceInMemory(store, records=records).process(start_of_child())
+    assert (CHILD_ID in store.sagas, len(backoffs)) == (True, 1)
