@@ -55,7 +55,7 @@ def _summary(story: SagaStory, definition: Definition | None, now: datetime) -> 
     if saga.status in ("stuck", "paused"):
         yield _COURSES.get(saga.course, saga.course)
     if saga.deadline_at is not None and saga.ended_at is None and saga.course == "forward":
-        yield f"deadline {_when(saga.deadline_at, now)}: {_at_the_deadline(story, definition)}"
+        yield f"deadline {_deadline(story, definition, saga.deadline_at, now)}"
     if saga.error_code is not None:
         yield f"because {error_text(saga.error_code, saga.error_message)}" + (
             f" (step {saga.error_step})" if saga.error_step else ""
@@ -64,13 +64,14 @@ def _summary(story: SagaStory, definition: Definition | None, now: datetime) -> 
         yield f"stuck at the undo of {saga.stuck_step}: {error_text(saga.stuck_code, saga.stuck_message)}"
 
 
-def _at_the_deadline(story: SagaStory, definition: Definition | None) -> str:
+def _deadline(story: SagaStory, definition: Definition | None, at: datetime, now: datetime) -> str:
     if definition is None:
-        return "what is not done then is undone, unless the saga has passed its pivot"
+        return f"{_when(at, now)}: what is not done then is undone, unless the saga has passed its pivot"
     stays_because = plan(definition, state_of(story.saga, story.steps)).stays_because
     if stays_because is None:
-        return "what is not done then is undone"
-    return f"as it stands, nothing is undone then; {stays_because}"
+        return f"{_when(at, now)}: what is not done then is undone"
+    # It may be over, and nobody is late.
+    return f"{moment(at)}: as it stands, nothing is undone for it; {stays_because}"
 
 
 _COURSES = {

@@ -356,6 +356,15 @@ def _in_doubt_at_once() -> SagaInMemory:
     return saga
 
 
+def _skipped_in_doubt() -> SagaInMemory:
+    saga = running("reserve", "charge", "ship")
+    saga.succeed("reserve")
+    saga.ask(Verb.SKIP, "charge")
+    saga.ask(Verb.CANCEL)
+    assert saga.statuses("charge", "ship") == ["skipped", "dispatched"]
+    return saga
+
+
 def _still_awaited() -> SagaInMemory:
     """It has turned round, and undoes nothing before `ship` has answered."""
     saga = running("reserve", "charge", "ship")
@@ -366,7 +375,15 @@ def _still_awaited() -> SagaInMemory:
 
 
 @pytest.mark.parametrize(
-    "made", [_turned_round, _overtaken_by_a_late_success, _stuck_and_overtaken, _in_doubt_at_once, _still_awaited]
+    "made",
+    [
+        _turned_round,
+        _overtaken_by_a_late_success,
+        _stuck_and_overtaken,
+        _in_doubt_at_once,
+        _skipped_in_doubt,
+        _still_awaited,
+    ],
 )
 async def test_debt_has_the_order_in_which_it_is_really_undone(
     pool: asyncpg.Pool, made: Callable[[], SagaInMemory]

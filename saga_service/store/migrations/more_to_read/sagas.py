@@ -31,8 +31,8 @@ SAGAS: Columns = {
     ),
     "deadline_at": (
         before.SAGAS["deadline_at"][0],
-        "When the saga turns to compensation by itself if it is not done, unless it has passed its pivot. Null without"
-        " a deadline, and once it passed.",
+        "When the saga turns to compensation by itself if it is not done. It waits for a pivot in flight, and means"
+        " nothing more once the pivot is done. Null without a deadline, and once the saga turned because of it.",
     ),
     "error_code": (
         "sagas.fault ->> 'code'",
