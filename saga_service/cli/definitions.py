@@ -11,6 +11,8 @@ from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.loop import run_to_end
 
 if TYPE_CHECKING:
+    from saga_service.cli.reading import DefinitionRow
+    from saga_service.core.definition import Definition
     from saga_service.definitions import Catalog, SagaBlueprint
     from saga_service.settings import Settings
 
@@ -54,7 +56,7 @@ def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
 
     facts = [_facts(blueprint) for blueprint in _catalog(sources).blueprints()]
     try:
-        facts = with_driven(facts, run_to_end(_driven(read_settings())))
+        facts = with_driven(facts, run_to_end(_driving(read_settings())))
     except CommandFailed as failure:
         typer.echo(f"saga-service: how many sagas each version drives is not known: {failure}", err=True)
     if as_json:
@@ -77,34 +79,23 @@ def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
     print_table(columns, rows)
 
 
-async def _driven(settings: Settings) -> dict[tuple[str, str], int]:
-    from saga_service.cli.reading import driven_sagas
+async def _driving(settings: Settings) -> list[DefinitionRow]:
+    from saga_service.cli.reading import driving_definitions
     from saga_service.cli.servers import open_postgres
 
     async with open_postgres(settings) as connection:
-        return await driven_sagas(connection)
+        return await driving_definitions(connection)
 
 
-def with_driven(facts: list[dict[str, Any]], driven: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
+def with_driven(facts: list[dict[str, Any]], driving: list[DefinitionRow]) -> list[dict[str, Any]]:
     """The facts with how many sagas each version drives, and those of versions that are not defined here.
 
     `Any`: plain values, as `_facts` has them.
     """
     here = {(fact["saga"], fact["version"]) for fact in facts}
-    counted = [fact | {"not_ended": driven.get((fact["saga"], fact["version"]), 0)} for fact in facts]
-    nothing_known: dict[str, Any] = {
-        "place": None,
-        "key": None,
-        "event_types": [],
-        "streams": [],
-        "services": [],
-        "steps": [],
-    }
-    others = [
-        {"saga": saga, "version": version, **nothing_known, "not_ended": count}
-        for (saga, version), count in sorted(driven.items())
-        if (saga, version) not in here
-    ]
+    sagas = {(row.saga, row.version): row.driving for row in driving}
+    counted = [fact | {"not_ended": sagas.get((fact["saga"], fact["version"]), 0)} for fact in facts]
+    others = [_facts_on_record(row) for row in driving if (row.saga, row.version) not in here]
     return sorted([*counted, *others], key=lambda fact: fact["saga"])
 
 
@@ -150,10 +141,38 @@ def _facts(blueprint: SagaBlueprint) -> dict[str, Any]:
         "key": blueprint.key,
         "event_types": list(blueprint.event_types),
         "streams": [{"stream": trigger.stream, "group": trigger.group} for trigger in blueprint.streams],
-        "services": sorted(set(blueprint.services())),
-        "steps": [
-            {"step": step.name, "action": step.action, "compensation": step.compensation}
-            for step in blueprint.definition.steps
-        ],
+        **_facts_of_steps(blueprint.definition),
         "not_ended": None,
+    }
+
+
+def _facts_on_record(row: DefinitionRow) -> dict[str, Any]:
+    """The same of a version that is not defined here. What started its sagas is not on record."""
+    from saga_service.definitions import UnreadableDocument, definition_from_document
+
+    try:
+        steps = _facts_of_steps(definition_from_document(row.document))
+    except UnreadableDocument:
+        # Of a later release, which drives its sagas; that there are some is still worth a line.
+        steps = {"services": [], "steps": []}
+    return {
+        "saga": row.saga,
+        "version": row.version,
+        "place": None,
+        "key": row.document.get("key"),
+        "event_types": [],
+        "streams": [],
+        **steps,
+        "not_ended": row.driving,
+    }
+
+
+def _facts_of_steps(definition: Definition) -> dict[str, Any]:
+    from saga_service.definitions.blueprint import services_of
+
+    return {
+        "services": sorted(set(services_of(definition))),
+        "steps": [
+            {"step": step.name, "action": step.action, "compensation": step.compensation} for step in definition.steps
+        ],
     }

@@ -34,21 +34,26 @@ def plan_command(
 
 
 async def _plan(settings: Settings, target: str, definition_name: str | None) -> tuple[SagaRow, Plan]:
+    from saga_service.cli.as_the_core import state_of
+    from saga_service.cli.definitions_on_record import definition_of
     from saga_service.cli.finding import find_saga
-    from saga_service.cli.servers import open_postgres, open_store
-    from saga_service.core.ids import SagaId
+    from saga_service.cli.reading import story_of
+    from saga_service.cli.servers import open_postgres
     from saga_service.core.plan import plan
+    from saga_service.definitions import UnreadableDocument
 
     async with open_postgres(settings) as connection:
         found = await find_saga(connection, target, definition_name)
-    async with open_store(settings) as store:
-        states = await store.load([SagaId(found.id)])
-        definition = await store.definition(found.saga, found.version)
+        story = await story_of(connection, found.id)
+        try:
+            definition = await definition_of(connection, found)
+        except UnreadableDocument as error:
+            raise CommandFailed(str(error)) from None
     if definition is None:
         raise CommandFailed(f"version {found.version} of the definition of saga '{found.saga}' is not on record")
-    if not states:
+    if story is None:
         raise CommandFailed(f"the saga {found.id} was removed just now")
-    return found, plan(definition, states[0])
+    return story.saga, plan(definition, state_of(story.saga, story.steps))
 
 
 def print_plan(saga: SagaRow, plan: Plan) -> None:

@@ -59,6 +59,10 @@ class StepRow:
     ended_at: datetime | None
     probes: int
     signal: str | None
+    kind: str | None
+    task: str | None
+    action: str | None
+    compensation: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class SignalRow:
 class DebtRow:
     """One row of `saga.compensation_debt`."""
 
-    undo_order: int
+    undo_order: int | None
     step: str
     status: str
     compensation: str | None
@@ -103,6 +107,16 @@ class DebtRow:
     error_message: str | None
     effect_at: datetime | None
     owed_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionRow:
+    """One row of `saga.definitions`."""
+
+    saga: str
+    version: str
+    document: Json
+    driving: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +144,7 @@ class SagaStory:
     children: list[SagaRow]
 
 
-_Row = TypeVar("_Row", SagaRow, StepRow, HistoryRow, SignalRow, DebtRow, DeadLetterRow)
+_Row = TypeVar("_Row", SagaRow, StepRow, HistoryRow, SignalRow, DebtRow, DefinitionRow, DeadLetterRow)
 
 
 async def list_sagas(
@@ -200,12 +214,16 @@ async def sagas_to_operate(
     return found, count
 
 
-async def driven_sagas(connection: Connection) -> dict[tuple[str, str], int]:
-    """How many sagas have not ended, by definition and version."""
-    rows = await connection.fetch(
-        "select saga, version, count(*) as sagas from saga.sagas where ended_at is null group by saga, version"
+async def driving_definitions(connection: Connection) -> list[DefinitionRow]:
+    """Those by which sagas go that have not ended."""
+    return await _rows(connection, DefinitionRow, "definitions", "where driving > 0 order by saga, first_seen_at", [])
+
+
+async def definition_document(connection: Connection, saga: str, version: str) -> Json | None:
+    """What is on record of this version, if it is."""
+    return await connection.fetchval(
+        "select document from saga.definitions where saga = $1 and version = $2", saga, version
     )
-    return {(row["saga"], row["version"]): row["sagas"] for row in rows}
 
 
 async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
@@ -218,10 +236,14 @@ async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
             saga,
             await _rows(connection, StepRow, "steps", "where saga_id = $1 order by position", [saga_id]),
             await history_of(connection, saga_id),
-            await _rows(connection, DebtRow, "compensation_debt", "where saga_id = $1 order by undo_order", [saga_id]),
+            await _rows(connection, DebtRow, "compensation_debt", f"where saga_id = $1 {_AS_UNDONE}", [saga_id]),
             await _rows(connection, SignalRow, "signals", "where saga_id = $1 order by position", [saga_id]),
             await _rows(connection, SagaRow, "sagas", "where parent_id = $1 order by created_at, id", [saga_id]),
         )
+
+
+# Where there is no one order, the latest effect first.
+_AS_UNDONE = "order by undo_order, effect_at desc, step"
 
 
 async def history_of(connection: Connection, saga_id: str, *, after_revision: int = 0) -> list[HistoryRow]:

@@ -12,7 +12,10 @@ from saga_service.cli.exits import CommandFailed
 from saga_service.cli.loop import run_to_end
 
 if TYPE_CHECKING:
+    from asyncpg import Connection
+
     from saga_service.cli.reading import SagaRow, SagaStory
+    from saga_service.core.definition import Definition
     from saga_service.settings import Settings
 
 
@@ -70,12 +73,12 @@ def show_command(
     from saga_service.cli.output import print_json
     from saga_service.cli.story import print_story
 
-    story = run_to_end(_show(read_settings(), target, saga))
+    story, definition = run_to_end(_show(read_settings(), target, saga))
     if as_json:
         print_json(story)
     else:
         # Where it took the definition to tell which saga is meant, the key alone would not name it in the next command.
-        print_story(story, datetime.now(UTC), target if saga is None else story.saga.id)
+        print_story(story, definition, datetime.now(UTC), target if saga is None else story.saga.id)
 
 
 async def _list(
@@ -95,15 +98,29 @@ async def _list(
     return [opened_saga(row, codec) for row in found]
 
 
-async def _show(settings: Settings, given: str, definition: str | None) -> SagaStory:
+async def _show(settings: Settings, given: str, named: str | None) -> tuple[SagaStory, Definition | None]:
     from saga_service.cli.finding import find_saga
     from saga_service.cli.opening import codec_of, opened_story
     from saga_service.cli.reading import story_of
     from saga_service.cli.servers import open_postgres
 
     async with open_postgres(settings) as connection:
-        found = await find_saga(connection, given, definition)
+        found = await find_saga(connection, given, named)
         story = await story_of(connection, found.id)
         if story is None:
             raise CommandFailed(f"the saga {found.id} was removed just now")
-        return opened_story(story, codec_of(settings))
+        return opened_story(story, codec_of(settings)), await _definition(connection, story.saga)
+
+
+async def _definition(connection: Connection, saga: SagaRow) -> Definition | None:
+    """Only where there is something to say by it, since it takes a while to be able to read it; None as well where it
+    cannot be had: whoever is called at night still sees all the rest."""
+    if saga.status != "stuck" and saga.deadline_at is None:
+        return None
+    from saga_service.cli.definitions_on_record import definition_of
+    from saga_service.definitions import UnreadableDocument
+
+    try:
+        return await definition_of(connection, saga)
+    except UnreadableDocument:
+        return None

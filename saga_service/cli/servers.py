@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from saga_service.settings import Settings
     from saga_service.store.dead_letters import DeadLetterBox
-    from saga_service.store.postgres_store import PostgresStore
     from saga_service.store.requests import PostgresRequests
     from saga_service.store.resealing import PostgresResealing
     from saga_service.store.retention import PostgresRemoval
@@ -66,22 +65,6 @@ async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterBox]:
 
     async with _open_pool(settings) as pool:
         yield DeadLetterBox(pool)
-
-
-@asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[PostgresStore]:
-    """Sagas and definitions as the service has them. Raises CommandFailed as `open_postgres` does."""
-    from saga_service.cli.opening import codec_of
-    from saga_service.definitions import UnreadableDocument, definition_from_document
-    from saga_service.store.postgres_store import PostgresStore
-    from saga_service.wire.codec import Unopenable
-
-    codec = codec_of(settings)
-    async with _open_pool(settings) as pool:
-        try:
-            yield PostgresStore(pool, definition_from_document, codec=codec)
-        except (UnreadableDocument, Unopenable) as error:
-            raise CommandFailed(str(error)) from None
 
 
 @asynccontextmanager

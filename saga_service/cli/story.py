@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from saga_service.cli.advice import next_steps
+from saga_service.cli.as_the_core import state_of
 from saga_service.cli.output import Row, duration, harmless, moment, print_heading, print_line, print_table
 from saga_service.cli.reading import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
+from saga_service.core.definition import Definition
+from saga_service.core.plan import plan
 
 
-def print_story(story: SagaStory, now: datetime, address: str) -> None:
-    """`address` is how the reader named the saga: commands to paste name it likewise."""
+def print_story(story: SagaStory, definition: Definition | None, now: datetime, address: str) -> None:
+    """`address` is how the reader named the saga: commands to paste name it likewise. The definition may be unknown."""
     saga = story.saga
     print_heading(harmless(f"{saga.saga} {saga.id}: {saga.status}"))
-    for line in _summary(saga, now):
+    for line in _summary(story, definition, now):
         print_line(line)
     print_line()
     print_table(("time (UTC)", "after", "what happened"), timeline(story.history))
@@ -30,8 +33,8 @@ def print_story(story: SagaStory, now: datetime, address: str) -> None:
             print_table(columns, rows)
     for heading, lines in (
         ("Waiting for", list(_awaited(story, now))),
-        ("Still to be undone, in this order", [_owed(debt) for debt in story.debt]),
-        ("Next", list(next_steps(story, now, address))),
+        (_heading_of(story.debt), [_owed(debt) for debt in story.debt]),
+        ("Next", list(next_steps(story, definition, now, address))),
     ):
         if lines:
             print_line()
@@ -40,7 +43,8 @@ def print_story(story: SagaStory, now: datetime, address: str) -> None:
                 print_line(f"  {line}")
 
 
-def _summary(saga: SagaRow, now: datetime) -> Iterator[str]:
+def _summary(story: SagaStory, definition: Definition | None, now: datetime) -> Iterator[str]:
+    saga = story.saga
     if saga.key is not None:
         yield f"key {saga.key}"
     if saga.parent_id is not None:
@@ -51,13 +55,23 @@ def _summary(saga: SagaRow, now: datetime) -> Iterator[str]:
     if saga.status in ("stuck", "paused"):
         yield _COURSES.get(saga.course, saga.course)
     if saga.deadline_at is not None and saga.ended_at is None and saga.course == "forward":
-        yield f"deadline {_when(saga.deadline_at, now)}: what is not done then is undone"
+        yield f"deadline {_deadline(story, definition, saga.deadline_at, now)}"
     if saga.error_code is not None:
         yield f"because {error_text(saga.error_code, saga.error_message)}" + (
             f" (step {saga.error_step})" if saga.error_step else ""
         )
     if saga.course == "backward" and saga.stuck_step is not None:
         yield f"stuck at the undo of {saga.stuck_step}: {error_text(saga.stuck_code, saga.stuck_message)}"
+
+
+def _deadline(story: SagaStory, definition: Definition | None, at: datetime, now: datetime) -> str:
+    if definition is None:
+        return f"{_when(at, now)}: what is not done then is undone, unless the saga has passed its pivot"
+    stays_because = plan(definition, state_of(story.saga, story.steps)).stays_because
+    if stays_because is None:
+        return f"{_when(at, now)}: what is not done then is undone"
+    # It may be over, and nobody is late.
+    return f"{moment(at)}: as it stands, nothing is undone for it; {stays_because}"
 
 
 _COURSES = {
@@ -236,7 +250,13 @@ def _when(at: datetime, now: datetime) -> str:
     return f"{duration(now - at)} ago ({moment(at)}): overdue"
 
 
+def _heading_of(debts: list[DebtRow]) -> str:
+    ordered = all(debt.undo_order is not None for debt in debts)
+    return "Still to be undone, in this order" if ordered else "Still to be undone"
+
+
 def _owed(debt: DebtRow) -> str:
     undo = f"by {debt.compensation}" if debt.compensation else "by a command that is not on record"
     error = f": {error_text(debt.error_code, debt.error_message)}" if debt.error_code else ""
-    return f"{debt.undo_order}. {debt.step} ({debt.status}) {undo}{error}"
+    order = "" if debt.undo_order is None else f"{debt.undo_order}. "
+    return f"{order}{debt.step} ({debt.status}) {undo}{error}"

@@ -74,8 +74,12 @@ class SagaBlueprint:
         return key
 
     def services(self) -> Iterable[str]:
-        """The services whose workers carry out the saga's commands."""
-        for step in self.definition.steps:
-            if step.task is Task.COMMAND:
-                commands = (step.action, step.compensation, step.probe)
-                yield from (service_of(command) for command in commands if command is not None)
+        return services_of(self.definition)
+
+
+def services_of(definition: Definition) -> Iterable[str]:
+    """The services whose workers carry out the saga's commands."""
+    for step in definition.steps:
+        if step.task is Task.COMMAND:
+            commands = (step.action, step.compensation, step.probe)
+            yield from (service_of(command) for command in commands if command is not None)

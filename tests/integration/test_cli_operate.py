@@ -472,37 +472,6 @@ async def test_a_verb_is_no_signal(postgres_dsn: str) -> None:
     assert "a signal has a name that does not begin with 'saga.'" in ran.err
 
 
-# -------------------------------------------------------------------------------------------------------------- plan
-
-
-async def test_a_plan_tells_what_would_be_undone_and_changes_nothing(postgres_dsn: str) -> None:
-    saga = begun(ORDER, "A-1")
-    saga.succeed("reserve")
-    saga.succeed("charge")
-    await keep(postgres_dsn, saga)
-
-    told, shown = await run_aside("plan", "A-1"), (await run_aside("plan", "A-1", "--json")).json
-
-    assert [line.split() for line in told.lines[-3:]] == [
-        ["order", "step", "undone", "by", "its", "effect"],
-        ["1", "charge", "service.undo-charge", "stands"],
-        ["2", "reserve", "service.undo-reserve", "stands"],
-    ]
-    assert "in flight, and awaited before anything is undone: ship" in told.out
-    assert [[undo["step"] for undo in wave] for wave in shown["waves"]] == [["charge"], ["reserve"]]
-    assert (shown["awaited"], shown["stays_because"], shown["status"]) == (["ship"], None, "running")
-    assert await status_of("A-1") == "running"
-
-
-async def test_a_plan_needs_the_definition_on_record(postgres_dsn: str) -> None:
-    await keep(postgres_dsn, parked("E-1"))
-
-    ran = await run_aside("plan", "E-1")
-
-    assert ran.exit_code == 1
-    assert "version v1 of the definition of saga 'errand' is not on record" in ran.err
-
-
 # ------------------------------------------------------------------------------------------------------ list and show
 
 
@@ -588,6 +557,8 @@ async def test_definitions_are_listed_with_how_many_sagas_each_version_drives(
         "name: order\nsteps:\n  - {name: reserve, action: shop.reserve, compensation: shop.release}\n"
     )
     await keep(postgres_dsn, stuck("A-1"), begun(ORDER, "A-2"), done("A-3"), parked("E-1"))
+    errand = definition_to_document("errand", FORWARD.steps, {}, "errand_id") | {"version": "v1"}
+    await store(postgres_dsn, Batch(), errand)
 
     listed = (await run_aside("definitions", "list", "order.yaml", "--json")).json
     table = await run_aside("definitions", "list", "order.yaml")
@@ -598,6 +569,30 @@ async def test_definitions_are_listed_with_how_many_sagas_each_version_drives(
         ("order", None, 2),
     ]
     assert [line.split()[-1] for line in table.lines] == ["ended", "1", "0", "2"]
+    elsewhere = listed[0]
+    assert (elsewhere["key"], elsewhere["services"]) == ("errand_id", ["service"])
+    assert [(each["step"], each["action"], each["compensation"]) for each in elsewhere["steps"]] == [
+        ("fetch", "service.fetch", "service.bring-back"),
+        ("tell", "service.tell", None),
+    ]
+    assert "fetch → tell" in table.lines[1]
+
+
+async def test_a_definition_that_only_a_later_release_can_read_is_listed_all_the_same(
+    postgres_dsn: str, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    (tmp_path / "order.yaml").write_text("name: order\nsteps:\n  - {name: reserve, action: shop.reserve}\n")
+    await keep(postgres_dsn, stuck("A-1"))
+    await pool.execute("update saga_private.definitions set document = '{\"format\": 99}'")
+
+    listed = (await run_aside("definitions", "list", "order.yaml", "--json")).json
+    shown = await run_aside("show", "A-1")
+
+    assert [(each["place"], each["steps"], each["not_ended"]) for each in listed] == [
+        ("order.yaml:1", [{"step": "reserve", "action": "shop.reserve", "compensation": None}], 0),
+        (None, [], 1),
+    ]
+    assert "its definition is not on record, or cannot be read here" in shown.out
 
 
 async def test_definitions_are_listed_without_postgres(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -19,7 +20,7 @@ from saga_service.store.migrate import migrate
 from saga_service.store.roles import CLIENT_ROLE, OPERATOR_ROLE, READER_ROLE
 from saga_service.store.schema import HEAD, PRIVATE_SCHEMA, SchemaFit, SchemaUnfit, schema_state
 
-VIEWS = ("sagas", "steps", "history", "signals", "dead_letters", "compensation_debt")
+VIEWS = ("sagas", "steps", "history", "signals", "dead_letters", "definitions", "compensation_debt")
 TABLES = ("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations", "alembic_version")
 FUNCTIONS = ("start", "signal", "ask", "answers")
 ROLES = (READER_ROLE, CLIENT_ROLE, OPERATOR_ROLE)
@@ -156,6 +157,11 @@ insert into saga_private.history (saga_id, revision, at_ms, event, status)
 select id, line, 1000 * line, 'any', 'running'
 from saga_private.sagas cross join generate_series(1, 2) as line
 """
+GRANT_TO_READERS = (
+    f"do $$ begin create role {READER_ROLE} nologin; exception when duplicate_object then null; end $$",
+    f"grant usage on schema saga to {READER_ROLE}",
+    f"grant select on all tables in schema saga to {READER_ROLE}",
+)
 OLD_LETTER = """
 insert into saga_private.dead_letters (at_ms, stream, entry_id, reason, preview, raw)
 values (1000, 'saga:events', '1-1', 'broken', '{}', '[]')
@@ -207,6 +213,27 @@ async def test_an_older_database_is_brought_up_with_all_that_is_in_it(
 
 
 # ---------------------------------------------------------------------------------------------------- who may read what
+
+
+async def test_whoever_could_read_before_can_read_the_views_that_a_migration_brings(
+    blank_postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _migrate_to("0002", blank_postgres_dsn, monkeypatch)
+    name = f"anna_{uuid4().hex}"
+    async with connected(blank_postgres_dsn) as connection:
+        for grant in GRANT_TO_READERS:
+            await connection.execute(grant)
+        await connection.execute(f"create role {name} in role {READER_ROLE}")
+
+        assert await migrate(blank_postgres_dsn) == HEAD
+
+        try:
+            await connection.execute(f"set role {name}")
+            for view in VIEWS:
+                assert await connection.fetch(f"select * from saga.{view}") == []
+        finally:
+            await connection.execute("reset role")
+            await connection.execute(f"drop role {name}")
 
 
 async def test_readers_can_read_every_view_and_no_table(postgres_dsn: str) -> None:

@@ -132,9 +132,26 @@ async def test_a_reader_who_asks_by_saga_uses_the_primary_key(
     assert await _plan(full, query, NOBODY) == (set(), indexes)
 
 
-async def test_whoever_does_not_read_the_awaited_signal_pays_nothing_for_it(full: asyncpg.Pool) -> None:
+async def test_whoever_reads_only_how_steps_stand_pays_nothing_for_what_they_are(full: asyncpg.Pool) -> None:
     query = "select step, status, attempts, output, waiting_for from saga.steps where saga_id = $1"
     assert await _plan(full, query, NOBODY) == (set(), {"sagas_pkey"})
+
+
+async def test_what_steps_are_costs_one_look_at_the_definition_for_a_saga(full: asyncpg.Pool) -> None:
+    query = "select step, kind, task, action, compensation, signal from saga.steps where saga_id = $1"
+    plan = await full.fetchval(f"explain (format json) {query}", NOBODY)
+    assert plan.count("definitions_pkey") == 1
+
+
+async def test_whoever_reads_what_definitions_say_does_not_read_sagas(full: asyncpg.Pool) -> None:
+    query = "select document from saga.definitions where saga = 'saga-7' and version = 'v1'"
+    assert await _plan(full, query) == (set(), {"definitions_pkey"})
+
+
+async def test_to_count_what_a_version_drives_looks_at_no_saga_that_has_ended(full: asyncpg.Pool) -> None:
+    scanned, used = await _plan(full, "select saga, version, driving from saga.definitions")
+    assert scanned == {"definitions"}
+    assert used == {"sagas_waking", "sagas_undoing"}
 
 
 async def test_a_reader_who_asks_for_the_debt_of_one_saga_scans_no_table(full: asyncpg.Pool) -> None:

@@ -131,6 +131,7 @@ async def test_an_archive_reads_its_pages_by_the_index(one_connection: asyncpg.P
     left = [orjson.loads(plan)[0]["Plan"]]
     while left:
         node = left.pop()
-        left.extend(node.get("Plans", []))
+        # What a stuck saga is stuck at is looked for within its own row, and of stuck sagas alone.
+        left.extend(each for each in node.get("Plans", []) if each["Parent Relationship"] != "SubPlan")
         nodes.append((node["Node Type"], node.get("Index Name")))
     assert nodes == [("Limit", None), ("Index Scan", "sagas_ended")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,13 +11,29 @@ import asyncpg
 import orjson
 import pytest
 
-from saga_service.core.definition import Kind
+from saga_service.core.definition import Kind, UndoOrder
+from saga_service.core.events import Verb
+from saga_service.core.plan import plan
+from saga_service.core.state import StepStatus
+from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.dead_letters import DeadLetter, dead_letter, raw_pairs
 from saga_service.wire.entries import Entry
-from tests.builders import SAGA_ID, START_MS, SagaInMemory, definition, running, step
+from tests.builders import (
+    ONCE,
+    SAGA_ID,
+    START_MS,
+    SagaInMemory,
+    approval,
+    child,
+    definition,
+    nap,
+    running,
+    step,
+)
+from tests.store_batches import saga_ids
 
 Row = dict[str, Any]  # a row's columns have as many types
 
@@ -27,6 +44,22 @@ def moment(milliseconds: int) -> datetime:
 
 async def keep(store: PostgresStore, saga: SagaInMemory) -> None:
     await store.commit(Batch(writes=[Write(saga.state, 0)], history=list(saga.history)))
+
+
+async def keep_with_definition(pool: asyncpg.Pool, saga: SagaInMemory) -> None:
+    """As `keep`, with the definition on record, as a replica puts it there before it drives the saga."""
+    store = PostgresStore(pool, definition_from_document)
+    await store.remember_definitions([document_of(saga)])
+    await keep(store, saga)
+
+
+def document_of(saga: SagaInMemory) -> Row:
+    """Under the version that the saga goes by."""
+    defined = saga.definition
+    document = definition_to_document(
+        defined.name, defined.steps, {}, None, deadline_ms=defined.deadline_ms, undo=defined.undo
+    )
+    return document | {"version": defined.version}
 
 
 async def rows(pool: asyncpg.Pool, query: str) -> list[Row]:
@@ -186,6 +219,51 @@ async def test_the_steps_of_a_saga(store: PostgresStore, pool: asyncpg.Pool) -> 
     ]
 
 
+KINDS = "select step, kind, task, action, compensation from saga.steps order by position"
+
+
+async def test_steps_say_what_they_are_by_the_definition_on_record(pool: asyncpg.Pool) -> None:
+    saga = running(
+        "reserve",
+        nap("rest"),
+        approval("approve", "order.approved"),
+        child("deliver", "delivery"),
+        step("charge", kind=Kind.PIVOT),
+        step("notify", kind=Kind.RETRIABLE, undoable=False),
+    )
+    await keep_with_definition(pool, saga)
+    assert [tuple(row.values()) for row in await rows(pool, KINDS)] == [
+        ("reserve", "compensatable", "command", "service.reserve", "service.undo-reserve"),
+        ("rest", "compensatable", "sleep", None, None),
+        ("approve", "compensatable", "signal", "order.approved", None),
+        ("deliver", "compensatable", "child", "delivery", None),
+        ("charge", "pivot", "command", "service.charge", "service.undo-charge"),
+        ("notify", "retriable", "command", "service.notify", None),
+    ]
+
+
+async def test_steps_of_a_definition_of_the_first_format_are_the_commands_that_they_were(
+    pool: asyncpg.Pool, store: PostgresStore
+) -> None:
+    saga = running("reserve")
+    document = document_of(saga)
+    newer = ("task", "after", "when", "input", "kind", "heartbeat_ms", "on_unknown", "probe", "default")
+    steps = [{name: value for name, value in each.items() if name not in newer} for each in document["steps"]]
+    first = {"format": 1, "saga": "order", "version": "v1", "steps": steps}
+    await PostgresStore(pool, definition_from_document).remember_definitions([first])
+    await keep(store, saga)
+    assert [tuple(row.values()) for row in await rows(pool, KINDS)] == [
+        ("reserve", "compensatable", "command", "service.reserve", "service.undo-reserve")
+    ]
+
+
+async def test_of_steps_whose_definition_is_not_on_record_is_known_how_they_stand(
+    pool: asyncpg.Pool, store: PostgresStore
+) -> None:
+    await keep(store, running("reserve"))
+    assert [tuple(row.values()) for row in await rows(pool, KINDS)] == [("reserve", None, None, None, None)]
+
+
 async def test_the_history_of_a_saga(store: PostgresStore, pool: asyncpg.Pool) -> None:
     saga = running("reserve", "charge")
     saga.now_ms += 5
@@ -228,12 +306,9 @@ def _turned_round() -> SagaInMemory:
     return saga
 
 
-async def test_debt_is_every_effect_not_yet_undone_in_the_order_of_undo(
-    pool: asyncpg.Pool, store: PostgresStore
-) -> None:
+async def test_debt_is_every_effect_not_yet_undone_in_the_order_of_undo(pool: asyncpg.Pool) -> None:
     saga = _turned_round()
-    await keep(PostgresStore(pool, lambda document: saga.definition), saga)
-    await PostgresStore(pool, lambda document: saga.definition).remember_definitions([{"any": "document"}])
+    await keep_with_definition(pool, saga)
     turned = moment(START_MS + 4_000)
     assert [tuple(row.values()) for row in await rows(pool, DEBT)] == [
         ("compensating", "charge", "compensating", "service.undo-charge", 1, 1, None, moment(START_MS + 3_000), turned),
@@ -241,14 +316,107 @@ async def test_debt_is_every_effect_not_yet_undone_in_the_order_of_undo(
     ]
 
 
-async def test_the_debt_of_a_stuck_saga_says_why(pool: asyncpg.Pool, store: PostgresStore) -> None:
+async def test_the_debt_of_a_stuck_saga_says_why(pool: asyncpg.Pool) -> None:
     saga = _turned_round()
     saga.undo_rejected("charge", "bank-closed")
-    await keep(store, saga)
+    await keep_with_definition(pool, saga)
     found = await rows(
         pool, "select saga_status, step, status, error_code from saga.compensation_debt where undo_order = 1"
     )
     assert [tuple(row.values()) for row in found] == [("stuck", "charge", "compensation_failed", "bank-closed")]
+
+
+def _overtaken_by_a_late_success() -> SagaInMemory:
+    """The undo of `reserve` is under way when `charge`, which had failed, turns out to have succeeded."""
+    saga = running(step("reserve", after=()), step("charge", after=(), retry=ONCE))
+    saga.succeed("reserve")
+    saga.fail("charge")
+    saga.succeed("charge")
+    return saga
+
+
+def _stuck_and_overtaken() -> SagaInMemory:
+    saga = running(step("reserve", after=(), compensation_retry=ONCE), step("charge", after=(), retry=ONCE))
+    saga.succeed("reserve")
+    saga.fail("charge")
+    saga.undo_fails("reserve")
+    saga.succeed("charge")
+    return saga
+
+
+def _in_doubt_at_once() -> SagaInMemory:
+    """Two that nobody knows of are given up on at the same moment, a third was done before."""
+    saga = running(step("reserve", after=()), step("charge", after=()), step("ship", after=("reserve",)))
+    saga.succeed("reserve")
+    saga.timer_when_due_of("charge")
+    assert saga.statuses("charge", "ship") == ["unknown", "unknown"]
+    saga.ask(Verb.PAUSE)
+    saga.ask(Verb.CANCEL)
+    assert saga.step("charge").finished_order == saga.step("ship").finished_order
+    return saga
+
+
+def _skipped_in_doubt() -> SagaInMemory:
+    saga = running("reserve", "charge", "ship")
+    saga.succeed("reserve")
+    saga.ask(Verb.SKIP, "charge")
+    saga.ask(Verb.CANCEL)
+    assert saga.statuses("charge", "ship") == ["skipped", "dispatched"]
+    return saga
+
+
+def _still_awaited() -> SagaInMemory:
+    """It has turned round, and undoes nothing before `ship` has answered."""
+    saga = running("reserve", "charge", "ship")
+    saga.succeed("reserve")
+    saga.succeed("charge")
+    saga.ask(Verb.CANCEL)
+    return saga
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        _turned_round,
+        _overtaken_by_a_late_success,
+        _stuck_and_overtaken,
+        _in_doubt_at_once,
+        _skipped_in_doubt,
+        _still_awaited,
+    ],
+)
+async def test_debt_has_the_order_in_which_it_is_really_undone(
+    pool: asyncpg.Pool, made: Callable[[], SagaInMemory]
+) -> None:
+    saga = made()
+    await keep_with_definition(pool, saga)
+    planned = [undo.step for wave in plan(saga.definition, saga.state).waves for undo in wave]
+    assert len(planned) > 1
+    found = await rows(pool, "select step, undo_order from saga.compensation_debt order by undo_order")
+    assert [(row["undo_order"], row["step"]) for row in found] == list(enumerate(planned, start=1))
+
+
+async def test_what_is_undone_side_by_side_has_no_number(pool: asyncpg.Pool) -> None:
+    saga = running("book", step("car", after=("book",)), step("hotel", after=("book",)), undo=UndoOrder.PARALLEL)
+    for name in ("book", "car"):
+        saga.succeed(name)
+    saga.reject("hotel")
+    await keep_with_definition(pool, saga)
+    found = await rows(pool, "select step, undo_order from saga.compensation_debt")
+    assert {(row["step"], row["undo_order"]) for row in found} == {("car", None), ("book", None)}
+
+
+async def test_a_step_that_was_skipped_in_doubt_is_owed_an_undo_and_one_that_was_let_stand_is_not(
+    pool: asyncpg.Pool,
+) -> None:
+    saga = _turned_round()
+    reserve, notify, charge, ship = saga.state.steps
+    in_doubt = charge._replace(status=StepStatus.SKIPPED, unanswered=(1,))
+    let_stand = reserve._replace(status=StepStatus.SKIPPED)
+    saga.current = saga.state._replace(steps=(let_stand, notify, in_doubt, ship))
+    await keep_with_definition(pool, saga)
+    found = await rows(pool, "select step, status, undo_order from saga.compensation_debt")
+    assert [tuple(row.values()) for row in found] == [("charge", "skipped", 1)]
 
 
 async def test_what_is_undone_is_owed_no_longer(pool: asyncpg.Pool, store: PostgresStore) -> None:
@@ -260,14 +428,14 @@ async def test_what_is_undone_is_owed_no_longer(pool: asyncpg.Pool, store: Postg
     assert await rows(pool, DEBT) == []
 
 
-async def test_an_effect_in_doubt_is_owed(pool: asyncpg.Pool, store: PostgresStore) -> None:
+async def test_an_effect_in_doubt_is_owed(pool: asyncpg.Pool) -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
     for _ in range(3):
         saga.timer_when_due()
         if saga.status == "running":
             saga.timer_when_due()
-    await keep(store, saga)
+    await keep_with_definition(pool, saga)
     found = await rows(pool, "select step, status from saga.compensation_debt order by undo_order")
     assert [tuple(row.values()) for row in found] == [("charge", "compensating"), ("reserve", "succeeded")]
 
@@ -276,11 +444,11 @@ async def test_without_the_definition_on_record_debt_is_still_told(pool: asyncpg
     saga = _turned_round()
     await keep(store, saga)
     found = await rows(pool, DEBT)
-    assert [(row["step"], row["compensation"]) for row in found] == [
-        ("charge", None),
-        ("notify", None),
-        ("reserve", None),
-    ]
+    assert {(row["step"], row["compensation"], row["undo_order"]) for row in found} == {
+        ("charge", None, None),
+        ("notify", None, None),
+        ("reserve", None, None),
+    }
 
 
 async def test_debt_is_owed_since_the_latest_turn(pool: asyncpg.Pool, store: PostgresStore) -> None:
@@ -367,6 +535,45 @@ async def test_replicas_remember_the_same_definitions_at_once(pool: asyncpg.Pool
     assert await pool.fetchval("select count(*) from saga_private.definitions") == 20
 
 
-@pytest.mark.parametrize("view", ["sagas", "steps", "history", "dead_letters", "compensation_debt"])
+async def test_the_definitions_on_record_tell_what_they_say_and_what_still_goes_by_them(pool: asyncpg.Pool) -> None:
+    sagas = _one_of_each_status()
+    document = document_of(sagas["running"])
+    store = PostgresStore(pool, definition_from_document)
+    newer = document | {"version": "v2"}
+    await store.remember_definitions([document, newer])
+    for saga_id, saga in zip(saga_ids(len(sagas)), sagas.values(), strict=True):
+        saga.current = saga.state._replace(id=saga_id)
+        await store.commit(Batch(writes=[Write(saga.state, 0)]))
+    found = await rows(pool, "select saga, version, document::text, driving, first_seen_at from saga.definitions")
+    assert {(row["saga"], row["version"], row["driving"]) for row in found} == {("order", "v1", 4), ("order", "v2", 0)}
+    assert [orjson.loads(row["document"]) for row in sorted(found, key=lambda row: str(row["version"]))] == [
+        document,
+        newer,
+    ]
+    assert all(abs(datetime.now(UTC) - row["first_seen_at"]).total_seconds() < 60 for row in found)
+
+
+def _one_of_each_status() -> dict[str, SagaInMemory]:
+    """Sagas of one definition, by their status."""
+    sagas: dict[str, SagaInMemory] = {}
+    for status in ("running", "compensating", "paused", "completed", "compensated", "stuck"):
+        saga = running(step("reserve", compensation_retry=ONCE), "charge")
+        saga.succeed("reserve")
+        if status == "completed":
+            saga.succeed("charge")
+        if status == "paused":
+            saga.ask(Verb.PAUSE)
+        if status in ("compensating", "compensated", "stuck"):
+            saga.reject("charge")
+        if status == "compensated":
+            saga.undo_succeeds("reserve")
+        if status == "stuck":
+            saga.undo_fails("reserve")
+        assert saga.status == status
+        sagas[status] = saga
+    return sagas
+
+
+@pytest.mark.parametrize("view", ["sagas", "steps", "history", "dead_letters", "definitions", "compensation_debt"])
 async def test_every_view_can_be_read_while_it_is_empty(pool: asyncpg.Pool, view: str) -> None:
     assert await pool.fetch(f"select * from saga.{view}") == []

@@ -11,9 +11,12 @@ import pytest
 from saga_service.cli.advice import OVERDUE
 from saga_service.cli.reading import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
 from saga_service.cli.story import happened, print_story, timeline
+from saga_service.core.definition import Definition, Kind
 from saga_service.core.events import Verb
 from saga_service.core.look import NOTED
 from saga_service.core.transitions import Stimulus
+from tests.builders import definition
+from tests.builders import step as defined_step
 
 NOW = datetime(2026, 1, 31, 23, 59, 59, 900_000, tzinfo=UTC)
 SAGA_ID = "5fc78230-6705-8a70-9e7f-d493631ce20d"
@@ -63,6 +66,10 @@ def step(name: str, status: str, **changes: Any) -> StepRow:  # Any: the row's o
         "ended_at": None,
         "probes": 0,
         "signal": None,
+        "kind": None,
+        "task": None,
+        "action": None,
+        "compensation": None,
     }
     return StepRow(**row | changes)
 
@@ -98,8 +105,8 @@ def story(
     )
 
 
-def told(story: SagaStory, capsys: pytest.CaptureFixture[str]) -> str:
-    print_story(story, NOW, "A-17")
+def told(story: SagaStory, capsys: pytest.CaptureFixture[str], defined: Definition | None = None) -> str:
+    print_story(story, defined, NOW, "A-17")
     return capsys.readouterr().out
 
 
@@ -226,41 +233,29 @@ def test_a_stuck_saga_tells_what_is_owed_and_how_to_go_on(capsys: pytest.Capture
         stuck_message="it is closed",
     )
 
-    text = told(story(stuck, *steps, debt=debt), capsys)
+    text = told(story(stuck, *steps, debt=debt), capsys, definition("reserve", "charge"))
 
     assert "because no_truck (step ship)\nstuck at the undo of charge: no_account: it is closed\n" in text
     assert "  1. charge (compensation_failed) by payment.refund: no_account: it is closed\n" in text
     assert "  2. reserve (succeeded) by inventory.release\n" in text
     assert "on its way back: its effects are being undone\n" in text
     assert text.endswith(
-        "  undo charge by hand, then say so, and the rest is undone by itself:\n"
+        "  the undo of charge was given up on\n"
+        "  undo it by hand, then say so, and the rest is undone by itself:\n"
         "    saga-service resolve A-17 --step charge --as compensated --reason '...'\n"
-        "  or, once what kept it from being undone is mended, let its worker try again:\n"
+        "  once what kept it from being undone is mended, let its worker try again:\n"
         "    saga-service retry A-17 --step charge --reason '...'\n"
-        "  or let the effect of charge stand, and undo the rest:\n"
+        "  to let its effect stand, and undo the rest:\n"
         "    saga-service skip A-17 --step charge --reason '...'\n"
     )
 
 
-def test_a_saga_that_is_stuck_on_its_way_forward_offers_what_a_person_may_decide(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    steps = [step("charge", "unknown"), step("ship", "failed"), step("note", "unknown", waiting_for="retry")]
+def test_what_is_undone_side_by_side_is_told_without_an_order(capsys: pytest.CaptureFixture[str]) -> None:
+    debt = [DebtRow(None, name, "succeeded", "travel.undo", 0, None, None, NOW, NOW) for name in ("car", "hotel")]
 
-    text = told(story(saga("stuck"), *steps), capsys)
+    text = told(story(saga("compensating", course="backward"), debt=debt), capsys)
 
-    assert "on its way forward" in text
-    offered = [line.strip().removeprefix("saga-service ") for line in text.splitlines() if "--reason" in line]
-    assert offered == [
-        "resolve A-17 --step charge --as succeeded --reason '...'",
-        "resolve A-17 --step charge --as failed --reason '...'",
-        "retry A-17 --step charge --reason '...'",
-        "skip A-17 --step charge --reason '...'",
-        "retry A-17 --step ship --reason '...'",
-        "resolve A-17 --step ship --as succeeded --reason '...'",
-        "skip A-17 --step ship --reason '...'",
-        "cancel A-17 --reason '...'",
-    ]
+    assert "Still to be undone:\n  car (succeeded) by travel.undo\n  hotel (succeeded) by travel.undo\n" in text
 
 
 def test_a_failed_step_that_is_passed_over_while_undoing_asks_nothing_of_a_person(
@@ -288,7 +283,7 @@ def test_a_paused_saga_tells_who_paused_it_and_how_to_go_on(capsys: pytest.Captu
 
 
 def test_a_command_to_paste_survives_any_key(capsys: pytest.CaptureFixture[str]) -> None:
-    print_story(story(saga("paused", key="A 17; ls")), NOW, "A 17; ls")
+    print_story(story(saga("paused", key="A 17; ls")), None, NOW, "A 17; ls")
     assert "saga-service resume 'A 17; ls' --reason" in capsys.readouterr().out
 
 
@@ -340,10 +335,28 @@ def test_children_are_listed_and_the_one_that_is_awaited_is_named(capsys: pytest
 def test_a_child_says_whose_it_is_and_a_deadline_what_it_means(capsys: pytest.CaptureFixture[str]) -> None:
     child = saga("running", parent_id="p-1", parent_step="trip", deadline_at=NOW + timedelta(minutes=5))
 
-    text = told(story(child), capsys)
+    text = told(story(child, step("pay", "dispatched")), capsys, definition("pay"))
 
     assert "child of saga p-1, for its step trip\n" in text
     assert "deadline in 5 min (2026-02-01 00:04:59): what is not done then is undone\n" in text
+
+
+def test_a_deadline_undoes_nothing_of_a_saga_that_has_passed_its_pivot(capsys: pytest.CaptureFixture[str]) -> None:
+    late = saga("running", deadline_at=NOW - timedelta(minutes=5))
+    steps = [step("charge", "succeeded"), step("ship", "dispatched")]
+
+    text = told(story(late, *steps), capsys, definition(defined_step("charge", kind=Kind.PIVOT), "ship"))
+
+    assert (
+        "deadline 2026-01-31 23:54:59: as it stands, nothing is undone for it;"
+        " the pivot 'charge' is done, or may be: the saga can only go forward\n"
+    ) in text
+
+
+def test_a_deadline_is_told_with_care_where_the_definition_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    text = told(story(saga("running", deadline_at=NOW + timedelta(minutes=5))), capsys)
+
+    assert "what is not done then is undone, unless the saga has passed its pivot\n" in text
 
 
 def test_signals_are_listed_with_what_became_of_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 """A stuck saga tells both: why it turned to compensation (`error_*`, as ever) and what it is stuck at (`stuck_*`)."""
 
-from saga_service.store.migrations.first_schema.views import Columns, view
+from saga_service.store.migrations.first_schema.views import Columns
 from saga_service.store.migrations.full_semantics import views as before
 
 # Places within one step's JSON array.
@@ -29,6 +29,11 @@ SAGAS: Columns = {
         "Version of that definition. A saga ends on the version that it began with. 'never started' of a child saga"
         " that its parent called off before its start came: it has no steps and never will.",
     ),
+    "deadline_at": (
+        before.SAGAS["deadline_at"][0],
+        "When the saga turns to compensation by itself if it is not done. It waits for a pivot in flight, and means"
+        " nothing more once the pivot is done. Null without a deadline, and once the saga turned because of it.",
+    ),
     "error_code": (
         "sagas.fault ->> 'code'",
         "Why the saga turned to compensation, or what it is stuck at on its way forward: a code for programs.",
@@ -41,5 +46,3 @@ SAGAS: Columns = {
     ),
     "stuck_message": (_of_the_step(f"step.state -> {_FAULT} ->> 1"), "The same for people."),
 }
-
-VIEWS = view("sagas", "Every saga, one row each.", SAGAS, "from saga_private.sagas", "create or replace view")

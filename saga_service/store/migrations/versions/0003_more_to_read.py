@@ -1,8 +1,11 @@
-"""What a stuck saga is stuck at, beside why it turned to compensation. Views alone: nothing waits for it."""
+"""What a stuck saga is stuck at, the definitions on record, what each step is by them, and undo in its true order.
+
+Views alone: nothing waits for it.
+"""
 
 from alembic import op
 
-from saga_service.store.migrations.why_stuck.views import VIEWS
+from saga_service.store.migrations.more_to_read.views import VIEWS
 
 revision = "0003"
 down_revision = "0002"
