@@ -51,16 +51,7 @@ where document -> 'steps' @> jsonb_build_array(jsonb_build_object('task', 'signa
 order by saga
 """
 
-# Of several sagas with one key those that have not ended are meant, and the ended ones only where all have.
-IDS_WITH_KEY = """
-select found.saga, found.key, found.id::text
-from unnest($1::text[], $2::text[]) as wanted (saga, key)
-cross join lateral (
-    select sagas.saga, sagas.key, sagas.id, ended_at_ms, bool_or(ended_at_ms is null) over () as some_go_on
-    from saga_private.sagas where sagas.key = wanted.key and sagas.saga = wanted.saga
-) as found
-where not found.some_go_on or found.ended_at_ms is null
-"""
+IDS_WITH_KEY = "select found_saga, found_key, found_id from saga_private.ids_with_key($1, $2)"
 
 REMEMBER_DEFINITIONS = """
 insert into saga_private.definitions (saga, version, compensations, document)

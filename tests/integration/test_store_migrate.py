@@ -20,7 +20,7 @@ from saga_service.store.migrate import migrate
 from saga_service.store.roles import CLIENT_ROLE, OPERATOR_ROLE, READER_ROLE
 from saga_service.store.schema import HEAD, PRIVATE_SCHEMA, SchemaFit, SchemaUnfit, schema_state
 
-VIEWS = ("sagas", "steps", "history", "signals", "dead_letters", "definitions", "compensation_debt")
+VIEWS = ("sagas", "steps", "history", "signals", "requests", "dead_letters", "definitions", "compensation_debt")
 TABLES = ("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations", "alembic_version")
 FUNCTIONS = ("start", "signal", "ask", "answers")
 ROLES = (READER_ROLE, CLIENT_ROLE, OPERATOR_ROLE)

@@ -9,11 +9,13 @@ import asyncpg
 import orjson
 import pytest
 
+from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
-from saga_service.engine.ports import Batch, Write
+from saga_service.engine.ports import Batch, Early, Write
 from saga_service.store import queries
 from saga_service.store.pool import close_pool, create_pool
 from saga_service.store.postgres_store import PostgresStore
+from saga_service.wire.entries import Entry
 from tests.builders import START_MS
 from tests.databases import Databases, run_apart
 from tests.store_batches import ORDER, add, batch, start, state_of, succeed
@@ -50,9 +52,15 @@ select 'saga-' || number, 'v1', '{}', '{"steps": []}' from generate_series(1, 50
 """
 
 
+FILL_REQUESTS = """
+insert into saga_private.requests (at_ms, due_at_ms, fields) select 1, 9000000000000, '{}'
+from generate_series(1, 5000) as number
+"""
+
+
 async def _fill(pool: asyncpg.Pool) -> None:
     await pool.execute(FILL, SAGAS)
-    for statement in (FILL_HISTORY, FILL_OUTBOX, FILL_DEAD_LETTERS, FILL_DEFINITIONS):
+    for statement in (FILL_HISTORY, FILL_OUTBOX, FILL_DEAD_LETTERS, FILL_DEFINITIONS, FILL_REQUESTS):
         await pool.execute(statement)
 
 
@@ -184,7 +192,7 @@ async def _scans(connection: asyncpg.Connection | asyncpg.Pool) -> dict[str, int
     await connection.execute("select pg_stat_force_next_flush()")
     rows = await connection.fetch(
         "select relname, seq_scan from pg_stat_user_tables where schemaname = 'saga_private'"
-        " and relname in ('sagas', 'history', 'outbox', 'dead_letters')"
+        " and relname in ('sagas', 'history', 'outbox', 'dead_letters', 'requests')"
     )
     return {row["relname"]: row["seq_scan"] for row in rows}
 
@@ -199,6 +207,9 @@ async def _one_round(store: PostgresStore, number: int) -> None:
     await store.commit(Batch(writes=[Write(state_of(succeed(started)), 2)]))
     await store.load([state_of(started).id])
     await store.claim_due(START_MS, 100, 1_000)
+    await store.ids_with_key([BusinessKey("order", f"key-{number}")])
+    await store.commit(Batch(early=[Early(Entry("saga:events", f"{number}-0", {b"type": b"approved"}), START_MS)]))
+    await store.claim_requests(START_MS, 100, 1_000)
     await store.claim_unpublished(START_MS, 50, 20)
     await store.forget_published([1, 2, 3])
 

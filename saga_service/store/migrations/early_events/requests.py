@@ -71,4 +71,24 @@ end
 $$
 """
 
-EARLY_EVENTS = (*COLUMNS, CLAIM_REQUESTS, LET_WAIT)
+# Of several sagas with one key those that have not ended are meant, and the ended ones only where all have.
+IDS_WITH_KEY = f"""
+create function saga_private.ids_with_key(wanted_sagas text[], wanted_keys text[])
+returns table (found_saga text, found_key text, found_id text)
+language plpgsql stable
+{FIXED_PLANS}
+as $$
+begin
+    return query
+    select known.saga, known.key, known.id::text
+    from unnest(wanted_sagas, wanted_keys) as wanted (saga, key)
+    cross join lateral (
+        select sagas.saga, sagas.key, sagas.id, ended_at_ms, bool_or(ended_at_ms is null) over () as some_go_on
+        from saga_private.sagas where sagas.key = wanted.key and sagas.saga = wanted.saga
+    ) as known
+    where not known.some_go_on or known.ended_at_ms is null;
+end
+$$
+"""
+
+EARLY_EVENTS = (*COLUMNS, CLAIM_REQUESTS, LET_WAIT, IDS_WITH_KEY)
