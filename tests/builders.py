@@ -407,7 +407,7 @@ class PlainCatalog:
 
     def __init__(self, blueprint: Blueprint, *, event_type: str = "order", stream: str = "orders") -> None:
         self._blueprint = blueprint
-        self._event_type = event_type
+        self.event_type = event_type
         self._stream = stream
 
     def by_name(self, name: str) -> Blueprint | None:
@@ -418,13 +418,13 @@ class PlainCatalog:
         return [definition.name] if signal in definition.signals else []
 
     def by_event_type(self, event_type: str) -> Blueprint | None:
-        return self._blueprint if event_type == self._event_type else None
+        return self._blueprint if event_type == self.event_type else None
 
     def by_stream(self, stream: str) -> Blueprint | None:
         return self._blueprint if stream == self._stream else None
 
     def event_types(self) -> list[str]:
-        return [self._event_type]
+        return [self.event_type]
 
 
 def _octets(given: bytes | str) -> bytes:

@@ -259,10 +259,10 @@ class ServiceInMemory:
         self.outbox = OutboxRows()
         self.cache = SagaCache(100)
         self.now_ms = START_MS
-        catalog = PlainCatalog(PlainBlueprint(defined, integers=["amount"]))
+        self.catalog = PlainCatalog(PlainBlueprint(defined, integers=["amount"]))
         self.engine = Engine(
             self.store,
-            Decoder(catalog, NAMES, DATA_BYTES_MAX, codec),
+            Decoder(self.catalog, NAMES, DATA_BYTES_MAX, codec),
             {(defined.name, defined.version): defined},
             NAMES,
             self.cache,

@@ -9,7 +9,9 @@ from saga_service.core.definition import Definition
 from saga_service.core.effects import Verdict
 from saga_service.core.events import Event
 from saga_service.engine.decoding import Announced, Decoder, Received, Reported, Unlearned
-from saga_service.engine.ports import Answered, Records
+from saga_service.engine.patience import Patience
+from saga_service.engine.ports import Answered, Early, Records
+from saga_service.wire.blueprint import Blueprint
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry
 
@@ -29,6 +31,8 @@ class Decoded:
     """Found on record, for what is not deployed here."""
     turned_down: list[tuple[DeadLetter, Answered]] = field(default_factory=list)
     """Of what waited in Postgres: dead letters, each with the answer."""
+    early: list[Early] = field(default_factory=list)
+    """Of types that only other replicas know, to be looked at again: one of them may."""
 
     def add(self, entry: Entry, letter: DeadLetter) -> None:
         if entry.kept is None:
@@ -43,15 +47,19 @@ class Decoded:
             reported=self.reported,
             dead_letters=self.dead_letters,
             handled=self.handled,
+            early=[early for early in self.early if early.entry.kept is None],
         )
 
 
 class BatchDecoder:
     """`records` tell what other replicas have deployed; without them that is unknown."""
 
-    def __init__(self, decoder: Decoder, records: Records | None, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, decoder: Decoder, records: Records | None, patience: Patience, now_ms: Callable[[], int]
+    ) -> None:
         self._decoder = decoder
         self._records = records
+        self._patience = patience
         self._now_ms = now_ms
 
     def decode(self, items: Iterable[Item]) -> Decoded:
@@ -78,22 +86,30 @@ class BatchDecoder:
 
     async def learn(self, decoded: Decoded) -> None:
         """Decode the rest. What is not deployed here may be so elsewhere, or may have been: sagas that began with it
-        end with it. Raises StoreUnavailable."""
-        children, waiting = {}, {}
-        if self._records is not None:
-            names = {each.unknown.child for each in decoded.unlearned if each.unknown.child}
-            children = {name: found for name in names if (found := await self._records.newest(name)) is not None}
-            signals = {each.unknown.signal for each in decoded.unlearned if each.unknown.signal}
-            waiting = {signal: await self._records.waiting_for(signal) for signal in signals}
-        decoded.learned = [blueprint.definition for blueprint in children.values()]
+        end with it, and what begins with it waits for a replica that has it. Raises StoreUnavailable."""
+        types = {each.unknown.event_type for each in decoded.unlearned if each.unknown.event_type}
+        sagas = await self._newest(types | {each.unknown.child for each in decoded.unlearned if each.unknown.child})
+        waiting = await self._waiting_for(types)
+        decoded.learned = [blueprint.definition for blueprint in sagas.values()]
         now_ms = self._now_ms()
         while decoded.unlearned:
             unlearned = decoded.unlearned.pop()
-            result = self._decoder.decode_learned(unlearned, now_ms, children, waiting)
+            entry = unlearned.entry
+            result = self._decoder.decode_learned(unlearned, now_ms, sagas, waiting)
             if isinstance(result, Received):
                 decoded.received.append(result)
+            elif unlearned.unknown.event_type in sagas and self._patience.lasts(entry, now_ms):
+                decoded.early.append(self._patience.early(entry, now_ms))
             else:
-                decoded.add(unlearned.entry, result)
+                decoded.add(entry, result)
+
+    async def _newest(self, names: set[str]) -> dict[str, Blueprint]:
+        if self._records is None:
+            return {}
+        return {name: found for name in names if (found := await self._records.newest(name)) is not None}
+
+    async def _waiting_for(self, signals: set[str]) -> dict[str, list[str]]:
+        return {} if self._records is None else {each: await self._records.waiting_for(each) for each in signals}
 
 
 def _each_request_once(items: Iterable[Item]) -> Iterable[Item]:

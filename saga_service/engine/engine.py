@@ -21,9 +21,9 @@ from saga_service.engine.cache import SagaCache
 from saga_service.engine.decoding import Decoder, Received
 from saga_service.engine.fold import Folded, fold
 from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.patience import Patience
 from saga_service.engine.ports import (
     Batch,
-    Early,
     Records,
     RequestsAnswered,
     RevisionConflict,
@@ -43,9 +43,6 @@ from saga_service.wire.keys import StreamNames
 from saga_service.wire.outcomes import write_outcome
 
 log = structlog.get_logger(__name__)
-EARLY_PAUSE_MS_MIN, EARLY_PAUSE_MS_MAX = 50, 5_000
-"""Between two looks at an entry whose saga nobody knows yet."""
-
 _NOT_OURS = (StoreRefused, Unopenable)
 """What spoils an item alone, and would do so again."""
 
@@ -79,9 +76,9 @@ class Engine:
         early_kept_ms: int = 0,
     ) -> None:
         self._store = store
-        self._decoder = BatchDecoder(decoder, records, now_ms)
+        self._patience = Patience(early_kept_ms)
+        self._decoder = BatchDecoder(decoder, records, self._patience, now_ms)
         self._reader = SagaReader(store, cache, now_ms)
-        self._early_kept_ms = early_kept_ms
         self._definitions = dict(definitions)
         self._names = names
         self._cache = cache
@@ -148,7 +145,7 @@ class Engine:
         driven = {(state.saga, state.version) for state in sagas.states.values()}
         for saga, version in driven - self._definitions.keys():
             await self._learn(saga, version)
-        return fold(received, sagas.states, self._definition, self._now_ms(), self._early_kept_ms)
+        return fold(received, sagas.states, self._definition, self._now_ms(), self._patience)
 
     async def _learn(self, saga: str, version: str) -> None:
         definition = await self._store.definition(saga, version)
@@ -170,19 +167,13 @@ class Engine:
             [*decoded.reported, *dead_letters],
             messages,
             answered=[*(answer for _, answer in decoded.turned_down), *folded.answered],
-            early=[Early(entry, self._due_ms(entry)) for entry in folded.early],
+            early=[*decoded.early, *folded.early],
         )
         outbox_id = None if batch.is_empty() else await self._write(batch)
         self._cache.keep(folded.states.values())
         tell(folded, dead_letters)
         wake_at_ms = min((write.state.wake_at_ms for write in folded.writes if write.state.wake_at_ms), default=None)
         return Committed(outbox_id, messages, decoded.handled, wake_at_ms)
-
-    def _due_ms(self, entry: Entry) -> int:
-        """Soon at first, then less and less often."""
-        now_ms = self._now_ms()
-        age_ms = 0 if entry.kept is None else now_ms - entry.kept.since_ms
-        return now_ms + min(max(age_ms // 2, EARLY_PAUSE_MS_MIN), EARLY_PAUSE_MS_MAX)
 
     async def _write(self, batch: Batch) -> int | None:
         batch.published = self._outbox.take_published()

@@ -12,7 +12,8 @@ from saga_service.core.events import Asked, Event, Signalled, Started
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.decoding import Received
-from saga_service.engine.ports import Answered, Write
+from saga_service.engine.patience import NO_PATIENCE, Patience
+from saga_service.engine.ports import Answered, Early, Write
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.wire.keys import REQUESTS, WANTS_ANSWER
@@ -34,7 +35,7 @@ class Folded:
     """What child sagas answer their parents."""
     dead_letters: list[DeadLetter] = field(default_factory=list)
     answered: list[Answered] = field(default_factory=list)
-    early: list[Entry] = field(default_factory=list)
+    early: list[Early] = field(default_factory=list)
     """Entries that speak of sagas which nobody knows yet, and have not waited for long."""
     refusals: list[tuple[SagaId, str]] = field(default_factory=list)
     """Refused events of which no dead letter speaks, and why: a log line has to."""
@@ -48,12 +49,12 @@ def fold(
     states: Mapping[SagaId, SagaState],
     definition_of: DefinitionOf,
     now_ms: int,
-    early_kept_ms: int = 0,
+    patience: Patience = NO_PATIENCE,
 ) -> Folded:
     """Events in their order, each on the state that the one before it left.
 
-    What is said to a saga may overtake its start, which another lane or another replica has in hand. For so long it is
-    early; after that it is refused.
+    What is said to a saga may overtake its start, which another lane or another replica has in hand. While the patience
+    lasts it is early; after that it is refused.
     """
     folded = Folded()
     current = dict(states)
@@ -65,10 +66,11 @@ def fold(
         if transition.reply is not None:
             folded.replies.append(transition.reply)
         entry = item.entry
-        if entry is not None and transition.state is None and _is_early(event, entry, now_ms, early_kept_ms):
-            folded.early.append(entry)
+        if transition.state is None and entry is not None and isinstance(event, Signalled | Asked):
             idle.add(event.saga_id)
-            continue
+            if patience.lasts(entry, now_ms):
+                folded.early.append(patience.early(entry, now_ms))
+                continue
         if entry is not None and entry.kept is not None:
             folded.answered.append(_answer(entry.kept.number, event, transition))
         if transition.verdict is not Verdict.APPLIED:
@@ -85,11 +87,6 @@ def fold(
     folded.writes = [Write(state, _revision(states.get(saga_id))) for saga_id, state in folded.states.items()]
     folded.without_effect = idle - folded.states.keys()
     return folded
-
-
-def _is_early(event: Event, entry: Entry, now_ms: int, early_kept_ms: int) -> bool:
-    since_ms = now_ms if entry.kept is None else entry.kept.since_ms
-    return isinstance(event, Signalled | Asked) and now_ms - since_ms < early_kept_ms
 
 
 def _answer(request_id: int, event: Event, transition: Transition) -> Answered:

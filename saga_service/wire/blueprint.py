@@ -34,12 +34,12 @@ class UnknownHere(Malformed):
     """No definition that is deployed here has the name. One that other replicas have, or had, may: what is on record
     in Postgres tells. The text is the reason where that does not know it either."""
 
-    def __init__(self, reason: str, *, child: str = "", signal: str = "", otherwise: Replied | None = None) -> None:
+    def __init__(self, reason: str, *, child: str = "", event_type: str = "", otherwise: Replied | None = None) -> None:
         super().__init__(reason)
         self.child = child
         """The name of a child saga."""
-        self.signal = signal
-        """The name of a signal."""
+        self.event_type = event_type
+        """The type of an event: the name of a signal, or of a saga."""
         self.otherwise = otherwise
         """What the entry means where nobody knows the name; None for nothing."""
 

@@ -83,7 +83,7 @@ def _addressed(entry: Entry, name: str, catalog: Catalog) -> BusinessKey:
         raise UnknownHere(
             f"no saga is started by an event of type '{name}', and none waits for a signal of that name; "
             f"known types: {known}",
-            signal=name,
+            event_type=name,
         )
     if key is None:
         raise Malformed(f"the signal '{name}' names no saga: write its id in field 'saga_id', or its key in 'subject'")

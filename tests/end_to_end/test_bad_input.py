@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from uuid import uuid4
 
 import asyncpg
 import orjson
@@ -200,9 +201,16 @@ async def test_what_is_no_dead_letter_on_the_stream_of_dead_letters_is_one_now(s
 async def test_a_start_with_the_saga_id_of_another_saga_is_a_dead_letter(standing: System) -> None:
     standing.start_saga("trip", "whose-id")
     saga = await standing.until("whose-id", "completed")
-    event = {"type": "brisk", "saga_id": str(saga["id"]), "data": orjson.dumps({"trip": "takes-an-id"})}
+    event = {"type": "by-hand", "saga_id": str(saga["id"])}
     letter = await standing.dead_letter(standing.names.events, standing.add(standing.names.events, event))
-    assert letter["reason"] == f"the saga {saga['id']} is there already; its name is 'trip', not 'brisk'"
+    assert letter["reason"] == f"the saga {saga['id']} is there already; its name is 'trip', not 'by-hand'"
+
+
+async def test_a_start_with_a_key_and_the_id_of_another_saga_is_a_dead_letter(standing: System) -> None:
+    """A key has one saga."""
+    event = {"type": "trip", "saga_id": str(uuid4()), "data": orjson.dumps({"trip": "takes-an-id"})}
+    letter = await standing.dead_letter(standing.names.events, standing.add(standing.names.events, event))
+    assert "the saga 'trip' with the key 'takes-an-id' has the id" in letter["reason"]
 
 
 async def test_everything_above_was_lawful(standing: System) -> None:

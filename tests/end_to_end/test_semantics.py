@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key, saga_id_of_child
-from tests.end_to_end.laws import nothing_is_left_over
 from tests.end_to_end.system import System, effects_in_short
 from tests.waiting import eventually
 
@@ -121,24 +120,6 @@ async def test_a_signal_before_and_after_the_wait_is_reached_and_twice_is_one(st
     await standing.until("approved-early", "completed")
     taken = await standing.fetch("select taken from saga.signals")
     assert [row["taken"] for row in taken] == [True, True]
-
-
-async def test_one_signal_that_many_producers_send_at_once_is_one_on_several_replicas(system: System) -> None:
-    await system.start(services=3)
-    system.start_saga("approved", "approved-often")
-    await eventually(lambda: _is_waiting(system, "approved-often"))
-    with system.redis.pipeline(transaction=False) as pipeline:
-        for _ in range(300):
-            fields = {"type": "trip.approved", "subject": "approved-often", "id": "the-one", "data": '{"by": "Ann"}'}
-            pipeline.xadd(system.names.events, fields)
-        pipeline.execute()
-    await system.until("approved-often", "completed")
-    await nothing_is_left_over(system)
-    assert [tuple(row) for row in await system.fetch("select signal_id, taken from saga.signals")] == [
-        ("the-one", True)
-    ]
-    assert (await system.history("approved-often")).count("signalled approval None: running -> left:action:1") == 1
-    assert await system.fetch("select 1 from saga.dead_letters") == [], "a repeat is no fault"
 
 
 async def _is_waiting(system: System, key: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from saga_service.core.events import Verb
 from saga_service.core.ids import CommandName, Direction, saga_id_of_child
 from saga_service.core.state import SagaState, SagaStatus
-from saga_service.engine.engine import EARLY_PAUSE_MS_MAX, EARLY_PAUSE_MS_MIN
+from saga_service.engine.patience import PAUSE_MS_MAX, PAUSE_MS_MIN
 from saga_service.wire.entries import Entry
 from tests.builders import SAGA_ID, START_MS, approval, definition, entry, started
 from tests.builders import SagaInMemory as Saga
@@ -92,7 +92,7 @@ async def test_what_waits_is_looked_at_less_and_less_often(service: ServiceInMem
         service.now_ms = early.due_at_ms
         await service.process(early.entry)
     assert pauses_ms == sorted(pauses_ms)
-    assert (pauses_ms[0], pauses_ms[-1] <= EARLY_PAUSE_MS_MAX) == (EARLY_PAUSE_MS_MIN, True)
+    assert (pauses_ms[0], pauses_ms[-1] <= PAUSE_MS_MAX) == (PAUSE_MS_MIN, True)
     assert sum(pauses_ms) < KEPT_MS
 
 

@@ -66,12 +66,32 @@ async def test_a_child_saga_that_nobody_has_ever_deployed_is_refused_to_its_pare
     assert letter.reason == f"no saga with the id {SAGA_ID} is known"
 
 
+async def test_an_event_that_starts_what_only_other_replicas_have_waits_for_one_of_them(store: MemoryStore) -> None:
+    """While a new version is rolled out: the newer replica has put it on record before it read anything."""
+    old = ServiceInMemory(store, records=OnRecord(PlainBlueprint(DELIVERY)), early_kept_ms=60_000)
+    await old.process(entry({"type": "delivery"}))
+    assert (store.dead_letters, store.sagas) == ({}, {})
+    new = ServiceInMemory(store, DELIVERY, early_kept_ms=60_000)
+    new.catalog.event_type = "delivery"
+    await new.process(*(early.entry for early in store.early.values()))
+    assert [state.saga for state in store.sagas.values()] == ["delivery"]
+    assert store.early == {}
+
+
 async def test_what_starts_a_saga_by_an_event_is_what_is_deployed_and_no_more(store: MemoryStore) -> None:
-    records = OnRecord(PlainBlueprint(DELIVERY))
-    service = ServiceInMemory(store, records=records)
+    service = ServiceInMemory(store, records=OnRecord(PlainBlueprint(DELIVERY)), early_kept_ms=60_000)
     await service.process(entry({"type": "delivery"}))
+    service.now_ms += 60_000
+    await service.process(*(early.entry for early in store.early.values()))
     [letter] = store.dead_letters.values()
     assert "no saga is started by an event of type 'delivery'" in letter.reason
+
+
+async def test_a_type_that_nobody_has_ever_deployed_is_a_dead_letter_at_once(store: MemoryStore) -> None:
+    service = ServiceInMemory(store, records=OnRecord(), early_kept_ms=60_000)
+    await service.process(entry({"type": "delivry"}))
+    [letter] = store.dead_letters.values()
+    assert "no saga is started by an event of type 'delivry'" in letter.reason
 
 
 async def test_a_signal_finds_the_saga_that_waits_for_it_by_a_version_that_is_not_deployed_here(

@@ -1,0 +1,33 @@
+"""How long an entry waits for what it speaks of to be there: a saga whose start is in other hands, a definition that
+only other replicas have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from saga_service.engine.ports import Early
+from saga_service.wire.entries import Entry
+
+PAUSE_MS_MIN, PAUSE_MS_MAX = 50, 5_000
+"""Between two looks at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """`kept_ms` counts from the entry's coming; 0 is none."""
+
+    kept_ms: int = 0
+
+    def lasts(self, entry: Entry, now_ms: int) -> bool:
+        return _age_ms(entry, now_ms) < self.kept_ms
+
+    def early(self, entry: Entry, now_ms: int) -> Early:
+        """It is looked at again soon, then less and less often."""
+        return Early(entry, now_ms + min(max(_age_ms(entry, now_ms) // 2, PAUSE_MS_MIN), PAUSE_MS_MAX))
+
+
+def _age_ms(entry: Entry, now_ms: int) -> int:
+    return 0 if entry.kept is None else now_ms - entry.kept.since_ms
+
+
+NO_PATIENCE = Patience()
