@@ -245,11 +245,11 @@ def commands_are_of_the_history_that_sent_them(
     recorded = [sent for line in transition.history for sent in line.sent]
     assert recorded == list(transition.commands), "each command belongs to the line of history that sent it"
     attempts_before = 0 if before is None else _attempts(before)
-    new = [sent for sent in counted if before is None or not _is_said_again(before, event, sent)]
+    new = [sent for sent in counted if before is None or not is_said_again(before, event, sent)]
     assert _attempts(after) == attempts_before + len(new), "each command is one attempt"
 
 
-def _is_said_again(before: SagaState, event: Event, sent: Sent) -> bool:
+def is_said_again(before: SagaState, event: Event, sent: Sent) -> bool:
     """A person may have a child saga asked again for the answer to what it was asked."""
     by_a_person = isinstance(event, Asked) and event.verb is Verb.RETRY and isinstance(sent, ChildRequest)
     return by_a_person and sent.attempt in _step(before, sent).unanswered

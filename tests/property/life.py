@@ -26,7 +26,7 @@ from saga_service.core.events import (
 from saga_service.core.ids import CommandName, Direction
 from saga_service.core.state import ENDED, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
 from tests.builders import SAGA_ID, START_MS, sent_attempts, started
-from tests.property.laws import a_repeat_changes_nothing, every_law, is_calling_off
+from tests.property.laws import a_repeat_changes_nothing, every_law, is_calling_off, is_said_again
 
 PARENT = CommandName(SAGA_ID, "deliver", Direction.ACTION, 1)
 PARENT_UNDO = CommandName(SAGA_ID, "deliver", Direction.COMPENSATION, 1)
@@ -227,13 +227,14 @@ class Life:
         assert transition == advance(self.definition, before, event, self.now_ms), "the same in, the same out"
         every_law(self.definition, before, event, transition)
         self.state = transition.state
-        self.remember(event, transition)
+        self.remember(before, event, transition)
         if isinstance(event, Replied | Started | Signalled) and transition.verdict is not Verdict.REFUSED:
             a_repeat_changes_nothing(event, advance(self.definition, self.state, event, self.now_ms))
         return transition
 
-    def remember(self, event: Event, transition: Transition) -> None:
-        new = [sent for line in transition.history for sent in line.sent if not is_calling_off(sent)]
+    def remember(self, before: SagaState | None, event: Event, transition: Transition) -> None:
+        recorded = [sent for line in transition.history for sent in line.sent if not is_calling_off(sent)]
+        new = [sent for sent in recorded if before is None or not is_said_again(before, event, sent)]
         for name in map(_name, new):
             assert name not in self.sent_names, "no command id is ever given twice"
             self.sent_names.add(name)
