@@ -244,13 +244,14 @@ class Settings(BaseSettings):
     # ------------------------------------------------------------------------------------------------- the loops
 
     reclaim_idle_ms: int = Field(
-        default=60_000,
+        default=20_000,
         ge=100,
         le=86_400_000,
-        description="An entry that a consumer has held this long without acknowledging is taken over by another.",
+        description="An entry that a consumer has held this long without acknowledging is taken over by another. "
+        "Well below every step's time-out, or what a killed worker had in hand is taken over too late.",
     )
     reclaim_period_ms: int = Field(
-        default=10_000, ge=10, le=3_600_000, description="How often to look for entries to take over."
+        default=5_000, ge=10, le=3_600_000, description="How often to look for entries to take over."
     )
     timers_poll_ms: int = Field(
         default=1_000, ge=10, le=60_000, description="How long to wait at most between two looks for due timers."

@@ -11,10 +11,11 @@ from typing import assert_never
 from saga_service.core.asking import ask
 from saga_service.core.definition import Definition, ExpressionFailed, Task, never_started
 from saga_service.core.draft import Draft, reply_to_parent
-from saga_service.core.effects import ChildVerb, Sent, Transition, refused, repeated
+from saga_service.core.effects import ChildVerb, ParentReply, Sent, Transition, refused, repeated
 from saga_service.core.events import (
     Asked,
     Event,
+    Outcome,
     Replied,
     Signalled,
     Started,
@@ -27,7 +28,7 @@ from saga_service.core.look import proceed
 from saga_service.core.replying import reply
 from saga_service.core.rules import CALLED_OFF
 from saga_service.core.signalling import signal
-from saga_service.core.state import Course, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.state import Course, Fault, SagaState, SagaStatus, StepState, StepStatus
 from saga_service.core.timing import timer
 
 
@@ -92,11 +93,19 @@ def _started_already(state: SagaState, event: Started) -> Transition:
 def advance_nobody(event: Event, now_ms: int) -> Transition:
     """What an event does that speaks of a saga that nobody has seen, and starts none."""
     if isinstance(event, Asked) and event.answers is not None and event.verb in (Verb.CANCEL, Verb.COMPENSATE):
+        if event.is_known_done:
+            return _is_gone(event, event.answers)
         return _end_before_the_start(event, event.answers, now_ms)
     by_key = event.by_key if isinstance(event, Asked | Signalled) else None
     if by_key is not None:
         return refused(None, f"no saga '{by_key.saga}' with the key '{by_key.key}' is known")
     return refused(None, f"no saga with the id {event.saga_id} is known")
+
+
+def _is_gone(event: Asked, parent: CommandName) -> Transition:
+    """To say that it is undone would be untrue: what the child did stands, and nothing is known of it any more."""
+    reason = f"the child saga '{event.child}' {event.saga_id} was done, and was removed since; undo by hand what it did"
+    return refused(None, reason, ParentReply(parent, Outcome.REJECTED, {}, Fault("child_removed", reason)))
 
 
 def _end_before_the_start(event: Asked, parent: CommandName, now_ms: int) -> Transition:

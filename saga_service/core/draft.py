@@ -163,6 +163,7 @@ class Draft:
             CommandName(saga.id, step.name, _COMPENSATION, step.compensation_attempts) if undo else started_by,
             sent_input or {},
             saga.traceparent,
+            undo and not step.unanswered,
         )
 
     def _command(

@@ -58,6 +58,8 @@ class ChildRequest(NamedTuple):
     command: CommandName
     input: JsonObject
     traceparent: str | None
+    is_known_done: bool = False
+    """Whether the parent has heard that the child is done: one that is not there then was removed, and never undone."""
 
     @property
     def step(self) -> str:

@@ -128,6 +128,8 @@ class Asked:
     """What names the saga, where no id does. `saga_id` is then the one that follows from it."""
     child: str = ""
     """The child's name, where a parent asks: it may not have been started yet."""
+    is_known_done: bool = False
+    """Whether the parent has heard that the child is done."""
 
 
 Event = Started | Replied | TimerDue | TransportLost | Signalled | Asked

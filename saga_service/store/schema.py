@@ -8,7 +8,7 @@ from typing import Protocol
 
 PRIVATE_SCHEMA = "saga_private"
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every migration that this version knows, oldest first."""
 
 HEAD = REVISIONS[-1]

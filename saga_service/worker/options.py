@@ -29,9 +29,9 @@ class WorkerOptions:
     """Commands that each worker carries out at once, at most; without it, what the worker itself says."""
     read_block_ms: int = 2_000
     """How long one read waits on an idle stream."""
-    reclaim_idle_ms: int = 60_000
+    reclaim_idle_ms: int = 20_000
     """A command that a worker has held this long without a sign of life is taken over by another."""
-    reclaim_period_ms: int = 10_000
+    reclaim_period_ms: int = 5_000
     """How often to look for such commands."""
     stop_grace_ms: int = 8_000
     """How long a stop waits for handlers that are running, and then once more for Redis to take the replies."""

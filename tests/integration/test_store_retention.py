@@ -169,6 +169,26 @@ async def test_a_child_stays_as_long_as_its_parent_does(
     assert await left(pool) == ["child", "parent"]
 
 
+@pytest.mark.parametrize("status", ["running", "compensating", "stuck", "paused"])
+async def test_a_grandchild_stays_as_long_as_the_topmost_saga_does(
+    pool: asyncpg.Pool, removal: PostgresRemoval, status: str
+) -> None:
+    """Its undo goes all the way down."""
+    await put(pool, "root", status, None)
+    await put(pool, "child", child_of="root")
+    grandchild = await put(pool, "grandchild", child_of="child")
+    assert await removal.remove_ended(BEFORE_MS, 10) == (0, None)
+    assert await removal.remove_written([WrittenSaga(grandchild, 3)], BEFORE_MS) == 0
+    assert await left(pool) == ["child", "grandchild", "root"]
+
+
+async def test_a_whole_family_that_ended_long_enough_ago_goes(pool: asyncpg.Pool, removal: PostgresRemoval) -> None:
+    await put(pool, "root")
+    await put(pool, "child", child_of="root")
+    await put(pool, "grandchild", child_of="child")
+    assert (await removal.remove_ended(BEFORE_MS, 10))[0] == 3
+
+
 @pytest.mark.parametrize(("child_status", "stays"), [("stuck", True), ("running", True), ("completed", False)])
 async def test_a_parent_stays_until_all_its_children_have_ended(
     pool: asyncpg.Pool, removal: PostgresRemoval, child_status: str, stays: bool

@@ -206,7 +206,14 @@ class Family:
             version = self.definitions[request.saga].version
             return Started(request.child_id, request.saga, version, None, request.input, None, request.command)
         verb = Verb.CANCEL if request.verb is ChildVerb.CANCEL else Verb.COMPENSATE
-        return Asked(saga_id=request.child_id, verb=verb, actor="parent", answers=request.command, child=request.saga)
+        return Asked(
+            saga_id=request.child_id,
+            verb=verb,
+            actor="parent",
+            answers=request.command,
+            child=request.saga,
+            is_known_done=request.is_known_done,
+        )
 
 
 def _as_reply(reply: ParentReply) -> Event:

@@ -299,6 +299,28 @@ def test_a_parent_can_only_end_what_was_never_started() -> None:
     assert advance(definition("drive"), None, asked, START_MS).verdict is Verdict.REFUSED
 
 
+def test_a_child_that_was_done_and_is_not_there_any_more_is_not_said_to_be_undone() -> None:
+    asked = Asked(
+        saga_id=SAGA_ID, verb=Verb.COMPENSATE, actor="saga 1", answers=UNDO, child="delivery", is_known_done=True
+    )
+    transition = advance(definition("drive"), None, asked, START_MS)
+    assert (transition.verdict, transition.state) == (Verdict.REFUSED, None)
+    assert transition.reply is not None
+    assert (transition.reply.command, transition.reply.outcome) == (UNDO, Outcome.REJECTED)
+    assert transition.reply.fault is not None
+    assert transition.reply.fault.code == "child_removed"
+
+
+def test_a_parent_says_whether_it_has_heard_that_its_child_is_done() -> None:
+    heard = _parent()
+    heard.succeed("deliver")
+    heard.reject("charge")
+    assert heard.requests[-1].is_known_done
+    unheard = running(child("deliver", on_unknown=OnUnknown.COMPENSATE))
+    unheard.timer_when_due()
+    assert not unheard.requests[-1].is_known_done
+
+
 def test_a_late_success_of_a_child_that_was_undone_has_it_undone_once_more() -> None:
     saga = running(child("deliver", retry=ONCE, on_unknown=OnUnknown.COMPENSATE))
     saga.timer_when_due()

@@ -44,6 +44,14 @@ def test_what_is_asked_of_a_child_names_its_parent(verb: ChildVerb, asked: Verb)
     )
 
 
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_child_is_told_whether_its_parent_has_heard_of_its_end(is_done: bool) -> None:
+    asked = request(ChildVerb.COMPENSATE, UNDO)._replace(is_known_done=is_done)
+    event = read_event(delivered(write_child_request(asked, NAMES)), CATALOG)
+    assert isinstance(event, Asked)
+    assert event.is_known_done is is_done
+
+
 def test_a_child_whose_input_does_not_fit_is_refused_to_its_parent() -> None:
     message = write_child_request(request(ChildVerb.START, parcels="many"), NAMES)
     refusal = read_event(delivered(message), CATALOG)

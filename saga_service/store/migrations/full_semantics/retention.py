@@ -23,14 +23,16 @@ INDEXES = (
     "create index dead_letters_replayed on saga_private.dead_letters (replayed_at_ms) where replayed_at_ms is not null",
 )
 
+KEPT_BY_ITS_PARENT = """exists (
+        select from saga_private.sagas as parent
+        where parent.id = saga.parent_id and (parent.ended_at_ms is null or parent.ended_at_ms >= before_ms)
+    )"""
+
 _MAY_GO = f"""
     {moment("saga.ended_at_ms")} < {moment("before_ms")}
     and saga.status in ('completed', 'compensated')
     and saga.wake_at_ms is null
-    and not exists (
-        select from saga_private.sagas as parent
-        where parent.id = saga.parent_id and (parent.ended_at_ms is null or parent.ended_at_ms >= before_ms)
-    )
+    and not {KEPT_BY_ITS_PARENT}
     and not exists (
         select from saga_private.sagas as child where child.parent_id = saga.id and child.ended_at_ms is null
     )

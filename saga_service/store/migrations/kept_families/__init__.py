@@ -1,0 +1,1 @@
+"""The SQL of revision 0005."""
