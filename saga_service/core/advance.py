@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import assert_never
 
 from saga_service.core.asking import ask
-from saga_service.core.definition import Definition, ExpressionFailed, Task, never_started
+from saga_service.core.definition import Definition, Task, never_started
 from saga_service.core.draft import Draft, reply_to_parent
-from saga_service.core.effects import ChildVerb, ParentReply, Sent, Transition, refused, repeated
+from saga_service.core.effects import ChildVerb, ParentReply, Transition, refused, repeated
 from saga_service.core.events import (
     Asked,
     Event,
@@ -120,18 +120,10 @@ def _resend(definition: Definition, state: SagaState, now_ms: int) -> Transition
     draft = Draft(definition, state, now_ms)
     for position, step in enumerate(state.steps):
         if step.is_in_flight and state.status is not SagaStatus.PAUSED:
-            draft.commands += _once_more(draft, position)
+            draft.commands += draft.once_more(position)
         if _was_called_off(definition, state, position):
             draft.commands.append(draft.child_request(position, ChildVerb.CANCEL))
     return draft.transition() if draft.commands else repeated(state, "nothing is to be sent again")
-
-
-def _once_more(draft: Draft, position: int) -> list[Sent]:
-    """What cannot be made any more is left to time out."""
-    try:
-        return [draft.in_flight(position)]
-    except ExpressionFailed:
-        return []
 
 
 def _was_called_off(definition: Definition, state: SagaState, position: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from saga_service.core.definition import Definition
+from saga_service.core.definition import Definition, Task
 from saga_service.core.draft import Draft, reply_to_parent
 from saga_service.core.effects import ParentReply, Transition, Verdict, refused, repeated
 from saga_service.core.events import Asked, Outcome, Resolution, Verb
@@ -63,8 +63,13 @@ def _undone_or_undoing(definition: Definition, state: SagaState, event: Asked, n
 
 
 def _to_be_answered(state: SagaState, event: Asked) -> CommandName | None:
-    """The parent's command that the saga's end will answer. One that was only called off still answers its start."""
-    return event.answers if event.answers is not None and event.verb is Verb.COMPENSATE else state.parent
+    """The parent's command that the saga's end will answer. One that was only called off still answers its start, and
+    one that was asked to undo itself again answers the latest that asked, in whatever order they came."""
+    asked, known = event.answers, state.parent
+    if asked is None or event.verb is not Verb.COMPENSATE:
+        return known
+    overtaken = known is not None and known.direction is asked.direction and known.attempt > asked.attempt
+    return known if overtaken else asked
 
 
 def _refusal_to_parent(event: Asked, reason: str) -> ParentReply | None:
@@ -86,16 +91,34 @@ def _resume(definition: Definition, state: SagaState, event: Asked, now_ms: int)
     if state.status is not SagaStatus.PAUSED:
         return refused(state, f"the saga is not paused, but {state.status}")
     going = SagaStatus.RUNNING if state.course is Course.FORWARD else SagaStatus.COMPENSATING
-    return _stand(definition, state, event, now_ms, going)
+    return _stand(definition, state, event, now_ms, going, ask_children_again=True)
 
 
-def _stand(definition: Definition, state: SagaState, event: Asked, now_ms: int, status: SagaStatus) -> Transition:
+def _stand(
+    definition: Definition,
+    state: SagaState,
+    event: Asked,
+    now_ms: int,
+    status: SagaStatus,
+    *,
+    ask_children_again: bool = False,
+) -> Transition:
     draft = Draft(definition, state, now_ms)
     draft.revision += 1
     draft.status = status
+    if ask_children_again:
+        _ask_children_again(draft)
     proceed(draft)
     draft.record(f"{event.verb.value}_asked", actor=event.actor, reason=event.reason)
     return draft.transition()
+
+
+def _ask_children_again(draft: Draft) -> None:
+    """What is lost during a pause is not sent again then. A child may take for ever to be missed, and to be asked twice
+    does nothing to it; a command has its time-out."""
+    for position, step in enumerate(draft.steps):
+        if step.due is Due.TIMEOUT and draft.definition.steps[position].task is Task.CHILD:
+            draft.commands += draft.once_more(position)
 
 
 # ---------------------------------------------------------------------------------------------------------- its steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from saga_service.core.definition import Definition, Task
+from saga_service.core.definition import Definition, ExpressionFailed, Task
 from saga_service.core.effects import (
     ChildRequest,
     ChildVerb,
@@ -100,7 +100,7 @@ class Draft:
         step.attempts += 1
         step.status = _DISPATCHED
         # Of the attempts so far at the latest now: what this one does comes after all that is done.
-        step.finished_order = None
+        step.finished_order = step.ended_at_ms = None
         step.wait(_TIMEOUT, now_ms + defined.timeout_ms)
         if defined.heartbeat_ms is not None:
             # From the first sign of life on the step is due earlier. Until then the command may lie in its stream, and
@@ -130,9 +130,12 @@ class Draft:
         step.wait(_TIMEOUT, self.now_ms + defined.compensation_timeout_ms)
         self.commands.append(self._sent(position, sent_input))
 
-    def in_flight(self, position: int) -> Sent:
-        """What a step has in flight, as it was first sent. Raises ExpressionFailed."""
-        return self._sent(position, self._input(position))
+    def once_more(self, position: int) -> list[Sent]:
+        """What a step has in flight, as it was first sent. What cannot be made any more is left to time out."""
+        try:
+            return [self._sent(position, self._input(position))]
+        except ExpressionFailed:
+            return []
 
     def _sent(self, position: int, sent_input: JsonObject) -> Sent:
         step, defined = self.steps[position], self.definition.steps[position]
@@ -163,7 +166,7 @@ class Draft:
             CommandName(saga.id, step.name, _COMPENSATION, step.compensation_attempts) if undo else started_by,
             sent_input or {},
             saga.traceparent,
-            undo and not step.unanswered,
+            undo and step.output is not None,
         )
 
     def _command(

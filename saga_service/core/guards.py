@@ -50,7 +50,9 @@ def _when_nobody_asks(_: Reaction, step: AnyStep) -> str | None:
 
 
 def _when_answered(reaction: Reaction, step: AnyStep) -> str | None:
-    return None if reaction.attempt in step.unanswered else f"step '{step.name}' is {step.status} already"
+    # A first success is news even of an attempt that failed: delivered twice, it may have been carried out twice.
+    is_news = reaction.attempt in step.unanswered or step.output is None
+    return None if is_news else f"step '{step.name}' is {step.status} already"
 
 
 def _when_nobody_waits(reaction: Reaction, step: AnyStep) -> str | None:

@@ -212,6 +212,9 @@ def _it_did_not_happen(reaction: Reaction) -> None:
         step.status = _PENDING
     elif reaction.draft.course is _BACKWARD:
         step.status = _FAILED
+    elif step.due is None and step.ended_at_ms is not None:
+        # It was given up on, and only the doubt kept the saga from turning round.
+        give_up(reaction.draft, reaction.position, step.fault or NO_REASON)
     else:
         _retry_failed(reaction)
 

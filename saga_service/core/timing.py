@@ -29,6 +29,9 @@ PAST_DEADLINE = Fault("deadline", "the saga was not done by its deadline")
 
 def timer(definition: Definition, state: SagaState, now_ms: int) -> Transition:
     draft = Draft(definition, state, now_ms)
+    # What is due at the very deadline is done. But a timer may be late, and nothing begins after the deadline.
+    if _is_due(draft, now_ms - 1):
+        _turn_at_deadline(draft)
     for position in range(len(state.steps)):
         # Looked at one by one: what one of them does may change the others.
         step = draft.steps[position]
@@ -37,7 +40,7 @@ def timer(definition: Definition, state: SagaState, now_ms: int) -> Transition:
         refusal = react(_reaction(draft, position, step, step.due))
         if refusal is not None:
             return refusal
-    if _is_past_deadline(draft):
+    if _is_due(draft, now_ms):
         _turn_at_deadline(draft)
     moved = draft.transition(timer=True)
     if not moved.history and moved.state == state:
@@ -59,8 +62,9 @@ def _reaction(draft: Draft, position: int, step: StepState | StepDraft, due: Due
     return Reaction(draft, position, _STIMULI[undo, due], attempt=attempt, fault=fault)
 
 
-def _is_past_deadline(draft: Draft) -> bool:
-    return draft.deadline_ms is not None and draft.deadline_ms <= draft.now_ms and draft.has_deadline()
+def _is_due(draft: Draft, by_ms: int) -> bool:
+    """The saga's own deadline."""
+    return draft.deadline_ms is not None and draft.deadline_ms <= by_ms and draft.has_deadline()
 
 
 def _turn_at_deadline(draft: Draft) -> None:

@@ -251,8 +251,12 @@ def commands_are_of_the_history_that_sent_them(
 
 def is_said_again(before: SagaState, event: Event, sent: Sent) -> bool:
     """A person may have a child saga asked again for the answer to what it was asked."""
-    by_a_person = isinstance(event, Asked) and event.verb is Verb.RETRY and isinstance(sent, ChildRequest)
-    return by_a_person and sent.attempt in _step(before, sent).unanswered
+    if not isinstance(event, Asked) or not isinstance(sent, ChildRequest):
+        return False
+    step = _step(before, sent)
+    if event.verb is Verb.RESUME:
+        return sent.attempt == sent_attempts(step, sent.direction) and step.due is Due.TIMEOUT
+    return event.verb is Verb.RETRY and sent.direction is Direction.ACTION and sent.attempt in step.unanswered
 
 
 def a_paused_saga_sends_nothing_but_calls_off_children(

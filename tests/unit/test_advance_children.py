@@ -313,12 +313,41 @@ def test_a_child_that_was_done_and_is_not_there_any_more_is_not_said_to_be_undon
 
 def test_a_parent_says_whether_it_has_heard_that_its_child_is_done() -> None:
     heard = _parent()
-    heard.succeed("deliver")
+    heard.succeed("deliver", {"drive": {}})
     heard.reject("charge")
     assert heard.requests[-1].is_known_done
     unheard = running(child("deliver", on_unknown=OnUnknown.COMPENSATE))
     unheard.timer_when_due()
     assert not unheard.requests[-1].is_known_done
+
+
+def test_a_child_whose_start_failed_is_not_known_to_be_done_though_nothing_of_it_is_in_doubt() -> None:
+    unheard = running(child("deliver", on_unknown=OnUnknown.COMPENSATE))
+    unheard.timer_when_due()
+    unheard.fail("deliver", attempt=1)
+    unheard.undo_fails("deliver")
+    unheard.timer_when_due()
+    assert (unheard.requests[-1].verb, unheard.requests[-1].is_known_done) == (ChildVerb.COMPENSATE, False)
+
+
+def test_what_a_parent_asked_during_a_pause_of_its_own_is_asked_again_when_it_is_resumed() -> None:
+    """Redis may have lost it meanwhile, and nothing is sent during a pause."""
+    saga = _parent()
+    saga.ask(Verb.PAUSE)
+    assert saga.lose_transport().commands == ()
+    resumed = saga.ask(Verb.RESUME)
+    assert [in_short(sent) for sent in resumed.commands] == ["deliver 1"]
+    assert resumed.commands == tuple(saga.requests[:1])
+
+
+def test_a_child_answers_the_latest_undo_that_was_asked_for_in_whatever_order_they_come() -> None:
+    saga = _child("drive")
+    saga.succeed("drive")
+    latest = UNDO._replace(attempt=2)
+    saga.ask(Verb.COMPENSATE, answers=latest)
+    assert saga.ask(Verb.COMPENSATE, answers=UNDO).verdict is Verdict.REPEATED
+    saga.undo_succeeds("drive")
+    assert saga.replies[1:] == [ParentReply(latest, Outcome.SUCCEEDED, {}, None)]
 
 
 def test_a_late_success_of_a_child_that_was_undone_has_it_undone_once_more() -> None:

@@ -103,6 +103,14 @@ def test_the_deadline_calls_off_a_child_saga() -> None:
     assert saga.history[-1].sent == (saga.requests[-1],)
 
 
+def test_nothing_begins_after_the_deadline_however_late_its_timer_comes() -> None:
+    saga = running("reserve", nap("rest", 20_000), step("charge", kind=Kind.PIVOT), deadline_ms=25_000)
+    saga.succeed("reserve")
+    saga.now_ms += 31_000
+    saga.timer()
+    assert (saga.sent_names, saga.status) == (["reserve 1", "undo reserve 1"], SagaStatus.COMPENSATING)
+
+
 def test_what_is_due_at_the_very_deadline_is_done_first() -> None:
     saga = running("reserve", nap("rest", DEADLINE_MS), deadline_ms=DEADLINE_MS)
     saga.succeed("reserve")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import OnUnknown
+from saga_service.core.definition import Kind, OnUnknown
 from saga_service.core.effects import Verdict
 from saga_service.core.events import Verb
 from saga_service.core.state import Due, SagaStatus, StepStatus
@@ -157,6 +157,33 @@ def _succeeded_while_undoing() -> SagaInMemory:
     noted = saga.succeed("charge", {"payment": 7})
     assert (noted.verdict, noted.commands) == (Verdict.APPLIED, ())
     return saga
+
+
+def test_a_success_after_the_undo_is_undone_though_the_same_attempt_had_failed() -> None:
+    """An attempt that is delivered twice may be carried out twice: one run fails, the other has its effect."""
+    saga = running(step("charge", on_unknown=OnUnknown.COMPENSATE))
+    saga.timer_when_due()
+    saga.fail("charge", attempt=1)
+    saga.undo_succeeds("charge")
+    assert saga.status == SagaStatus.COMPENSATED
+    again = saga.succeed("charge", {"payment": 7}, attempt=1)
+    assert (again.verdict, saga.sent_names[-1]) == (Verdict.APPLIED, "undo charge 2")
+    saga.undo_succeeds("charge")
+    assert saga.succeed("charge", {"payment": 7}, attempt=1).verdict is Verdict.REPEATED
+
+
+def test_what_was_given_up_on_is_not_tried_again_once_its_last_doubt_is_gone() -> None:
+    saga = running("reserve", step("charge", kind=Kind.PIVOT))
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    saga.timer_when_due()
+    saga.reject("charge", attempt=2)
+    assert (saga.status, saga.statuses("charge")) == (SagaStatus.STUCK, ["unknown"])
+    settled = saga.fail("charge", attempt=1)
+    assert (in_short(only_command(settled)), saga.status) == ("undo reserve 1", SagaStatus.COMPENSATING)
+    before = saga.state
+    assert saga.reject("charge", attempt=2).verdict is Verdict.REPEATED
+    assert saga.state is before
 
 
 def test_the_undo_after_a_late_success_has_a_budget_of_its_own() -> None:
