@@ -37,7 +37,9 @@ Step = Annotated[str | None, typer.Option(help="The step that is meant; else eve
 Actor = Annotated[str | None, typer.Option(help="Who asks, for the history; else who you are on this machine.")]
 Reason = Annotated[str | None, typer.Option(help="Why, for the history.")]
 Saga = Annotated[str | None, typer.Option(help="Those of this definition.", rich_help_panel=FILTERS)]
-Error = Annotated[str | None, typer.Option("--error-code", help="Those undone for, or stuck at, this error.", rich_help_panel=FILTERS)]
+Error = Annotated[
+    str | None, typer.Option("--error-code", help="Those undone for, or stuck at, this error.", rich_help_panel=FILTERS)
+]
 OfStatus = Annotated[
     Status | None,
     typer.Option("--status", help="Those with this status; else what there is for it to do.", rich_help_panel=FILTERS),
