@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -161,6 +161,9 @@ STEERING: list[Saga] = [
     with_step(on_unknown=None, probe=None),
     with_step(on_unknown="hold", probe=None),
     with_step(probe="payment.find2"),
+    with_step(output={}),
+    with_step(output={"properties": {"place": {"type": "string"}}}),
+    with_step(output={"properties": {"place": {"type": "string"}}, "required": ["place"]}),
     with_wait(after=["ship"]),
     with_wait(after=["charge"]),
     with_wait(after=[]),
@@ -254,6 +257,9 @@ class Foreign:
     def evaluate(self, variables: Variables) -> bool:
         return not variables
 
+    def misfit(self, output: Mapping[str, Any]) -> str | None:
+        return None if output else "it is empty"
+
 
 def test_only_what_was_read_here_can_be_stored() -> None:
     for step, text in (
@@ -265,6 +271,7 @@ def test_only_what_was_read_here_can_be_stored() -> None:
             StepDefinition(name="a", action="b.c", input=Foreign()),
             "only a mapping in CEL can be stored, and this is For",
         ),
+        (StepDefinition(name="a", action="b.c", output=Foreign()), "only a JSON Schema can be stored, and this is For"),
     ):
         with pytest.raises(TypeError, match=text):
             definition_to_document("order", (step,), {}, None)

@@ -80,6 +80,17 @@ FOREIGN: list[tuple[Step, str, str]] = [
     ),
     (Step("a", saga="b", probe="b.c"), ".probe", "means nothing for a child saga; leave it out"),
     (
+        Step("a", saga="b", output={}),
+        ".output",
+        "means nothing for a child saga; leave it out: it is what the child's own steps return",
+    ),
+    (
+        Step("a", signal="b", output={}),
+        ".output",
+        "means nothing for a wait for a signal; leave it out: it is what the sender of the signal says",
+    ),
+    (Step("a", sleep="1h", output={}), ".output", "means nothing for a sleep; leave it out"),
+    (
         command("a", default={}),
         ".default",
         "means nothing for a command; leave it out: it stands for a signal that does not come",

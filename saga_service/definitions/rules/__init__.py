@@ -9,10 +9,12 @@ from saga_service.definitions.rules.answers import wrong_answers
 from saga_service.definitions.rules.expressions import wrong_expressions
 from saga_service.definitions.rules.kinds import wrong_kinds
 from saga_service.definitions.rules.order import wrong_order
+from saga_service.definitions.rules.sources import wrong_sources
 from saga_service.definitions.rules.tasks import wrong_tasks
 from saga_service.definitions.rules.times import wrong_times
 
 RULES: tuple[Callable[[Outline], Iterator[Wrong]], ...] = (
+    wrong_sources,
     wrong_tasks,
     wrong_order,
     wrong_kinds,
