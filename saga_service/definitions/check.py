@@ -30,14 +30,14 @@ def check_saga(saga: Saga) -> SagaBlueprint:
     return blueprint
 
 
-def check(written: Written) -> tuple[SagaBlueprint | None, list[Problem]]:
-    """The saga, or every problem that it has by itself."""
+def check(written: Written, outline: Outline | None = None) -> tuple[SagaBlueprint | None, list[Problem]]:
+    """The saga, or every problem that it has by itself, and with the sagas that its outline knows."""
     content = written.content
     if not isinstance(content, dict):
         text = f"must be a mapping with 'name' and 'steps', but is {shown(content)}; write each saga as a document"
         return None, [written.problem((), text)]
     model, wrong = read_model(content)
-    outline = outline_of(content)
+    outline = outline or outline_of(content)
     wrong += [each for rule in RULES for each in rule(outline)]
     wrong += _repeated_steps(content)
     wrong += _repeated_triggers(content)

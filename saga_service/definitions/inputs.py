@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import orjson
 from jsonschema_rs import ValidationError, ValidationErrorKind, validator_for
 from pydantic import BaseModel
 from pydantic import ValidationError as ModelError
+from pydantic.json_schema import GenerateJsonSchema
 
 from saga_service.core.state import JsonObject
 from saga_service.definitions.coercion import Coercion, coercions
@@ -41,6 +43,11 @@ class Input(Protocol):
         ...
 
     @property
+    def levels_read(self) -> int:
+        """How deep in a stored input `1` has become `1.0` where the schema asks for a number."""
+        ...
+
+    @property
     def stored(self) -> Mapping[str, Any]:
         """The schemas of the properties that a stored input may have, by name."""
         ...
@@ -57,10 +64,10 @@ class Input(Protocol):
 class SchemaInput:
     """An input that a JSON Schema describes. Properties that it does not name are kept."""
 
+    levels_read = 1
+
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = comparable(schema)
-        self.stored_schema = self.schema
-        self.stored = properties_of(self.stored_schema)
         self._validator = validator_for(schema, offline=True)
         self._coercions = coercions(schema)
         self._defaults = {
@@ -68,6 +75,9 @@ class SchemaInput:
             for name, inner in schema.get("properties", {}).items()
             if isinstance(inner, Mapping) and "default" in inner
         }
+        # What is filled in is always there.
+        self.stored_schema = {**self.schema, "required": sorted({*self.schema.get("required", ()), *self._defaults})}
+        self.stored = properties_of(self.stored_schema)
 
     def read_input(self, data: JsonObject) -> JsonObject:
         value = {**self._defaults, **data}
@@ -89,13 +99,22 @@ class SchemaInput:
                 yield ("properties", str(error.instance_path[0]), "default"), _shortened(error.message)
 
 
+class _AsStored(GenerateJsonSchema):
+    """A model's JSON has all of its fields, those with a default too."""
+
+    def field_is_required(self, *_: Any, **__: Any) -> bool:
+        return True
+
+
 class ModelInput:
     """An input that a pydantic model describes. It is validated by the model itself, and stored as the model's JSON."""
+
+    levels_read = sys.maxsize
 
     def __init__(self, model: type[BaseModel]) -> None:
         described = model.model_json_schema()
         self.schema = comparable(described)
-        self.stored_schema = comparable(model.model_json_schema(mode="serialization"))
+        self.stored_schema = comparable(model.model_json_schema(mode="serialization", schema_generator=_AsStored))
         self.stored = properties_of(self.stored_schema)
         self._model = model
         self._coercions = coercions(described)

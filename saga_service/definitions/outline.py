@@ -6,7 +6,7 @@ The rules are asked of this and not of the validated model, so that they speak o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saga_service.core.definition import Kind, Task
@@ -48,6 +48,12 @@ class StepOutline:
         return kind_of(self.written)
 
     @property
+    def when(self) -> str | None:
+        """Its condition, where that is text."""
+        when = self.written.get("when")
+        return when if isinstance(when, str) else None
+
+    @property
     def is_work(self) -> bool:
         """Whether a worker or another saga does something that may have to be undone."""
         return self.task in (Task.COMMAND, Task.CHILD)
@@ -63,6 +69,8 @@ class Outline:
     reader: Input | None
     """What reads the saga's input, where that is right."""
     wrong_reader: Sequence[Wrong] = ()
+    family: Family = field(default_factory=dict, repr=False)
+    """The sagas that may be children of this one."""
 
     @property
     def names(self) -> list[str]:
@@ -72,6 +80,21 @@ class Outline:
         """That of the first step with this name."""
         names = self.names
         return names.index(name) if name in names else None
+
+
+Family = Mapping[str, Outline]
+"""Sagas by their names."""
+
+
+def outlines_of(contents: Sequence[object]) -> list[Outline]:
+    """One for each of the sagas, which know one another; what is no saga has no steps."""
+    family: dict[str, Outline] = {}
+    outlines = [replace(outline_of(each if isinstance(each, dict) else {}), family=family) for each in contents]
+    for outline in outlines:
+        name = outline.written.get("name")
+        if isinstance(name, str):
+            family.setdefault(name, outline)
+    return outlines
 
 
 def outline_of(content: Mapping[str, Any]) -> Outline:
