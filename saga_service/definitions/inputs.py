@@ -6,20 +6,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any, Protocol
 
 import orjson
 from jsonschema_rs import ValidationError, ValidationErrorKind, validator_for
-from pydantic import BaseModel
+from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic import ValidationError as ModelError
 from pydantic.json_schema import GenerateJsonSchema
 
 from saga_service.core.state import JsonObject
 from saga_service.definitions.coercion import Coercion, coercions
 from saga_service.definitions.problems import Path, path_text, shown
-from saga_service.definitions.schema import comparable, properties_of
+from saga_service.definitions.schema import comparable, is_closed, properties_of
 from saga_service.wire.blueprint import InvalidInput
 from saga_service.wire.commands import OUTPUTS_FIELD
 from saga_service.wire.entries import Malformed
@@ -52,6 +52,15 @@ class Input(Protocol):
         """The schemas of the properties that a stored input may have, by name."""
         ...
 
+    @property
+    def keeps_more(self) -> bool:
+        """Whether a stored input may have properties that the schema does not name."""
+        ...
+
+    def takes(self, name: str) -> bool:
+        """Whether an input may come with this property."""
+        ...
+
     def read_input(self, data: JsonObject) -> JsonObject:
         """The input as it is stored. Raises InvalidInput."""
         ...
@@ -78,6 +87,13 @@ class SchemaInput:
         # What is filled in is always there.
         self.stored_schema = {**self.schema, "required": sorted({*self.schema.get("required", ()), *self._defaults})}
         self.stored = properties_of(self.stored_schema)
+
+    @property
+    def keeps_more(self) -> bool:
+        return not is_closed(self.schema, self.schema)
+
+    def takes(self, name: str) -> bool:
+        return name in self.stored or self.keeps_more
 
     def read_input(self, data: JsonObject) -> JsonObject:
         value = {**self._defaults, **data}
@@ -119,6 +135,18 @@ class ModelInput:
         self._model = model
         self._coercions = coercions(described)
 
+    @property
+    def keeps_more(self) -> bool:
+        # A model that says itself how it is written may have other names than those of its fields.
+        return self._model.model_config.get("extra") == "allow" or not self.stored
+
+    def takes(self, name: str) -> bool:
+        is_closed = self._model.model_config.get("extra") == "forbid"
+        # What a model does to the whole of its data before it looks at the names cannot be known.
+        validators = self._model.__pydantic_decorators__.model_validators.values()
+        rewrites = any(validator.info.mode != "after" for validator in validators)
+        return not is_closed or rewrites or name in set(_names_taken(self._model))
+
     def read_input(self, data: JsonObject) -> JsonObject:
         model = self._model
         try:
@@ -136,6 +164,25 @@ class ModelInput:
 
     def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
         return self.read_input(_from_text(fields, self._coercions))
+
+
+def _names_taken(model: type[BaseModel]) -> Iterator[str]:
+    """Every name by which a field of the model may come."""
+    for name, described in model.model_fields.items():
+        yield name
+        alias = described.validation_alias
+        for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+            if choice is not None:
+                yield str(choice.path[0]) if isinstance(choice, AliasPath) else choice
+
+
+def at_fault(reader: Input, data: JsonObject) -> Sequence[str]:
+    """The named properties for which this input is refused."""
+    try:
+        reader.read_input(data)
+    except InvalidInput as error:
+        return error.fields
+    return ()
 
 
 def _from_text(fields: Mapping[str, str], by_name: Mapping[str, Coercion]) -> dict[str, Any]:

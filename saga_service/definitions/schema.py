@@ -162,6 +162,27 @@ def type_of(value: object) -> str:
             return "object"
 
 
+def fits_types(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
+    """Whether the value, and all that is in it, has a type that the schema allows, as far as it says which."""
+    allowed = types_of(schema, root)
+    if allowed and not _types_like(value) & allowed:
+        return False
+    if isinstance(value, Mapping):
+        properties = properties_of(schema, root)
+        return all(fits_types(inner, properties.get(name), root) for name, inner in value.items())
+    if isinstance(value, list):
+        items = item_schemas(schema, root) or [None]
+        return all(any(fits_types(inner, item, root) for item in items) for inner in value)
+    return True
+
+
+def _types_like(value: Any) -> set[str]:
+    """A whole number is a number, however it is written."""
+    kind = type_of(value)
+    is_whole = kind == "integer" or (kind == "number" and float(value).is_integer())
+    return {kind} | ({"integer", "number"} if is_whole else set())
+
+
 # ------------------------------------------------------------------------------------------------------- to compare
 
 

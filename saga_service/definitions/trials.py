@@ -77,6 +77,11 @@ class Trials:
         by_itself = self._tried(node, case)
         return self._settled(node, case) if by_itself is None else by_itself
 
+    def json_value(self, text: str, case: Case) -> Any:
+        """The value of a whole expression; UNKNOWN where it is not known, and where there is none."""
+        outcome = self._tried(self.tree(text), case, whole=True)
+        return UNKNOWN if outcome is None or outcome.error is not None else outcome.value
+
     def misfit(self, tree: Node, reached: Sequence[Reached], *, are_all: bool, is_condition: bool) -> Misfit | None:
         """The first that is found. `are_all` says that what fails in all of these cases fails in any."""
         left = [(tree, list(reached), is_condition)]

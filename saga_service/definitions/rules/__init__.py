@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from saga_service.definitions.outline import Outline, Wrong
 from saga_service.definitions.rules.answers import wrong_answers
+from saga_service.definitions.rules.children import wrong_children
 from saga_service.definitions.rules.expressions import wrong_expressions
 from saga_service.definitions.rules.kinds import wrong_kinds
 from saga_service.definitions.rules.order import wrong_order
@@ -21,6 +22,7 @@ RULES: tuple[Callable[[Outline], Iterator[Wrong]], ...] = (
     wrong_answers,
     wrong_times,
     wrong_expressions,
+    wrong_children,
 )
 
 __all__ = ["RULES"]

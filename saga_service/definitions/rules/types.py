@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from saga_service.core.definition import Task
@@ -12,7 +12,7 @@ from saga_service.definitions.mentions import Mention, mentions_of
 from saga_service.definitions.outline import StepOutline
 from saga_service.definitions.problems import shown
 from saga_service.definitions.rules.place import Place, json_text, one_line
-from saga_service.definitions.trials import Misfit, Reached, Trials, missing_mention
+from saga_service.definitions.trials import Case, Misfit, Reached, Trials, missing_mention
 
 
 def wrong_types(compiled: Compiled, place: Place) -> Iterator[str]:
@@ -35,25 +35,26 @@ def reached_cases(texts: Sequence[str], place: Place, trials: Trials) -> tuple[l
 
 
 def _told(misfit: Misfit, place: Place) -> str:
-    text, error = shown(one_line(misfit.compiled.text)), misfit.outcome.error
+    text, (value, error) = shown(one_line(misfit.compiled.text)), misfit.outcome
     missing = missing_mention(misfit.compiled, misfit.outcome, misfit.case)
     if missing is not None:
         return f"speaks of '{missing}', {_why_missing(missing, place)}; {_how_to_ask(missing, place)}"
+    tried = tried_with(misfit.compiled.mentions.variables, misfit.case)
     if error is None:
-        return f"must give true or false, but {text} gives {json_text(misfit.outcome.value)}{tried_with(misfit)}"
-    return f"{text}: {error}{tried_with(misfit)}"
+        return f"must give true or false, but {text} gives {json_text(value)}{tried}"
+    return f"{text}: {error}{tried}"
 
 
-def tried_with(misfit: Misfit) -> str:
+def tried_with(mentions: Iterable[Mention], case: Case) -> str:
     """What is found there in the case, in the order of the names."""
-    mentions = {str(mention): mention for mention in misfit.compiled.mentions.variables}
-    return "".join(_tried(mentions[name], misfit.case.variables) for name in sorted(mentions))
+    by_name = {str(mention): mention for mention in mentions}
+    return "".join(_tried(by_name[name], case.variables) for name in sorted(by_name))
 
 
 def _tried(mention: Mention, variables: Any) -> str:
     value = variables[mention.variable]
     for name in mention.path:
-        if not isinstance(value, dict) or name not in value:
+        if not isinstance(value, Mapping) or name not in value:
             return f"; tried without {mention}"
         value = value[name]
     return "" if mention.is_asked else f"; tried with {mention} = {json_text(value)}"
