@@ -117,9 +117,11 @@ def _objects(schema: Any, drawing: _Drawing, level: int, paths: Paths) -> list[A
     properties = properties_of(schema, drawing.schema)
     if not properties or is_open(schema, drawing.schema):
         return [UNKNOWN]
-    by_name = {name: _samples(inner, drawing, level + 1, [()]) for name, inner in properties.items()}
-    if any(is_unknown(values) for values in by_name.values()):
-        return [UNKNOWN]
+    by_name: dict[str, list[Any]] = {}
+    for name, inner in properties.items():
+        by_name[name] = _samples(inner, drawing, level + 1, [()])
+        if is_unknown(by_name[name]):
+            return [UNKNOWN]
     whole = _each_once(by_name)
     lacked = (name for name in by_name if may_lack(schema, name, drawing.schema))
     return whole + [{name: whole[0][name] for name in by_name if name != lacking} for lacking in lacked]

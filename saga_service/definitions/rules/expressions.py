@@ -167,9 +167,12 @@ def _subtracted(mention: Mention, holder: Mention, known: list[str]) -> Iterator
 
 
 def _is_mapping(mention: Mention, outline: Outline) -> bool:
+    names_a_step = mention.variable == "outputs"
+    if len(mention.path) <= names_a_step:
+        return True
     described = _described(mention, outline)
-    if len(mention.path) <= (mention.variable == "outputs") or described is None:
-        return len(mention.path) <= (mention.variable == "outputs")
+    if described is None:
+        return False
     root, path = described
     schema: Any = root
     for name in path:
