@@ -75,7 +75,10 @@ def _misplaced_key(content: dict[str, Any], reader: Input | None) -> Iterator[Wr
     if not isinstance(key, str) or properties is None:
         return
     if key not in properties:
-        yield ("key",), f"must be a property of the input, but is {shown(key)}; {_likely(key, list(properties))}"
+        yield (
+            ("key",),
+            f"must be a property of the input, but is {shown(key)}; {_likely(key, properties)}",
+        )
         return
     if reader is None:
         return
@@ -93,9 +96,11 @@ def _named_properties(content: dict[str, Any]) -> Mapping[str, Any] | None:
     return properties if isinstance(properties, Mapping) else None
 
 
-def _likely(key: str, properties: list[str]) -> str:
-    close = get_close_matches(key, properties, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"the input's properties: {', '.join(properties) or 'none'}"
+def _likely(key: str, properties: Mapping[str, Any]) -> str:
+    # In Python a key may be anything; that is told of where the schema is.
+    names = [str(name) for name in properties]
+    close = get_close_matches(key, names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"the input's properties: {', '.join(names) or 'none'}"
 
 
 def _blueprint(model: SagaModel, outline: Outline, reader: Input, written: Written) -> SagaBlueprint:

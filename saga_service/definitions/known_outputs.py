@@ -20,18 +20,23 @@ def known_output(step: StepOutline, family: Family) -> JsonObject | None:
 
 def depends_on_conditions(step: StepOutline, family: Family) -> bool:
     """Whether a part of the output is there or not by a condition in another saga."""
-    seen: set[str] = set()
+    seen: set[int] = set()
     left = [step]
     while left:
-        name = _child_name(left.pop())
-        child = None if name is None or name in seen else family.get(name)
-        if name is None or child is None:
+        child = child_of(left.pop(), family)
+        if child is None or id(child) in seen:
             continue
         if any("when" in each.written for each in child.steps):
             return True
-        seen.add(name)
+        seen.add(id(child))
         left += child.steps
     return False
+
+
+def child_of(step: StepOutline, family: Family) -> Outline | None:
+    """The saga that the step starts, where it is there."""
+    name = _child_name(step)
+    return None if name is None else family.get(name)
 
 
 def _known(step: StepOutline, family: Family, of_sagas: dict[str, JsonObject]) -> JsonObject | None:

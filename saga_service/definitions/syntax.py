@@ -45,10 +45,10 @@ class Node:
 
 
 def tree_of(text: str) -> Node:
-    """The whole expression, with its parts below it."""
+    """The whole expression, with its parts below it; one part where the text is no expression."""
     try:
         return _Parser(text).whole()
-    except (_TooDeep, IndexError):
+    except (_TooDeep, IndexError, ValueError):
         return Node(text)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from saga_service.core.definition import Task
+import orjson
+
 from saga_service.definitions.inputs import Input, at_fault
+from saga_service.definitions.known_outputs import child_of
 from saga_service.definitions.mentions import Mention, mentions_of
 from saga_service.definitions.outline import Outline, StepOutline, Wrong
 from saga_service.definitions.problems import closest
@@ -49,15 +51,24 @@ class _Sending:
 
 def wrong_children(outline: Outline) -> Iterator[Wrong]:
     for step in outline.steps:
-        child = outline.family.get(step.written["saga"]) if step.task is Task.CHILD else None
+        child = child_of(step, outline.family)
         if child is None or child.reader is None:
             continue
         sending = _Sending(step, outline, child, child.reader)
         written = step.written.get("input")
-        if isinstance(written, Mapping):
+        if isinstance(written, Mapping) and _is_plain(written):
             yield from _wrong_mapping(written, sending)
         elif written is None and outline.reader is not None:
             yield from ((step.path("input"), text) for text in _wrong_whole(outline.reader, sending))
+
+
+def _is_plain(written: Mapping[Any, Any]) -> bool:
+    """What is no JSON is told of elsewhere, and cannot be tried."""
+    try:
+        orjson.dumps(dict(written))
+    except TypeError:
+        return False
+    return True
 
 
 # ------------------------------------------------------------------------------------------------------- a mapping

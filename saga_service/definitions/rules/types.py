@@ -16,12 +16,17 @@ from saga_service.definitions.trials import Case, Misfit, Reached, Trials, missi
 
 
 def wrong_types(compiled: Compiled, place: Place) -> Iterator[str]:
-    """What is found by trying the expression on values such as the definition allows: the first that does not fit."""
-    trials = Trials()
-    reached, cases = reached_cases([compiled.text], place, trials)
-    misfit = trials.misfit(trials.tree(compiled.text), reached, are_all=cases.are_all, is_condition=place.must_be_truth)
+    misfit = first_misfit(compiled, place)
     if misfit is not None:
         yield _told(misfit, place)
+
+
+def first_misfit(compiled: Compiled, place: Place) -> Misfit | None:
+    """What is found by trying the expression on values such as the definition allows."""
+    trials = Trials()
+    reached, cases = reached_cases([compiled.text], place, trials)
+    tree = trials.tree(compiled.text)
+    return trials.misfit(tree, reached, are_all=cases.are_all, is_condition=place.must_be_truth)
 
 
 def reached_cases(texts: Sequence[str], place: Place, trials: Trials) -> tuple[list[Reached], Cases]:
