@@ -13,7 +13,7 @@ from saga_service.definitions.outline import Outline, StepOutline
 from saga_service.definitions.samples import UNKNOWN, Samples, samples_of
 from saga_service.definitions.trials import Case, Trials
 
-CASES_MAX = 256
+CASES_MAX = 128
 _NOTHING_KNOWN = Samples([UNKNOWN], are_all=True)
 _Ways = list[tuple[str | None, ...]]
 

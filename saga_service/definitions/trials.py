@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from saga_service.core.definition import ExpressionFailed
@@ -19,7 +20,7 @@ from saga_service.definitions.samples import UNKNOWN, is_unknown
 from saga_service.definitions.syntax import Form, Node, tree_of
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Case:
     """What an expression may find."""
 
@@ -27,11 +28,12 @@ class Case:
     in_doubt: bool = False
     """A step was left out or done here by a condition of which nothing is known, and which may hang together with any
     other one."""
-    plain: Mapping[str, Any] = field(init=False)
-    """The same with something in the place of what is not known: to ask if it is there needs no more."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "plain", _plain(self.variables))
+    @cached_property
+    def plain(self) -> Mapping[str, Any]:
+        """The same with something in the place of what is not known: to ask if it is there needs no more."""
+        plain: Mapping[str, Any] = _plain(self.variables)
+        return plain
 
 
 class Outcome(NamedTuple):
