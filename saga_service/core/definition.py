@@ -30,6 +30,14 @@ class Expression(Protocol):
         ...
 
 
+class Shape(Protocol):
+    """What an action is said to return."""
+
+    def misfit(self, output: Mapping[str, Any]) -> str | None:
+        """Why this is something else; None where it is not. Tells no values: they may have come sealed."""
+        ...
+
+
 class Task(StrEnum):
     """What a step is."""
 
@@ -138,6 +146,8 @@ class StepDefinition:
     compensation_timeout_ms: int = _MINUTE_MS
     default: Mapping[str, Any] | None = None
     """What stands for a signal that does not come in time. Without one the step fails then."""
+    output: Shape | None = None
+    """What the action returns; anything without one."""
 
     @property
     def is_undoable(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import Definition
+from saga_service.core.definition import Definition, Shape
 from saga_service.core.draft import Draft
 from saga_service.core.effects import Transition, refused, repeated
 from saga_service.core.events import Outcome, Replied
@@ -41,6 +41,10 @@ def reply(definition: Definition, state: SagaState, event: Replied, now_ms: int)
         return refused(
             state, f"{name.direction} {name.attempt} of step '{name.step}' was never sent ({sent} attempts were)"
         )
+    shape = definition.steps[position].output
+    misfit = None if shape is None else _misfit(shape, event)
+    if misfit is not None:
+        return refused(state, f"the output of step '{name.step}' does not fit: {misfit}")
     stimulus = _of_a_late_failure(step, event) if step.unanswered else None
     stimulus = stimulus or _STIMULI.get((name.direction, event.outcome))
     if stimulus is None:
@@ -55,6 +59,13 @@ def reply(definition: Definition, state: SagaState, event: Replied, now_ms: int)
 
 def _sent(step: AnyStep, direction: Direction) -> int:
     return step.probes if direction is _PROBE else step.compensation_attempts
+
+
+def _misfit(shape: Shape, event: Replied) -> str | None:
+    """What is wrong with the output of an action that is said to have happened. Nobody knows then what did: the reply
+    is refused, and the step waits on, as if none had come."""
+    tells_output = event.outcome is _SUCCEEDED and event.command.direction in (_ACTION, _PROBE)
+    return shape.misfit(event.output or {}) if tells_output else None
 
 
 def _of_a_late_failure(step: AnyStep, event: Replied) -> Stimulus | None:

@@ -3,8 +3,9 @@
 Read in this order: `authoring` (the words), `python_source` and `yaml_source` (what was written, and where), `words`
 and `model` (which values are allowed), `outline` and `rules` (which of them fit together), `check` (one saga, with all
 that is wrong with it), `conflicts` (what two sagas cannot both have), `mentions` and `expressions` (conditions and
-mappings), `inputs` (a producer's data by the saga's schema), `document` (what Postgres keeps), `catalog` (all sagas and
-what starts each), `loading` (the way from names to catalog), `graph` (a saga as people look at it).
+mappings), `samples`, `cases` and `trials` (what becomes of an expression, before any saga runs), `inputs` (a producer's
+data by the saga's schema), `shapes` (a worker's answer by the step's), `document` (what Postgres keeps), `catalog` (all
+sagas and what starts each), `loading` (the way from names to catalog), `graph` (a saga as people look at it).
 """
 
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger

@@ -91,6 +91,9 @@ class Step:
     default: Mapping[str, Any] | None = field(default=None, kw_only=True)
     """What stands for a signal that does not come in time. Without it the step fails then, with the code
     `signal_timed_out`."""
+    output: type[BaseModel] | Mapping[str, Any] | None = field(default=None, kw_only=True)
+    """What the action returns, a pydantic model or a JSON Schema: expressions are checked by it when the definition is
+    read, and what workers answer while sagas run. Anything by default."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,13 @@ from saga_service.definitions.authoring import Saga, as_written
 from saga_service.definitions.blueprint import SagaBlueprint, StreamTrigger
 from saga_service.definitions.document import definition_from_document, definition_to_document
 from saga_service.definitions.expressions import condition, input_mapping
-from saga_service.definitions.input_source import read_input_source
 from saga_service.definitions.inputs import Input
 from saga_service.definitions.model import RetryModel, SagaModel, StepModel, read_model
-from saga_service.definitions.outline import Wrong, outline_of
+from saga_service.definitions.outline import Outline, Wrong, outline_of
 from saga_service.definitions.problems import DefinitionErrors, Problem, shown
 from saga_service.definitions.rules import RULES
 from saga_service.definitions.schema import types_of
+from saga_service.definitions.shapes import SchemaShape
 from saga_service.definitions.words import TASK_WORDS, task_of
 from saga_service.definitions.written import Written, mappings
 
@@ -30,29 +30,22 @@ def check_saga(saga: Saga) -> SagaBlueprint:
     return blueprint
 
 
-def check(written: Written) -> tuple[SagaBlueprint | None, list[Problem]]:
-    """The saga, or every problem that it has by itself."""
+def check(written: Written, outline: Outline | None = None) -> tuple[SagaBlueprint | None, list[Problem]]:
+    """The saga, or every problem that it has by itself, and with the sagas that its outline knows."""
     content = written.content
     if not isinstance(content, dict):
         text = f"must be a mapping with 'name' and 'steps', but is {shown(content)}; write each saga as a document"
         return None, [written.problem((), text)]
     model, wrong = read_model(content)
-    reader, wrong_input = read_input_source(content.get("input"))
-    wrong += [(("input", *path), text) for path, text in wrong_input]
-    wrong += _broken_rules(content, reader)
+    outline = outline or outline_of(content)
+    wrong += [each for rule in RULES for each in rule(outline)]
     wrong += _repeated_steps(content)
     wrong += _repeated_triggers(content)
-    wrong += _misplaced_key(content, reader)
-    if wrong or model is None or reader is None:
+    wrong += _misplaced_key(content, outline.reader)
+    if wrong or model is None or outline.reader is None:
         in_order = sorted(wrong, key=lambda each: written.line_of(each[0]))
         return None, [written.problem(path, text) for path, text in in_order]
-    return _blueprint(model, reader, written), []
-
-
-def _broken_rules(content: dict[str, Any], reader: Input | None) -> Iterator[Wrong]:
-    outline = outline_of(content, reader)
-    for rule in RULES:
-        yield from rule(outline)
+    return _blueprint(model, outline, outline.reader, written), []
 
 
 def _repeated_steps(content: dict[str, Any]) -> Iterator[Wrong]:
@@ -82,7 +75,10 @@ def _misplaced_key(content: dict[str, Any], reader: Input | None) -> Iterator[Wr
     if not isinstance(key, str) or properties is None:
         return
     if key not in properties:
-        yield ("key",), f"must be a property of the input, but is {shown(key)}; {_likely(key, list(properties))}"
+        yield (
+            ("key",),
+            f"must be a property of the input, but is {shown(key)}; {_likely(key, properties)}",
+        )
         return
     if reader is None:
         return
@@ -100,13 +96,15 @@ def _named_properties(content: dict[str, Any]) -> Mapping[str, Any] | None:
     return properties if isinstance(properties, Mapping) else None
 
 
-def _likely(key: str, properties: list[str]) -> str:
-    close = get_close_matches(key, properties, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"the input's properties: {', '.join(properties) or 'none'}"
+def _likely(key: str, properties: Mapping[str, Any]) -> str:
+    # In Python a key may be anything; that is told of where the schema is.
+    names = [str(name) for name in properties]
+    close = get_close_matches(key, names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"the input's properties: {', '.join(names) or 'none'}"
 
 
-def _blueprint(model: SagaModel, reader: Input, written: Written) -> SagaBlueprint:
-    steps = tuple(_step(step) for step in model.steps)
+def _blueprint(model: SagaModel, outline: Outline, reader: Input, written: Written) -> SagaBlueprint:
+    steps = tuple(_step(step, each.shape) for step, each in zip(model.steps, outline.steps, strict=True))
     document = definition_to_document(
         model.name, steps, reader.schema, model.key, deadline_ms=model.deadline, undo=model.undo
     )
@@ -122,7 +120,7 @@ def _blueprint(model: SagaModel, reader: Input, written: Written) -> SagaBluepri
     )
 
 
-def _step(step: StepModel) -> StepDefinition:
+def _step(step: StepModel, shape: SchemaShape | None) -> StepDefinition:
     task = task_of(step.model_dump(include=set(TASK_WORDS))) or Task.COMMAND
     return StepDefinition(
         name=step.name,
@@ -141,6 +139,7 @@ def _step(step: StepModel) -> StepDefinition:
         compensation_retry=_policy(step.compensation_retry),
         compensation_timeout_ms=step.compensation_timeout,
         default=step.default,
+        output=shape,
     )
 
 

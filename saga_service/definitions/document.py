@@ -13,6 +13,7 @@ from saga_service.core.definition import (
     Kind,
     OnUnknown,
     RetryPolicy,
+    Shape,
     StepDefinition,
     Task,
     UndoOrder,
@@ -20,6 +21,7 @@ from saga_service.core.definition import (
 from saga_service.core.state import JsonObject
 from saga_service.definitions.digest import canonical_numbers, digest
 from saga_service.definitions.expressions import Condition, InputMapping, condition, input_mapping
+from saga_service.definitions.shapes import SchemaShape, schema_shape
 
 DOCUMENT_FORMAT = 2
 """Documents of format 1 have no more than commands, one after the other, and waits that are not spread."""
@@ -93,6 +95,8 @@ def _step_to_document(step: StepDefinition, after: list[str] | None) -> dict[str
         "compensation_retry": _policy_to_document(step.compensation_retry),
         "compensation_timeout_ms": step.compensation_timeout_ms,
         "default": None if step.default is None else canonical_numbers(dict(step.default)),
+        # Left out where there is none, so that sagas keep the versions that they had before there was this word.
+        **({} if step.output is None else {"output": _shape_to_document(step.output)}),
     }
 
 
@@ -114,6 +118,14 @@ def _mapping_to_document(mapping: Expression | None) -> dict[str, Any] | None:
             return dict(mapping.written)
         case _:
             raise TypeError(f"only a mapping in CEL can be stored, and this is {mapping!r}")
+
+
+def _shape_to_document(shape: Shape) -> dict[str, Any]:
+    match shape:
+        case SchemaShape():
+            return dict(shape.schema)
+        case _:
+            raise TypeError(f"only a JSON Schema can be stored, and this is {shape!r}")
 
 
 def _policy_to_document(policy: RetryPolicy) -> dict[str, Any]:
@@ -178,6 +190,7 @@ def _step(step: Mapping[str, Any]) -> StepDefinition:
         probe=step["probe"],
         compensation_retry=_policy(step["compensation_retry"]),
         default=step["default"],
+        output=schema_shape(step["output"]) if "output" in step else None,
     )
 
 

@@ -61,7 +61,11 @@ class Compiled:
 
     def value_for(self, variables: Variables) -> Any:
         """The value, as JSON has it. Raises ExpressionFailed, and WrongTypes of those."""
-        return _as_json(self.value(_context([self.mentions], variables)), NESTING_MAX - 1)
+        return _as_json(self.plain_value_for(variables), NESTING_MAX - 1)
+
+    def plain_value_for(self, variables: Variables) -> Any:
+        """As `value_for`, but as CEL has it: a part of an expression need be no JSON."""
+        return self.value(_context([self.mentions], variables))
 
     def value(self, context: Context) -> Any:
         """The value as CEL has it. Raises as `value_for` does."""

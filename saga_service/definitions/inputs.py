@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any, Protocol
 
 import orjson
 from jsonschema_rs import ValidationError, ValidationErrorKind, validator_for
-from pydantic import BaseModel
+from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic import ValidationError as ModelError
+from pydantic.json_schema import GenerateJsonSchema
 
 from saga_service.core.state import JsonObject
 from saga_service.definitions.coercion import Coercion, coercions
 from saga_service.definitions.problems import Path, path_text, shown
-from saga_service.definitions.schema import comparable, properties_of
+from saga_service.definitions.schema import comparable, is_closed, properties_of
 from saga_service.wire.blueprint import InvalidInput
 from saga_service.wire.commands import OUTPUTS_FIELD
 from saga_service.wire.entries import Malformed
@@ -41,8 +43,22 @@ class Input(Protocol):
         ...
 
     @property
+    def levels_read(self) -> int:
+        """How deep in a stored input `1` has become `1.0` where the schema asks for a number."""
+        ...
+
+    @property
     def stored(self) -> Mapping[str, Any]:
         """The schemas of the properties that a stored input may have, by name."""
+        ...
+
+    @property
+    def keeps_more(self) -> bool:
+        """Whether a stored input may have properties that the schema does not name."""
+        ...
+
+    def takes(self, name: str) -> bool:
+        """Whether an input may come with this property."""
         ...
 
     def read_input(self, data: JsonObject) -> JsonObject:
@@ -57,10 +73,10 @@ class Input(Protocol):
 class SchemaInput:
     """An input that a JSON Schema describes. Properties that it does not name are kept."""
 
+    levels_read = 1
+
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = comparable(schema)
-        self.stored_schema = self.schema
-        self.stored = properties_of(self.stored_schema)
         self._validator = validator_for(schema, offline=True)
         self._coercions = coercions(schema)
         self._defaults = {
@@ -68,6 +84,16 @@ class SchemaInput:
             for name, inner in schema.get("properties", {}).items()
             if isinstance(inner, Mapping) and "default" in inner
         }
+        # What is filled in is always there.
+        self.stored_schema = {**self.schema, "required": sorted({*self.schema.get("required", ()), *self._defaults})}
+        self.stored = properties_of(self.stored_schema)
+
+    @property
+    def keeps_more(self) -> bool:
+        return not is_closed(self.schema, self.schema)
+
+    def takes(self, name: str) -> bool:
+        return name in self.stored or self.keeps_more
 
     def read_input(self, data: JsonObject) -> JsonObject:
         value = {**self._defaults, **data}
@@ -89,16 +115,37 @@ class SchemaInput:
                 yield ("properties", str(error.instance_path[0]), "default"), _shortened(error.message)
 
 
+class _AsStored(GenerateJsonSchema):
+    """A model's JSON has all of its fields, those with a default too."""
+
+    def field_is_required(self, *_: Any, **__: Any) -> bool:
+        return True
+
+
 class ModelInput:
     """An input that a pydantic model describes. It is validated by the model itself, and stored as the model's JSON."""
+
+    levels_read = sys.maxsize
 
     def __init__(self, model: type[BaseModel]) -> None:
         described = model.model_json_schema()
         self.schema = comparable(described)
-        self.stored_schema = comparable(model.model_json_schema(mode="serialization"))
+        self.stored_schema = comparable(model.model_json_schema(mode="serialization", schema_generator=_AsStored))
         self.stored = properties_of(self.stored_schema)
         self._model = model
         self._coercions = coercions(described)
+
+    @property
+    def keeps_more(self) -> bool:
+        # A model that says itself how it is written may have other names than those of its fields.
+        return self._model.model_config.get("extra") == "allow" or not self.stored
+
+    def takes(self, name: str) -> bool:
+        is_closed = self._model.model_config.get("extra") == "forbid"
+        # What a model does to the whole of its data before it looks at the names cannot be known.
+        validators = self._model.__pydantic_decorators__.model_validators.values()
+        rewrites = any(validator.info.mode != "after" for validator in validators)
+        return not is_closed or rewrites or name in set(_names_taken(self._model))
 
     def read_input(self, data: JsonObject) -> JsonObject:
         model = self._model
@@ -117,6 +164,25 @@ class ModelInput:
 
     def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
         return self.read_input(_from_text(fields, self._coercions))
+
+
+def _names_taken(model: type[BaseModel]) -> Iterator[str]:
+    """Every name by which a field of the model may come."""
+    for name, described in model.model_fields.items():
+        yield name
+        alias = described.validation_alias
+        for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+            if choice is not None:
+                yield str(choice.path[0]) if isinstance(choice, AliasPath) else choice
+
+
+def at_fault(reader: Input, data: JsonObject) -> Sequence[str]:
+    """The named properties for which this input is refused."""
+    try:
+        reader.read_input(data)
+    except InvalidInput as error:
+        return error.fields
+    return ()
 
 
 def _from_text(fields: Mapping[str, str], by_name: Mapping[str, Coercion]) -> dict[str, Any]:

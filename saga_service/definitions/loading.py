@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from saga_service.definitions.blueprint import SagaBlueprint
 from saga_service.definitions.catalog import Catalog
 from saga_service.definitions.check import check
 from saga_service.definitions.conflicts import conflicts
+from saga_service.definitions.outline import outlines_of
 from saga_service.definitions.problems import DefinitionErrors, Problem, shown
 from saga_service.definitions.python_source import read_python
 from saga_service.definitions.written import Written
@@ -28,15 +30,17 @@ def load_definitions(sources: Sequence[str], names: StreamNames = _NAMES_DEFAULT
     is wrong, over all sources.
     """
     readings = [_read(source) for source in dict.fromkeys(sources)]
+    all_written = [written for found, _ in readings for written in found]
+    outlines = outlines_of([written.content for written in all_written])
+    checked = iter([check(written, outline) for written, outline in zip(all_written, outlines, strict=True)])
     blueprints: list[SagaBlueprint] = []
     problems: list[Problem] = []
-    for all_written, unreadable in readings:
+    for found, unreadable in readings:
         problems += unreadable
-        for written in all_written:
-            blueprint, wrong = check(written)
+        for blueprint, wrong in islice(checked, len(found)):
             problems += wrong
             blueprints += [blueprint] if blueprint else []
-    problems += conflicts([written for all_written, _ in readings for written in all_written], names)
+    problems += conflicts(all_written, names)
     if problems:
         raise DefinitionErrors(problems)
     return Catalog(blueprints)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple
+
+from saga_service.definitions.tokens import Sort, Token, tokens_of
 
 VARIABLES = ("input", "outputs")
 MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
@@ -25,30 +25,9 @@ FUNCTIONS = frozenset(
 )
 
 _KEYWORDS = frozenset({"true", "false", "null", "in"})
-_TOKEN = re.compile(
-    r"""
-    (?P<space>\s+|//[^\n]*)
-    |(?P<text>(?i:rb?|br)(?:\"\"\"[\s\S]*?\"\"\"|\'\'\'[\s\S]*?\'\'\'|"[^"]*"|\'[^\']*\')
-        |[bB]?(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|\'\'\'(?:\\.|[^\\])*?\'\'\'|"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'))
-    |(?P<number>0[xX][0-9a-fA-F]+[uU]?|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[uU]?)
-    |(?P<name>[A-Za-z_][A-Za-z_0-9]*)
-    |(?P<sign>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+_BEFORE_A_PART = frozenset("([{,&|?:")
+"""What binds less than `in`, so that the text after it is all that is looked for."""
 _PLAIN_TEXT = re.compile(r"""(["'])([^\\]*)\1""")
-
-
-class Sort(StrEnum):
-    TEXT = "text"
-    NUMBER = "number"
-    NAME = "name"
-    SIGN = "sign"
-
-
-class Token(NamedTuple):
-    sort: Sort
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +40,8 @@ class Mention:
     """The names that are subtracted from it at once: `route` in `outputs.plan-route`."""
     macro: str | None = None
     """The macro that goes through its entries."""
+    is_asked: bool = False
+    """Whether it is only asked if it is there: by `has(...)`, or by `"name" in ...`."""
 
     def __str__(self) -> str:
         return self.variable + "".join(f".{name}" if name.isidentifier() else f'["{name}"]' for name in self.path)
@@ -80,15 +61,7 @@ class Mentions:
 
 def mentions_of(text: str) -> Mentions:
     """What the expression speaks of; of a text that is none, whatever looks like it."""
-    return _Reading(_tokens(text)).mentions()
-
-
-def _tokens(text: str) -> list[Token]:
-    return [
-        Token(Sort(matched.lastgroup), matched.group())
-        for matched in _TOKEN.finditer(text)
-        if matched.lastgroup not in (None, "space")
-    ]
+    return _Reading(tokens_of(text)).mentions()
 
 
 class _Reading:
@@ -113,10 +86,12 @@ class _Reading:
             if place < subtracted or not self._is_variable(place):
                 continue
             path, after = self._path(place + 1)
+            asked = () if path else self._asked_for(place, after)
             more: tuple[str, ...] = ()
             if path and self._tokens[after - 1].sort is Sort.NAME:
                 more, subtracted = self._subtracted(after)
-            yield Mention(self._tokens[place].text, path, more, self._macro(after))
+            is_asked = bool(asked) or (self._is(place - 1, "(") and self._tokens[place - 2].text == "has")
+            yield Mention(self._tokens[place].text, path or asked, more, self._macro(after), is_asked)
 
     def _is_variable(self, place: int) -> bool:
         name = self._tokens[place].text
@@ -143,6 +118,16 @@ class _Reading:
                 place += 3
             else:
                 return tuple(path), place
+
+    def _asked_for(self, place: int, after: int) -> tuple[str, ...]:
+        """The name in `"plan-route" in outputs`, which asks for it as `has` asks for names that can follow a point."""
+        if self._sort(place - 2) is not Sort.TEXT or self._sort(place - 1) is not Sort.NAME:
+            return ()
+        begins = place == 2 or (self._sort(place - 3) is Sort.SIGN and self._tokens[place - 3].text in _BEFORE_A_PART)
+        name = _plain(self._tokens[place - 2].text)
+        goes_on = self._is(after, "[") or self._is(after, ".")
+        is_asked = begins and self._tokens[place - 1].text == "in" and not goes_on
+        return (name,) if name is not None and is_asked else ()
 
     def _subtracted(self, place: int) -> tuple[tuple[str, ...], int]:
         """The names of nothing that is known which are subtracted here."""

@@ -224,7 +224,7 @@ class StepModel(_Model):
     compensation: Compensation = None
     after: StepNames = None
     when: ExpressionText = None
-    input: Any = None  # a mapping with expressions: read by `saga_service.definitions.expression_check`
+    input: Any = None  # a mapping with expressions: read by `saga_service.definitions.rules.expressions`
     kind: OneKind = Kind.COMPENSATABLE
     retry: RetryModel = RetryModel()
     timeout: TimeoutMs = TIMEOUT_MS_DEFAULT
@@ -234,6 +234,7 @@ class StepModel(_Model):
     compensation_retry: RetryModel = RetryModel()
     compensation_timeout: TimeoutMs = TIMEOUT_MS_DEFAULT
     default: JsonMapping = None
+    output: Any = None  # a JSON Schema or a pydantic class: read by `saga_service.definitions.output_source`
 
     @model_validator(mode="before")
     @classmethod
@@ -267,7 +268,7 @@ class TriggerModel(_Model):
 class SagaModel(_Model):
     name: Name
     steps: list[StepModel] = Field(min_length=1, max_length=STEPS_MAX)
-    input: Any = None  # a JSON Schema or a pydantic class: read by `saga_service.definitions.schema`
+    input: Any = None  # a JSON Schema or a pydantic class: read by `saga_service.definitions.input_source`
     key: Text | None = None
     triggers: list[TriggerModel] = Field(default=[], max_length=STEPS_MAX)
     deadline: DeadlineMs = None

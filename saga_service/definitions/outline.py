@@ -6,13 +6,16 @@ The rules are asked of this and not of the validated model, so that they speak o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saga_service.core.definition import Kind, Task
 from saga_service.definitions.durations import duration_ms
+from saga_service.definitions.input_source import read_input_source
 from saga_service.definitions.inputs import Input
+from saga_service.definitions.output_source import read_output_source
 from saga_service.definitions.problems import Path
+from saga_service.definitions.shapes import SchemaShape
 from saga_service.definitions.words import kind_of, task_of
 from saga_service.definitions.written import mappings
 
@@ -26,6 +29,9 @@ class StepOutline:
     written: Mapping[str, Any]
     ancestors: frozenset[int]
     """The positions of the steps that this one waits for, directly or not."""
+    shape: SchemaShape | None = None
+    """What its output fits, where that is said, and said right."""
+    wrong_shape: Sequence[Wrong] = ()
 
     @property
     def name(self) -> str:
@@ -42,6 +48,12 @@ class StepOutline:
         return kind_of(self.written)
 
     @property
+    def when(self) -> str | None:
+        """Its condition, where that is text."""
+        when = self.written.get("when")
+        return when if isinstance(when, str) else None
+
+    @property
     def is_work(self) -> bool:
         """Whether a worker or another saga does something that may have to be undone."""
         return self.task in (Task.COMMAND, Task.CHILD)
@@ -56,6 +68,9 @@ class Outline:
     steps: tuple[StepOutline, ...]
     reader: Input | None
     """What reads the saga's input, where that is right."""
+    wrong_reader: Sequence[Wrong] = ()
+    family: Family = field(default_factory=dict, repr=False)
+    """The sagas that may be children of this one."""
 
     @property
     def names(self) -> list[str]:
@@ -67,15 +82,34 @@ class Outline:
         return names.index(name) if name in names else None
 
 
-def outline_of(content: Mapping[str, Any], reader: Input | None) -> Outline:
-    written = mappings(content.get("steps"))
+Family = Mapping[str, Outline]
+"""Sagas by their names."""
+
+
+def outlines_of(contents: Sequence[object]) -> list[Outline]:
+    """One for each of the sagas, which know one another; what is no saga has no steps."""
+    family: dict[str, Outline] = {}
+    outlines = [replace(outline_of(each if isinstance(each, dict) else {}), family=family) for each in contents]
+    for outline in outlines:
+        name = outline.written.get("name")
+        if isinstance(name, str):
+            family.setdefault(name, outline)
+    return outlines
+
+
+def outline_of(content: Mapping[str, Any]) -> Outline:
+    reader, wrong = read_input_source(content.get("input"))
+    return Outline(content, tuple(_step_outlines(mappings(content.get("steps")))), reader, wrong)
+
+
+def _step_outlines(written: Sequence[Mapping[str, Any]]) -> Iterator[StepOutline]:
     names = [step.get("name") for step in written]
     ancestors: list[frozenset[int]] = []
     for position, step in enumerate(written):
         before = list(_waited_for(step, position, names))
         ancestors.append(frozenset(before).union(*(ancestors[each] for each in before)))
-    steps = (StepOutline(position, step, ancestors[position]) for position, step in enumerate(written))
-    return Outline(content, tuple(steps), reader)
+        shape, wrong = read_output_source(step["output"]) if "output" in step else (None, [])
+        yield StepOutline(position, step, ancestors[position], shape, wrong)
 
 
 def _waited_for(step: Mapping[str, Any], position: int, names: Sequence[object]) -> Iterator[int]:

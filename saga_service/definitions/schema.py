@@ -15,6 +15,10 @@ _HOLDS_SCHEMA = frozenset(
 _HOLDS_SCHEMAS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _HOLDS_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
 _DEFINITIONS = ("$defs", "definitions")
+_CONDITIONS = frozenset(
+    {"if", "not", "minProperties", "dependentRequired", "dependentSchemas", "dependencies", "$dynamicRef"}
+)
+"""By them one property may have to be there because of another."""
 
 
 def properties_of(schema: Any, root: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -27,6 +31,43 @@ def properties_of(schema: Any, root: Mapping[str, Any] | None = None) -> dict[st
         for name, inner in (part.get("properties") or {}).items():
             found[name] = {"anyOf": [found[name], inner]} if name in found else inner
     return found
+
+
+def may_lack(schema: Any, name: str, root: Mapping[str, Any]) -> bool:
+    """Whether an object that fits may well be without this property. Where that depends on others, it counts as no."""
+    parts = list(_parts(schema, root, frozenset()))
+    return not any(name in (part.get("required") or ()) or not _CONDITIONS.isdisjoint(part) for part in parts)
+
+
+def always_needed(schema: Any, root: Mapping[str, Any]) -> frozenset[str]:
+    """The properties without which no object fits."""
+    return frozenset(name for part in _all_held(schema, root) for name in part.get("required") or ())
+
+
+def is_closed(schema: Any, root: Mapping[str, Any]) -> bool:
+    """Whether an object can have no properties but the named ones."""
+    words = ("additionalProperties", "unevaluatedProperties")
+    parts = list(_all_held(schema, root))
+    is_any_pattern = any("patternProperties" in part for part in _parts(schema, root, frozenset()))
+    return not is_any_pattern and any(part.get(word) is False for part in parts for word in words)
+
+
+def alternatives(schema: Any, root: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> list[Any] | None:
+    """The schemas of which a value fits one, none of them a choice itself; None where what is no part of the choice
+    stands beside it, and cannot be told from it."""
+    if not isinstance(schema, Mapping):
+        return [schema]
+    beside = schema.keys() - _NO_MEANING - {"$ref", "anyOf", "oneOf", "default", "discriminator", *_DEFINITIONS}
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and not beside:
+        return [] if reference in seen else alternatives(referred(reference, root), root, seen | {reference})
+    branches = [*(schema.get("anyOf") or ()), *(schema.get("oneOf") or ())]
+    if branches and beside <= {"type"}:
+        of_type = {word: schema[word] for word in beside}
+        of_branches = ({**of_type, **branch} for branch in branches if isinstance(branch, Mapping))
+        expanded = [alternatives(branch, root, seen) for branch in of_branches]
+        return None if None in expanded else [leaf for leaves in expanded for leaf in leaves or ()]
+    return None if any(properties_of(branch, root) for branch in branches) else [schema]
 
 
 def is_open(schema: Any, root: Mapping[str, Any]) -> bool:
@@ -44,6 +85,18 @@ def item_schemas(schema: Any, root: Mapping[str, Any]) -> list[Any] | None:
     if any("prefixItems" in part for part in parts):
         return None
     return [part["items"] for part in parts if isinstance(part.get("items"), Mapping)] or None
+
+
+def _all_held(schema: Any, root: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> Iterator[Mapping[str, Any]]:
+    """The schema, and every one that must hold with it: by `$ref` and `allOf`."""
+    if not isinstance(schema, Mapping):
+        return
+    yield schema
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference not in seen:
+        yield from _all_held(referred(reference, root), root, seen | {reference})
+    for part in schema.get("allOf") or ():
+        yield from _all_held(part, root, seen)
 
 
 def _parts(schema: Any, root: Mapping[str, Any], seen: frozenset[str]) -> Iterator[Mapping[str, Any]]:
@@ -107,6 +160,27 @@ def type_of(value: object) -> str:
             return "array"
         case _:
             return "object"
+
+
+def fits_types(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
+    """Whether the value, and all that is in it, has a type that the schema allows, as far as it says which."""
+    allowed = types_of(schema, root)
+    if allowed and not _types_like(value) & allowed:
+        return False
+    if isinstance(value, Mapping):
+        properties = properties_of(schema, root)
+        return all(fits_types(inner, properties.get(name), root) for name, inner in value.items())
+    if isinstance(value, list):
+        items = item_schemas(schema, root) or [None]
+        return all(any(fits_types(inner, item, root) for item in items) for inner in value)
+    return True
+
+
+def _types_like(value: Any) -> set[str]:
+    """A whole number is a number, however it is written."""
+    kind = type_of(value)
+    is_whole = kind == "integer" or (kind == "number" and float(value).is_integer())
+    return {kind} | ({"integer", "number"} if is_whole else set())
 
 
 # ------------------------------------------------------------------------------------------------------- to compare

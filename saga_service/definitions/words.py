@@ -25,7 +25,7 @@ CALLED = {
 _OF_ALL = {"name", "after", "when"}
 _OF_WORK = {"input", "kind", "retry", "timeout", "on_unknown", "compensation_retry", "compensation_timeout"}
 WORDS_OF: dict[Task, frozenset[str]] = {
-    Task.COMMAND: frozenset(_OF_ALL | _OF_WORK | {"action", "compensation", "heartbeat", "probe"}),
+    Task.COMMAND: frozenset(_OF_ALL | _OF_WORK | {"action", "compensation", "heartbeat", "probe", "output"}),
     Task.SLEEP: frozenset(_OF_ALL | {"sleep"}),
     Task.SIGNAL: frozenset(_OF_ALL | {"signal", "timeout", "default"}),
     Task.CHILD: frozenset(_OF_ALL | _OF_WORK | {"saga"}),

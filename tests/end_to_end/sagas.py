@@ -7,7 +7,7 @@ from saga_service.definitions import Retry, Saga, Step
 TRIP = {
     "type": "object",
     "required": ["trip"],
-    "properties": {"trip": {"type": "string", "minLength": 1}, "plan": {"type": "object"}},
+    "properties": {"trip": {"type": "string", "minLength": 1}, "plan": {"type": "object", "default": {}}},
 }
 
 QUICKLY = Retry(attempts=3, first_delay="100ms", max_delay="1s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,7 +33,11 @@ from saga_service.definitions import (
 )
 from saga_service.definitions.schema import comparable
 
-SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}, "amount": {"type": "number"}}}
+SCHEMA = {
+    "type": "object",
+    "required": ["order_id", "amount"],
+    "properties": {"order_id": {"type": "string"}, "amount": {"type": "number"}},
+}
 CHARGE = Step(
     "charge",
     action="payment.charge",
@@ -117,7 +121,7 @@ def test_a_policy_keeps_the_defaults_of_its_place_for_what_it_leaves_out() -> No
 
 
 def test_a_version_is_twelve_hexadecimal_digits_and_never_moves_by_itself() -> None:
-    assert version_of(ORDER) == version_of(ORDER) == "e1cdb80fb7ef"
+    assert version_of(ORDER) == version_of(ORDER) == "b801226a0dea"
 
 
 def with_step(**changes: Any) -> Saga:
@@ -132,7 +136,7 @@ INPUT: dict[str, Any] = {"amount": "input.amount", "channel": "'web'", "more": [
 STEERING: list[Saga] = [
     replace(ORDER, name="order2"),
     replace(ORDER, key=None),
-    replace(ORDER, input={**SCHEMA, "required": ["order_id"]}),
+    replace(ORDER, input={**SCHEMA, "required": ["amount"]}),
     replace(ORDER, steps=[ORDER.steps[1], CHARGE, WAIT]),
     replace(ORDER, steps=ORDER.steps[:2]),
     replace(ORDER, deadline="3h"),
@@ -161,6 +165,9 @@ STEERING: list[Saga] = [
     with_step(on_unknown=None, probe=None),
     with_step(on_unknown="hold", probe=None),
     with_step(probe="payment.find2"),
+    with_step(output={}),
+    with_step(output={"properties": {"place": {"type": "string"}}}),
+    with_step(output={"properties": {"place": {"type": "string"}}, "required": ["place"]}),
     with_wait(after=["ship"]),
     with_wait(after=["charge"]),
     with_wait(after=[]),
@@ -183,7 +190,7 @@ def test_each_change_of_what_steers_a_saga_is_a_version_of_its_own() -> None:
     [
         replace(ORDER, triggers=[Trigger(stream="orders")]),
         replace(ORDER, input={**SCHEMA, "title": "Order", "description": "x", "additionalProperties": True}),
-        replace(ORDER, input={**SCHEMA, "required": []}),
+        replace(ORDER, input={**SCHEMA, "required": ["amount", "order_id"]}),
         with_step(timeout=30),
         with_step(retry=replace(CHARGE.retry or Retry(), never=["closed", "declined", "closed"])),
         with_step(compensation_retry=Retry(attempts=20, factor=2, first_delay=1, max_delay="300s", jitter=False)),
@@ -254,6 +261,9 @@ class Foreign:
     def evaluate(self, variables: Variables) -> bool:
         return not variables
 
+    def misfit(self, output: Mapping[str, Any]) -> str | None:
+        return None if output else "it is empty"
+
 
 def test_only_what_was_read_here_can_be_stored() -> None:
     for step, text in (
@@ -265,6 +275,7 @@ def test_only_what_was_read_here_can_be_stored() -> None:
             StepDefinition(name="a", action="b.c", input=Foreign()),
             "only a mapping in CEL can be stored, and this is For",
         ),
+        (StepDefinition(name="a", action="b.c", output=Foreign()), "only a JSON Schema can be stored, and this is For"),
     ):
         with pytest.raises(TypeError, match=text):
             definition_to_document("order", (step,), {}, None)

@@ -300,10 +300,18 @@ def test_the_library_is_read_when_an_expression_is_and_not_before() -> None:
         ("web", ["web"]),
         ("{key: 1}", ["key"]),
         ('input["a\\x62"]', ["input"]),
+        ('"plan-route" in outputs', ['outputs["plan-route"]']),
+        ("!('a' in input) && 'b' in input.c", ["input.a", "input.c"]),
+        ("'a' + 'b' in input || x == 'a' in input", ["input", "x", "input"]),
     ],
 )
 def test_what_an_expression_speaks_of(text: str, mentions: list[str]) -> None:
     assert [str(mention) for mention in mentions_of(text).variables] == mentions
+
+
+def test_what_is_only_asked_for_is_told_apart() -> None:
+    mentions = mentions_of("has(input.a) && input.b && 'c' in input && has(outputs.d.e) && size(input.f) > 1").variables
+    assert [str(mention) for mention in mentions if mention.is_asked] == ["input.a", "input.c", "outputs.d.e"]
 
 
 def test_names_that_are_subtracted_belong_to_what_they_are_subtracted_from() -> None:

@@ -13,6 +13,7 @@ from saga_service.definitions import Retry, Saga, Step, check_saga, definition_f
 from saga_service.definitions.authoring import as_written
 from saga_service.definitions.check import check
 from saga_service.definitions.conflicts import conflicts
+from saga_service.definitions.outline import outlines_of
 from saga_service.definitions.words import WORDS_OF
 from saga_service.definitions.written import Written
 from saga_service.definitions.yaml_source import read_yaml
@@ -61,6 +62,7 @@ WORK = {
     "compensation_timeout": durations,
     "kind": st.sampled_from(["compensatable", "retriable"]),
 }
+OUTPUTS = st.just({"required": ["x"], "properties": {"x": {"type": "integer"}, "y": {"$ref": "#/properties/x"}}})
 TASKS = [
     Task(
         st.fixed_dictionaries({"action": commands}),
@@ -68,7 +70,7 @@ TASKS = [
     ),
     Task(
         st.fixed_dictionaries({"action": commands, "on_unknown": st.just("probe"), "probe": commands}),
-        some(**WORK, timeout=durations),
+        some(**WORK, timeout=durations, output=OUTPUTS),
     ),
     Task(st.fixed_dictionaries({"sleep": durations}), st.just({})),
     Task(
@@ -136,7 +138,10 @@ SCHEMAS = (
 @given(some(name=junk, steps=junk | steps_of_junk, input=SCHEMAS, key=junk, triggers=junk, deadline=junk, undo=junk))
 def test_whatever_is_written_is_a_saga_or_told_to_be_none(content: dict[str, Any]) -> None:
     written = Written(content, "here")
-    blueprint, problems = check(written)
+    # Beside sagas that it may start, and that are wrong in their ways: none of them harms the others.
+    others = [{**content, "name": "s0"}, {"name": "s1", "steps": [{"when": "((", "saga": 5}]}]
+    outline, *_ = outlines_of([content, *others])
+    blueprint, problems = check(written, outline)
     assert (blueprint is None) == bool(problems)
     assert all(problem.text and "\n" not in problem.text for problem in problems)
     assert all(problem.text for problem in conflicts([written, written], StreamNames()))

@@ -18,15 +18,26 @@ SCHEMA: dict[str, Any] = {
         "robot-count": {"type": "integer"},
         "place": {"type": "string", "format": "date-time"},
         "items": {"type": "array", "items": {"$ref": "#/$defs/item"}},
-        "customer": {"type": "object", "properties": {"name": {"type": "string"}, "credit": {"type": "number"}}},
+        "customer": {
+            "type": "object",
+            "required": ["name", "credit"],
+            "properties": {"name": {"type": "string"}, "credit": {"type": "number"}},
+        },
         "labels": {"type": "object", "additionalProperties": {"type": "string"}},
         "maybe": {"type": ["integer", "null"]},
         "flag": {"type": "boolean"},
         "level": {"enum": [1, 2, "all"]},
         "anything": {},
     },
-    "$defs": {"item": {"type": "object", "properties": {"sku": {"type": "string"}, "price": {"type": "number"}}}},
+    "$defs": {
+        "item": {
+            "type": "object",
+            "required": ["sku", "price"],
+            "properties": {"sku": {"type": "string"}, "price": {"type": "number"}},
+        }
+    },
 }
+SCHEMA["required"] = list(SCHEMA["properties"])
 
 
 def problems_of(*steps: Step, **words: Any) -> list[tuple[str, str]]:
@@ -79,6 +90,17 @@ FOREIGN: list[tuple[Step, str, str]] = [
         "means nothing for a child saga; leave it out: the child's own steps have theirs",
     ),
     (Step("a", saga="b", probe="b.c"), ".probe", "means nothing for a child saga; leave it out"),
+    (
+        Step("a", saga="b", output={}),
+        ".output",
+        "means nothing for a child saga; leave it out: it is what the child's own steps return",
+    ),
+    (
+        Step("a", signal="b", output={}),
+        ".output",
+        "means nothing for a wait for a signal; leave it out: it is what the sender of the signal says",
+    ),
+    (Step("a", sleep="1h", output={}), ".output", "means nothing for a sleep; leave it out"),
     (
         command("a", default={}),
         ".default",

@@ -1,21 +1,20 @@
-"""Expressions speak of what there is, and fit its types as far as the input's schema tells them."""
+"""Expressions are CEL, and speak of what there is."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-import orjson
-
-from saga_service.core.definition import ExpressionFailed, Task
-from saga_service.definitions.expressions import Compiled, NotAnExpression, WrongTypes, compile_expression
+from saga_service.core.definition import Task
+from saga_service.definitions.expressions import Compiled, NotAnExpression, compile_expression
+from saga_service.definitions.known_outputs import known_output
 from saga_service.definitions.mentions import FUNCTIONS, ORDERED_MACROS, TYPE_NAMES, VARIABLES, Mention
 from saga_service.definitions.outline import Outline, StepOutline, Wrong
-from saga_service.definitions.problems import SHOWN_CHARACTERS_MAX, Path, closest, shown
-from saga_service.definitions.samples import input_samples
+from saga_service.definitions.problems import closest, shown
+from saga_service.definitions.rules.place import Place, one_line
+from saga_service.definitions.rules.types import wrong_types
 from saga_service.definitions.schema import is_open, properties_of, types_of
 from saga_service.wire.commands import OUTPUTS_FIELD
 from saga_service.wire.json import NESTING_MAX
@@ -23,21 +22,10 @@ from saga_service.wire.json import NESTING_MAX
 _BARE_WORDS = re.compile(r"[A-Za-z][\w .,:/@#-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where an expression stands, and what it may speak of."""
-
-    path: Path
-    step: StepOutline
-    outline: Outline
-    must_be_truth: bool = False
-
-
 def wrong_expressions(outline: Outline) -> Iterator[Wrong]:
     for step in outline.steps:
-        when = step.written.get("when")
-        if isinstance(when, str):
-            yield from _wrong_text(when, _Place(step.path("when"), step, outline, must_be_truth=True))
+        if step.when is not None:
+            yield from _wrong_text(step.when, Place(step.path("when"), step, outline, must_be_truth=True))
         if "input" in step.written and step.is_work:
             yield from _wrong_mapping(step.written["input"], step, outline)
 
@@ -48,10 +36,10 @@ def _wrong_mapping(written: object, step: StepOutline, outline: Outline) -> Iter
         return
     if OUTPUTS_FIELD in written:
         yield step.path("input", OUTPUTS_FIELD), "is reserved for the results of earlier steps; give it another name"
-    yield from _wrong_part(written, _Place(step.path("input"), step, outline))
+    yield from _wrong_part(written, Place(step.path("input"), step, outline))
 
 
-def _wrong_part(part: object, place: _Place) -> Iterator[Wrong]:
+def _wrong_part(part: object, place: Place) -> Iterator[Wrong]:
     match part:
         case list() | Mapping() if len(place.path) - len(place.step.path("input")) >= NESTING_MAX:
             yield place.step.path("input"), f"is nested more than {NESTING_MAX} levels deep"
@@ -60,19 +48,15 @@ def _wrong_part(part: object, place: _Place) -> Iterator[Wrong]:
         case Mapping():
             for name, inner in part.items():
                 if isinstance(name, str) and name.isprintable():
-                    yield from _wrong_part(inner, _inside(place, name))
+                    yield from _wrong_part(inner, place.inside(name))
                 else:
                     yield place.path, f"has the key {shown(name)}, and a key must be text that can be read"
         case list():
             for position, inner in enumerate(part):
-                yield from _wrong_part(inner, _inside(place, position))
+                yield from _wrong_part(inner, place.inside(position))
         case _:
             if _wrong_constant(part):
                 yield place.path, f"must be plain JSON, but is {shown(part)}"
-
-
-def _inside(place: _Place, name: str | int) -> _Place:
-    return _Place((*place.path, name), place.step, place.outline)
 
 
 def _wrong_constant(part: object) -> bool:
@@ -90,18 +74,18 @@ def _wrong_constant(part: object) -> bool:
 # --------------------------------------------------------------------------------------------------- one expression
 
 
-def _wrong_text(text: str, place: _Place) -> Iterator[Wrong]:
+def _wrong_text(text: str, place: Place) -> Iterator[Wrong]:
     try:
         compiled = compile_expression(text)
     except NotAnExpression as error:
         hint = "" if place.must_be_truth else _as_constant(text)
-        yield place.path, f"is no CEL expression: {error}: {shown(_one_line(text))}{hint}"
+        yield place.path, f"is no CEL expression: {error}: {shown(one_line(text))}{hint}"
         return
     wrong = list(_wrong_mentions(compiled, place))
-    yield from ((place.path, told) for told in wrong or _wrong_types(compiled, place))
+    yield from ((place.path, told) for told in wrong or wrong_types(compiled, place))
 
 
-def _wrong_mentions(compiled: Compiled, place: _Place) -> Iterator[str]:
+def _wrong_mentions(compiled: Compiled, place: Place) -> Iterator[str]:
     for name in sorted(compiled.mentions.bound & set(VARIABLES)):
         yield f"calls an entry '{name}', which is a variable already; give it another name"
     for name in compiled.mentions.functions:
@@ -123,7 +107,7 @@ def _wrong_mentions(compiled: Compiled, place: _Place) -> Iterator[str]:
             )
 
 
-def _unknown_variable(name: str, text: str, place: _Place) -> str:
+def _unknown_variable(name: str, text: str, place: Place) -> str:
     known = f"'{name}' is no variable; an expression speaks of 'input' and 'outputs'"
     properties = place.outline.reader.stored if place.outline.reader else {}
     if name in properties:
@@ -145,15 +129,18 @@ def _as_constant(text: str) -> str:
 
 
 def _wrong_input(mention: Mention, outline: Outline) -> Iterator[str]:
-    if outline.reader is None:
-        return
-    root = outline.reader.stored_schema
+    if outline.reader is not None:
+        yield from _wrong_names(mention, outline.reader.stored_schema, 0)
+
+
+def _wrong_names(mention: Mention, root: Mapping[str, Any], begin: int) -> Iterator[str]:
+    """The first name that is not there, of those from this place on."""
     schema: Any = root
-    for depth, name in enumerate(mention.path):
+    for depth, name in enumerate(mention.path[begin:], begin):
         properties = properties_of(schema, root)
         if not properties or is_open(schema, root):
             return
-        holder = Mention("input", mention.path[:depth])
+        holder = Mention(mention.variable, mention.path[:depth])
         if name not in properties:
             yield _unknown_property(name, mention, holder, list(properties))
             return
@@ -180,21 +167,32 @@ def _subtracted(mention: Mention, holder: Mention, known: list[str]) -> Iterator
 
 
 def _is_mapping(mention: Mention, outline: Outline) -> bool:
-    if mention.variable == "outputs" or not mention.path:
-        return len(mention.path) <= 1
-    if outline.reader is None:
+    names_a_step = mention.variable == "outputs"
+    if len(mention.path) <= names_a_step:
+        return True
+    described = _described(mention, outline)
+    if described is None:
         return False
-    root = outline.reader.stored_schema
+    root, path = described
     schema: Any = root
-    for name in mention.path:
+    for name in path:
         schema = properties_of(schema, root).get(name)
     return types_of(schema, root) == {"object"}
+
+
+def _described(mention: Mention, outline: Outline) -> tuple[Mapping[str, Any], tuple[str, ...]] | None:
+    """The schema that the names after the variable, or after the step, are looked up in; and these names."""
+    if mention.variable == "input":
+        return None if outline.reader is None else (outline.reader.stored_schema, mention.path)
+    position = outline.position_of(mention.path[0]) if mention.path else None
+    schema = None if position is None else known_output(outline.steps[position], outline.family)
+    return None if schema is None else (schema, mention.path[1:])
 
 
 # --------------------------------------------------------------------------------------------------------- outputs
 
 
-def _wrong_output(mention: Mention, place: _Place) -> Iterator[str]:
+def _wrong_output(mention: Mention, place: Place) -> Iterator[str]:
     if not mention.path:
         yield "speaks of 'outputs' as a whole; name a step that this one waits for, such as 'outputs.check'"
         return
@@ -216,51 +214,10 @@ def _wrong_output(mention: Mention, place: _Place) -> Iterator[str]:
         yield f"{told} this step does not wait for '{name}'; name it at 'after'"
     elif outline.steps[position].task is Task.SLEEP:
         yield f"{told} '{name}' is a sleep, which has no output"
+    else:
+        schema = known_output(outline.steps[position], outline.family)
+        yield from () if schema is None else _wrong_names(mention, schema, 1)
 
 
 def _output_of(name: str) -> str:
     return str(Mention("outputs", (name,)))
-
-
-# ----------------------------------------------------------------------------------------------------------- types
-
-
-def _wrong_types(compiled: Compiled, place: _Place) -> Iterator[str]:
-    """What is found by trying the expression on inputs such as the schema allows: the first that does not fit."""
-    told = shown(_one_line(compiled.text))
-    for sample in _samples(compiled, place.outline):
-        tried = "".join(f"; tried with input.{name} = {_json(value)}" for name, value in sample.items())
-        try:
-            value = compiled.value_for({"input": sample, "outputs": {}})
-        except ExpressionFailed as error:
-            if isinstance(error, WrongTypes) or not sample or _is_missing(error, compiled.text):
-                yield f"{told}: {error}{tried}"
-                return
-            continue
-        if place.must_be_truth and not isinstance(value, bool):
-            yield f"must give true or false, but {told} gives {_json(value)}{tried}"
-            return
-
-
-def _samples(compiled: Compiled, outline: Outline) -> list[dict[str, Any]]:
-    """Nothing where not all types are known."""
-    mentions = compiled.mentions.variables
-    if any(mention.variable != "input" or not mention.path for mention in mentions) or outline.reader is None:
-        return [] if mentions else [{}]
-    return input_samples(outline.reader.stored_schema, {mention.path[0] for mention in mentions}) or []
-
-
-def _is_missing(error: ExpressionFailed, text: str) -> bool:
-    """Whether a name in the text is not there: a sample has all that the schema names. What else fails depends on the
-    values, and these are made up."""
-    cause = error.__cause__
-    return isinstance(cause, KeyError) and re.search(rf"\.\s*{re.escape(str(cause.args[0]))}\b", text) is not None
-
-
-def _json(value: object) -> str:
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

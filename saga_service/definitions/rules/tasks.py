@@ -13,6 +13,8 @@ _INSTEAD = {
     (Task.SIGNAL, "retry"): "it waits once, for 'timeout'",
     (Task.CHILD, "compensation"): "a child saga undoes itself",
     (Task.CHILD, "heartbeat"): "the child's own steps have theirs",
+    (Task.CHILD, "output"): "it is what the child's own steps return",
+    (Task.SIGNAL, "output"): "it is what the sender of the signal says",
     (Task.COMMAND, "default"): "it stands for a signal that does not come",
 }
 
