@@ -54,6 +54,17 @@ def test_what_does_not_fit_is_refused_and_the_step_waits_on_to_its_time_out(outp
     assert saga.sent_names[-1] == "ship 1"
 
 
+def test_while_the_saga_undoes_a_success_is_undone_whatever_it_returned() -> None:
+    """That it happened is what matters then."""
+    saga = _charging(OnUnknown.COMPENSATE)
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    saga.undo_succeeds("charge")
+    assert saga.succeed("charge", {}, attempt=1).verdict is Verdict.APPLIED
+    saga.undo_succeeds("reserve")
+    assert saga.sent_names[-1] == "undo charge 2"
+
+
 def test_failures_and_signs_of_life_have_no_output_to_look_at() -> None:
     saga = _charging()
     saga.succeed("reserve")
