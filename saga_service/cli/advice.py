@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from shlex import quote
 
-from saga_service.cli.reading import SagaRow, SagaStory
+from saga_service.cli.reading import SagaStory
 from saga_service.cli.ways_out import WITH_A_REASON, ways_out
 from saga_service.core.definition import Definition
 
@@ -24,7 +24,7 @@ def next_steps(story: SagaStory, definition: Definition | None, now: datetime, a
     elif any(step.due_at is not None and step.due_at < now - OVERDUE for step in story.steps):
         yield "it is overdue, so no replica looks after it; see what is wrong: saga-service doctor"
     elif saga.ended_at is not None:
-        yield _NOTHING_OWED[saga.status](saga)
+        yield from _ENDED[saga.status](story)
     elif waiting := [step for step in story.steps if step.waiting_for == "signal"]:
         for step in waiting:
             name = quote(step.signal) if step.signal else "NAME"
@@ -41,10 +41,18 @@ def _resume(story: SagaStory, address: str) -> Iterator[str]:
     yield f"  saga-service resume {address} {WITH_A_REASON}"
 
 
-_NOTHING_OWED: dict[str, Callable[[SagaRow], str]] = {
-    "completed": lambda _: "nothing: every step is done",
-    "compensated": lambda saga: (
-        f"nothing is owed: every effect is undone; to try once more, start another {saga.saga}"
-        + (" with another key" if saga.key else "")
-    ),
-}
+def _completed(_: SagaStory) -> Iterator[str]:
+    yield "nothing: every step is done"
+
+
+def _compensated(story: SagaStory) -> Iterator[str]:
+    for step in story.steps:
+        if step.status == "skipped" and step.compensation_attempts:
+            yield f"what {step.step} did may still stand: somebody said so while it was being undone"
+        elif step.status in ("succeeded", "unknown") and step.task == "command":
+            yield f"what {step.step} did still stands: it has no compensation, so nothing takes it back"
+    key = " with another key" if story.saga.key else ""
+    yield f"nothing more is owed; to try once more, start another {story.saga.saga}{key}"
+
+
+_ENDED: dict[str, Callable[[SagaStory], Iterator[str]]] = {"completed": _completed, "compensated": _compensated}

@@ -18,15 +18,21 @@ at itself once, and what it finds (`Finding`) is what it is from then on (`STAND
     turn round  nothing more begins and nothing is tried again. What is in flight is awaited until it answers or times
                 out, for only then is the order known in which things must be undone.
     undo        steps that took effect, or may have, are undone one at a time from the highest `finished_order` to the
-                lowest (or side by side, where the author said so). A step without compensation is passed over. With
-                nothing left to undo the saga is compensated.
+                lowest (or side by side, where the author said so). A step that a person went on without may have
+                happened too. A step without compensation is passed over. With nothing left to undo the saga is
+                compensated.
     stuck       a step that is parked, or an undo out of its own attempts, stops the saga where a person can see it.
                 What is answered late, or what a person says, sets it going again.
     late        the success of any earlier attempt is a success of the step. If the step was given up on meanwhile, the
-                success is recorded and undone in its turn, even where the saga had ended as compensated. The failure of
-                an attempt that nobody knew of settles that doubt. An effect that a person let stand stays as it is.
+                success is recorded and undone in its turn, even where the saga had ended as compensated. An undo that
+                was under way when the success came may have come before the effect: another one is sent after it. The
+                failure of an attempt that nobody knew of settles that doubt. An effect that a person let stand stays as
+                it is.
+    deadline    of the saga as a whole: nothing begins after it, and the saga turns round. A pivot in flight is awaited
+                first: if it is done the deadline means nothing more, and if it fails it counts then.
     child       a child saga is there until it ends, and its end is the answer. One that takes too long is called off
-                and held until it says how it ended; only then may another attempt start another child.
+                and held until it says how it ended; only then may another attempt start another child. One that is
+                called off before its start has come never begins: an ended saga takes its place.
     paused      nothing is sent. What comes in is recorded; time goes on for what is in flight.
 
 What reaches a command that was never sent is refused before the table is asked, and so is what only an earlier attempt

@@ -381,7 +381,7 @@ def test_questions_have_a_column_only_where_some_were_asked(capsys: pytest.Captu
         ("completed", "nothing: every step is done"),
         (
             "compensated",
-            "nothing is owed: every effect is undone; to try once more, start another order with another key",
+            "nothing more is owed; to try once more, start another order with another key",
         ),
     ],
 )
@@ -390,6 +390,25 @@ def test_an_ended_saga_needs_nothing(capsys: pytest.CaptureFixture[str], status:
 
     assert "Waiting for" not in text
     assert said in text
+
+
+def test_an_undone_saga_tells_what_still_stands_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [
+        step("mail", "succeeded", task="command"),
+        step("nap", "succeeded", task="sleep"),
+        step("charge", "skipped", task="command", compensation="payment.refund", compensation_attempts=2),
+        step("insure", "skipped", task="command"),
+        step("reserve", "compensated", task="command", compensation="stock.release", compensation_attempts=1),
+    ]
+
+    text = told(story(saga("compensated", ended_at=NOW), *steps), capsys)
+
+    assert text.endswith(
+        "Next:\n"
+        "  what mail did still stands: it has no compensation, so nothing takes it back\n"
+        "  what charge did may still stand: somebody said so while it was being undone\n"
+        "  nothing more is owed; to try once more, start another order with another key\n"
+    )
 
 
 def test_what_others_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
