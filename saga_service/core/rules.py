@@ -134,9 +134,17 @@ def _call_off(reaction: Reaction) -> None:
     _hold(reaction)
 
 
+def _call_off_what_is_there(reaction: Reaction) -> None:
+    step = reaction.step()
+    may_be_there = step.status is _DISPATCHED or bool(step.unanswered)
+    if may_be_there and reaction.defined().task is Task.CHILD:
+        reaction.draft.commands.append(reaction.draft.child_request(reaction.position, ChildVerb.CANCEL))
+
+
 def _give_up(reaction: Reaction) -> None:
     if reaction.stimulus is Stimulus.RESOLVED_FAILED:
-        # Somebody looked: whatever was in flight did not happen.
+        # Somebody looked: whatever was in flight did not happen. A child that is still there must not happen either.
+        _call_off_what_is_there(reaction)
         _leave_in_doubt(reaction)
     elif reaction.stimulus is Stimulus.ACTION_REJECTED:
         _note_failure(reaction)

@@ -7,7 +7,7 @@ import pytest
 from saga_service.core.advance import advance
 from saga_service.core.definition import NEVER_STARTED, Kind, OnUnknown
 from saga_service.core.effects import ChildRequest, ChildVerb, ParentReply, Verdict
-from saga_service.core.events import Asked, Outcome, Verb
+from saga_service.core.events import Asked, Outcome, Resolution, Verb
 from saga_service.core.ids import CommandName, Direction, saga_id_of_child
 from saga_service.core.state import Fault, SagaStatus
 from tests.builders import ONCE, SAGA_ID, START_MS, SagaInMemory, child, definition, in_short, running, started, step
@@ -328,6 +328,12 @@ def test_a_child_whose_start_failed_is_not_known_to_be_done_though_nothing_of_it
     unheard.undo_fails("deliver")
     unheard.timer_when_due()
     assert (unheard.requests[-1].verb, unheard.requests[-1].is_known_done) == (ChildVerb.COMPENSATE, False)
+
+
+def test_a_child_of_which_a_person_says_that_it_failed_is_called_off() -> None:
+    saga = _parent()
+    saga.ask(Verb.RESOLVE, "deliver", resolution=Resolution.FAILED)
+    assert (saga.asked_of_children[-1], saga.sent_names[-1]) == ("cancel deliver 1", "undo reserve 1")
 
 
 def test_what_a_parent_asked_during_a_pause_of_its_own_is_asked_again_when_it_is_resumed() -> None:
