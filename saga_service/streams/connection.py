@@ -6,6 +6,8 @@ given. Whoever calls decides what to repeat. No socket waits for ever, since a h
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 from redis import exceptions
@@ -17,6 +19,9 @@ from redis.backoff import NoBackoff
 ANSWER_MS_MAX = 5_000
 """How long Redis may take to connect or to answer, on top of what a read is asked to block."""
 POOL_WAIT_S = 20
+"""How long to wait for a connection that others have."""
+POOL_LOOK_S = 0.5
+"""How long to wait for one at a time, until it is looked again whether one is free."""
 
 
 def connect(url: str, *, blocking_ms: int = 0, connections_max: int = 8) -> Redis:
@@ -30,7 +35,7 @@ def connect(url: str, *, blocking_ms: int = 0, connections_max: int = 8) -> Redi
         **parsed,
         "connection_class": _telling_of_lost_links(parsed.get("connection_class", Connection)),
         "max_connections": connections_max,
-        "timeout": POOL_WAIT_S,
+        "timeout": POOL_LOOK_S,
         "socket_timeout": (blocking_ms + ANSWER_MS_MAX) / 1000,
         "socket_connect_timeout": ANSWER_MS_MAX / 1000,
         "retry": Retry(NoBackoff(), 0),
@@ -42,9 +47,24 @@ def connect(url: str, *, blocking_ms: int = 0, connections_max: int = 8) -> Redi
     }
     if "path" not in options:
         options["socket_keepalive"] = True
-    client = Redis.from_pool(BlockingConnectionPool(**options))
+    client = Redis.from_pool(_PatientPool(**options))
     client.response_callbacks.clear()
     return client
+
+
+class _PatientPool(BlockingConnectionPool):
+    """Before Python 3.13 a waiter that is cancelled just as it is told that a connection is free takes that word with
+    it, and the others go on waiting. So they look by themselves now and then."""
+
+    async def get_connection(self, *_: object, **__: object) -> Any:
+        """Any: of whatever kind the pool has."""
+        give_up_at_s = time.monotonic() + POOL_WAIT_S
+        while True:
+            try:
+                return await super().get_connection()  # type: ignore[no-untyped-call]  # the client has no types for it
+            except exceptions.ConnectionError as error:
+                if not isinstance(error.__cause__, asyncio.TimeoutError) or time.monotonic() > give_up_at_s:
+                    raise
 
 
 class _TellingOfLostLinks(AbstractConnection):

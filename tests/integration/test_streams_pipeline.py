@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from saga_service.embedded.redis import EmbeddedRedis
@@ -15,6 +15,7 @@ from saga_service.streams.connection import connect
 from saga_service.streams.group_reader import GroupReader
 from saga_service.streams.pipeline import Command, acknowledge, add, send
 from saga_service.wire.entries import Message
+from tests.fakes import turns
 
 CONNECTIONS_MAX = 4
 
@@ -62,6 +63,21 @@ async def test_thousands_of_messages_of_some_size_go_in_one_round_trip(client: R
     replies = await send(client, [add(message) for message in messages])
     assert len(set(map(str, replies))) == 5_000
     assert await client.execute_command("XLEN", "stream") == 5_000
+
+
+async def test_a_connection_that_nobody_was_told_of_is_found_all_the_same(redis_url: str) -> None:
+    """Before Python 3.13 a waiter that is cancelled at the wrong moment takes the word of it with it."""
+    client = connect(redis_url, connections_max=1)
+    pool = client.connection_pool
+    assert isinstance(pool, BlockingConnectionPool)
+    held = await pool.get_connection()
+    waiting = asyncio.create_task(send(client, echoes("a")))
+    await turns()
+    pool._condition.notify = lambda n=1: None  # type: ignore[method-assign]  # so the word is lost
+    await pool.release(held)
+    async with asyncio.timeout(5):
+        assert await waiting == [b"a"]
+    await client.aclose()
 
 
 async def test_two_thousand_cancellations_mix_up_no_replies_and_leak_no_connection(
