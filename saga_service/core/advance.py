@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import assert_never
 
 from saga_service.core.asking import ask
+from saga_service.core.asking_children import ask_child_again, was_called_off
 from saga_service.core.definition import Definition, Task, never_started
 from saga_service.core.draft import Draft, reply_to_parent
-from saga_service.core.effects import ChildVerb, ParentReply, Transition, refused, repeated
+from saga_service.core.effects import ParentReply, Transition, refused, repeated
 from saga_service.core.events import (
     Asked,
     Event,
@@ -26,9 +27,8 @@ from saga_service.core.events import (
 from saga_service.core.ids import CommandName
 from saga_service.core.look import proceed
 from saga_service.core.replying import reply
-from saga_service.core.rules import CALLED_OFF
 from saga_service.core.signalling import signal
-from saga_service.core.state import Course, Fault, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.state import Fault, SagaState, SagaStatus, StepState
 from saga_service.core.timing import timer
 
 
@@ -117,20 +117,11 @@ def _end_before_the_start(event: Asked, parent: CommandName, now_ms: int) -> Tra
 
 
 def _resend(definition: Definition, state: SagaState, now_ms: int) -> Transition:
-    draft = Draft(definition, state, now_ms)
+    draft, paused = Draft(definition, state, now_ms), state.status is SagaStatus.PAUSED
     for position, step in enumerate(state.steps):
-        if step.is_in_flight and state.status is not SagaStatus.PAUSED:
+        if definition.steps[position].task is Task.CHILD:
+            if not paused or was_called_off(draft, position):
+                draft.commands += ask_child_again(draft, position)
+        elif step.is_in_flight and not paused:
             draft.commands += draft.once_more(position)
-        if _was_called_off(definition, state, position):
-            draft.commands.append(draft.child_request(position, ChildVerb.CANCEL))
     return draft.transition() if draft.commands else repeated(state, "nothing is to be sent again")
-
-
-def _was_called_off(definition: Definition, state: SagaState, position: int) -> bool:
-    """Whether a step's child saga was asked to undo itself, and has not answered."""
-    step, defined = state.steps[position], definition.steps[position]
-    if defined.task is not Task.CHILD:
-        return False
-    if state.course is Course.BACKWARD:
-        return step.status is StepStatus.DISPATCHED
-    return step.status is StepStatus.UNKNOWN and defined.on_unknown in CALLED_OFF

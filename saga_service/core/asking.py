@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from saga_service.core.definition import Definition, Task
+from saga_service.core.asking_children import ask_child_again
+from saga_service.core.definition import Definition
 from saga_service.core.draft import Draft, reply_to_parent
 from saga_service.core.effects import ParentReply, Transition, Verdict, refused, repeated
 from saga_service.core.events import Asked, Outcome, Resolution, Verb
@@ -107,18 +108,13 @@ def _stand(
     draft.revision += 1
     draft.status = status
     if ask_children_again:
-        _ask_children_again(draft)
+        # What is lost during a pause is not sent again then. A child may take for ever to be missed; a command has its
+        # time-out, and some would be carried out twice.
+        for position in range(len(draft.steps)):
+            draft.commands += ask_child_again(draft, position)
     proceed(draft)
     draft.record(f"{event.verb.value}_asked", actor=event.actor, reason=event.reason)
     return draft.transition()
-
-
-def _ask_children_again(draft: Draft) -> None:
-    """What is lost during a pause is not sent again then. A child may take for ever to be missed, and to be asked twice
-    does nothing to it; a command has its time-out."""
-    for position, step in enumerate(draft.steps):
-        if step.due is Due.TIMEOUT and draft.definition.steps[position].task is Task.CHILD:
-            draft.commands += draft.once_more(position)
 
 
 # ---------------------------------------------------------------------------------------------------------- its steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from saga_service.core.asking_children import CALLED_OFF, ask_child_again
 from saga_service.core.definition import ExpressionFailed, OnUnknown, RetryPolicy, Task
 from saga_service.core.draft import Draft
 from saga_service.core.effects import ChildVerb, Transition, refused, repeated
@@ -121,10 +122,6 @@ def _time_out(reaction: Reaction) -> None:
         _call_off(reaction)
     else:
         _ON_UNKNOWN[defined.on_unknown](reaction)
-
-
-CALLED_OFF = frozenset({OnUnknown.RETRY, OnUnknown.PROBE})
-"""Where a child saga that takes too long is asked to undo itself; it is tried again once it has."""
 
 
 def _call_off(reaction: Reaction) -> None:
@@ -299,18 +296,11 @@ def _dispatch_undo(reaction: Reaction) -> None:
 def _try_again(reaction: Reaction) -> None:
     step = reaction.step()
     if step.unanswered and reaction.defined().task is Task.CHILD:
-        _ask_the_child_again(reaction)
+        # Its end says what happened, and what it was asked, or what it answered, may be lost.
+        reaction.draft.commands += ask_child_again(reaction.draft, reaction.position)
         return
     step.series_after, step.series_since_ms = step.attempts, reaction.draft.now_ms
     reaction.draft.dispatch(reaction.position)
-
-
-def _ask_the_child_again(reaction: Reaction) -> None:
-    """Its end says what happened, so what may be lost is said again: one that has ended answers again."""
-    draft, position = reaction.draft, reaction.position
-    draft.commands.append(draft.start_of_child(position))
-    if reaction.defined().on_unknown in CALLED_OFF:
-        draft.commands.append(draft.child_request(position, ChildVerb.CANCEL))
 
 
 def _try_undo_again(reaction: Reaction) -> None:
