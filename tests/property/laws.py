@@ -250,13 +250,13 @@ def commands_are_of_the_history_that_sent_them(
 
 
 def is_said_again(before: SagaState, event: Event, sent: Sent) -> bool:
-    """A person may have a child saga asked again for the answer to what it was asked."""
+    """A person may have a child saga asked again for the answer to what it was asked, and so does the end of a pause."""
     if not isinstance(event, Asked) or not isinstance(sent, ChildRequest):
         return False
     step = _step(before, sent)
-    if event.verb is Verb.RESUME:
-        return sent.attempt == sent_attempts(step, sent.direction) and step.due is Due.TIMEOUT
-    return event.verb is Verb.RETRY and sent.direction is Direction.ACTION and sent.attempt in step.unanswered
+    is_held = sent.direction is Direction.ACTION and sent.attempt in step.unanswered
+    in_flight = sent.attempt == sent_attempts(step, sent.direction) and step.due is Due.TIMEOUT
+    return is_held if event.verb is Verb.RETRY else event.verb is Verb.RESUME and (is_held or in_flight)
 
 
 def a_paused_saga_sends_nothing_but_calls_off_children(
