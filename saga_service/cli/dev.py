@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DATA_FOLDER = Path(".saga")
 CHECK_S = 0.5
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a polite kill, and a terminal that is closed."""
 
 
 def dev_command(
@@ -55,11 +57,11 @@ def dev_command(
 
 
 def stay(family: Family) -> None:
-    """Until Ctrl-C or SIGTERM. Raises CommandFailed where one of the processes ends before."""
+    """Until one of ENDING comes. Raises CommandFailed where one of the processes ends before."""
     import threading
 
     told = threading.Event()
-    before = [(number, signal.signal(number, lambda *_: told.set())) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [(number, signal.signal(number, lambda *_: told.set())) for number in ENDING if not _is_ignored(number)]
     typer.echo("\nrunning; Ctrl-C ends it", err=True)
     try:
         while not told.wait(CHECK_S):
@@ -67,6 +69,11 @@ def stay(family: Family) -> None:
     finally:
         for number, handler in before:
             signal.signal(number, handler)
+
+
+def _is_ignored(number: int) -> bool:
+    """Whoever started this by nohup wants it to outlive the terminal."""
+    return signal.getsignal(number) is signal.SIG_IGN
 
 
 def _miss(dead: Sequence[Child]) -> None:

@@ -1,0 +1,88 @@
+"""`dev` as a process: whatever ends it, nothing that it has started stays."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from saga_service.embedded.process import wait_until_gone
+from tests.servers import memory
+from tests.waiting import eventually
+
+WORKERS = """
+import subprocess
+from saga_service.worker import Worker
+subprocess.Popen(["sleep", "600"])  # a child of the author's own
+shop = Worker("shop")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that every user may enter, unlike those of pytest, with a path that a socket can have."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="saga-test-", dir=memory() or "/tmp") as folder:
+        Path(folder).chmod(0o711)
+        (Path(folder) / "shop_of_dev.py").write_text(WORKERS)
+        yield Path(folder)
+
+
+@pytest.fixture
+def dev(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "saga_service", "dev", "-w", "shop_of_dev:shop", "--folder", str(folder / "data")],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    yield process
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+async def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """All that `dev` has started, once the last of them is there."""
+
+    def all_of_them() -> list[psutil.Process]:
+        family = psutil.Process(process.pid).children(recursive=True)
+        return family if any(member.name() == "sleep" for member in family) else []
+
+    return await eventually(all_of_them, within_s=60)
+
+
+def living(family: list[psutil.Process]) -> list[psutil.Process]:
+    return wait_until_gone(family, seconds_max=0)
+
+
+async def test_when_dev_is_killed_nothing_of_its_process_tree_stays(dev: subprocess.Popen[str]) -> None:
+    family = await family_of(dev)
+    assert len(family) >= 5
+
+    dev.kill()
+
+    await eventually(lambda: not living(family), within_s=30)
+
+
+async def test_a_closed_terminal_ends_dev_in_good_order(dev: subprocess.Popen[str]) -> None:
+    family = await family_of(dev)
+    [of_the_author] = [member for member in family if member.name() == "sleep"]
+    of_the_author.kill()
+    assert dev.stdout is not None
+    while "Ctrl-C ends it" not in (line := dev.stdout.readline()):
+        assert line, "dev has ended by itself"
+
+    dev.send_signal(signal.SIGHUP)
+    said, _ = dev.communicate(timeout=60)
+
+    assert dev.returncode == 0, said
+    await eventually(lambda: not living(family), within_s=10)
