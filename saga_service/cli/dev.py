@@ -51,9 +51,20 @@ def dev_command(
         settings = {**settings_for(servers), "SAGA_DEFINITIONS": ",".join(sources)}
         with Family(settings, None) as family:
             family.start("service", "run")
+            if workers:
+                _check(family, workers)
             family.start("workers", "worker", *(workers or DEMO_WORKERS))
             print_lines_to_paste(servers, entries_of(catalog) if definitions else demo_entries())
             stay(family)
+
+
+def _check(family: Family, workers: Sequence[str]) -> None:
+    """Before anything is said of what could be done with them. What is wrong is on the terminal already.
+
+    In a process of its own, since only there the modules find the settings that they may need when they are imported.
+    """
+    if code := family.run("workers", "worker", "--check", *workers):
+        raise typer.Exit(code)
 
 
 def stay(family: Family) -> None:

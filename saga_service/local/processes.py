@@ -97,6 +97,13 @@ class Child:
             self._process.wait(STOP_S_MAX)
         except subprocess.TimeoutExpired:
             self.kill()
+        if self._leash is not None:
+            self._end_the_rest()
+
+    def _end_the_rest(self) -> None:
+        """What it has started and left behind: with it there is nobody to whom that belongs."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
         """The end of its log."""
@@ -127,6 +134,13 @@ class Family:
         child = Child(name, list(arguments), self._environment, log, self._folder, self._leash)
         self.children.append(child)
         return child.start()
+
+    def run(self, name: str, *arguments: str) -> int | None:
+        """Start a command that ends by itself, and wait for that; its exit code."""
+        child = self.start(name, *arguments)
+        child.wait_until_stopped()
+        self.children.remove(child)
+        return child.exit_code
 
     def dead(self) -> list[Child]:
         """Those that should be running and are not."""

@@ -12,14 +12,19 @@ import psutil
 import pytest
 
 from saga_service.embedded.process import wait_until_gone
+from tests.command_line import run_process
 from tests.servers import memory
 from tests.waiting import eventually
 
 WORKERS = """
 import subprocess
 from saga_service.worker import Worker
+
 subprocess.Popen(["sleep", "600"])  # a child of the author's own
 shop = Worker("shop")
+
+@shop.handler("shop.open")
+async def open_shop(command: dict[str, object]) -> None: ...
 """
 
 
@@ -52,6 +57,9 @@ def dev(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 async def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """All that `dev` has started, once the last of them is there."""
+    assert process.stdout is not None
+    while "Ctrl-C ends it" not in (line := process.stdout.readline()):
+        assert line, "dev has ended by itself"
 
     def all_of_them() -> list[psutil.Process]:
         family = psutil.Process(process.pid).children(recursive=True)
@@ -73,13 +81,16 @@ async def test_when_dev_is_killed_nothing_of_its_process_tree_stays(dev: subproc
     await eventually(lambda: not living(family), within_s=30)
 
 
+async def test_a_worker_that_is_not_there_is_told_before_anything_else(folder: Path) -> None:
+    ran = await run_process("dev", "-w", "no_such_shop:shop", "--folder", str(folder / "data"))
+
+    assert ran.exit_code == 2
+    assert "saga-service: there is no module 'no_such_shop'" in ran.err
+    assert ran.out == ""
+
+
 async def test_a_closed_terminal_ends_dev_in_good_order(dev: subprocess.Popen[str]) -> None:
     family = await family_of(dev)
-    [of_the_author] = [member for member in family if member.name() == "sleep"]
-    of_the_author.kill()
-    assert dev.stdout is not None
-    while "Ctrl-C ends it" not in (line := dev.stdout.readline()):
-        assert line, "dev has ended by itself"
 
     dev.send_signal(signal.SIGHUP)
     said, _ = dev.communicate(timeout=60)
