@@ -233,6 +233,14 @@ async def newest_document(connection: Connection, saga: str) -> Json | None:
     )
 
 
+async def newest_documents(connection: Connection) -> list[Json]:
+    """The same, of every saga on record."""
+    rows = await connection.fetch(
+        "select distinct on (saga) document from saga.definitions order by saga, first_seen_at desc"
+    )
+    return [row["document"] for row in rows]
+
+
 async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
     """The whole story of a saga, or None where there is none with this id."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):

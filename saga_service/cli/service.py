@@ -101,13 +101,13 @@ def load_named_worker(target: str) -> Worker:
 
 
 async def _check_health(settings: Settings) -> None:
-    from saga_service.cli.servers import open_postgres, open_redis
-    from saga_service.store.schema import SchemaFit, schema_state
+    from saga_service.cli.servers import open_postgres, open_redis, schema_of
+    from saga_service.store.schema import SchemaFit
 
     async with open_redis(settings) as client:
         await client.execute_command("PING")
     async with open_postgres(settings) as connection:
-        state = await schema_state(connection)
+        state = await schema_of(connection)
     if state.fit is not SchemaFit.CURRENT:
         raise CommandFailed(state.advice, ExitCode.SCHEMA)
 
