@@ -54,7 +54,7 @@ def dev_command(
             if workers:
                 _check(family, workers)
             family.start("workers", "worker", *(workers or DEMO_WORKERS))
-            print_lines_to_paste(servers, entries_of(catalog) if definitions else demo_entries())
+            print_lines_to_paste(servers, entries_of(catalog) if definitions else demo_entries(), sources)
             stay(family)
 
 

@@ -55,11 +55,19 @@ def dev(folder: Path) -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
+def until_it_runs(process: subprocess.Popen[str]) -> list[str]:
+    """What it has said until then."""
+    assert process.stdout is not None
+    said: list[str] = []
+    while not said or "Ctrl-C ends it" not in said[-1]:
+        said.append(process.stdout.readline())
+        assert said[-1], f"dev has ended by itself: {said}"
+    return said
+
+
 async def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """All that `dev` has started, once the last of them is there."""
-    assert process.stdout is not None
-    while "Ctrl-C ends it" not in (line := process.stdout.readline()):
-        assert line, "dev has ended by itself"
+    until_it_runs(process)
 
     def all_of_them() -> list[psutil.Process]:
         family = psutil.Process(process.pid).children(recursive=True)
@@ -97,3 +105,23 @@ async def test_a_closed_terminal_ends_dev_in_good_order(dev: subprocess.Popen[st
 
     assert dev.returncode == 0, said
     await eventually(lambda: not living(family), within_s=10)
+
+
+async def test_every_line_that_dev_prints_can_be_pasted_as_it_is(dev: subprocess.Popen[str], folder: Path) -> None:
+    lines = [line.strip() for line in until_it_runs(dev) if line.startswith("  ")]
+    [start, *_] = [line for line in lines if " XADD " in line]
+    looks = [line for line in lines if " XADD " not in line]
+
+    def shell(*pasted: str) -> str:
+        ran = subprocess.run("\n".join(["set -e", *pasted]), shell=True, cwd=folder, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    shell(start)
+    psql = next(line for line in looks if "psql" in line)
+    await eventually(lambda: "mission-start" in shell(psql), within_s=30)
+    said = shell(*looks, 'echo "$SAGA_DEFINITIONS"')
+
+    assert "perform_exploration" in said
+    assert "mission-start" in said
+    assert said.rstrip().endswith("saga_service.demo.sagas")
