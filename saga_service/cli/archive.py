@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -27,7 +28,8 @@ REMOVED_AT_ONCE_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What an archive holds. `removed` is null where nothing was to be removed; `output` where it went to stdout."""
+    """What an archive holds. `output` is null where there is no file: it went to stdout, or there was nothing to write.
+    `removed` is null where nothing was to be removed."""
 
     sagas: int
     ended_before: datetime
@@ -69,7 +71,7 @@ def archive_command(
         archived = run_to_end(_to_stdout(settings, ended_before, saga))
     else:
         archived = run_to_end(_to_file(settings, ended_before, saga, output, remove=remove))
-    _tell(archived, as_json=as_json)
+    _tell(archived, to_stdout=output is None, as_json=as_json)
 
 
 # ------------------------------------------------------------------------------------------------------ what is asked
@@ -125,9 +127,23 @@ async def _to_stdout(settings: Settings, ended_before: datetime, saga: str | Non
 
     async with open_postgres(settings) as connection:
         with write_lines(sys.stdout.buffer) as write:
-            written = await _write_all(ended_sagas(connection, ended_before, saga), write)
-    sys.stdout.buffer.flush()
+            written = await _write_all(ended_sagas(connection, ended_before, saga), _to_whoever_reads(write))
     return Archived(written, ended_before, None, None)
+
+
+def _to_whoever_reads(write: WriteSagas) -> WriteSagas:
+    """Who has seen enough (`| head`) closes the pipe, and is told no more; it is nothing that a server has done."""
+
+    def write_page(sagas: Sequence[ArchivedSaga]) -> None:
+        try:
+            write(sagas)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # What is still in the buffer would fail once more when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.PROBLEM) from None
+
+    return write_page
 
 
 async def _to_file(
@@ -139,8 +155,14 @@ async def _to_file(
 
     ending = ending_of(output)
     async with open_postgres(settings) as connection:
+        pages = ended_sagas(connection, ended_before, saga)
+        first = await anext(pages, None)
+        if first is None:
+            # An empty file would only stand in the way of the next archive.
+            return Archived(0, ended_before, None, 0 if remove else None)
         with written_file(output, ending, await columns_of_the_views(connection)) as write:
-            written = await _write_all(ended_sagas(connection, ended_before, saga), write)
+            write(first)
+            written = len(first) + await _write_all(pages, write)
     removed = await _remove(settings, ended_before, output, ending) if remove else None
     return Archived(written, ended_before, str(output), removed)
 
@@ -170,14 +192,18 @@ async def _remove(settings: Settings, ended_before: datetime, output: Path, endi
     return removed
 
 
-def _tell(archived: Archived, *, as_json: bool) -> None:
+def _tell(archived: Archived, *, to_stdout: bool, as_json: bool) -> None:
     from saga_service.cli.output import moment, print_json
 
     if as_json:
         print_json(archived)
         return
-    where = archived.output or "stdout"
-    lines = [f"{archived.sagas} sagas that ended before {moment(archived.ended_before)} UTC are in {where}"]
+    before = f"ended before {moment(archived.ended_before)} UTC"
+    if not archived.sagas:
+        typer.echo(f"no saga {before}: " + ("nothing was printed" if to_stdout else "no file was written"), err=True)
+        return
+    where = "were printed" if to_stdout else f"are in {archived.output}"
+    lines = [f"{archived.sagas} sagas that {before} {where}"]
     if archived.removed is not None:
         lines.append(f"{archived.removed} of them were removed from Postgres")
         if stayed := archived.sagas - archived.removed:
@@ -185,4 +211,4 @@ def _tell(archived: Archived, *, as_json: bool) -> None:
                 f"{stayed} stay: they changed meanwhile, somebody else holds or removed them, or the saga that "
                 "began them has not ended long enough ago"
             )
-    typer.echo("\n".join(lines), err=archived.output is None)
+    typer.echo("\n".join(lines), err=to_stdout)

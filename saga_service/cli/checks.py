@@ -12,9 +12,10 @@ from redis.exceptions import ResponseError
 from saga_service.cli.exits import CommandFailed
 from saga_service.cli.key_usage import PLAIN, KeyUsage, keys_in_use, known_key_ids
 from saga_service.cli.output import duration
-from saga_service.cli.servers import open_postgres, open_redis
+from saga_service.cli.servers import open_postgres, open_redis, schema_of
+from saga_service.cli.take_over import steps_not_taken_over
 from saga_service.clock import now_ms
-from saga_service.store.schema import SchemaFit, schema_state
+from saga_service.store.schema import SchemaFit
 from saga_service.streams.server import UnfitServer, check_server, server_version
 from saga_service.wire.keys import StreamNames
 
@@ -30,7 +31,11 @@ IN_HAND_TOO_LONG = timedelta(minutes=5)
 """An entry that somebody read should by then have been acknowledged, by him or by whoever took it over."""
 OVERDUE = timedelta(minutes=1)
 """A saga whose look is due for so long is looked after by nobody."""
+UNANSWERED_TOO_LONG = timedelta(seconds=10)
+"""What is asked by SQL is taken within a second or two, and then looked at again before its time is long past."""
 KEPT_LONG = timedelta(days=90)
+LOOK_FOR_SEALED_S_MAX = 2.0
+"""To see whether anything is sealed all is read: not for long, where most likely nothing is."""
 KEPT_LONG_SAGAS_MAX = 100_000
 """More than so many, ended so long ago, are worth a thought where nothing ever removes them."""
 
@@ -59,8 +64,8 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
                 async for finding in _sagas(connection):
                     yield finding
                 yield await _ended_sagas(connection, settings)
-                if settings.encryption_keys.get_secret_value() or settings.codec:
-                    yield await _keys(connection, settings)
+                yield await _taken_over(connection, settings)
+                yield await _keys(connection, settings)
     except CommandFailed as failure:
         yield _unusable("postgres", failure)
     try:
@@ -85,7 +90,10 @@ async def _postgres(connection: Connection) -> Finding:
 
 
 async def _schema(connection: Connection) -> Finding:
-    state = await schema_state(connection)
+    try:
+        state = await schema_of(connection)
+    except CommandFailed as failure:
+        return _unusable("schema", failure)
     if state.fit is SchemaFit.CURRENT:
         return Finding("schema", "ok", state.advice)
     text, _, advice = state.advice.rpartition("; ")
@@ -96,18 +104,23 @@ _COUNTS = """
 select
     (select count(*) from saga.sagas where status = 'stuck') as stuck,
     (select count(*) from saga.sagas where next_look_at < now() - $1::interval) as overdue,
-    (select count(*) from saga.dead_letters where replayed_at is null) as dead_letters
+    (select count(*) from saga.dead_letters where replayed_at is null) as dead_letters,
+    (
+        select count(*) from saga.requests
+        where answered_at is null and greatest(at, next_look_at) < now() - $2::interval
+    ) as requests
 """
 
 _COUNTED: dict[str, tuple[str, str]] = {
     "stuck": ("stuck sagas", "see what each waits for: saga-service list --status stuck, then saga-service show ID"),
     "overdue": ("overdue sagas", "no replica looks after them; is one running? start it: saga-service run"),
+    "requests": ("unanswered requests", "no replica takes what is asked by SQL; is one running? saga-service run"),
     "dead_letters": ("dead letters", "see why: saga-service dead-letters list; then replay or drop them"),
 }
 
 
 async def _sagas(connection: Connection) -> AsyncIterator[Finding]:
-    counts = await connection.fetchrow(_COUNTS, OVERDUE)
+    counts = await connection.fetchrow(_COUNTS, OVERDUE, UNANSWERED_TOO_LONG)
     assert counts is not None, "a select without a from has one row"
     for column, (check, advice) in _COUNTED.items():
         count = counts[column]
@@ -135,9 +148,30 @@ async def _ended_sagas(connection: Connection, settings: Settings) -> Finding:
     )
 
 
+STEPS_TOLD_MAX = 10
+
+
+async def _taken_over(connection: Connection, settings: Settings) -> Finding:
+    """No problem yet, and mostly meant: with the times as they are by default, most steps are among these."""
+    after_ms = settings.reclaim_idle_ms + settings.reclaim_period_ms
+    steps = await steps_not_taken_over(connection, after_ms)
+    if not steps:
+        return Finding("killed workers", "ok", "every step can be taken over in time")
+    more = len(steps) - STEPS_TOLD_MAX
+    named = ", ".join(steps[:STEPS_TOLD_MAX]) + (f" and {more} more" if more > 0 else "")
+    return Finding(
+        "killed workers",
+        "ok",
+        f"their steps are taken over after {duration(timedelta(milliseconds=after_ms))}, "
+        f"but these count as not answered before: {named}",
+        "if that matters, lower SAGA_RECLAIM_IDLE_MS (+ SAGA_RECLAIM_PERIOD_MS) below the steps' `timeout`",
+    )
+
+
 async def _keys(connection: Connection, settings: Settings) -> Finding:
+    has_keys = bool(settings.encryption_keys.get_secret_value() or settings.codec)
     try:
-        usage = await keys_in_use(connection)
+        usage = await keys_in_use(connection, None if has_keys else LOOK_FOR_SEALED_S_MAX)
     except TimeoutError:
         return Finding("keys", "ok", "too many sagas to count by key in time; count them: saga-service keys list")
     text = ", ".join(map(_counted_by_key, usage)) or "nothing is sealed yet"
@@ -145,9 +179,12 @@ async def _keys(connection: Connection, settings: Settings) -> Finding:
     if known is None:
         return Finding("keys", "ok", text)
     if unknown := [each.key_id for each in usage if each.key_id not in (*known, PLAIN)]:
-        advice = f"put {', '.join(unknown)} back into SAGA_ENCRYPTION_KEYS, after the first"
+        back = (
+            "back into SAGA_ENCRYPTION_KEYS, after the first" if known else "into SAGA_ENCRYPTION_KEYS, which is unset"
+        )
+        advice = f"put {', '.join(unknown)} {back}"
         return Finding("keys", "problem", f"{text}; not known here: {', '.join(unknown)}", advice)
-    if settings.encryption_seals and any(each.sagas and each.key_id != known[0] for each in usage):
+    if known and settings.encryption_seals and any(each.sagas and each.key_id != known[0] for each in usage):
         return Finding("keys", "ok", f"{text}; to seal all with {known[0]}: saga-service keys reseal")
     return Finding("keys", "ok", text)
 

@@ -51,8 +51,26 @@ def list_command(
     elif not letters:
         typer.echo("no dead letters", err=True)
     else:
-        rows = [(str(row.id), moment(row.at), row.stream, row.entry_id, row.reason) for row in letters]
-        print_table(("number", "put aside (UTC)", "stream", "entry", "reason"), rows)
+        columns = (
+            "number",
+            "put aside (UTC)",
+            *(["replayed (UTC)"] if with_replayed else []),
+            "stream",
+            "entry",
+            "reason",
+        )
+        rows = [
+            (
+                str(row.id),
+                moment(row.at),
+                *([moment(row.replayed_at)] if with_replayed else []),
+                row.stream,
+                row.entry_id,
+                row.reason,
+            )
+            for row in letters
+        ]
+        print_table(columns, rows)
 
 
 @commands.command("show", epilog="Example: saga-service dead-letters show 17")

@@ -53,6 +53,7 @@ def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
     Versions of an earlier deployment are listed as long as sagas go by them that have not ended.
     """
     from saga_service.cli.output import print_json, print_table
+    from saga_service.cli.shape import shape
 
     facts = [_facts(blueprint) for blueprint in _catalog(sources).blueprints()]
     try:
@@ -67,7 +68,7 @@ def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
         (
             fact["saga"],
             fact["version"][:12],
-            " → ".join(step["step"] for step in fact["steps"]),
+            shape({step["step"]: step["after"] for step in fact["steps"]}),
             ", ".join([*fact["event_types"], *(f"stream {each['stream']}" for each in fact["streams"])]),
             fact["key"] or "",
             ", ".join(fact["services"]),
@@ -173,6 +174,12 @@ def _facts_of_steps(definition: Definition) -> dict[str, Any]:
     return {
         "services": sorted(set(services_of(definition))),
         "steps": [
-            {"step": step.name, "action": step.action, "compensation": step.compensation} for step in definition.steps
+            {
+                "step": step.name,
+                "action": step.action,
+                "compensation": step.compensation,
+                "after": [definition.steps[place].name for place in awaited],
+            }
+            for step, awaited in zip(definition.steps, definition.predecessors, strict=True)
         ],
     }

@@ -65,7 +65,7 @@ def demo_command(
             print_line()
             print_heading(f"All of it came true, in {time.monotonic() - began_s:.1f} s")
             if keep:
-                print_lines_to_paste(servers, demo_entries())
+                print_lines_to_paste(servers, demo_entries(), [DEMO_DEFINITIONS])
                 stay(family)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DATA_FOLDER = Path(".saga")
 CHECK_S = 0.5
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a polite kill, and a terminal that is closed."""
 
 
 def dev_command(
@@ -49,17 +51,28 @@ def dev_command(
         settings = {**settings_for(servers), "SAGA_DEFINITIONS": ",".join(sources)}
         with Family(settings, None) as family:
             family.start("service", "run")
+            if workers:
+                _check(family, workers)
             family.start("workers", "worker", *(workers or DEMO_WORKERS))
-            print_lines_to_paste(servers, entries_of(catalog) if definitions else demo_entries())
+            print_lines_to_paste(servers, entries_of(catalog) if definitions else demo_entries(), sources)
             stay(family)
 
 
+def _check(family: Family, workers: Sequence[str]) -> None:
+    """Before anything is said of what could be done with them. What is wrong is on the terminal already.
+
+    In a process of its own, since only there the modules find the settings that they may need when they are imported.
+    """
+    if code := family.run("workers", "worker", "--check", *workers):
+        raise typer.Exit(code)
+
+
 def stay(family: Family) -> None:
-    """Until Ctrl-C or SIGTERM. Raises CommandFailed where one of the processes ends before."""
+    """Until one of ENDING comes. Raises CommandFailed where one of the processes ends before."""
     import threading
 
     told = threading.Event()
-    before = [(number, signal.signal(number, lambda *_: told.set())) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [(number, signal.signal(number, lambda *_: told.set())) for number in ENDING if not _is_ignored(number)]
     typer.echo("\nrunning; Ctrl-C ends it", err=True)
     try:
         while not told.wait(CHECK_S):
@@ -67,6 +80,11 @@ def stay(family: Family) -> None:
     finally:
         for number, handler in before:
             signal.signal(number, handler)
+
+
+def _is_ignored(number: int) -> bool:
+    """Whoever started this by nohup wants it to outlive the terminal."""
+    return signal.getsignal(number) is signal.SIG_IGN
 
 
 def _miss(dead: Sequence[Child]) -> None:

@@ -12,8 +12,15 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
 
-async def find_saga(connection: Connection, given: str, definition: str | None = None) -> SagaRow:
-    """`definition` is the name of the saga's definition, for a key that several have.
+async def find_saga(
+    connection: Connection,
+    given: str,
+    definition: str | None = None,
+    *,
+    by_definition: str = ", or its definition by --saga",
+) -> SagaRow:
+    """`definition` is the name of the saga's definition, for a key that several have; `by_definition` says how it is
+    given, where it can be.
 
     Raises CommandFailed where there is none, or more than one.
     """
@@ -26,7 +33,7 @@ async def find_saga(connection: Connection, given: str, definition: str | None =
     if len(with_key) > 1:
         ids = ", ".join(f"{row.saga} {row.id}" for row in with_key)
         raise CommandFailed(
-            f"several sagas have the key '{given}': {ids}; name one by its id, or its definition by --saga",
+            f"several sagas have the key '{given}': {ids}; name one by its id{by_definition}",
             ExitCode.USAGE,
         )
     if not with_key:

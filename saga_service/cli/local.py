@@ -84,22 +84,37 @@ def _sample_input(catalog: Catalog, event_type: str) -> JsonObject:
     return {}
 
 
-def print_lines_to_paste(servers: EmbeddedServers, entries: Sequence[str]) -> None:
-    """`entries` are arguments of XADD."""
-    command = shlex.join([sys.executable, "-m", "saga_service"])
-    environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in list(settings_for(servers).items())[:2])
-    redis_cli, psql = servers.redis_cli_command, servers.psql_command
-    queries = (
-        "select id, saga, key, status, updated_at from saga.sagas order by created_at desc limit 10",
-        "select step, status, attempts, output from saga.steps order by saga_id, position limit 20",
-    )
-    paragraphs = {
-        "Start sagas": [f"{redis_cli} XADD {entry}" for entry in entries],
-        "Read them": [f"{psql} -c {shlex.quote(query)}" for query in queries],
-        "Look at one": [f"export {environment}", f"{command} list", f"{command} show SAGA_ID"],
-    }
+def print_lines_to_paste(servers: EmbeddedServers, entries: Sequence[str], sources: Sequence[str]) -> None:
+    """`entries` are arguments of XADD, `sources` the definitions. Every line can be pasted as it is."""
     print_line()
-    for heading, lines in paragraphs.items():
+    for heading, lines in lines_to_paste(servers, entries, sources).items():
         print_heading(f"{heading}:")
         for line in lines:
             print_line(f"  {line}")
+
+
+def lines_to_paste(servers: EmbeddedServers, entries: Sequence[str], sources: Sequence[str]) -> dict[str, list[str]]:
+    """By what they are for."""
+    command = shlex.join([sys.executable, "-m", "saga_service"])
+    addresses = {name: value for name, value in settings_for(servers).items() if name in ADDRESSES}
+    exported = {**addresses, "SAGA_DEFINITIONS": ",".join(sources)}
+    environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in exported.items())
+    redis_cli, psql = servers.redis_cli_command, servers.psql_command
+    return {
+        "Start sagas": [f"{redis_cli} XADD {entry}" for entry in entries],
+        "Read them": [f"{psql} -c {shlex.quote(query)}" for query in (LATEST_SAGAS, LATEST_STEPS)],
+        "Look at the latest": [
+            f"export {environment}",
+            f"{command} list",
+            f'{command} show "$({psql} -Atc {shlex.quote(LATEST_SAGA)})"',
+        ],
+    }
+
+
+ADDRESSES = ("SAGA_POSTGRES_DSN", "SAGA_REDIS_URL")
+LATEST_SAGA = "select id from saga.sagas order by created_at desc limit 1"
+LATEST_SAGAS = "select id, saga, key, status, updated_at from saga.sagas order by created_at desc limit 10"
+LATEST_STEPS = (
+    "select sagas.saga, key, step, steps.status, attempts, output from saga.steps join saga.sagas on id = saga_id "
+    "order by created_at desc, id, position limit 20"
+)

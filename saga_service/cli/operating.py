@@ -192,6 +192,9 @@ def in_words(became: Became, done: str) -> str:
         return f"{name}: not answered yet"
     if became.verdict == REFUSED:
         return f"{name}: refused: {became.reason}"
+    if became.verdict == REPEATED and became.status == "stuck":
+        needs = f"see what it needs: saga-service show {became.saga_id}"
+        return f"{name}: nothing new was asked: {became.reason}, but it is stuck; {needs}"
     if became.verdict == REPEATED:
         return f"{name}: nothing to do: {became.reason}"
     return f"{name}: {done}; the saga is now {became.status}"

@@ -226,6 +226,21 @@ async def definition_document(connection: Connection, saga: str, version: str) -
     )
 
 
+async def newest_document(connection: Connection, saga: str) -> Json | None:
+    """That of the version which came up last: by it `saga.start` reads an input as well."""
+    return await connection.fetchval(
+        "select document from saga.definitions where saga = $1 order by first_seen_at desc limit 1", saga
+    )
+
+
+async def newest_documents(connection: Connection) -> list[Json]:
+    """The same, of every saga on record."""
+    rows = await connection.fetch(
+        "select distinct on (saga) document from saga.definitions order by saga, first_seen_at desc"
+    )
+    return [row["document"] for row in rows]
+
+
 async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
     """The whole story of a saga, or None where there is none with this id."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):

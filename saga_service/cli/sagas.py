@@ -77,8 +77,10 @@ def show_command(
     if as_json:
         print_json(story)
     else:
-        # Where it took the definition to tell which saga is meant, the key alone would not name it in the next command.
-        print_story(story, definition, datetime.now(UTC), target if saga is None else story.saga.id)
+        # Where it took the definition to tell which saga is meant, the key alone would not name it in the next command;
+        # and one that begins with a dash would be taken for an option there.
+        by_target = saga is None and not target.startswith("-")
+        print_story(story, definition, datetime.now(UTC), target if by_target else story.saga.id)
 
 
 async def _list(
@@ -90,7 +92,8 @@ async def _list(
     from saga_service.cli.servers import open_postgres
 
     async with open_postgres(settings) as connection:
-        parent_id = None if parent is None else (await find_saga(connection, parent)).id
+        # Here --saga says which children are meant.
+        parent_id = None if parent is None else (await find_saga(connection, parent, by_definition="")).id
         found = await list_sagas(
             connection, status=status, saga=saga, key=key, parent_id=parent_id, sagas_max=sagas_max
         )

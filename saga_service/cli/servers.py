@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from saga_service.store.requests import PostgresRequests
     from saga_service.store.resealing import PostgresResealing
     from saga_service.store.retention import PostgresRemoval
+    from saga_service.store.schema import SchemaState
     from saga_service.wire.codec import Codec as DataCodec
 
 CONNECT_S_MAX = 5.0
@@ -43,6 +44,22 @@ async def open_postgres(settings: Settings) -> AsyncIterator[Connection]:
             yield connection
         finally:
             await connection.close(timeout=CONNECT_S_MAX)
+
+
+async def schema_of(connection: Connection) -> SchemaState:
+    """Raises CommandFailed for a role that reads or operates: those see the views, and not which version they are."""
+    import asyncpg
+
+    from saga_service.store.schema import schema_state
+
+    try:
+        return await schema_state(connection)
+    except asyncpg.InsufficientPrivilegeError:
+        raise CommandFailed(
+            "the role in SAGA_POSTGRES_DSN may not look at the schema's version; "
+            "use the service's own role for this (saga_reader and saga_operator are not enough)",
+            ExitCode.UNREACHABLE,
+        ) from None
 
 
 @asynccontextmanager

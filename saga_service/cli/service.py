@@ -23,10 +23,13 @@ def run_command() -> None:
 
 def worker_command(
     workers: Annotated[list[str], typer.Argument(metavar="MODULE:WORKER...", help="The workers to run.")],
+    check: Annotated[bool, typer.Option("--check", help="Only see whether they can be run, and tell why not.")] = False,
 ) -> None:
     """Run workers until SIGTERM or SIGINT; a second signal ends it at once. Any number may run side by side."""
     settings = _with_logging(read_settings())
-    run_fast(_work(settings, [load_named_worker(target) for target in workers]))
+    loaded = [load_named_worker(target) for target in workers]
+    if not check:
+        run_fast(_work(settings, loaded))
 
 
 def migrate_command() -> None:
@@ -89,22 +92,22 @@ async def _work(settings: Settings, workers: list[Worker]) -> None:
 
 def load_named_worker(target: str) -> Worker:
     """The worker that `module:attribute` names. Raises CommandFailed."""
-    from saga_service.worker import WorkerNotLoaded, WrongHandler, load_worker
+    from saga_service.worker import WorkerNotLoaded, load_worker
 
     try:
         return load_worker(target)
-    except (WorkerNotLoaded, WrongHandler) as error:
+    except WorkerNotLoaded as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from None
 
 
 async def _check_health(settings: Settings) -> None:
-    from saga_service.cli.servers import open_postgres, open_redis
-    from saga_service.store.schema import SchemaFit, schema_state
+    from saga_service.cli.servers import open_postgres, open_redis, schema_of
+    from saga_service.store.schema import SchemaFit
 
     async with open_redis(settings) as client:
         await client.execute_command("PING")
     async with open_postgres(settings) as connection:
-        state = await schema_state(connection)
+        state = await schema_of(connection)
     if state.fit is not SchemaFit.CURRENT:
         raise CommandFailed(state.advice, ExitCode.SCHEMA)
 

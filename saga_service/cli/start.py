@@ -27,7 +27,7 @@ def start_command(
             "--field",
             "-f",
             metavar="NAME=VALUE",
-            help="One field of the input, read by its schema; without definitions JSON if it is valid JSON, else text.",
+            help="One field of the input, read by the saga's schema; where none is known, as JSON, else as text.",
         ),
     ] = None,
     key: Annotated[
@@ -45,12 +45,12 @@ def start_command(
     ] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Start a saga by adding its event to the stream. The input is checked first where SAGA_DEFINITIONS is set."""
+    """Start a saga by adding its event. The input is checked by SAGA_DEFINITIONS, or by what Postgres has on record."""
     from saga_service.cli.starting import StartRequest, start
 
     settings = read_settings()
     request = StartRequest(saga, given_data(data, field), given_fields(field), key, event_id, stream)
-    started = run_to_end(start(settings, request))
+    started = run_to_end(start(settings, request, is_awaited=wait))
     if not wait:
         _print_started(started, as_json)
         return
@@ -66,16 +66,16 @@ def _print_started(started: StartedSaga, as_json: bool) -> None:
 
     if as_json:
         print_json(started)
+        return
+    added = f"added to {started.stream} as {started.entry_id}"
+    if started.saga_id is None:
+        typer.echo(f"{added}\nthe saga's id is not known: {started.id_unknown_because}", err=True)
+        return
+    print_line(started.saga_id)
+    if started.is_new is False:
+        typer.echo("nothing new was started: this saga is there already, and this is its story:", err=True)
     else:
-        print_line(started.saga_id)
-        typer.echo(
-            f"added to {started.stream} as {started.entry_id}; look: saga-service show {started.saga_id}", err=True
-        )
-    if not started.id_is_certain:
-        typer.echo(
-            "the saga has this id unless its definition takes a key from the input; set SAGA_DEFINITIONS to be sure",
-            err=True,
-        )
+        typer.echo(f"{added}; look: saga-service show {started.saga_id}", err=True)
 
 
 def given_data(data: str | None, fields: list[str] | None) -> JsonObject | None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from saga_service.cli.catalog_on_record import catalog_on_record
 from saga_service.cli.definition_sources import load_catalog
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.opening import codec_of
-from saga_service.cli.servers import open_redis
+from saga_service.cli.reading import saga_with_id
+from saga_service.cli.servers import open_postgres, open_redis
 from saga_service.core.events import Started
-from saga_service.core.ids import saga_id_from_entry, saga_id_from_event, saga_id_from_key
+from saga_service.core.ids import saga_id_from_key
 from saga_service.core.state import JsonObject
 from saga_service.engine.decoding import Decoder, Received
 from saga_service.wire.blueprint import InvalidInput
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 _SOME_ENTRY_ID = "1-1"
 _SOME_MOMENT_MS = 0
 
-IdOfSaga = Callable[[str], str]
-"""From the entry's id to the saga's."""
+IdOfSaga = Callable[[str], str | None]
+"""From the entry's id to the saga's, where it can be known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +56,50 @@ class StartRequest:
 class StartedSaga:
     """Where the entry is, and which saga it starts."""
 
-    saga_id: str
-    id_is_certain: bool
-    """Without the definitions nobody knows whether a definition takes its key from the input."""
+    saga_id: str | None
+    id_unknown_because: str | None
+    """Without a definition nobody knows whether it takes its key, and so its id, from the input."""
+    is_new: bool | None
+    """Whether there was no such saga yet. None where nobody has looked."""
     saga: str
     stream: str
     entry_id: str
 
 
-async def start(settings: Settings, request: StartRequest) -> StartedSaga:
-    """Add the entry. Raises CommandFailed where it would only become a dead letter, or Redis cannot be used."""
+async def start(settings: Settings, request: StartRequest, *, is_awaited: bool = False) -> StartedSaga:
+    """Add the entry. Raises CommandFailed where it would only become a dead letter, or Redis cannot be used; and,
+    where the saga is to be awaited, where nobody could tell its id."""
     names = StreamNames(settings.prefix)
-    catalog = load_catalog(settings.definitions, settings.prefix) if settings.definitions else None
+    catalog, unknown_because = await _catalog(settings, request, is_needed=is_awaited and request.key is None)
     codec = codec_of(settings)
     message = _message(names, request, catalog, codec)
     if catalog is None:
-        id_of_saga = _by_what_is_given(request, message.stream)
+        id_of_saga = _by_what_is_given(request)
     else:
         id_of_saga = _by_definitions(Decoder(catalog, names, settings.data_bytes_max, codec), message)
     # Finds out what the service would refuse, before anything is added.
-    id_of_saga(_SOME_ENTRY_ID)
+    foreseen = id_of_saga(_SOME_ENTRY_ID)
+    is_new = await _is_new(settings, foreseen) if is_awaited and foreseen is not None else None
     async with open_redis(settings) as client:
         entry_id = (await client.execute_command("XADD", message.stream, "*", *message.fields)).decode()
-    certain = catalog is not None or request.key is not None
-    return StartedSaga(id_of_saga(entry_id), certain, request.saga, message.stream, entry_id)
+    return StartedSaga(id_of_saga(entry_id), unknown_because, is_new, request.saga, message.stream, entry_id)
+
+
+async def _catalog(settings: Settings, request: StartRequest, *, is_needed: bool) -> tuple[Catalog | None, str | None]:
+    """What reads the input; or nothing, and why the saga's id is then not known, if it is not."""
+    if settings.definitions:
+        return load_catalog(settings.definitions, settings.prefix), None
+    try:
+        return await catalog_on_record(settings, request.saga, request.stream), None
+    except CommandFailed as failure:
+        if is_needed:
+            raise CommandFailed(f"nothing was started: {failure}", failure.code) from None
+        return None, str(failure) if request.key is None else None
+
+
+async def _is_new(settings: Settings, saga_id: str) -> bool:
+    async with open_postgres(settings) as connection:
+        return await saga_with_id(connection, saga_id) is None
 
 
 # ------------------------------------------------------------------------------------------------------- the entry
@@ -140,10 +162,6 @@ def _by_definitions(decoder: Decoder, message: Message) -> IdOfSaga:
     return id_of_saga
 
 
-def _by_what_is_given(request: StartRequest, stream: str) -> IdOfSaga:
-    key, event_id = request.key, request.event_id
-    if key is not None:
-        return lambda _: saga_id_from_key(request.saga, key)
-    if event_id is not None:
-        return lambda _: saga_id_from_event(request.saga, event_id)
-    return lambda entry_id: saga_id_from_entry(request.saga, stream, entry_id)
+def _by_what_is_given(request: StartRequest) -> IdOfSaga:
+    key = request.key
+    return lambda _: None if key is None else saga_id_from_key(request.saga, key)

@@ -177,7 +177,8 @@ def why(saga: SagaRow) -> str:
         return f"{saga.stuck_step}: {error_text(saga.stuck_code, saga.stuck_message)}"
     if saga.error_code is None:
         return ""
-    return f"{saga.error_step or saga.saga}: {error_text(saga.error_code, saga.error_message)}"
+    of_step = f"{saga.error_step}: " if saga.error_step else ""
+    return f"{of_step}{error_text(saga.error_code, saga.error_message)}"
 
 
 # ------------------------------------------------------------------------------------------------------------ steps

@@ -28,13 +28,14 @@ async def wait_for_end(settings: Settings, started: StartedSaga, timeout_s: floa
 
     Raises CommandFailed where its entry became a dead letter, or where it had not ended in time.
     """
+    saga_id = started.saga_id
+    assert saga_id is not None, "nothing is awaited of which nobody knows the id"
     try:
         async with asyncio.timeout(timeout_s), open_postgres(settings) as connection:
-            saga = await _follow(connection, started, tell=not as_json)
+            saga = await _follow(connection, started, saga_id, tell=not as_json)
     except TimeoutError:
         raise CommandFailed(
-            f"{started.saga} {started.saga_id} has not ended after {timeout_s:g} s; "
-            f"look: saga-service show {started.saga_id}",
+            f"{started.saga} {saga_id} has not ended after {timeout_s:g} s; look: saga-service show {saga_id}",
             ExitCode.NOT_YET,
         ) from None
     if as_json:
@@ -45,15 +46,15 @@ async def wait_for_end(settings: Settings, started: StartedSaga, timeout_s: floa
     return EXIT_CODES[saga.status]
 
 
-async def _follow(connection: Connection, started: StartedSaga, *, tell: bool) -> SagaRow:
+async def _follow(connection: Connection, started: StartedSaga, saga_id: str, *, tell: bool) -> SagaRow:
     told: list[HistoryRow] = []
     while True:
         # The saga first: what it says has ended has all its history.
-        saga = await saga_with_id(connection, started.saga_id)
+        saga = await saga_with_id(connection, saga_id)
         if saga is None:
             await _refuse_dead_letter(connection, started)
         elif tell:
-            told += await _tell(connection, started.saga_id, told)
+            told += await _tell(connection, saga_id, told)
         if saga is not None and saga.status in EXIT_CODES:
             return saga
         await asyncio.sleep(POLL_S)

@@ -19,13 +19,23 @@ LAST_LINES_MAX = 15
 
 
 class Child:
-    """A `saga-service` command as a process. Its log goes to a file, or, without one, to the terminal."""
+    """A `saga-service` command as a process. On a `leash`, a pipe, it ends with whoever holds the pipe's other end.
+
+    Its log goes to a file, or, without one, to the terminal.
+    """
 
     def __init__(
-        self, name: str, arguments: list[str], environment: Mapping[str, str], log: Path | None, cwd: Path | None
+        self,
+        name: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        log: Path | None,
+        cwd: Path | None,
+        leash: int | None = None,
     ) -> None:
         self.name = name
         self._arguments = arguments
+        self._leash = leash
         self._environment = environment
         self._log = log
         self._cwd = cwd
@@ -41,7 +51,8 @@ class Child:
         output = None if self._log is None else self._log.open("ab")
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "saga_service", *self._arguments],
+                [sys.executable, "-m", *self._program, *self._arguments],
+                pass_fds=() if self._leash is None else (self._leash,),
                 env=self._environment,
                 cwd=self._cwd,
                 stdin=subprocess.DEVNULL,
@@ -54,6 +65,10 @@ class Child:
             if output is not None:
                 output.close()
         return self
+
+    @property
+    def _program(self) -> list[str]:
+        return ["saga_service"] if self._leash is None else ["saga_service.local.leash", str(self._leash)]
 
     @property
     def exit_code(self) -> int | None:
@@ -82,6 +97,13 @@ class Child:
             self._process.wait(STOP_S_MAX)
         except subprocess.TimeoutExpired:
             self.kill()
+        if self._leash is not None:
+            self._end_the_rest()
+
+    def _end_the_rest(self) -> None:
+        """What it has started and left behind: with it there is nobody to whom that belongs."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
         """The end of its log."""
@@ -91,7 +113,9 @@ class Child:
 
 
 class Family:
-    """Children that are stopped together. `settings` are theirs alone: SAGA_ variables of the caller do not reach them.
+    """Children that are stopped together, and that are killed where this process is.
+
+    `settings` are theirs alone: SAGA_ variables of the caller do not reach them.
 
     With `folder` they run in it and log into it, away from the caller's `.env`; without one they run where the caller
     does and log to the terminal.
@@ -101,14 +125,22 @@ class Family:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
         self._environment = {**inherited, **settings}
         self._folder = folder
+        self._leash, self._held = os.pipe()
         self.children: list[Child] = []
 
     def start(self, name: str, *arguments: str) -> Child:
         """Start `saga-service ARGUMENTS`."""
         log = None if self._folder is None else self._folder / f"{name}.log"
-        child = Child(name, list(arguments), self._environment, log, self._folder)
+        child = Child(name, list(arguments), self._environment, log, self._folder, self._leash)
         self.children.append(child)
         return child.start()
+
+    def run(self, name: str, *arguments: str) -> int | None:
+        """Start a command that ends by itself, and wait for that; its exit code."""
+        child = self.start(name, *arguments)
+        child.wait_until_stopped()
+        self.children.remove(child)
+        return child.exit_code
 
     def dead(self) -> list[Child]:
         """Those that should be running and are not."""
@@ -124,6 +156,8 @@ class Family:
             child.ask_to_stop()
         for child in self.children:
             child.wait_until_stopped()
+        os.close(self._held)
+        os.close(self._leash)
 
     def __enter__(self) -> Self:
         return self

@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 
-from saga_service.author_modules import NoSuchModule, author_module
+from saga_service.author_modules import NoSuchModule, author_module, place_of
+from saga_service.worker.errors import WrongHandler
 from saga_service.worker.worker import Worker
 
 
 class WorkerNotLoaded(Exception):
-    """`module:attribute` names no worker; the text says what is missing."""
+    """`module:attribute` names no worker that can run; the text, one line, says what is wrong, and where if it can."""
 
 
 def load_worker(target: str) -> Worker:
     """The worker that `module:attribute` names, `shop.workers:payment` for example.
 
-    The working directory is searched for the module as well. Raises WorkerNotLoaded; whatever goes wrong inside the
-    module while it is imported comes as it is.
+    The working directory is searched for the module as well. Raises WorkerNotLoaded.
     """
     module_name, colon, attribute = target.partition(":")
     if not (colon and module_name and attribute) or module_name.startswith("."):
         raise WorkerNotLoaded(f"'{target}' must be written MODULE:WORKER, such as shop.workers:payment")
+    module = _imported(module_name)
+    found = getattr(module, attribute, None)
+    if not isinstance(found, Worker):
+        raise WorkerNotLoaded(_what_is_wrong(module, attribute, found))
     try:
-        module = author_module(module_name)
+        found.check()
+    except _SAID_BY_WORKERS as error:
+        raise WorkerNotLoaded(f"{module.__file__}: {error}") from None
+    return found
+
+
+_SAID_BY_WORKERS = (WrongHandler, ValueError)
+
+
+def _imported(module_name: str) -> ModuleType:
+    try:
+        return author_module(module_name)
     except NoSuchModule as error:
         raise WorkerNotLoaded(str(error)) from None
-    found = getattr(module, attribute, None)
-    if isinstance(found, Worker):
-        return found
-    raise WorkerNotLoaded(_what_is_wrong(module, attribute, found))
+    except Exception as error:
+        # The module is the author's, and whatever it raises is his mistake: told with its place, and not thrown at him.
+        raise WorkerNotLoaded(_why_not_imported(module_name, error)) from error
+
+
+def _why_not_imported(module_name: str, error: Exception) -> str:
+    place, text = place_of(error) or module_name, " ".join(str(error).split())
+    if isinstance(error, _SAID_BY_WORKERS) and _is_said_by_us(error):
+        return f"{place}: {text}"
+    return f"{place}: cannot be imported: {type(error).__name__}: {text}"
+
+
+def _is_said_by_us(error: Exception) -> bool:
+    """Our own words say what to write; other people's need the name of the exception to be understood."""
+    last = extract_tb(error.__traceback__)[-1]
+    return Path(last.filename).parent == Path(__file__).parent
 
 
 def _what_is_wrong(module: ModuleType, attribute: str, found: object) -> str:

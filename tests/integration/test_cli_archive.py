@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -211,6 +214,30 @@ async def test_nothing_is_removed_and_no_file_is_left_where_it_cannot_be_put_on_
     assert ran.err == "saga-service: sagas.jsonl cannot be written: [Errno 28] No space left on device\n"
     assert os.listdir(tmp_path) == []
     assert len(await left(connection)) == 5
+
+
+@pytest.mark.parametrize("output", ["sagas.jsonl", "sagas.jsonl.gz", "sagas.parquet"])
+async def test_an_archive_of_nothing_leaves_no_file_that_blocks_the_next(output: str, tmp_path: Path) -> None:
+    ran = await run_aside("archive", "--output", output, "--before", "90d", "--remove")
+    shown = await run_aside("archive", "--output", output, "--json")
+
+    assert (ran.exit_code, ran.out) == (0, "")
+    assert ran.err.startswith("no saga ended before ")
+    assert ran.err.endswith(" UTC: no file was written\n")
+    assert (shown.exit_code, shown.json["sagas"], shown.json["output"]) == (0, 0, None)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_whoever_stops_reading_ends_it_quietly(ended: None) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "saga_service", "archive", stdout=writing, stderr=subprocess.PIPE
+    )
+    os.close(writing)
+    _, err = await process.communicate()
+
+    assert (process.returncode, err.decode()) == (1, "")
 
 
 async def test_an_archive_is_never_written_over(ended: None, tmp_path: Path) -> None:

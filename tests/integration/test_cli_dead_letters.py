@@ -101,6 +101,25 @@ async def test_a_field_that_came_twice_is_replayed_twice(postgres_dsn: str, redi
     assert on_stream == flat
 
 
+async def test_the_list_of_all_tells_which_were_replayed_and_when(postgres_dsn: str) -> None:
+    first, second = await put_aside(
+        postgres_dsn, Entry("saga:events", "1-1", STRANGE), Entry("saga:events", "2-1", STRANGE)
+    )
+    await run_aside("dead-letters", "replay", str(first))
+    [replayed] = [
+        letter["replayed_at"]
+        for letter in (await run_aside("dead-letters", "list", "--all", "--json")).json
+        if letter["id"] == first
+    ]
+
+    listed = await run_aside("dead-letters", "list", "--all")
+
+    assert "replayed (UTC)" in listed.lines[0]
+    line_of = {int(line.split()[0]): line for line in listed.lines[1:]}
+    assert replayed[:19].replace("T", " ") in line_of[first]
+    assert replayed[:19].replace("T", " ") not in line_of[second]
+
+
 async def test_what_was_replayed_leaves_the_list_and_is_not_replayed_by_mistake(
     postgres_dsn: str, redis_url: str
 ) -> None:

@@ -63,6 +63,16 @@ def found_by_the_doctor() -> tuple[str, str]:
     return finding["verdict"], finding["text"]
 
 
+def test_without_any_keys_the_doctor_still_sees_what_is_sealed(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SAGA_ENCRYPTION_KEYS")
+    assert found_by_the_doctor() == ("ok", "nothing is sealed yet")
+    keep(postgres_dsn, OF_OLD, "a")
+    assert found_by_the_doctor() == ("problem", "old: 1 sagas; not known here: old")
+    assert "put old into SAGA_ENCRYPTION_KEYS, which is unset" in run("doctor").out
+
+
 def test_a_fresh_key_is_one_that_the_settings_take() -> None:
     printed = run("keys", "make", "--id", "2026b").out.strip()
     assert [key.id for key in read_keys(printed)] == ["2026b"]

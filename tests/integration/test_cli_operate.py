@@ -589,7 +589,7 @@ async def test_a_definition_that_only_a_later_release_can_read_is_listed_all_the
     shown = await run_aside("show", "A-1")
 
     assert [(each["place"], each["steps"], each["not_ended"]) for each in listed] == [
-        ("order.yaml:1", [{"step": "reserve", "action": "shop.reserve", "compensation": None}], 0),
+        ("order.yaml:1", [{"step": "reserve", "action": "shop.reserve", "compensation": None, "after": []}], 0),
         (None, [], 1),
     ]
     assert "its definition is not on record, or cannot be read here" in shown.out

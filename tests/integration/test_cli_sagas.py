@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saga_service.core.events import Started
+from saga_service.core.events import Asked, Started, Verb
 from saga_service.core.ids import SagaId, saga_id_from_key
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch, Write
@@ -150,6 +150,32 @@ async def test_a_key_of_several_sagas_asks_for_an_id(postgres_dsn: str) -> None:
 
     assert shown.exit_code == 2
     assert f"order {id_of(order)}, trip {id_of(trip)}; name one by its id" in shown.err
+
+
+async def test_a_parent_s_key_of_several_sagas_asks_for_an_id_and_for_nothing_else(postgres_dsn: str) -> None:
+    await keep(postgres_dsn, begun("order", "A-1"), begun("trip", "A-1"))
+
+    listed = await run_aside("list", "--parent", "A-1")
+
+    assert listed.exit_code == 2
+    assert listed.err.endswith("; name one by its id\n")
+
+
+async def test_a_key_that_looks_like_an_option_is_not_in_lines_to_paste(postgres_dsn: str) -> None:
+    saga = begun("order", "-dash")
+    await keep(postgres_dsn, saga)
+
+    shown = await run_aside("show", "--", "-dash")
+
+    assert f"saga-service show {id_of(saga)}" in shown.out
+
+
+async def test_why_names_a_step_only_where_one_is_meant(postgres_dsn: str) -> None:
+    called_off = begun("order", "A-1")
+    called_off.apply(Asked(saga_id=id_of(called_off), verb=Verb.CANCEL, actor="anna", reason="no more"))
+    await keep(postgres_dsn, called_off)
+
+    assert "  cancelled: asked by anna: no more" in (await run_aside("list")).out
 
 
 async def test_the_timeline_tells_a_saga_that_was_undone(postgres_dsn: str) -> None:

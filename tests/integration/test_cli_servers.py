@@ -9,7 +9,9 @@ import asyncpg
 import pytest
 from redis import Redis
 
+from saga_service import Saga, Step
 from saga_service.cli import checks
+from saga_service.definitions import check_saga
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.schema import HEAD
 from saga_service.wire.dead_letters import dead_letter
@@ -180,3 +182,53 @@ async def test_the_doctor_says_when_ended_sagas_pile_up_because_nothing_removes_
     assert findings(many)["ended sagas"] == ("problem", "are kept for ever; more than 2 ended over 90 days ago")
     assert "set SAGA_ENDED_SAGAS_KEPT_DAYS, or: saga-service archive --before 90d" in many.out
     assert findings(removed)["ended sagas"] == ("ok", "are removed after 30 days")
+
+
+async def ask(postgres_dsn: str, *commands: str) -> None:
+    connection = await asyncpg.connect(postgres_dsn)
+    try:
+        for command in commands:
+            await connection.execute(command)
+    finally:
+        await connection.close()
+
+
+async def test_the_doctor_finds_requests_that_nobody_answers(migrated: None, postgres_dsn: str) -> None:
+    one_of_today = "select saga.signal('paid', saga_id => gen_random_uuid())"
+    await ask(postgres_dsn, one_of_today)
+    young = await run_aside("doctor", "--json")
+    await ask(postgres_dsn, "update saga_private.requests set at_ms = at_ms - 20000")
+    old = await run_aside("doctor", "--json")
+
+    assert findings(young)["unanswered requests"] == ("ok", "none")
+    assert findings(old)["unanswered requests"] == ("problem", "1")
+
+
+async def test_the_doctor_names_the_steps_that_nobody_can_take_over_in_time(
+    migrated: None, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [Step("reserve", action="inventory.reserve", timeout="1m"), Step("ship", action="shop.ship", timeout="5m")]
+    await store(postgres_dsn, Batch(), check_saga(Saga("order", steps=steps)).document)
+
+    slow = await run_aside("doctor", "--json")
+    monkeypatch.setenv("SAGA_RECLAIM_IDLE_MS", "20000")
+    quick = await run_aside("doctor", "--json")
+
+    text = "their steps are taken over after 1 min, but these count as not answered before: order.reserve"
+    assert findings(slow)["killed workers"] == ("ok", text)
+    assert "lower SAGA_RECLAIM_IDLE_MS" in slow.out
+    assert findings(quick)["killed workers"] == ("ok", "every step can be taken over in time")
+
+
+async def test_the_doctor_says_that_it_needs_the_role_of_the_service(
+    migrated: None, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    separator = "&" if "?" in postgres_dsn else "?"
+    monkeypatch.setenv("SAGA_POSTGRES_DSN", f"{postgres_dsn}{separator}role=saga_reader")
+
+    ran, health = await run_aside("doctor", "--json"), await run_aside("health")
+
+    assert findings(ran)["postgres"][0] == "ok"
+    assert findings(ran)["schema"] == ("problem", "the role in SAGA_POSTGRES_DSN may not look at the schema's version")
+    assert "use the service's own role" in ran.out
+    assert "use the service's own role" in health.err

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from redis import Redis
 
-from saga_service.core.ids import saga_id_from_entry, saga_id_from_event, saga_id_from_key
+from saga_service.core.ids import saga_id_from_event, saga_id_from_key
+from saga_service.definitions import load_definitions
 from saga_service.engine.ports import Batch, Write
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
+from saga_service.wire.keys import StreamNames
 from tests.builders import ONCE, SagaInMemory, definition, step
 from tests.command_line import Ran, run, run_aside, store
+
+NO_SERVER = "postgresql://saga@localhost:1/saga"
 
 ORDER = """
 name: order
@@ -56,8 +62,12 @@ def test_without_definitions_the_entry_is_added_as_given(redis_url: str) -> None
     assert ran.exit_code == 0
     assert orjson.loads(fields.pop(b"data")) == {"amount": 5, "name": "Ann", "lines": [{"sku": 1}]}
     assert fields == {b"v": b"1", b"type": b"order"}
-    assert ran.out == f"{saga_id_from_entry('order', 'saga:events', entry_id)}\n"
-    assert "set SAGA_DEFINITIONS to be sure" in ran.err
+    assert ran.out == ""
+    assert ran.err == (
+        f"added to saga:events as {entry_id}\n"
+        "the saga's id is not known: no saga 'order' is on record in Postgres, so no service that defines it has run; "
+        "set SAGA_DEFINITIONS, or look: saga-service list\n"
+    )
 
 
 def test_the_input_may_come_from_stdin(redis_url: str) -> None:
@@ -73,22 +83,28 @@ def test_a_key_makes_the_id(redis_url: str) -> None:
     assert (fields[b"subject"], fields[b"id"]) == (b"A-1", b"e-1")
     assert ran.json == {
         "saga_id": saga_id_from_key("order", "A-1"),
-        "id_is_certain": True,
+        "id_unknown_because": None,
+        "is_new": None,
         "saga": "order",
         "stream": "saga:events",
         "entry_id": entry_id,
     }
 
 
-def test_an_event_id_makes_the_id_where_there_is_no_key() -> None:
-    assert run("start", "order", "--id", "e-1", "--json").json["saga_id"] == saga_id_from_event("order", "e-1")
+def test_an_event_id_makes_the_id_where_there_is_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "order.yaml").write_text(ORDER.replace("key: order_id\n", ""))
+    monkeypatch.setenv("SAGA_DEFINITIONS", "order.yaml")
+
+    assert run("start", "order", "--id", "e-1", "-f", "order_id=A-1", "--json").json["saga_id"] == saga_id_from_event(
+        "order", "e-1"
+    )
 
 
 def test_definitions_read_the_fields_and_give_the_key(defined: None, redis_url: str) -> None:
     ran = run("start", "order", "-f", "order_id=0017", "-f", "amount=5", "--json")
 
     assert orjson.loads(only_entry(redis_url)[1][b"data"]) == {"order_id": "0017", "amount": 5}
-    assert (ran.json["saga_id"], ran.json["id_is_certain"]) == (saga_id_from_key("order", "0017"), True)
+    assert ran.json["saga_id"] == saga_id_from_key("order", "0017")
 
 
 def test_a_triggering_stream_gets_the_fields_as_they_are(defined: None, redis_url: str) -> None:
@@ -112,6 +128,74 @@ def test_the_prefix_is_that_of_the_settings(monkeypatch: pytest.MonkeyPatch, red
 
     assert run("start", "order", "--key", "A-1", "--json").json["stream"] == "shop:events"
     only_entry(redis_url, "shop:events")
+
+
+# -------------------------------------------------------------------------------- without definitions: those on record
+
+
+def documents(tmp_path: Path, *versions: str) -> list[Mapping[str, Any]]:
+    """What the service puts on record of each version."""
+    found: list[Mapping[str, Any]] = []
+    for written in versions:
+        (tmp_path / "recorded.yaml").write_text(written)
+        found += load_definitions([str(tmp_path / "recorded.yaml")], StreamNames()).documents()
+    return found
+
+
+async def record(postgres_dsn: str, tmp_path: Path, *versions: str) -> None:
+    for document in documents(tmp_path, *versions):
+        await store(postgres_dsn, Batch(), document)
+
+
+async def test_without_definitions_the_newest_on_record_reads_the_fields_and_gives_the_key(
+    postgres_dsn: str, redis_url: str, tmp_path: Path
+) -> None:
+    await record(postgres_dsn, tmp_path, ORDER.replace("key: order_id", "key: amount"), ORDER)
+
+    ran = await run_aside("start", "order", "-f", "order_id=17", "-f", "amount=5")
+
+    assert orjson.loads(only_entry(redis_url)[1][b"data"]) == {"order_id": "17", "amount": 5}
+    assert ran.lines == [saga_id_from_key("order", "17")]
+
+
+async def test_without_definitions_a_stream_is_taken_to_trigger_the_saga(postgres_dsn: str, tmp_path: Path) -> None:
+    await record(postgres_dsn, tmp_path, ORDER)
+
+    ran = await run_aside("start", "order", "--stream", "order_requests", "-f", "order_id=17", "--json")
+
+    assert ran.json["saga_id"] == saga_id_from_key("order", "17")
+
+
+def test_without_definitions_and_without_postgres_the_id_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    monkeypatch.setenv("SAGA_POSTGRES_DSN", NO_SERVER)
+
+    told, shown = run("start", "order", "-f", "order_id=17"), run("start", "order", "-f", "order_id=17", "--json")
+
+    assert (told.exit_code, told.out) == (0, "")
+    assert "the saga's id is not known: Postgres at " in told.err
+    assert (shown.exit_code, shown.json["saga_id"]) == (0, None)
+    assert "cannot be reached" in shown.json["id_unknown_because"]
+
+
+def test_a_key_makes_the_id_without_postgres_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_POSTGRES_DSN", NO_SERVER)
+
+    assert run("start", "order", "--key", "A-1").lines == [saga_id_from_key("order", "A-1")]
+
+
+def test_nothing_is_started_to_be_waited_for_where_its_id_cannot_be_known(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    unknown = run("start", "order", "-f", "order_id=17", "--wait")
+    monkeypatch.setenv("SAGA_POSTGRES_DSN", NO_SERVER)
+    unreachable = run("start", "order", "-f", "order_id=17", "--wait")
+
+    assert (unknown.exit_code, unreachable.exit_code) == (1, 3)
+    assert unknown.err.startswith("saga-service: nothing was started: no saga 'order' is on record in Postgres")
+    with Redis.from_url(redis_url) as client:
+        assert client.exists("saga:events") == 0
 
 
 # ------------------------------------------------------------------------------------------------------- waiting
@@ -143,6 +227,15 @@ async def test_the_exit_code_tells_how_the_saga_ended(postgres_dsn: str, status:
     assert ran.exit_code == code
     assert ran.lines[-1] == f"{status} after 0 ms"
     assert [line for line in ran.lines if "reserve done; sent charge" in line] != []
+
+
+async def test_a_key_that_has_a_saga_already_starts_nothing_new_and_that_is_said(postgres_dsn: str) -> None:
+    told = await start_and_wait(postgres_dsn, ended("completed"))
+    shown = await run_aside("start", "order", "--key", "order-1", "--wait", "--json")
+
+    assert (told.exit_code, shown.exit_code) == (0, 0)
+    assert "nothing new was started: this saga is there already" in told.err
+    assert shown.json["is_new"] is False
 
 
 async def test_json_tells_the_end_as_well(postgres_dsn: str) -> None:

@@ -172,6 +172,9 @@ plain = Worker("plain")
 
 @payment.handler("payment.charge")
 async def charge(data: dict[str, Any]) -> None: ...
+
+@plain.handler("plain.work")
+async def work(data: dict[str, Any]) -> None: ...
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_every_command_has_help_with_an_example(command: list[str]) -> None:
     assert shown.exit_code == 0
     assert "Example: " in shown.out
     assert f"saga-service {' '.join(command)}" in " ".join(shown.out.split("Example: ")[1].split())
+
+
+def test_the_short_word_for_help_helps_everywhere() -> None:
+    assert run("-h").out == run("--help").out
+    assert run("dead-letters", "list", "-h").out == run("dead-letters", "list", "--help").out
+
+
+def test_the_version_is_told() -> None:
+    assert run("--version").out == f"{version('saga-service')}\n"
 
 
 def test_help_imports_nothing_heavy() -> None:

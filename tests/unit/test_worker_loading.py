@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,13 @@ from saga_service.worker import Worker
 payment = Worker("payment")
 shipping = Worker("shipping")
 number = 5
+
+@payment.handler("payment.charge")
+async def charge(command: dict[str, object]) -> None: ...
 """
+
+IMPORT = "from saga_service.worker import Worker"
+CHARGE = f"{IMPORT}\npayment = Worker('payment')\n@payment.handler('payment.charge'"
 
 
 @pytest.fixture
@@ -57,7 +64,70 @@ def test_a_module_without_workers_is_told_of(directory: Path, module: str) -> No
         load_worker(f"{module}:payment")
 
 
-def test_what_the_module_itself_misses_is_its_own_error(directory: Path, module: str) -> None:
-    (directory / f"{module}.py").write_text("import no_such_library")
-    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+@pytest.mark.parametrize(
+    ("source", "line", "said"),
+    [
+        ("import no_such_library", 1, "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
+        ("\ndef", 2, "cannot be imported: SyntaxError: invalid syntax"),
+        ("import os\n\nos.environ['NOT_SET']", 3, "cannot be imported: KeyError: 'NOT_SET'"),
+        (f"{IMPORT}\nWorker('x.y')", 2, "a service's name is made of letters, digits, '-' and '_', but is 'x.y'"),
+        (
+            f"{CHARGE}, heartbeat='5s')\nasync def charge(): ...",
+            3,
+            "cannot be imported: TypeError: '>=' not supported between instances of",
+        ),
+        (
+            f"{CHARGE}, heartbeat=0)\nasync def charge(): ...",
+            3,
+            "'payment.charge': its heartbeat must be at least 0.1, but is 0",
+        ),
+    ],
+)
+def test_a_mistake_in_the_module_is_one_line_with_its_place(
+    directory: Path, module: str, source: str, line: int, said: str
+) -> None:
+    path = directory / f"{module}.py"
+    path.write_text(source)
+    with pytest.raises(WorkerNotLoaded) as raised:
         load_worker(f"{module}:payment")
+    assert str(raised.value).startswith(f"{path}:{line}: {said}")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("", "worker 'payment' has no handlers; register them with @worker.handler(...)"),
+        (
+            "payment.answer_probes('payment.look', of='payment.chrage')",
+            "'payment.look' speaks of the action 'payment.chrage', which worker 'payment' does not have",
+        ),
+    ],
+)
+def test_what_a_worker_lacks_is_told_when_it_is_loaded(directory: Path, module: str, written: str, said: str) -> None:
+    path = directory / f"{module}.py"
+    path.write_text(
+        "from saga_service.worker import PostgresInbox, Worker\n"
+        f"payment = Worker('payment', inbox=PostgresInbox('postgresql://shop'))\n{written}"
+    )
+    with pytest.raises(WorkerNotLoaded) as raised:
+        load_worker(f"{module}:payment")
+    assert str(raised.value).startswith(f"{path}: {said}")
+
+
+def test_a_module_that_hides_the_one_that_is_meant_is_named(
+    directory: Path, module: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory / module).mkdir()
+    (directory / module / "workers.py").write_text(SOURCE)
+    hiding = tmp_path_factory.mktemp("elsewhere") / f"{module}.py"
+    hiding.write_text("")
+    monkeypatch.setattr(sys, "path", [str(hiding.parent), str(directory), *sys.path])
+
+    with pytest.raises(WorkerNotLoaded) as raised:
+        load_worker(f"{module}.workers:payment")
+
+    assert str(raised.value) == (
+        f"there is no module '{module}.workers': `{module}` is {hiding}, which is no package; "
+        "rename one of the two, or put the right one first in PYTHONPATH"
+    )
