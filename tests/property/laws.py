@@ -250,7 +250,7 @@ def commands_are_of_the_history_that_sent_them(
 
 
 def is_said_again(before: SagaState, event: Event, sent: Sent) -> bool:
-    """A person may have a child saga asked again for the answer to what it was asked, and so does the end of a pause."""
+    """A person may have a child saga asked again for the answer to what it was asked. So does the end of a pause."""
     if not isinstance(event, Asked) or not isinstance(sent, ChildRequest):
         return False
     step = _step(before, sent)
