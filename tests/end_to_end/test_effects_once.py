@@ -11,6 +11,7 @@ import asyncpg
 from saga_service.definitions import Retry, Saga, Step
 from saga_service.worker import PostgresInbox
 from tests.end_to_end.ledger import CREATE
+from tests.end_to_end.proxy import postgres_proxy
 from tests.end_to_end.system import System
 
 SAGAS = 200
@@ -81,6 +82,33 @@ async def test_each_effect_happens_once_though_workers_are_killed_in_the_middle_
             for step, directions in _effects(end).items()
             for direction in directions
         )
+    finally:
+        await ledger.close()
+
+
+async def test_what_waits_for_an_inbox_that_is_away_fails_and_never_times_out(
+    blank_postgres_dsn: str, system: System
+) -> None:
+    ledger = await asyncpg.connect(blank_postgres_dsn)
+    try:
+        await ledger.execute(CREATE)
+        await PostgresInbox(blank_postgres_dsn).create_tables()
+        async with postgres_proxy(blank_postgres_dsn) as (proxy, through_it):
+            settings = {
+                "SAGA_DEFINITIONS": "tests.end_to_end.test_effects_once:booking",
+                "SAGA_TEST_LEDGER": through_it,
+            }
+            await system.ready(system.begin_service(**settings))
+            await system.ready(system.begin("worker", "worker", "tests.end_to_end.ledger:ledger", **settings))
+            await proxy.close()
+            system.start_saga("booking", "inbox-away", plan={"ends_as": ["completed"]})
+            await system.until_history("inbox-away", "action_failed")
+            await proxy.open()
+            await system.until("inbox-away", "completed", within_s=30.0)
+        lines = await system.fetch("select event, error_code from saga.history order by revision")
+        assert "action_timed_out" not in [line["event"] for line in lines]
+        assert (lines[1]["event"], lines[1]["error_code"]) == ("action_failed", "inbox_unavailable")
+        assert [row["step"] for row in await ledger.fetch("select step from ledger")] == list(STEPS)
     finally:
         await ledger.close()
 
