@@ -402,6 +402,30 @@ async def test_an_action_that_ends_while_it_is_undone_is_undone_again(remembered
     assert remembered.calls == [("action", 1), ("compensation", 1), ("compensation", 2)]
 
 
+async def test_a_rejection_beside_another_call_is_not_the_whole_truth(remembered: Payment) -> None:
+    gates = [(asyncio.Event(), asyncio.Event()) for _ in range(2)]
+
+    async def holds(context: StepContext) -> None:
+        number = len(remembered.calls) - 1
+        inside, go_on = gates[number]
+        inside.set()
+        await go_on.wait()
+        if number == 0:
+            raise Rejected("no_funds", "not enough")
+
+    remembered.inside = holds
+    first = asyncio.create_task(remembered.deliver())
+    await gates[0][0].wait()
+    second = asyncio.create_task(remembered.deliver())
+    await gates[1][0].wait()
+    gates[0][1].set()
+    assert fault_code(await first) == (Outcome.REJECTED, "no_funds")
+    assert fault_code(await remembered.deliver(PROBE)) == (Outcome.FAILED, "in_doubt")
+    gates[1][1].set()
+    assert output(await second) == {"by": 1}
+    assert output(await remembered.deliver(PROBE)) == {"by": 1}
+
+
 async def _dies_after_its_effect(payment: Payment) -> None:
     inside = asyncio.Event()
 

@@ -78,6 +78,10 @@ class Begun(NamedTuple):
     run: Run
 
 
+Decide = Callable[[Row, bool], Concluded]
+"""By the row as it is now, and by whether nobody looked at it since the handler was called."""
+
+
 class CommitInDoubt(InboxUnavailable):
     """The link was lost with the commit on its way."""
 
@@ -154,12 +158,14 @@ class OnceByPostgres:
             reply = await call.make()
         except Rejected as error:
             rejection = body_of(failure(call.command, Outcome.REJECTED, error.code, error.message))
-            concluded = await self._conclude_if_possible(call, begun, lambda row: rejected(row, begun.run, rejection))
+            concluded = await self._conclude_if_possible(
+                call, begun, lambda row, is_alone: rejected(row, begun.run, rejection, is_alone=is_alone)
+            )
             if concluded is None or concluded.verdict is None:
                 raise
         else:
             result = body_of(reply)
-            concluded = await self._conclude_if_possible(call, begun, lambda row: succeeded(row, begun.run, result))
+            concluded = await self._conclude_if_possible(call, begun, lambda row, _: succeeded(row, begun.run, result))
             if concluded is None or concluded.verdict is None:
                 return reply
         return self._answer(call, concluded.verdict, concluded.row)
@@ -177,9 +183,7 @@ class OnceByPostgres:
                     if version is not None:
                         return begun._replace(version=version)
 
-    async def _conclude_if_possible(
-        self, call: Call, begun: Begun, decide: Callable[[Row], Concluded]
-    ) -> Concluded | None:
+    async def _conclude_if_possible(self, call: Call, begun: Begun, decide: Decide) -> Concluded | None:
         """None where Postgres did not come back in time. The handler has had its say all the same, and it is sent."""
         try:
             return await self._patiently(call, lambda: self._conclude(call, begun, decide))
@@ -189,12 +193,12 @@ class OnceByPostgres:
             )
             return None
 
-    async def _conclude(self, call: Call, begun: Begun, decide: Callable[[Row], Concluded]) -> Concluded:
+    async def _conclude(self, call: Call, begun: Begun, decide: Decide) -> Concluded:
         row, version = begun.row, begun.version
         async with self._connection(call) as connection:
             with inbox_errors(connection):
                 while True:
-                    concluded = decide(row)
+                    concluded = decide(row, version == begun.version)
                     if await write(connection, call.command, concluded.row, version) is not None:
                         return concluded
                     # Somebody else looked, or this very write went through before its link was lost.
