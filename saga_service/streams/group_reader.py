@@ -138,14 +138,16 @@ class GroupReader:
         )
         return reply[0][1] if reply else []
 
-    def _hand_out(self, rows: Iterable[Any], held: Collection[str] = ()) -> list[Entry]:
-        """`held` was outstanding when Redis was asked: what of it is settled by now was handled, and comes too late."""
-        entries = []
+    def _hand_out(self, rows: Iterable[Any], held: Collection[str] | None = None) -> list[Entry]:
+        """`held` was outstanding when Redis was asked: what of it is settled by now was handled, and comes too late.
+        None for what is new to everybody."""
+        entries, is_new = [], held is None
+        held = held or ()
         for entry_id, flat in rows:
             identity = entry_id.decode()
             if identity not in self.outstanding and identity not in held:
                 self.outstanding.add(identity)
-                entries.append(entry_of(self.stream, identity, flat))
+                entries.append(entry_of(self.stream, identity, flat, was_delivered_before=not is_new))
         return entries
 
     async def _script(self, script: str, *arguments: str | int) -> int:

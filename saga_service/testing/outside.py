@@ -17,6 +17,8 @@ from saga_service.worker.execution import Once, unknown
 from saga_service.worker.registration import Handler
 from saga_service.worker.worker import Worker
 
+_NO_WORKERS = "workers are a list of them, Simulation(sagas, [worker]), but here is a '{}'"
+
 
 class Coming(NamedTuple):
     """A message that arrives later. `after_ms` counts from the command's delivery."""
@@ -28,14 +30,14 @@ class Coming(NamedTuple):
 class Outside:
     """Scripts answer first, then workers' handlers; what nobody has anything to say of succeeds.
 
-    Raises ValueError where two workers are for one service.
+    Raises ValueError where two workers are for one service, and TypeError for what is no worker.
     """
 
     def __init__(
         self, workers: Iterable[Worker], names: StreamNames, answers_after_ms: int, connection: Any = None
     ) -> None:
         self._workers: dict[str, Worker] = {}
-        for worker in workers:
+        for worker in _workers(workers):
             if self._workers.setdefault(worker.service, worker) is not worker:
                 raise ValueError(f"more than one worker for the service '{worker.service}'; put its handlers into one")
         self._inboxes = {worker.service: _inbox(connection) for worker in self._workers.values() if worker.inbox}
@@ -140,6 +142,16 @@ class Outside:
 
 def _sign_of_life(command: ReceivedCommand) -> Message:
     return write_progress(command.reply_to, command.id, command.saga_id)
+
+
+def _workers(given: object) -> Iterator[Worker]:
+    # Object: a test is not always checked for types, and a worker in the place of a list is easily written.
+    if not isinstance(given, Iterable):
+        raise TypeError(_NO_WORKERS.format(type(given).__name__))
+    for worker in given:
+        if not isinstance(worker, Worker):
+            raise TypeError(_NO_WORKERS.format(type(worker).__name__))
+        yield worker
 
 
 def _inbox(connection: Any) -> Once:

@@ -19,6 +19,7 @@ from saga_service.testing.errors import NotReached
 from saga_service.testing.moments import BEGINNING, moment_ms, moment_text
 from saga_service.testing.outside import Outside
 from saga_service.testing.saga import Condition, SimulatedSaga
+from saga_service.testing.sent_names import SentNames
 from saga_service.testing.service import ServiceInMemory
 from saga_service.testing.sources import Source, catalog_of
 from saga_service.wire.dead_letters import DeadLetter
@@ -49,7 +50,7 @@ class Simulation:
     one to Postgres; inboxes are kept in memory. `now` is when the simulation begins. `events_max` bounds what one
     call of `run`, `advance` or `until` lets happen.
 
-    Raises DefinitionErrors for a saga that is wrong.
+    Raises DefinitionErrors for a saga that is wrong, and TypeError for what is no saga, or no worker.
     """
 
     def __init__(
@@ -65,10 +66,10 @@ class Simulation:
     ) -> None:
         self._names = StreamNames()
         self._began_ms = moment_ms(now)
+        catalog = catalog_of(sagas, jitter=jitter)
+        self._sent_names = SentNames(catalog.definitions())
         self._outside = Outside(workers, self._names, duration_ms(answers_after), connection)
-        self._service = ServiceInMemory(
-            catalog_of(sagas, jitter=jitter), self._outside, self._names, self._began_ms, events_max
-        )
+        self._service = ServiceInMemory(catalog, self._outside, self._names, self._began_ms, events_max)
         self._ids = count(1)
         LIVE[next(_NUMBERS)] = self
 
@@ -76,7 +77,8 @@ class Simulation:
 
     def on(self, name: str, *, step: str | None = None) -> Script:
         """How commands of this type are answered, or child sagas of this name in their place; of one step only, where
-        it is given. Asked again for the same it gives the same script."""
+        it is given. Asked again for the same it gives the same script. Raises ValueError for what no step sends."""
+        self._sent_names.check(name, step)
         return self._outside.script(name, step)
 
     # ------------------------------------------------------------------------------------------------- what happens

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from saga_service.core.definition import Definition, StepDefinition
@@ -18,7 +18,8 @@ Source = OneSource | Iterable[OneSource]
 
 
 def catalog_of(source: Source, *, jitter: bool) -> Catalog:
-    """Raises DefinitionErrors for a saga that is wrong, and ValueError for none, or two of one name."""
+    """Raises DefinitionErrors for a saga that is wrong, TypeError for what is none, and ValueError for no saga, or two
+    of one name."""
     blueprints: dict[str, SagaBlueprint] = {}
     for blueprint in _blueprints(source):
         if blueprint.name in blueprints:
@@ -39,9 +40,14 @@ def _blueprints(source: Source) -> Iterator[SagaBlueprint]:
             yield _of_any_input(source)
         case Catalog():
             yield from source.blueprints()
-        case _:
+        case Iterable() if not isinstance(source, str | Mapping):
             for each in source:
                 yield from _blueprints(each)
+        case _:
+            raise TypeError(
+                "what is simulated is a Saga, what load_definitions([...]) gives, or a list of these, but here is a "
+                f"'{type(source).__name__}'; workers come second: Simulation(sagas, [worker])"
+            )
 
 
 def _of_any_input(definition: Definition) -> SagaBlueprint:

@@ -38,6 +38,7 @@ class ReceivedCommand:
     traceparent: str | None
     waits_for_signs_of_life: bool = False
     """Whether the saga counts on them once there was one: whoever takes the command on gives the first."""
+    was_delivered_before: bool = field(default=False, compare=False)
     plain: bytes = field(default=b"{}", compare=False, repr=False)
     """`data` as JSON text."""
     unopenable: str | None = None
@@ -116,6 +117,7 @@ def read_command(entry: Entry, codec: Codec | None = None) -> ReceivedCommand:
         data=data,
         traceparent=text(fields, "traceparent"),
         waits_for_signs_of_life=b"heartbeat" in fields,
+        was_delivered_before=entry.was_delivered_before,
         plain=plain,
         unopenable=unopenable,
         codec=codec,

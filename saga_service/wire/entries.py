@@ -32,6 +32,8 @@ class Entry:
     """All names and values in their order where some name comes more than once; elsewhere `fields` has them all."""
     kept: Kept | None = None
     """Where it comes from now, if not from its stream."""
+    was_delivered_before: bool = field(default=False, compare=False)
+    """Whether somebody was given it already, who may have begun on it."""
     size_bytes: int = field(init=False, compare=False)
     """All names and values together."""
 
@@ -47,13 +49,14 @@ class Entry:
         return self.repeated or self.fields.items()
 
 
-def entry_of(stream: str, entry_id: str, flat: Sequence[bytes], kept: Kept | None = None) -> Entry:
+def entry_of(
+    stream: str, entry_id: str, flat: Sequence[bytes], kept: Kept | None = None, was_delivered_before: bool = False
+) -> Entry:
     """An entry as Redis tells it: names and values alternate."""
     names, values = flat[::2], flat[1::2]
     fields = dict(zip(names, values, strict=True))
-    if len(fields) == len(names):
-        return Entry(stream, entry_id, fields, kept=kept)
-    return Entry(stream, entry_id, fields, tuple(zip(names, values, strict=True)), kept)
+    repeated = () if len(fields) == len(names) else tuple(zip(names, values, strict=True))
+    return Entry(stream, entry_id, fields, repeated, kept, was_delivered_before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ class Effect:
     """One execution of a handler, at the moment at which it took effect."""
 
     at_ns: int
+    began_ns: int
+    process: int
     saga_id: str
     step: str
     direction: str
@@ -31,6 +33,15 @@ def write_effect(effect: Effect) -> None:
         os.write(file, orjson.dumps(effect) + b"\n")
     finally:
         os.close(file)
+
+
+def is_first(name: str) -> bool:
+    """Whether nobody has asked for this name before, in any process of the test."""
+    try:
+        os.close(os.open(f"{os.environ[FILE_VARIABLE]}.{name}", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
 
 
 def read_effects(path: Path) -> list[Effect]:

@@ -111,6 +111,23 @@ asking = Saga(
     ],
 )
 
+recorded = Saga(
+    "recorded",
+    input=TRIP,
+    key="trip",
+    steps=[
+        Step(
+            "charge",
+            action="ledger.charge",
+            compensation="ledger.undo_charge",
+            timeout="3s",
+            on_unknown="probe",
+            probe="ledger.find_charge",
+        )
+    ],
+)
+"""Its worker has an inbox, which answers the probe."""
+
 held = Saga("held", input=TRIP, key="trip", steps=[_step("plan"), _step("charge", timeout="500ms", on_unknown="hold")])
 
 late = Saga(
@@ -141,3 +158,45 @@ side_by_side = Saga(
         _step("join", after=["left", "right"]),
     ],
 )
+
+sparing = Saga(
+    "sparing",
+    input=TRIP,
+    key="trip",
+    steps=[
+        _step("plan"),
+        _step("left", retry=Retry(attempts=100, first_delay="200ms", factor=1, jitter=False, budget="1s")),
+        _step("right", retry=Retry(attempts=100, never=["planned"])),
+    ],
+)
+"""`left` has a second for all its attempts, and `right` is not tried again after the code that a plan fails with."""
+
+settled = Saga(
+    "settled",
+    input=TRIP,
+    key="trip",
+    steps=[
+        _step("plan"),
+        _step("decide", kind="pivot", **_FINAL),
+        Step(
+            "journey",
+            saga="journey",
+            kind="retriable",
+            input={"plan": "input.plan"},
+            retry=Retry(attempts=3, first_delay="100ms"),
+        ),
+    ],
+)
+"""A child saga after the pivot."""
+
+pulsing = Saga(
+    "pulsing",
+    input=TRIP,
+    key="trip",
+    steps=[_step("left", timeout="10m", heartbeat="1s", retry=Retry(attempts=1), on_unknown="compensate")],
+)
+"""Nothing but silence ends its step."""
+
+few = Saga("few", input=TRIP, key="trip", steps=[_step("few", timeout="2m", **_FINAL)])
+paced = Saga("paced", input=TRIP, key="trip", steps=[_step("paced", timeout="2m", **_FINAL)])
+"""Their handlers have limits of their own, and so they may wait for long."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import asyncpg
+
 from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key, saga_id_of_child
 from tests.end_to_end.system import System, effects_in_short
 from tests.waiting import eventually
@@ -104,6 +106,54 @@ async def test_after_the_pivot_a_step_is_tried_on_and_then_waits_for_a_person(st
     assert [tuple(line) for line in lines] == [("retry_asked", "Ann", "the printer is back")]
 
 
+async def test_a_child_saga_after_the_pivot_is_begun_anew_until_it_is_done(standing: System) -> None:
+    standing.start_saga("settled", "child-past-the-pivot", plan={"right": ["reject first child-past-the-pivot"]})
+    await standing.until("child-past-the-pivot", "completed")
+    assert await _children_of(standing, "child-past-the-pivot") == ["compensated", "completed"]
+    events = [line.partition(":")[0] for line in await standing.history("child-past-the-pivot")]
+    assert events[3:] == ["action_failed journey 1", "action_retry_due journey 1", "action_succeeded journey 2"]
+
+
+# ----------------------------------------------------------------------------------------------------------- retries
+
+
+async def test_no_attempt_begins_beyond_the_budget(standing: System) -> None:
+    standing.start_saga("sparing", "within-budget", plan={"left": ["fail"] * 100})
+    saga = await standing.until("within-budget", "compensated")
+    assert (saga["error_step"], saga["error_code"]) == ("left", "planned")
+    began = await standing.fetch(
+        "select at from saga.history where saga_id = $1 and (event = 'action_succeeded' or event = 'action_retry_due')"
+        " order by revision",
+        saga["id"],
+    )
+    first, *later = (line["at"] for line in began)
+    assert later, "it was tried again at all"
+    assert all((at - first).total_seconds() <= 1 for at in later)
+
+
+async def test_what_fails_with_a_code_that_is_pointless_is_not_tried_again(standing: System) -> None:
+    standing.start_saga("sparing", "pointless", plan={"right": ["fail"]})
+    saga = await standing.until("pointless", "compensated")
+    assert (saga["error_step"], saga["error_code"]) == ("right", "planned")
+    assert await _effects_of(standing, "pointless") == [
+        "plan 1 succeeded",
+        "left 1 succeeded",
+        "right 1 failed",
+        "undo left 1 succeeded",
+        "undo plan 1 succeeded",
+    ]
+
+
+async def test_a_workers_own_wish_for_the_wait_goes_beyond_the_policys(standing: System) -> None:
+    """The policy's longest wait is one second."""
+    standing.start_saga("decided", "by-wish", plan={"plan": ["fail 1500"]})
+    await standing.until("by-wish", "completed")
+    failed, due = [
+        (await standing.until_history("by-wish", event))["at"] for event in ("action_failed", "action_retry_due")
+    ]
+    assert (due - failed).total_seconds() >= 1.5
+
+
 # -------------------------------------------------------------------------------------------------- signals and time
 
 
@@ -184,13 +234,21 @@ async def test_what_is_held_waits_for_a_person_or_a_late_reply(standing: System)
 
 
 async def _child_of(system: System, key: str) -> dict[str, object]:
-    rows = await system.fetch(
+    (row,) = await _child_rows(system, key)
+    return dict(row)
+
+
+async def _children_of(system: System, key: str) -> list[str]:
+    """Their statuses, in the order in which they began."""
+    return [row["status"] for row in await _child_rows(system, key)]
+
+
+async def _child_rows(system: System, key: str) -> list[asyncpg.Record]:
+    return await system.fetch(
         "select child.id, child.status from saga.sagas as child join saga.sagas on sagas.id = child.parent_id"
-        " where sagas.key = $1",
+        " where sagas.key = $1 order by child.created_at",
         key,
     )
-    (row,) = rows
-    return dict(row)
 
 
 async def test_a_child_saga_runs_and_gives_its_result_to_its_parent(standing: System) -> None:

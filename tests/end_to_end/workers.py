@@ -9,6 +9,7 @@ attempt, and so on. What is not planned succeeds at once.
     fail 300        ask for another attempt after so many milliseconds
     fail until T    ask for another attempt at this moment (milliseconds since 1970)
     reject          never again
+    reject first X  never again, for the first attempt of any saga that says X; succeed from then on
     overrun 300     succeed so many milliseconds after the deadline
     beat 300        succeed after so many milliseconds, with a sign of life every 100
     hang            never return
@@ -18,11 +19,12 @@ attempt, and so on. What is not planned succeeds at once.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import Any
 
 from saga_service.worker import Rejected, Retryable, StepContext, Worker
-from tests.end_to_end.effects import Effect, write_effect
+from tests.end_to_end.effects import Effect, is_first, write_effect
 
 travel = Worker("travel")
 rental = Worker("rental")
@@ -32,6 +34,7 @@ mapping = Worker("mapping")
 lab = Worker("lab")
 
 LAB_STEPS = ("plan", "left", "right", "extra", "join", "decide", "tell", "charge")
+FEW_AT_ONCE_MAX, PACED_PER_SECOND = 2, 20
 
 WORKERS = {
     travel: ("flight", "undo_flight", "hotel", "undo_hotel"),
@@ -47,7 +50,10 @@ WORKERS = {
 
 async def carry_out(command: dict[str, Any], context: StepContext) -> dict[str, Any]:
     """Any: the input is the test's own."""
+    began_ns = time.time_ns()
     verb, *rest = _planned(command, context).split()
+    if verb == "reject" and rest and not is_first(rest[-1]):
+        verb = "succeed"
     if verb == "sleep":
         await asyncio.sleep(int(rest[0]) / 1000)
     elif verb == "beat":
@@ -57,7 +63,7 @@ async def carry_out(command: dict[str, Any], context: StepContext) -> dict[str, 
     elif verb == "hang":
         await _hang(heeding="on" not in rest)
     outcome = {"fail": "failed", "reject": "rejected"}.get(verb, "succeeded")
-    write_effect(_effect(context, outcome))
+    write_effect(_effect(context, began_ns, outcome))
     if outcome == "failed":
         raise Retryable("as planned", code="planned", delay=_delay_s(rest))
     if outcome == "rejected":
@@ -106,9 +112,11 @@ def _delay_s(rest: list[str]) -> float | None:
             return None
 
 
-def _effect(context: StepContext, outcome: str) -> Effect:
+def _effect(context: StepContext, began_ns: int, outcome: str) -> Effect:
     return Effect(
         at_ns=time.time_ns(),
+        began_ns=began_ns,
+        process=os.getpid(),
         saga_id=context.saga_id,
         step=context.step,
         direction=context.direction.value,
@@ -122,6 +130,8 @@ def _register() -> None:
     for worker, verbs in WORKERS.items():
         for verb in verbs:
             worker.handler(f"{worker.service}.{verb}")(carry_out_and_tell if worker is lab else carry_out)
+    lab.handler("lab.few", concurrency=FEW_AT_ONCE_MAX)(carry_out)
+    lab.handler("lab.paced", rate=f"{PACED_PER_SECOND}/s")(carry_out)
 
 
 _register()

@@ -152,7 +152,9 @@ async def test_what_an_earlier_read_left_with_us_is_given_first(client: Redis, r
     lost = await add(client, "a", "b")
     assert await read_as(client, "me") == lost
     new = await add(client, "c")
-    assert ids(await read_all(reader)) == [*lost, *new]
+    given = await read_all(reader)
+    assert ids(given) == [*lost, *new]
+    assert [entry.was_delivered_before for entry in given] == [True, True, False]
 
 
 async def test_what_a_cancelled_read_was_given_is_given_again(client: Redis, blocking: GroupReader) -> None:
@@ -238,7 +240,8 @@ async def test_what_a_dead_consumer_left_is_taken_over_and_what_a_live_one_holds
     left, held = await add(client, "left", "held")
     await read_as(client, "other")
     await make_idle(client, "other", [left], LONG_MS + 1)
-    assert ids(await reclaim_all(reader)) == [left]
+    (taken_over,) = await reclaim_all(reader)
+    assert (taken_over.id, taken_over.was_delivered_before) == (left, True)
     owners = {entry_id: owner for entry_id, (owner, _) in (await pending(client)).items()}
     assert owners == {left: "me", held: "other"}
     assert reader.outstanding == {left}

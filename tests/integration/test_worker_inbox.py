@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -26,6 +28,8 @@ from saga_service.worker import (
 from saga_service.worker.cancellation import cancel
 from saga_service.worker.execution import execute
 from saga_service.worker.inbox import OpenInbox
+from saga_service.worker.inbox.patience import ANSWER_PART, ANSWER_S_MIN
+from tests.end_to_end.proxy import Proxy, postgres_proxy
 from tests.workers import command_entry, saga_id, understood
 
 ACTION, UNDO, PROBE = Direction.ACTION, Direction.COMPENSATION, Direction.PROBE
@@ -69,10 +73,18 @@ class Payment:
         self.worker.handler(REFUND, undoes=CHARGE)(handler)
         self.worker.answer_probes(FIND, of=CHARGE)
 
-    async def deliver(self, direction: Direction = ACTION, attempt: int = 1, **more: Any) -> Replied | None:
+    async def deliver(
+        self,
+        direction: Direction = ACTION,
+        attempt: int = 1,
+        *,
+        number: int = 1,
+        was_delivered_before: bool = False,
+        **more: Any,
+    ) -> Replied | None:
         """The saga's side of one delivery; None where there is no reply."""
-        entry = command_entry(1, direction=direction, attempt=attempt, command_type=TYPES[direction], **more)
-        received = read_command(entry)
+        entry = command_entry(number, direction=direction, attempt=attempt, command_type=TYPES[direction], **more)
+        received = read_command(replace(entry, was_delivered_before=was_delivered_before))
         reply = await execute(
             self.worker.handlers[received.type],
             received,
@@ -390,6 +402,30 @@ async def test_an_action_that_ends_while_it_is_undone_is_undone_again(remembered
     assert remembered.calls == [("action", 1), ("compensation", 1), ("compensation", 2)]
 
 
+async def test_a_rejection_beside_another_call_is_not_the_whole_truth(remembered: Payment) -> None:
+    gates = [(asyncio.Event(), asyncio.Event()) for _ in range(2)]
+
+    async def holds(context: StepContext) -> None:
+        number = len(remembered.calls) - 1
+        inside, go_on = gates[number]
+        inside.set()
+        await go_on.wait()
+        if number == 0:
+            raise Rejected("no_funds", "not enough")
+
+    remembered.inside = holds
+    first = asyncio.create_task(remembered.deliver())
+    await gates[0][0].wait()
+    second = asyncio.create_task(remembered.deliver())
+    await gates[1][0].wait()
+    gates[0][1].set()
+    assert fault_code(await first) == (Outcome.REJECTED, "no_funds")
+    assert fault_code(await remembered.deliver(PROBE)) == (Outcome.FAILED, "in_doubt")
+    gates[1][1].set()
+    assert output(await second) == {"by": 1}
+    assert output(await remembered.deliver(PROBE)) == {"by": 1}
+
+
 async def _dies_after_its_effect(payment: Payment) -> None:
     inside = asyncio.Event()
 
@@ -460,6 +496,96 @@ async def test_a_command_waits_while_postgres_is_away_and_is_failed_only_if_noth
             await asyncio.to_thread(servers.postgres.start)
             async with asyncio.timeout(30):
                 assert output(await waiting) == {"by": 2}
+
+
+# ------------------------------------------------------------------------------------------- while Postgres is away
+
+
+class Away:
+    """A worker whose Postgres can be taken from it, and that tells how long before its deadline it answered."""
+
+    def __init__(self, payment: Payment, proxy: Proxy) -> None:
+        self.payment = payment
+        self.proxy = proxy
+
+    async def answers(self, deadline_in_ms: int, **more: Any) -> tuple[Replied | None, float]:
+        ends_at_s = time.monotonic() + deadline_in_ms / 1000
+        replied = await self.payment.deliver(deadline_in_ms=deadline_in_ms, **more)
+        return replied, ends_at_s - time.monotonic()
+
+
+@pytest.fixture(params=["transactional", "remembered"])
+async def away(request: pytest.FixtureRequest, dsn: str, ledger: asyncpg.Connection) -> AsyncIterator[Away]:
+    async with postgres_proxy(dsn) as (proxy, through_it), PostgresInbox(through_it).open() as inbox:
+        yield Away(Payment(inbox, dsn, ledger, transactional=request.param == "transactional"), proxy)
+        proxy.flow()
+
+
+@pytest.mark.parametrize("link", ["refused", "silent"])
+@pytest.mark.parametrize("deadline_in_ms", [6_000, 500], ids=["in time", "late"])
+async def test_what_was_not_done_is_said_before_the_deadline_and_not_long_before(
+    away: Away, link: str, deadline_in_ms: int
+) -> None:
+    if link == "refused":
+        await away.proxy.close()
+    else:
+        away.proxy.stall()
+    replied, left_s = await away.answers(deadline_in_ms)
+    assert fault_code(replied) == (Outcome.FAILED, "inbox_unavailable")
+    assert 0 < left_s <= max(deadline_in_ms / 1000 * ANSWER_PART, ANSWER_S_MIN)
+
+
+async def test_what_came_at_the_last_moment_is_tried_once_and_answered(away: Away) -> None:
+    await away.proxy.close()
+    replied, left_s = await away.answers(80)
+    assert fault_code(replied) == (Outcome.FAILED, "inbox_unavailable")
+    assert left_s > 0
+
+
+async def test_of_what_another_worker_had_before_nobody_says_that_it_was_not_done(away: Away) -> None:
+    replied, _ = await away.answers(60_000)
+    assert output(replied) == {"by": 1}
+    # The one that did it died before it could say so, and then its Postgres went away as well.
+    await away.proxy.close()
+    replied, left_s = await away.answers(500, was_delivered_before=True)
+    assert replied is None
+    assert left_s > 0
+    await away.proxy.open()
+    replied, _ = await away.answers(60_000, was_delivered_before=True)
+    assert output(replied) == {"by": 1}
+
+
+@pytest.mark.parametrize("away", ["remembered"], indirect=True)
+async def test_what_its_handler_did_is_said_before_the_deadline_though_it_cannot_be_recorded(away: Away) -> None:
+    async def loses_its_postgres(context: StepContext) -> None:
+        await away.proxy.close()
+
+    away.payment.inside = loses_its_postgres
+    replied, left_s = await away.answers(1_000)
+    assert output(replied) == {"by": 1}
+    assert left_s > 0
+
+
+async def test_a_command_for_which_no_connection_is_free_is_failed_before_its_deadline(
+    dsn: str, ledger: asyncpg.Connection
+) -> None:
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def holds(context: StepContext) -> None:
+        inside.set()
+        await go_on.wait()
+
+    async with PostgresInbox(dsn, connections_max=1).open() as inbox:
+        payment = Payment(inbox, dsn, ledger, transactional=True)
+        payment.inside = holds
+        holding = asyncio.create_task(payment.deliver())
+        await inside.wait()
+        replied = await payment.deliver(number=2, deadline_in_ms=400)
+        assert fault_code(replied) == (Outcome.FAILED, "inbox_unavailable")
+        assert replied is not None
+        assert "no connection" in str(replied.fault)
+        go_on.set()
+        assert output(await holding) == {"by": 1}
 
 
 async def _waits_for_a_lock(connection: asyncpg.Connection, sessions: int) -> None:

@@ -13,6 +13,7 @@ from saga_service.core.definition import Definition, OnUnknown, RetryPolicy, Ste
 from saga_service.core.effects import Command
 from saga_service.definitions import DefinitionErrors, Retry, Saga, Step, Trigger, check_saga, load_definitions
 from saga_service.testing import NeverEnds, NotReached, Refused, SimulatedSaga, Simulation
+from saga_service.worker import Worker
 from tests.builders import RETRY, definition, step
 
 
@@ -520,6 +521,57 @@ def test_a_step_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(KeyError, match="has no step 'chrage'; its steps: reserve, charge, ship"):
         saga.output("chrage")
     assert saga.output("charge") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "step_name", "told"),
+    [
+        (
+            "payment.chrge",
+            None,
+            "no saga of this simulation sends 'payment.chrge'; sent are: stock.reserve, stock.release, payment.charge, "
+            "payment.refund, payment.find, shipment, order.ship; did you mean 'payment.charge'?",
+        ),
+        ("shipmnt", None, "did you mean 'shipment'"),
+        ("payment.refnd", None, "did you mean 'payment.refund'"),
+        ("payment.fnd", None, "did you mean 'payment.find'"),
+        ("order.approved", None, r"'order.approved' is a signal, which nobody answers; give it by sim.signal\(saga, "),
+        ("payment.charge", "chrge", "is not sent for a step 'chrge', but for: charge; did you mean 'charge'?"),
+    ],
+)
+def test_a_script_for_what_nobody_sends_is_refused_and_says_what_is_sent(
+    name: str, step_name: str | None, told: str
+) -> None:
+    order = Saga(
+        "order",
+        steps=[
+            Step("reserve", action="stock.reserve", compensation="stock.release"),
+            Step(
+                "charge",
+                action="payment.charge",
+                compensation="payment.refund",
+                on_unknown="probe",
+                probe="payment.find",
+            ),
+            Step("approval", signal="order.approved"),
+            Step("ship", saga="shipment"),
+        ],
+    )
+    sim = Simulation([order, Saga("shipment", steps=[Step("ship", action="order.ship")])])
+    with pytest.raises(ValueError, match=told):
+        sim.on(name, step=step_name)
+    for sent in ("stock.release", "payment.find", "shipment", "order.ship"):
+        sim.on(sent).succeeds()
+
+
+def test_what_is_no_saga_or_no_worker_says_what_is_expected() -> None:
+    worker = Worker("stock")
+    for wrong in (worker, "order.yaml", [worker]):
+        with pytest.raises(TypeError, match=r"is a Saga, .* but here is a '.*'; workers come second"):
+            Simulation(wrong)  # type: ignore[arg-type]  # as a test that nobody checks for types
+    for workers in (worker, [ORDER], "stock"):
+        with pytest.raises(TypeError, match=r"workers are a list of them, .* but here is a '"):
+            Simulation(ORDER, workers)  # type: ignore[arg-type]  # the same
 
 
 def test_a_definition_of_the_core_takes_any_input() -> None:

@@ -1,8 +1,8 @@
 """Effects that happen once.
 
 `verdicts` (what is on record, and what follows from it: the theory and its tables), `once` (calling handlers by it),
-`replying` (what is answered in their place), `rows` and `sql` (the table), `postgres` (making and opening it),
-`errors`.
+`patience` (how long it is waited for), `replying` (what is answered in their place), `rows` and `sql` (the table),
+`postgres` (making and opening it), `errors`.
 """
 
 from saga_service.worker.inbox.errors import InboxNotMade, InboxUnavailable

@@ -3,12 +3,14 @@
     transactional   one transaction: the row is taken and locked, the handler writes, the result is recorded, commit
     remembered      the row is marked, the handler is called, the result is recorded: two round trips of their own
 
-While Postgres is away a command waits, up to its deadline. What is not known to have happened by then is answered as
-failed only if it is known not to have happened.
+While Postgres is away a command waits, until it is time to answer (`patience`). It is answered as failed only if it is
+known not to have happened: not if a commit may have gone through, nor if another worker had the command before, which
+may have done it. Then there is no answer, and the saga counts a time-out.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple, TypeVar
@@ -26,6 +28,7 @@ from saga_service.worker.answers import body_of, failure, success
 from saga_service.worker.context import StepContext
 from saga_service.worker.errors import Rejected, Retryable
 from saga_service.worker.inbox.errors import LINK_ERRORS, InboxUnavailable, inbox_errors, is_gone
+from saga_service.worker.inbox.patience import Patience
 from saga_service.worker.inbox.replying import reply_to
 from saga_service.worker.inbox.rows import Taken, take, take_in_transaction, write
 from saga_service.worker.inbox.verdicts import (
@@ -44,6 +47,9 @@ from saga_service.worker.registration import Handler
 
 FORGOTTEN_AFTER_MS = 5_000
 """How long past its command's deadline a transaction may lie idle before the server ends it, and its lock with it."""
+RELEASE_S_MAX = 5.0
+"""Without one of its own, a connection's release is bounded by what its taking was, which may be next to nothing."""
+NO_CONNECTION = "no connection in time: Postgres does not answer, or all connections_max are in use"
 
 T = TypeVar("T")
 
@@ -57,6 +63,7 @@ class Call(NamedTuple):
     context: StepContext
     reply_bytes_max: int
     asked: Asked
+    patience: Patience
 
     async def make(self, connection: PoolConnectionProxy | None = None) -> Message:
         """The reply to what the handler returns. Raises what it raises, and InvalidResult."""
@@ -69,6 +76,10 @@ class Begun(NamedTuple):
     row: Row
     version: int
     run: Run
+
+
+Decide = Callable[[Row, bool], Concluded]
+"""By the row as it is now, and by whether nobody looked at it since the handler was called."""
 
 
 class CommitInDoubt(InboxUnavailable):
@@ -84,7 +95,8 @@ class OnceByPostgres:
     async def carry_out(
         self, handler: Handler, command: ReceivedCommand, argument: object, context: StepContext, reply_bytes_max: int
     ) -> Message | None:
-        call = Call(handler, command, argument, context, reply_bytes_max, _asked(handler, command))
+        patience = Patience(lambda: context.remaining_seconds)
+        call = Call(handler, command, argument, context, reply_bytes_max, _asked(handler, command), patience)
         if command.direction is Direction.PROBE:
             return await self._answer_probe(call)
         if handler.takes_connection:
@@ -95,7 +107,7 @@ class OnceByPostgres:
 
     async def _transactional(self, call: Call) -> Message | None:
         try:
-            return await self._patiently(call, lambda: self._in_one_commit(call))
+            return await self._patiently(call, lambda: self._in_one_commit(call), call.command.was_delivered_before)
         except Rejected as error:
             # What the handler wrote is undone with the transaction, so its rejection needs one of its own.
             rejection = failure(call.command, Outcome.REJECTED, error.code, error.message)
@@ -105,7 +117,7 @@ class OnceByPostgres:
             return self._answer(call, concluded.verdict, concluded.row)
 
     async def _in_one_commit(self, call: Call) -> Message | None:
-        async with self._connection() as connection, _transaction(connection):
+        async with self._connection(call) as connection, _transaction(connection):
             begun = await self._begin_locked(connection, call)
             if begun.verdict is not Verdict.RUN:
                 return self._answer(call, begun.verdict, begun.row)
@@ -116,7 +128,7 @@ class OnceByPostgres:
         return reply
 
     async def _record_rejection(self, call: Call, error: str) -> Concluded:
-        async with self._connection() as connection, _transaction(connection):
+        async with self._connection(call) as connection, _transaction(connection):
             begun = await self._begin_locked(connection, call)
             if begun.verdict is not Verdict.RUN:
                 return Concluded(begun.verdict, begun.row)
@@ -139,26 +151,28 @@ class OnceByPostgres:
     # ----------------------------------------------------------------------------------------------------- remembered
 
     async def _remembered(self, call: Call) -> Message | None:
-        begun = await self._patiently(call, lambda: self._begin(call))
+        begun = await self._patiently(call, lambda: self._begin(call), call.command.was_delivered_before)
         if begun is None or begun.verdict is not Verdict.RUN:
             return None if begun is None else self._answer(call, begun.verdict, begun.row)
         try:
             reply = await call.make()
         except Rejected as error:
             rejection = body_of(failure(call.command, Outcome.REJECTED, error.code, error.message))
-            concluded = await self._conclude_if_possible(call, begun, lambda row: rejected(row, begun.run, rejection))
+            concluded = await self._conclude_if_possible(
+                call, begun, lambda row, is_alone: rejected(row, begun.run, rejection, is_alone=is_alone)
+            )
             if concluded is None or concluded.verdict is None:
                 raise
         else:
             result = body_of(reply)
-            concluded = await self._conclude_if_possible(call, begun, lambda row: succeeded(row, begun.run, result))
+            concluded = await self._conclude_if_possible(call, begun, lambda row, _: succeeded(row, begun.run, result))
             if concluded is None or concluded.verdict is None:
                 return reply
         return self._answer(call, concluded.verdict, concluded.row)
 
     async def _begin(self, call: Call) -> Begun:
         first = judge(NOTHING, call.asked)
-        async with self._connection() as connection:
+        async with self._connection(call) as connection:
             with inbox_errors(connection):
                 while True:
                     taken = await take(connection, call.command, first.row)
@@ -169,9 +183,7 @@ class OnceByPostgres:
                     if version is not None:
                         return begun._replace(version=version)
 
-    async def _conclude_if_possible(
-        self, call: Call, begun: Begun, decide: Callable[[Row], Concluded]
-    ) -> Concluded | None:
+    async def _conclude_if_possible(self, call: Call, begun: Begun, decide: Decide) -> Concluded | None:
         """None where Postgres did not come back in time. The handler has had its say all the same, and it is sent."""
         try:
             return await self._patiently(call, lambda: self._conclude(call, begun, decide))
@@ -181,12 +193,12 @@ class OnceByPostgres:
             )
             return None
 
-    async def _conclude(self, call: Call, begun: Begun, decide: Callable[[Row], Concluded]) -> Concluded:
+    async def _conclude(self, call: Call, begun: Begun, decide: Decide) -> Concluded:
         row, version = begun.row, begun.version
-        async with self._connection() as connection:
+        async with self._connection(call) as connection:
             with inbox_errors(connection):
                 while True:
-                    concluded = decide(row)
+                    concluded = decide(row, version == begun.version)
                     if await write(connection, call.command, concluded.row, version) is not None:
                         return concluded
                     # Somebody else looked, or this very write went through before its link was lost.
@@ -203,7 +215,7 @@ class OnceByPostgres:
         return await self._patiently(call, lambda: self._in_a_transaction(call))
 
     async def _in_a_transaction(self, call: Call) -> Message:
-        async with self._connection() as connection, _transaction(connection):
+        async with self._connection(call) as connection, _transaction(connection):
             return await call.make(connection)
 
     # --------------------------------------------------------------------------------------------------------- common
@@ -212,37 +224,43 @@ class OnceByPostgres:
         call.context.logger.info("the inbox decides", verdict=verdict.value)
         return reply_to(call.command, verdict, row)
 
-    async def _patiently(self, call: Call, work: Callable[[], Awaitable[T]]) -> T | None:
+    async def _patiently(self, call: Call, work: Callable[[], Awaitable[T]], may_be_done: bool = False) -> T | None:
         """The work's result; None where it may have been done and there is no time left to find out.
 
         Raises Retryable where there is no time left and nothing was done.
         """
-        backoff, in_doubt = Backoff(), False
+        backoff = Backoff()
         while True:
             try:
                 return await work()
             except InboxUnavailable as error:
-                in_doubt = in_doubt or isinstance(error, CommitInDoubt)
+                may_be_done = may_be_done or isinstance(error, CommitInDoubt)
                 if backoff.attempts == 0:
                     call.context.logger.warning("the inbox is not to be had; trying again", error=str(error))
-                if call.context.remaining_seconds > 0:
-                    await backoff.wait()
-                elif in_doubt:
+                left_s = call.patience.left_s
+                if left_s > 0:
+                    await asyncio.sleep(min(backoff.next_s(), left_s))
+                elif may_be_done:
                     call.context.logger.error("nobody knows whether this was committed; no reply is sent")
                     return None
                 else:
                     raise Retryable(f"the inbox is not to be had: {error}", code="inbox_unavailable") from error
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[PoolConnectionProxy]:
+    async def _connection(self, call: Call) -> AsyncIterator[PoolConnectionProxy]:
+        # Only this wait is bounded. One for a row that is locked is not: whoever has the lock may well do what is asked
+        # for here, and to say that it failed would be a lie.
         with inbox_errors():
-            connection = await self._pool.acquire()
+            try:
+                connection = await self._pool.acquire(timeout=call.patience.for_a_connection_s)
+            except TimeoutError as error:
+                raise TimeoutError(NO_CONNECTION) from error
         try:
             yield connection
         finally:
             # One whose link is lost is let go of all the same. What was committed stays so: nothing is to be told.
             with suppress(*LINK_ERRORS):
-                await self._pool.release(connection)
+                await self._pool.release(connection, timeout=RELEASE_S_MAX)
 
 
 def _asked(handler: Handler, command: ReceivedCommand) -> Asked:

@@ -205,14 +205,15 @@ def succeeded(row: Row, run: Run, result: str) -> Concluded:
     return Concluded(None, row._replace(undo=Side(Mark.DONE, max(attempt, row.undo.attempt), result)))
 
 
-def rejected(row: Row, run: Run, error: str) -> Concluded:
+def rejected(row: Row, run: Run, error: str, *, is_alone: bool = True) -> Concluded:
     """What is to be on record when a handler has rejected. A rejection is remembered only if it is the whole truth: not
-    after a call whose end nobody knows, nor with a later attempt under way."""
+    after a call whose end nobody knows, nor with a later attempt under way, nor if another call may have begun beside
+    it (`is_alone`: nobody looked at the row since)."""
     is_action = run.asked.direction is Direction.ACTION
     now, before = (row.action, run.before.action) if is_action else (row.undo, run.before.undo)
     if now.mark is Mark.DONE:
         return Concluded(Verdict.ANSWER, row)
-    if before.mark is Mark.BEGUN or now != Side(Mark.BEGUN, run.asked.attempt):
+    if not is_alone or before.mark is Mark.BEGUN or now != Side(Mark.BEGUN, run.asked.attempt):
         return Concluded(None, row)
     side = Side(Mark.REJECTED, run.asked.attempt, error)
     return Concluded(None, row._replace(action=side) if is_action else row._replace(undo=side))
