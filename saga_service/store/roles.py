@@ -10,6 +10,7 @@ _GRANTS = {
         "grant usage on schema saga to {role}",
         "grant execute on function saga.start to {role}",
         "grant execute on function saga.signal to {role}",
+        "grant execute on function saga.answers to {role}",
     ),
     OPERATOR_ROLE: (
         "grant usage on schema saga to {role}",

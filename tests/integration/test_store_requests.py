@@ -414,7 +414,7 @@ async def test_a_dead_letter_that_is_not_there_is_not_put_back(pool: asyncpg.Poo
 
 # ------------------------------------------------------------------------------------------------------------- rights
 
-OF_CLIENTS = ("saga.start('order')", f"saga.signal('approved', '{ONE}')")
+OF_CLIENTS = ("saga.start('order')", f"saga.signal('approved', '{ONE}')", "saga.answers('{1}')")
 OF_OPERATORS = (f"saga.ask('pause', '{ONE}')", f"saga.signal('approved', '{ONE}')", "saga.answers('{1}')")
 OF_NOBODY = (
     "saga_private.claim_requests(0, 1, 0)",
@@ -422,6 +422,9 @@ OF_NOBODY = (
     "saga_private.saga_id_from_key('a', 'b')",
     "saga_private.key_of_input('trip', '{}')",
     "saga_private.remove_sagas('{}')",
+    "saga_private.let_wait('{}', '{}', '{}', '{}', '{}', '{}', '{}', 0)",
+    "saga_private.ids_with_key('{}', '{}')",
+    f"saga_private.is_kept_from_above('{ONE}', 0)",
 )
 EVERYTHING = {*OF_CLIENTS, *OF_OPERATORS, *OF_NOBODY}
 TABLES_AND_VIEWS = """
