@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Iterator
 from dataclasses import fields
 from difflib import get_close_matches
 from types import ModuleType
 
-from saga_service import author_modules
-from saga_service.author_modules import NoSuchModule, author_module
+from saga_service.author_modules import NoSuchModule, author_module, place_of
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger, as_written
 from saga_service.definitions.problems import Problem, shown, unknown_word
 from saga_service.definitions.written import Written
@@ -77,7 +75,7 @@ def _not_importable(module_name: str, error: Exception) -> Problem:
     if isinstance(error, NoSuchModule):
         return Problem(module_name, "", str(error))
     text = _unknown_argument(error) or f"cannot be imported: {type(error).__name__}: {error}"
-    return Problem(_place_in(module_name, error), "", text)
+    return Problem(place_of(error) or module_name, "", text)
 
 
 def _unknown_argument(error: Exception) -> str | None:
@@ -87,22 +85,3 @@ def _unknown_argument(error: Exception) -> str | None:
         return None
     word, argument = _WORDS[matched[1]], matched[2]
     return f"{matched[1]}(... {argument}=...): {unknown_word(argument, [part.name for part in fields(word)])}"
-
-
-def _place_in(module_name: str, error: Exception) -> str:
-    """The line of the author's own code that raised, as near as can be told."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<") and frame.filename not in _OURS and not _is_of_others(frame.filename)
-    ]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else module_name
-
-
-_OURS = (__file__, author_modules.__file__)
-
-
-def _is_of_others(filename: str) -> bool:
-    return "importlib" in filename or "site-packages" in filename
