@@ -17,9 +17,9 @@ from saga_service.codec import Codec, CodecNotLoaded, UnknownKey, Unopenable, lo
 from saga_service.core.definition import Task as StepTask
 from saga_service.definitions import (
     Catalog,
-    blueprint_from_document,
     definition_from_document,
     load_definitions,
+    readable_blueprint,
 )
 from saga_service.engine.cache import SagaCache
 from saga_service.engine.decoding import Decoder
@@ -262,7 +262,7 @@ def _service(
         outbox,
         now_ms,
         codec,
-        records=PostgresRecords(pool, blueprint_from_document),
+        records=PostgresRecords(pool, readable_blueprint),
         early_kept_ms=settings.early_kept_ms,
     )
     intake = Intake(settings.batch_bytes_max)

@@ -15,13 +15,22 @@ from saga_service.core.definition import Definition
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import Direction, SagaId, command_id, saga_id_from_key
-from saga_service.core.state import SagaState
+from saga_service.core.state import ENDED, SagaState
 from saga_service.engine.batch_decoding import Item
 from saga_service.engine.cache import SagaCache
 from saga_service.engine.decoding import Decoder
 from saga_service.engine.engine import Committed, Engine
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import Answered, Batch, Early, Records, RequestsAnswered, RevisionConflict, StoreRefused
+from saga_service.engine.ports import (
+    Answered,
+    Batch,
+    Early,
+    Records,
+    RequestsAnswered,
+    RevisionConflict,
+    StoreRefused,
+    WithKey,
+)
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.stopping import Stopping
@@ -111,22 +120,24 @@ class MemoryStore:
 
     def _let_wait(self, early: Iterable[Early]) -> None:
         for each in early:
-            number = 1_000 + len(self.early) if each.entry.kept is None else each.entry.kept.number
-            since_ms = START_MS if each.entry.kept is None else each.entry.kept.since_ms
-            self.early[number] = each._replace(entry=replace(each.entry, kept=Kept(number, since_ms)))
+            # What comes of a claim: the next look is counted.
+            before = each.entry.kept or Kept(1_000 + len(self.early), START_MS, 1)
+            kept = before._replace(looks=before.looks + 1)
+            self.early[kept.number] = each._replace(entry=replace(each.entry, kept=kept))
 
     async def forget_published(self, ids: Sequence[int]) -> None:
         for outbox_id in ids:
             self.outbox.pop(outbox_id, None)
 
-    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> dict[BusinessKey, list[SagaId]]:
+    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[WithKey]:
         self.journal.append(f"keys {len(keys)}")
         await asyncio.sleep(0)
-        found: dict[BusinessKey, list[SagaId]] = {}
-        for state in self.sagas.values():
-            if state.key is not None and (key := BusinessKey(state.saga, state.key)) in keys:
-                found.setdefault(key, []).append(state.id)
-        return found
+        with_keys = [
+            WithKey(BusinessKey(state.saga, state.key), state.id, state.status in ENDED)
+            for state in self.sagas.values()
+            if state.key is not None
+        ]
+        return [each for each in with_keys if each.key in keys]
 
     async def definition(self, saga: str, version: str) -> Definition | None:
         self.journal.append(f"definition {saga} {version}")

@@ -95,7 +95,12 @@ def advance_nobody(event: Event, now_ms: int) -> Transition:
     if isinstance(event, Asked) and event.answers is not None and event.verb in (Verb.CANCEL, Verb.COMPENSATE):
         if event.is_known_done:
             return _is_gone(event, event.answers)
-        return _end_before_the_start(event, event.answers, now_ms)
+        if event.child:
+            return _end_before_the_start(event, event.answers, now_ms)
+        if event.verb is Verb.COMPENSATE:
+            # A parent of the version before did not name its child.
+            undone = ParentReply(event.answers, Outcome.SUCCEEDED, {}, None)
+            return repeated(None, "the child saga was never started; there is nothing to undo", undone)
     by_key = event.by_key if isinstance(event, Asked | Signalled) else None
     if by_key is not None:
         return refused(None, f"no saga '{by_key.saga}' with the key '{by_key.key}' is known")

@@ -9,7 +9,7 @@ sagas and what starts each), `loading` (the way from names to catalog), `graph` 
 """
 
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger
-from saga_service.definitions.blueprint import SagaBlueprint, StreamTrigger, blueprint_from_document
+from saga_service.definitions.blueprint import SagaBlueprint, StreamTrigger, blueprint_from_document, readable_blueprint
 from saga_service.definitions.catalog import Catalog
 from saga_service.definitions.check import check_saga
 from saga_service.definitions.document import UnreadableDocument, definition_from_document, definition_to_document
@@ -34,4 +34,5 @@ __all__ = [
     "definition_to_document",
     "graph",
     "load_definitions",
+    "readable_blueprint",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from saga_service.core.definition import Definition, Task
 from saga_service.core.state import JsonObject
-from saga_service.definitions.document import definition_from_document
+from saga_service.definitions.document import UnreadableDocument, definition_from_document
 from saga_service.definitions.inputs import Input, SchemaInput
 from saga_service.wire.blueprint import KEY_CHARACTERS_MAX, InvalidInput
 from saga_service.wire.commands import service_of
@@ -29,6 +29,14 @@ def blueprint_from_document(document: Mapping[str, Any]) -> SagaBlueprint:
     """What can be started of a stored saga by its name alone, as a child. Raises UnreadableDocument."""
     definition = definition_from_document(document)
     return SagaBlueprint(definition, SchemaInput(document["input"]), document["key"], (), (), document, ON_RECORD)
+
+
+def readable_blueprint(document: Mapping[str, Any]) -> SagaBlueprint | None:
+    """The same, and None where a later release has stored it."""
+    try:
+        return blueprint_from_document(document)
+    except UnreadableDocument:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

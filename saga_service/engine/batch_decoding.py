@@ -11,7 +11,6 @@ from saga_service.core.events import Event
 from saga_service.engine.decoding import Announced, Decoder, Received, Reported, Unlearned
 from saga_service.engine.patience import Patience
 from saga_service.engine.ports import Answered, Early, Records
-from saga_service.wire.blueprint import Blueprint
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry
 
@@ -88,28 +87,24 @@ class BatchDecoder:
         """Decode the rest. What is not deployed here may be so elsewhere, or may have been: sagas that began with it
         end with it, and what begins with it waits for a replica that has it. Raises StoreUnavailable."""
         types = {each.unknown.event_type for each in decoded.unlearned if each.unknown.event_type}
-        sagas = await self._newest(types | {each.unknown.child for each in decoded.unlearned if each.unknown.child})
-        waiting = await self._waiting_for(types)
+        names = types | {each.unknown.child for each in decoded.unlearned if each.unknown.child}
+        on_record = {} if self._records is None else await self._records.newest(names)
+        waiting = {} if self._records is None or not types else await self._records.waiting_for(types)
+        sagas = {name: blueprint for name, blueprint in on_record.items() if blueprint is not None}
         decoded.learned = [blueprint.definition for blueprint in sagas.values()]
         now_ms = self._now_ms()
         while decoded.unlearned:
             unlearned = decoded.unlearned.pop()
-            entry = unlearned.entry
+            entry, unknown = unlearned.entry, unlearned.unknown
             result = self._decoder.decode_learned(unlearned, now_ms, sagas, waiting)
-            if isinstance(result, Received):
-                decoded.received.append(result)
-            elif unlearned.unknown.event_type in sagas and self._patience.lasts(entry, now_ms):
+            only_others_can = isinstance(result, DeadLetter) or unknown.child not in {"", *sagas}
+            on_others = unknown.event_type in on_record or unknown.child in on_record
+            if only_others_can and on_others and self._patience.lasts(entry, now_ms):
                 decoded.early.append(self._patience.early(entry, now_ms))
+            elif isinstance(result, Received):
+                decoded.received.append(result)
             else:
                 decoded.add(entry, result)
-
-    async def _newest(self, names: set[str]) -> dict[str, Blueprint]:
-        if self._records is None:
-            return {}
-        return {name: found for name in names if (found := await self._records.newest(name)) is not None}
-
-    async def _waiting_for(self, signals: set[str]) -> dict[str, list[str]]:
-        return {} if self._records is None else {each: await self._records.waiting_for(each) for each in signals}
 
 
 def _each_request_once(items: Iterable[Item]) -> Iterable[Item]:

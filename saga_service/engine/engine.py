@@ -78,7 +78,7 @@ class Engine:
         self._store = store
         self._patience = Patience(early_kept_ms)
         self._decoder = BatchDecoder(decoder, records, self._patience, now_ms)
-        self._reader = SagaReader(store, cache, now_ms)
+        self._reader = SagaReader(store, cache, self._patience, now_ms)
         self._definitions = dict(definitions)
         self._names = names
         self._cache = cache

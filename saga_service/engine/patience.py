@@ -10,16 +10,19 @@ from saga_service.wire.entries import Entry
 
 PAUSE_MS_MIN, PAUSE_MS_MAX = 50, 5_000
 """Between two looks at it."""
+LOOKS_MIN = 5
+"""However old it is: after an outage what it waits for may lie unread as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """`kept_ms` counts from the entry's coming; 0 is none."""
+    """`kept_ms` counts from the first look at the entry; 0 is none."""
 
     kept_ms: int = 0
 
     def lasts(self, entry: Entry, now_ms: int) -> bool:
-        return _age_ms(entry, now_ms) < self.kept_ms
+        looks = 1 if entry.kept is None else entry.kept.looks
+        return self.kept_ms > 0 and (looks < LOOKS_MIN or _age_ms(entry, now_ms) < self.kept_ms)
 
     def early(self, entry: Entry, now_ms: int) -> Early:
         """It is looked at again soon, then less and less often."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -31,6 +31,14 @@ class Answered(NamedTuple):
     verdict: str
     reason: str
     saga_id: SagaId | None
+
+
+class WithKey(NamedTuple):
+    """A saga that has a business key."""
+
+    key: BusinessKey
+    saga_id: SagaId
+    has_ended: bool
 
 
 class Early(NamedTuple):
@@ -99,21 +107,21 @@ class Store(Protocol):
         """A version that some replica has driven. Raises StoreUnavailable."""
         ...
 
-    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> dict[BusinessKey, list[SagaId]]:
-        """The sagas with these keys; of several those alone that have not ended, where there are any. Raises
-        StoreUnavailable."""
+    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[WithKey]:
+        """The sagas with these keys, of each kind two at most for each key. Raises StoreUnavailable."""
         ...
 
 
 class Records(Protocol):
     """What other replicas have, or had, deployed."""
 
-    async def newest(self, saga: str) -> Blueprint | None:
-        """The version of this saga that was put on record last. Raises StoreUnavailable."""
+    async def newest(self, sagas: Collection[str]) -> dict[str, Blueprint | None]:
+        """Of those of these sagas that are on record the version that was put there last; None where this release
+        cannot read it. Raises StoreUnavailable."""
         ...
 
-    async def waiting_for(self, signal: str) -> list[str]:
-        """The names of the sagas of which some version waits for this signal. Raises StoreUnavailable."""
+    async def waiting_for(self, signals: Collection[str]) -> dict[str, list[str]]:
+        """The names of the sagas of which some version waits for each of these signals. Raises StoreUnavailable."""
         ...
 
 

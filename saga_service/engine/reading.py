@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
@@ -11,7 +11,8 @@ from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.cache import SagaCache
 from saga_service.engine.decoding import Received
-from saga_service.engine.ports import Store
+from saga_service.engine.patience import Patience
+from saga_service.engine.ports import Store, WithKey
 
 
 @dataclass(slots=True)
@@ -25,9 +26,10 @@ class Sagas:
 class SagaReader:
     """All raise StoreUnavailable."""
 
-    def __init__(self, store: Store, cache: SagaCache, now_ms: Callable[[], int]) -> None:
+    def __init__(self, store: Store, cache: SagaCache, patience: Patience, now_ms: Callable[[], int]) -> None:
         self._store = store
         self._cache = cache
+        self._patience = patience
         self._now_ms = now_ms
 
     async def read(self, received: list[Received], trust_copies: bool) -> Sagas:
@@ -45,18 +47,28 @@ class SagaReader:
     async def find_by_key(self, received: list[Received], sagas: Sagas) -> list[Received]:
         """The id that follows from a key is that of a saga which was started by it. Another saga may have the key as
         well, a child; it is asked for where there is none of the first kind."""
-        unknown = [item.event for item in received if _is_unknown(item.event, sagas)]
+        unknown = [item for item in received if _is_unknown(item.event, sagas)]
         if not unknown:
             return received
         started = {item.event.saga_id for item in received if isinstance(item.event, Started)}
-        keys = {event.by_key for event in unknown if event.by_key is not None and event.saga_id not in started}
+        keys = {_key(item.event) for item in unknown if item.event.saga_id not in started} - {None}
         if not keys:
             return received
-        found = await self._store.ids_with_key(sorted(keys))
-        known = {key: ids[0] for key, ids in found.items() if len(ids) == 1}
-        if known:
-            await self.read_into(sagas, set(known.values()) - sagas.states.keys())
-        return [_by_id(item, known) if _is_unknown(item.event, sagas) else item for item in received]
+        found = _Found(await self._store.ids_with_key(sorted(key for key in keys if key is not None)))
+        told = [self._by_id(item, found) if _is_unknown(item.event, sagas) else item for item in received]
+        ids = {item.event.saga_id for item in told} - {item.event.saga_id for item in received}
+        await self.read_into(sagas, ids - sagas.states.keys())
+        return told
+
+    def _by_id(self, item: Received, found: _Found) -> Received:
+        event, key = item.event, _key(item.event)
+        assert isinstance(event, Signalled | Asked), "only these are said to a saga by its key"
+        if key is None:
+            return item
+        # While it may be early, it may well be meant for a saga that is only being started.
+        may_be_early = item.entry is not None and self._patience.lasts(item.entry, self._now_ms())
+        saga_id = found.only(key, has_ended=False) or (None if may_be_early else found.only(key, has_ended=True))
+        return item if saga_id is None else Received(replace(event, saga_id=saga_id), item.entry)
 
     async def read_into(self, sagas: Sagas, saga_ids: set[SagaId]) -> None:
         if not saga_ids:
@@ -74,10 +86,17 @@ def _is_unknown(event: Event, sagas: Sagas) -> TypeGuard[Signalled | Asked]:
     return isinstance(event, Signalled | Asked) and event.saga_id not in sagas.states
 
 
-def _by_id(item: Received, known: Mapping[BusinessKey, SagaId]) -> Received:
-    event = item.event
-    assert isinstance(event, Signalled | Asked), "only these are said to a saga by its key"
-    found = None if event.by_key is None else known.get(event.by_key)
-    if found is None:
-        return item
-    return Received(replace(event, saga_id=found), item.entry)
+def _key(event: Event) -> BusinessKey | None:
+    return event.by_key if isinstance(event, Signalled | Asked) else None
+
+
+class _Found:
+    """Sagas by their keys."""
+
+    def __init__(self, sagas: list[WithKey]) -> None:
+        self._sagas = sagas
+
+    def only(self, key: BusinessKey, *, has_ended: bool) -> SagaId | None:
+        """The one of its kind with this key; None where there is none, or more than one."""
+        ids = [each.saga_id for each in self._sagas if each.key == key and each.has_ended is has_ended]
+        return ids[0] if len(ids) == 1 else None

@@ -17,7 +17,8 @@ _READABLE = ("type", "saga_id", "saga", "subject")
 def waiting(early: Sequence[Early], now_ms: int) -> tuple[object, ...]:
     """The parameters of `saga_private.let_wait`: those that wait already, and those that come to wait."""
     there = sorted((each.entry.kept.number, each.due_at_ms) for each in early if each.entry.kept is not None)
-    coming = [each for each in early if each.entry.kept is None]
+    # In one order on all replicas, so that none waits for another in a circle.
+    coming = sorted((each for each in early if each.entry.kept is None), key=_place)
     return (
         [number for number, _ in there],
         [due_at_ms for _, due_at_ms in there],
@@ -28,6 +29,10 @@ def waiting(early: Sequence[Early], now_ms: int) -> tuple[object, ...]:
         [each.due_at_ms for each in coming],
         now_ms,
     )
+
+
+def _place(early: Early) -> tuple[str, str]:
+    return early.entry.stream, early.entry.id
 
 
 def _readable(entry: Entry) -> str:
@@ -41,12 +46,13 @@ def read_request(
     fields: str,
     is_awaited: bool,
     since_ms: int,
+    looks: int,
     stream: str | None,
     entry_id: str | None,
     raw: str | None,
 ) -> Entry:
     """A row as the entry that a stream would deliver."""
-    kept = Kept(number, since_ms)
+    kept = Kept(number, since_ms, looks)
     if stream is None or entry_id is None or raw is None:
         return Entry(REQUESTS, str(number), _fields(fields, is_awaited), kept=kept)
     flat = [part for pair in raw_pairs(raw) for part in pair]

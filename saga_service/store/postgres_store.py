@@ -17,7 +17,7 @@ from saga_service.core.definition import NEVER_STARTED, Definition, never_starte
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
-from saga_service.engine.ports import Batch
+from saga_service.engine.ports import Batch, WithKey
 from saga_service.store import queries
 from saga_service.store.commit import COMMIT, arguments, read_messages, write_messages
 from saga_service.store.early import read_request, waiting
@@ -90,16 +90,13 @@ class PostgresStore:
             document = await connection.fetchval(queries.DEFINITION, saga, version)
         return None if document is None else self._read_definition(orjson.loads(document))
 
-    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> dict[BusinessKey, list[SagaId]]:
-        """The sagas with these keys; of several those alone that have not ended, where there are any."""
+    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[WithKey]:
+        """The sagas with these keys, of each kind two at most for each key."""
         async with self._connection() as connection:
             rows = await connection.fetch(
                 queries.IDS_WITH_KEY, [each.saga for each in keys], [each.key for each in keys]
             )
-        found: dict[BusinessKey, list[SagaId]] = {}
-        for saga, key, saga_id in rows:
-            found.setdefault(BusinessKey(saga, key), []).append(SagaId(saga_id))
-        return found
+        return [WithKey(BusinessKey(saga, key), SagaId(saga_id), ended) for saga, key, saga_id, ended in rows]
 
     async def remember_definitions(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Put definitions on record, so that any replica can end the sagas that begin with them.
@@ -145,7 +142,7 @@ class PostgresStore:
         """What was asked by SQL, or came too early, is due, and nobody has answered; nobody else gets it before the
         lease is over."""
         async with self._connection() as connection:
-            rows = await connection.fetch(queries.CLAIM_REQUESTS, now_ms, limit, lease_ms)
+            rows = await connection.fetch(queries.CLAIM_WAITING, now_ms, limit, lease_ms)
         return [read_request(*row) for row in sorted(rows, key=itemgetter(0))]
 
     async def forget_answered(self, before_ms: int) -> None:

@@ -26,9 +26,9 @@ CLAIM_DUE = "select saga_ids, next_due_at_ms from saga_private.claim_due($1, $2,
 
 CLAIM_UNPUBLISHED = "select outbox_id, outgoing_messages from saga_private.claim_unpublished($1, $2, $3)"
 
-CLAIM_REQUESTS = """
-select request_id, request_fields, is_awaited, since_ms, came_on, came_as, request_raw
-from saga_private.claim_requests($1, $2, $3)
+CLAIM_WAITING = """
+select request_id, request_fields, is_awaited, since_ms, looked_at, came_on, came_as, request_raw
+from saga_private.claim_waiting($1, $2, $3)
 """
 
 LET_WAIT = "select saga_private.let_wait($1, $2, $3, $4, $5, $6, $7, $8)"
@@ -42,16 +42,19 @@ FORGET_PUBLISHED = "select saga_private.forget_published($1)"
 DEFINITION = "select document::text from saga_private.definitions where saga = $1 and version = $2"
 
 NEWEST_DEFINITION = """
-select document::text from saga_private.definitions where saga = $1 order by first_seen_at desc limit 1
+select distinct on (saga) document::text from saga_private.definitions
+where saga = any($1::text[]) order by saga, first_seen_at desc
 """
 
 WAITING_FOR = """
-select distinct saga from saga_private.definitions
-where document -> 'steps' @> jsonb_build_array(jsonb_build_object('task', 'signal', 'action', $1::text))
-order by saga
+select distinct wanted.signal, definitions.saga
+from unnest($1::text[]) as wanted (signal)
+join saga_private.definitions
+    on document -> 'steps' @> jsonb_build_array(jsonb_build_object('task', 'signal', 'action', wanted.signal))
+order by 1, 2
 """
 
-IDS_WITH_KEY = "select found_saga, found_key, found_id from saga_private.ids_with_key($1, $2)"
+IDS_WITH_KEY = "select found_saga, found_key, found_id, has_ended from saga_private.ids_with_key($1, $2)"
 
 REMEMBER_DEFINITIONS = """
 insert into saga_private.definitions (saga, version, compensations, document)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import asyncpg
@@ -12,24 +12,28 @@ from saga_service.store import queries
 from saga_service.store.pool import borrowed
 from saga_service.wire.blueprint import Blueprint
 
+ReadBlueprint = Callable[[Mapping[str, Any]], Blueprint | None]
+"""Makes a blueprint of a stored document, or nothing where this release cannot. `Any`: a JSON object."""
+
 
 class PostgresRecords:
-    """Fulfils `engine.ports.Records`. `read_blueprint` makes a blueprint of a stored document.
+    """Fulfils `engine.ports.Records`."""
 
-    `Any`: a JSON object.
-    """
-
-    def __init__(self, pool: asyncpg.Pool, read_blueprint: Callable[[Mapping[str, Any]], Blueprint]) -> None:
+    def __init__(self, pool: asyncpg.Pool, read_blueprint: ReadBlueprint) -> None:
         self._pool = pool
         self._read_blueprint = read_blueprint
 
-    async def newest(self, saga: str) -> Blueprint | None:
-        """The version of this saga that was put on record last."""
+    async def newest(self, sagas: Collection[str]) -> dict[str, Blueprint | None]:
+        """Of those of these sagas that are on record the version that was put there last."""
         async with borrowed(self._pool) as connection:
-            document = await connection.fetchval(queries.NEWEST_DEFINITION, saga)
-        return None if document is None else self._read_blueprint(orjson.loads(document))
+            rows = await connection.fetch(queries.NEWEST_DEFINITION, sorted(sagas))
+        documents = [orjson.loads(row[0]) for row in rows]
+        return {document["saga"]: self._read_blueprint(document) for document in documents}
 
-    async def waiting_for(self, signal: str) -> list[str]:
-        """The names of the sagas of which some version waits for this signal."""
+    async def waiting_for(self, signals: Collection[str]) -> dict[str, list[str]]:
+        """The names of the sagas of which some version waits for each of these signals."""
+        found: dict[str, list[str]] = {}
         async with borrowed(self._pool) as connection:
-            return [row[0] for row in await connection.fetch(queries.WAITING_FOR, signal)]
+            for signal, saga in await connection.fetch(queries.WAITING_FOR, sorted(signals)):
+                found.setdefault(signal, []).append(saga)
+        return found

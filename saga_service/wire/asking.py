@@ -39,7 +39,7 @@ def read_asked(entry: Entry, event_type: str, codec: Codec | None = None) -> Ask
         output=_output(entry, codec, event_type, saga_id),
         answers=answers,
         by_key=by_key,
-        child="" if answers is None else required_text(fields, "saga"),
+        child=(text(fields, "saga") or "") if answers is not None else "",
         is_known_done=answers is not None and fields.get(IS_DONE) == _YES,
     )
 

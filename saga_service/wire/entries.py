@@ -18,6 +18,9 @@ class Kept(NamedTuple):
 
     number: int
     since_ms: int
+    """When it was looked at first."""
+    looks: int
+    """How often it was, this time included."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 
 from saga_service.local.processes import Child
+from saga_service.settings import Settings
 from tests.end_to_end.laws import Saga, assert_lawful, nothing_is_left_over
 from tests.end_to_end.plans import Plan, ends_as, random_plans
 from tests.end_to_end.system import System
@@ -82,8 +83,8 @@ async def test_a_service_that_was_paused_changes_nothing_with_what_it_knew_befor
     plans = random_plans(random.Random(random_seed), 200)
     first, second, _ = await system.start(services=2)
     system.start_sagas("trip", plans)
-    for service in (first, second):
-        await _paused_for_longer_than_the_reclaim_idle(system, service)
+    await _paused_for_longer_than_the_reclaim_idle(system, first, in_hand=True)
+    await _paused_for_longer_than_the_reclaim_idle(system, second)
     _as_planned(await assert_lawful(system, 200), plans)
     log = system.events_of(first) + system.events_of(second)
     assert "entries of a consumer that is gone are taken over" in log, "the pause was noticed"
@@ -102,11 +103,27 @@ async def test_a_worker_that_was_paused_adds_nothing_when_it_goes_on(system: Sys
     assert max(carried_out.values()) > 1, "some command was carried out by two workers, and counted once"
 
 
-async def _paused_for_longer_than_the_reclaim_idle(system: System, child: Child) -> None:
+async def _paused_for_longer_than_the_reclaim_idle(system: System, child: Child, *, in_hand: bool = False) -> None:
+    """With `in_hand` at a moment when it has read entries and not acknowledged them."""
     os.kill(child.pid, signal.SIGSTOP)
+    while in_hand and not _holds_entries(system, child):
+        os.kill(child.pid, signal.SIGCONT)
+        await asyncio.sleep(0.005)
+        os.kill(child.pid, signal.SIGSTOP)
     # The pause is the disaster.
     await asyncio.sleep(1.5)
     os.kill(child.pid, signal.SIGCONT)
+
+
+def _holds_entries(system: System, service: Child) -> bool:
+    [started] = [line for line in system.lines_of(service) if line["event"] == "saga_service runs"]
+    group = Settings.model_fields["group"].default
+    return any(
+        consumer["pending"] > 0
+        for stream in (system.names.events, system.names.replies)
+        for consumer in system.redis.xinfo_consumers(stream, group)
+        if consumer["name"].decode() == started["consumer"]
+    )
 
 
 async def test_a_service_told_to_stop_under_load_leaves_nothing_behind(system: System, random_seed: int) -> None:

@@ -210,8 +210,9 @@ async def test_the_doctor_names_the_steps_that_nobody_can_take_over_in_time(
     steps = [Step("reserve", action="inventory.reserve", timeout="1m"), Step("ship", action="shop.ship", timeout="5m")]
     await store(postgres_dsn, Batch(), check_saga(Saga("order", steps=steps)).document)
 
+    monkeypatch.setenv("SAGA_RECLAIM_IDLE_MS", "60000")
     slow = await run_aside("doctor", "--json")
-    monkeypatch.setenv("SAGA_RECLAIM_IDLE_MS", "20000")
+    monkeypatch.delenv("SAGA_RECLAIM_IDLE_MS")
     quick = await run_aside("doctor", "--json")
 
     text = "their steps are taken over after 1 min, but these count as not answered before: order.reserve"

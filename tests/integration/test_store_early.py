@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import asyncpg
 import orjson
 import pytest
 
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import saga_id_from_key
-from saga_service.definitions import blueprint_from_document, check_saga
+from saga_service.definitions import check_saga, readable_blueprint
 from saga_service.definitions.authoring import Saga, Step
-from saga_service.engine.ports import Answered, Batch, Early, RevisionConflict, Write
+from saga_service.engine.ports import Answered, Batch, Early, RevisionConflict, WithKey, Write
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.records import PostgresRecords
-from saga_service.wire.entries import Entry, entry_of
+from saga_service.wire.entries import Entry, Kept, entry_of
 from tests.builders import SagaInMemory, definition, started
 from tests.store_batches import batch, start, state_of
 
@@ -45,9 +47,11 @@ async def test_an_entry_that_is_delivered_again_waits_once(store: PostgresStore,
 async def test_what_still_waits_waits_on_and_keeps_the_moment_at_which_it_came(store: PostgresStore) -> None:
     await store.commit(early(SIGNAL, 5_000))
     [back] = await store.claim_requests(5_000, 10, LEASE_MS)
+    assert back.kept is not None
     await store.commit(early(back, 7_000))
     assert await store.claim_requests(6_999, 10, LEASE_MS) == []
-    assert await store.claim_requests(7_000, 10, LEASE_MS) == [back]
+    [again] = await store.claim_requests(7_000, 10, LEASE_MS)
+    assert again == replace(back, kept=Kept(back.kept.number, 5_000, looks=back.kept.looks + 1))
 
 
 async def test_what_is_settled_waits_no_more(store: PostgresStore, pool: asyncpg.Pool) -> None:
@@ -65,7 +69,8 @@ async def test_what_is_asked_by_sql_may_have_to_wait_as_well(store: PostgresStor
     assert asked.kept.number == number
     await store.commit(early(asked, 90_000))
     assert await store.claim_requests(89_999, 10, LEASE_MS) == []
-    assert await store.claim_requests(90_000, 10, LEASE_MS) == [asked]
+    [again] = await store.claim_requests(90_000, 10, LEASE_MS)
+    assert again == replace(asked, kept=Kept(number, 1, looks=2)), "its time counts from the first look"
 
 
 async def test_a_batch_that_loses_its_race_lets_nothing_wait(store: PostgresStore, pool: asyncpg.Pool) -> None:
@@ -96,7 +101,7 @@ def _with_key(number: int, key: str) -> SagaInMemory:
     return saga
 
 
-async def test_a_key_finds_its_sagas_and_of_several_those_that_go_on(store: PostgresStore) -> None:
+async def test_a_key_finds_its_sagas_those_that_go_on_and_those_that_have_ended(store: PostgresStore) -> None:
     ended, first, second, alone = (_with_key(number, key) for number, key in enumerate(("A", "A", "A", "B")))
     ended.succeed("reserve")
     alone.succeed("reserve")
@@ -104,10 +109,23 @@ async def test_a_key_finds_its_sagas_and_of_several_those_that_go_on(store: Post
     await store.commit(Batch(writes=writes))
     a, b, none = BusinessKey("order", "A"), BusinessKey("order", "B"), BusinessKey("order", "C")
     found = await store.ids_with_key([a, b, none, BusinessKey("trip", "A")])
-    assert {key: sorted(ids) for key, ids in found.items()} == {
-        a: sorted([first.state.id, second.state.id]),
-        b: [alone.state.id],
-    }
+    assert sorted(found) == sorted(
+        [
+            WithKey(a, first.state.id, has_ended=False),
+            WithKey(a, second.state.id, has_ended=False),
+            WithKey(a, ended.state.id, has_ended=True),
+            WithKey(b, alone.state.id, has_ended=True),
+        ]
+    )
+
+
+async def test_of_many_sagas_with_one_key_no_more_are_told_than_show_that_it_is_not_one(store: PostgresStore) -> None:
+    sagas = [_with_key(number, "A") for number in range(9)]
+    for saga in sagas[:4]:
+        saga.succeed("reserve")
+    await store.commit(Batch(writes=[Write(saga.state, 0) for saga in sagas]))
+    found = await store.ids_with_key([BusinessKey("order", "A")])
+    assert sorted(each.has_ended for each in found) == [False, False, True, True]
 
 
 # -------------------------------------------------------------------------------------------------------- on record
@@ -124,17 +142,43 @@ REFUND = Saga(
 async def test_what_was_deployed_elsewhere_is_learned_with_its_input_and_its_key(
     store: PostgresStore, pool: asyncpg.Pool
 ) -> None:
-    records = PostgresRecords(pool, blueprint_from_document)
-    assert (await records.newest("refund"), await records.waiting_for("refund.approved")) == (None, [])
+    records = PostgresRecords(pool, readable_blueprint)
+    assert await records.newest(["refund"]) == {}
+    assert await records.waiting_for(["refund.approved"]) == {}
     await pool.execute(
         "insert into saga_private.definitions (saga, version, compensations, document) values ($1, $2, '{}', $3)",
         "refund",
         "v1",
         orjson.dumps(check_saga(REFUND).document).decode(),
     )
-    learned = await records.newest("refund")
+    learned = (await records.newest(["refund", "nothing"]))["refund"]
     assert learned is not None
     assert learned.business_key(learned.read_input({"order": "A-17"})) == "A-17"
     assert [step.name for step in learned.definition.steps] == ["approval", "pay"]
-    assert await records.waiting_for("refund.approved") == ["refund"]
-    assert await records.waiting_for("bank.pay") == [], "a command is no signal"
+    # A command is no signal.
+    assert await records.waiting_for(["refund.approved", "bank.pay"]) == {"refund.approved": ["refund"]}
+
+
+async def test_what_a_later_release_has_stored_is_known_to_be_there_and_no_more(pool: asyncpg.Pool) -> None:
+    document = {**check_saga(REFUND).document, "format": 99}
+    await pool.execute(
+        "insert into saga_private.definitions (saga, version, compensations, document)"
+        " values ('refund', 'v1', '{}', $1)",
+        orjson.dumps(document).decode(),
+    )
+    assert await PostgresRecords(pool, readable_blueprint).newest(["refund"]) == {"refund": None}
+
+
+# -------------------------------------------------------------------------------------------------------- a roll-out
+
+OLD_CLAIM = "select request_id, request_fields, is_awaited from saga_private.claim_requests($1, $2, $3)"
+
+
+async def test_a_replica_of_the_version_before_takes_what_is_asked_by_sql_and_leaves_the_rest(
+    store: PostgresStore, pool: asyncpg.Pool
+) -> None:
+    """It would take an entry that waits for a request without data."""
+    await store.commit(early(SIGNAL, 5_000))
+    number = await pool.fetchval("select saga.signal('approved', key => 'A-17', saga => 'order')")
+    assert [row["request_id"] for row in await pool.fetch(OLD_CLAIM, 9_000, 10, LEASE_MS)] == [number]
+    assert [each.stream for each in await store.claim_requests(9_000, 10, LEASE_MS)] == ["saga:events"]

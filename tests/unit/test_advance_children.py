@@ -313,6 +313,13 @@ def test_a_child_that_was_done_and_is_not_there_any_more_is_not_said_to_be_undon
     assert transition.reply.fault.code == "child_removed"
 
 
+def test_the_undo_by_a_parent_of_the_version_before_succeeds_where_no_child_is_there() -> None:
+    """It did not name its child, so nothing can take the child's place."""
+    asked = Asked(saga_id=SAGA_ID, verb=Verb.COMPENSATE, actor="saga 1", answers=UNDO)
+    transition = advance(definition("drive"), None, asked, START_MS)
+    assert (transition.state, transition.reply) == (None, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None))
+
+
 def test_a_parent_says_whether_it_has_heard_that_its_child_is_done() -> None:
     heard = _parent()
     heard.succeed("deliver", {"drive": {}})

@@ -7,7 +7,7 @@ import pytest
 from saga_service.core.events import Verb
 from saga_service.core.ids import CommandName, Direction, saga_id_of_child
 from saga_service.core.state import SagaState, SagaStatus
-from saga_service.engine.patience import PAUSE_MS_MAX, PAUSE_MS_MIN
+from saga_service.engine.patience import LOOKS_MIN, PAUSE_MS_MAX, PAUSE_MS_MIN
 from saga_service.wire.entries import Entry
 from tests.builders import SAGA_ID, START_MS, approval, definition, entry, started
 from tests.builders import SagaInMemory as Saga
@@ -33,6 +33,12 @@ def signal(entry_id: str = "1900-0", **fields: str) -> Entry:
 
 def cancel() -> Entry:
     return entry({"type": f"saga.{Verb.CANCEL}", "subject": "order-1", "saga": "order"}, entry_id="1900-1")
+
+
+async def past_all_patience(service: ServiceInMemory) -> None:
+    service.now_ms += KEPT_MS
+    for _ in range(LOOKS_MIN):
+        await service.process(*waiting(service.store))
 
 
 def waiting(store: MemoryStore) -> list[Entry]:
@@ -75,12 +81,21 @@ async def test_a_saga_that_never_comes_makes_a_dead_letter_of_the_entry_as_it_ca
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
     await service.process(signal())
-    service.now_ms += KEPT_MS
     [kept] = waiting(store)
-    await service.process(kept)
+    await past_all_patience(service)
     letter = store.dead_letters["saga:events", "1900-0"]
     assert letter.reason == "no saga 'order' with the key 'order-1' is known"
     assert (store.early, store.answered[kept.kept.number if kept.kept else 0].verdict) == ({}, "refused")
+
+
+async def test_after_a_long_outage_what_waits_is_looked_at_several_times_all_the_same(
+    service: ServiceInMemory, store: MemoryStore
+) -> None:
+    """Its start may have lain unread for as long."""
+    await service.process(signal())
+    service.now_ms += 10 * KEPT_MS
+    await service.process(*waiting(store))
+    assert (store.dead_letters, len(store.early)) == ({}, 1)
 
 
 async def test_what_waits_is_looked_at_less_and_less_often(service: ServiceInMemory, store: MemoryStore) -> None:
@@ -128,6 +143,18 @@ async def test_a_saga_that_was_started_by_its_key_comes_first(service: ServiceIn
     assert (store.sagas[child.id], store.sagas[saga_id()].steps[0].status) == (child, "succeeded")
 
 
+async def test_a_child_that_has_ended_is_meant_only_when_no_saga_with_its_key_has_come(
+    service: ServiceInMemory, store: MemoryStore
+) -> None:
+    ended = child_with_key("order-1")
+    store.sagas[ended.id] = ended._replace(status=SagaStatus.COMPLETED, ended_at_ms=START_MS)
+    compensate = entry({"type": "saga.compensate", "subject": "order-1", "saga": "order"}, entry_id="1900-2")
+    await service.process(compensate)
+    assert (store.sagas[ended.id].status, len(store.early)) == (SagaStatus.COMPLETED, 1)
+    await past_all_patience(service)
+    assert store.sagas[ended.id].status != SagaStatus.COMPLETED
+
+
 async def test_of_several_children_with_one_key_none_is_taken_for_the_one_that_is_meant(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
@@ -135,6 +162,5 @@ async def test_of_several_children_with_one_key_none_is_taken_for_the_one_that_i
         child = child_with_key("order-1", number)
         store.sagas[child.id] = child
     await service.process(signal())
-    service.now_ms += KEPT_MS
-    await service.process(*waiting(store))
+    await past_all_patience(service)
     assert list(store.dead_letters) == [("saga:events", "1900-0")]

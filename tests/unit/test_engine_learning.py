@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from saga_service.core.effects import ChildRequest, ChildVerb
 from saga_service.core.ids import CommandName, Direction, saga_id_from_key, saga_id_of_child
+from saga_service.engine.patience import LOOKS_MIN
 from saga_service.engine.ports import StoreUnavailable
 from saga_service.wire.blueprint import Blueprint
 from saga_service.wire.children import write_child_request
@@ -26,18 +29,27 @@ class OnRecord:
     def __init__(self, *blueprints: Blueprint, waiting: dict[str, list[str]] | None = None) -> None:
         self.blueprints = {blueprint.definition.name: blueprint for blueprint in blueprints}
         self.waiting = waiting or {}
+        self.unreadable: set[str] = set()
+        """Stored by a later release."""
         self.faults = Faults()
         self.asked: list[str] = []
 
-    async def newest(self, saga: str) -> Blueprint | None:
-        self.asked.append(saga)
+    async def newest(self, sagas: Collection[str]) -> dict[str, Blueprint | None]:
+        self.asked += sagas
         self.faults.strike()
-        return self.blueprints.get(saga)
+        known = {saga: self.blueprints[saga] for saga in sagas if saga in self.blueprints}
+        return known | {saga: None for saga in sagas if saga in self.unreadable}
 
-    async def waiting_for(self, signal: str) -> list[str]:
-        self.asked.append(signal)
+    async def waiting_for(self, signals: Collection[str]) -> dict[str, list[str]]:
+        self.asked += signals
         self.faults.strike()
-        return self.waiting.get(signal, [])
+        return {signal: self.waiting[signal] for signal in signals if signal in self.waiting}
+
+
+async def past_all_patience(service: ServiceInMemory) -> None:
+    service.now_ms += 60_000
+    for _ in range(LOOKS_MIN):
+        await service.process(*(early.entry for early in service.store.early.values()))
 
 
 @pytest.fixture
@@ -81,10 +93,17 @@ async def test_an_event_that_starts_what_only_other_replicas_have_waits_for_one_
 async def test_what_starts_a_saga_by_an_event_is_what_is_deployed_and_no_more(store: MemoryStore) -> None:
     service = ServiceInMemory(store, records=OnRecord(PlainBlueprint(DELIVERY)), early_kept_ms=60_000)
     await service.process(entry({"type": "delivery"}))
-    service.now_ms += 60_000
-    await service.process(*(early.entry for early in store.early.values()))
+    await past_all_patience(service)
     [letter] = store.dead_letters.values()
     assert "no saga is started by an event of type 'delivery'" in letter.reason
+
+
+async def test_what_a_later_release_has_stored_waits_for_a_replica_that_can_read_it(store: MemoryStore) -> None:
+    records = OnRecord()
+    records.unreadable = {"delivery"}
+    service = ServiceInMemory(store, records=records, early_kept_ms=60_000)
+    await service.process(entry({"type": "delivery"}, entry_id="1900-0"), start_of_child())
+    assert (store.sagas, store.dead_letters, len(store.early)) == ({}, {}, 2)
 
 
 async def test_a_type_that_nobody_has_ever_deployed_is_a_dead_letter_at_once(store: MemoryStore) -> None:

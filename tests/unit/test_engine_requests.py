@@ -22,7 +22,7 @@ def request(number: int, verb: Verb, of: SagaId | None = None, **more: str) -> E
 
 
 def by_sql(number: int, fields: dict[bytes, bytes]) -> Entry:
-    return Entry(REQUESTS, str(number), fields, kept=Kept(number, START_MS))
+    return Entry(REQUESTS, str(number), fields, kept=Kept(number, START_MS, 1))
 
 
 def skip(number: int) -> Entry:

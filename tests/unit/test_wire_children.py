@@ -69,11 +69,11 @@ def test_a_child_that_is_not_defined_is_refused_to_its_parent() -> None:
     )
 
 
-def test_a_parent_that_does_not_name_its_child_is_malformed() -> None:
-    """The child may not be there yet, and nothing else could be told of it then."""
+def test_a_parent_of_the_version_before_does_not_name_its_child() -> None:
     fields = {"type": "saga.cancel", "saga_id": CHILD_ID, "command_id": command_id(*COMMAND)}
-    with pytest.raises(Malformed, match="field 'saga' is missing"):
-        read_event(entry(fields), CATALOG)
+    event = read_event(entry(fields), CATALOG)
+    assert isinstance(event, Asked)
+    assert (event.answers, event.child) == (COMMAND, "")
 
 
 def test_a_start_that_names_no_parent_is_malformed() -> None:

@@ -10,6 +10,8 @@ from saga_service.store.migrations.full_semantics.plans import FIXED_PLANS
 
 COLUMNS = (
     "alter table saga_private.requests add column due_at_ms bigint not null default 0",
+    "alter table saga_private.requests add column first_look_at_ms bigint",
+    "alter table saga_private.requests add column looks integer not null default 0",
     "alter table saga_private.requests add column stream text",
     "alter table saga_private.requests add column entry_id text",
     "alter table saga_private.requests add column raw text",
@@ -17,14 +19,13 @@ COLUMNS = (
     "create index requests_open on saga_private.requests (due_at_ms, id) where answered_at_ms is null",
     # An entry that is delivered again after a crash is kept once.
     "create unique index requests_early on saga_private.requests (stream, entry_id) where stream is not null",
-    "drop function saga_private.claim_requests",
     "alter table saga_private.requests drop column claimed_at_ms",
 )
 
-CLAIM_REQUESTS = f"""
-create function saga_private.claim_requests(now_ms bigint, requests_max integer, lease_ms bigint)
+CLAIM_WAITING = f"""
+create function saga_private.claim_waiting(now_ms bigint, requests_max integer, lease_ms bigint)
 returns table (
-    request_id bigint, request_fields text, is_awaited boolean, since_ms bigint,
+    request_id bigint, request_fields text, is_awaited boolean, since_ms bigint, looked_at integer,
     came_on text, came_as text, request_raw text
 )
 language plpgsql
@@ -38,11 +39,34 @@ begin
         order by due_at_ms, id limit requests_max
         for update skip locked
     )
-    update saga_private.requests set due_at_ms = now_ms + lease_ms
+    update saga_private.requests
+    set due_at_ms = now_ms + lease_ms, looks = looks + 1, first_look_at_ms = coalesce(first_look_at_ms, now_ms)
     from waiting where requests.id = waiting.id
     returning
-        requests.id, requests.fields::text, requests.wants_answer, requests.at_ms,
+        requests.id, requests.fields::text, requests.wants_answer, requests.first_look_at_ms, requests.looks,
         requests.stream, requests.entry_id, requests.raw;
+end
+$$
+"""
+
+# For replicas of the version before, which go on while the new one is rolled out. They know of requests by SQL alone.
+CLAIM_REQUESTS = f"""
+create or replace function saga_private.claim_requests(now_ms bigint, requests_max integer, lease_ms bigint)
+returns table (request_id bigint, request_fields text, is_awaited boolean)
+language plpgsql
+{FIXED_PLANS}
+as $$
+begin
+    return query
+    with waiting as materialized (
+        select id from saga_private.requests
+        where answered_at_ms is null and due_at_ms <= now_ms and stream is null
+        order by due_at_ms, id limit requests_max
+        for update skip locked
+    )
+    update saga_private.requests set due_at_ms = now_ms + lease_ms
+    from waiting where requests.id = waiting.id
+    returning requests.id, requests.fields::text, requests.wants_answer;
 end
 $$
 """
@@ -62,8 +86,8 @@ begin
     update saga_private.requests set due_at_ms = waiting.due_at_ms
     from unnest(waiting_ids, waiting_due_at_ms) as waiting (id, due_at_ms)
     where requests.id = waiting.id and requests.answered_at_ms is null;
-    insert into saga_private.requests (at_ms, due_at_ms, fields, stream, entry_id, raw)
-    select now_ms, due_at_ms, fields::json, stream, entry_id, raw
+    insert into saga_private.requests (at_ms, due_at_ms, first_look_at_ms, looks, fields, stream, entry_id, raw)
+    select now_ms, due_at_ms, now_ms, 1, fields::json, stream, entry_id, raw
     from unnest(early_streams, early_entry_ids, early_fields, early_raws, early_due_at_ms)
         as early (stream, entry_id, fields, raw, due_at_ms)
     on conflict (stream, entry_id) where stream is not null do nothing;
@@ -71,24 +95,30 @@ end
 $$
 """
 
-# Of several sagas with one key those that have not ended are meant, and the ended ones only where all have.
+# Two of each kind at most: more than one is as many as too many.
 IDS_WITH_KEY = f"""
 create function saga_private.ids_with_key(wanted_sagas text[], wanted_keys text[])
-returns table (found_saga text, found_key text, found_id text)
+returns table (found_saga text, found_key text, found_id text, has_ended boolean)
 language plpgsql stable
 {FIXED_PLANS}
 as $$
 begin
     return query
-    select known.saga, known.key, known.id::text
+    select wanted.saga, wanted.key, known.id::text, known.ended
     from unnest(wanted_sagas, wanted_keys) as wanted (saga, key)
     cross join lateral (
-        select sagas.saga, sagas.key, sagas.id, ended_at_ms, bool_or(ended_at_ms is null) over () as some_go_on
-        from saga_private.sagas where sagas.key = wanted.key and sagas.saga = wanted.saga
-    ) as known
-    where not known.some_go_on or known.ended_at_ms is null;
+        (
+            select sagas.id, false as ended from saga_private.sagas
+            where sagas.key = wanted.key and sagas.saga = wanted.saga and sagas.ended_at_ms is null limit 2
+        )
+        union all
+        (
+            select sagas.id, true as ended from saga_private.sagas
+            where sagas.key = wanted.key and sagas.saga = wanted.saga and sagas.ended_at_ms is not null limit 2
+        )
+    ) as known;
 end
 $$
 """
 
-EARLY_EVENTS = (*COLUMNS, CLAIM_REQUESTS, LET_WAIT, IDS_WITH_KEY)
+EARLY_EVENTS = (*COLUMNS, CLAIM_WAITING, CLAIM_REQUESTS, LET_WAIT, IDS_WITH_KEY)

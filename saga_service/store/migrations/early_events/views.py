@@ -22,8 +22,8 @@ REQUESTS: Columns = {
     ),
     "entry_id": ("requests.entry_id", "The entry's id on that stream."),
     "next_look_at": (
-        f"case when requests.answered_at_ms is null then {moment('requests.due_at_ms')} end",
-        "When it is looked at next, at the earliest. Null once it is answered.",
+        f"case when requests.answered_at_ms is null then {moment('nullif(requests.due_at_ms, 0)')} end",
+        "When it is looked at again, at the earliest. Null before the first look, and once it is answered.",
     ),
     "answered_at": (moment("requests.answered_at_ms"), "When it was answered; it is deleted an hour later."),
     "verdict": ("requests.verdict", "applied, repeated (it was so already) or refused. Null until it is answered."),

@@ -1,6 +1,7 @@
 """Events that come before their saga wait for it, and what waits can be seen in SQL.
 
-A replica of the version before takes in no requests from here on until it is replaced, and loses none.
+Replicas of the version before go on while the new one is rolled out: they take in what is asked by SQL, and leave what
+waits for its saga to the new ones.
 """
 
 from alembic import op
