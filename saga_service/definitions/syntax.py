@@ -76,7 +76,11 @@ class _Parser:
         self._depth = 0
 
     def whole(self) -> Node:
-        return self._choice()
+        """Raises ValueError where something is left over that this does not read."""
+        found = self._choice()
+        if self._place < len(self._tokens):
+            raise ValueError(f"'{self._text}' goes on after what was read of it")
+        return found
 
     def _choice(self) -> Node:
         start = self._place

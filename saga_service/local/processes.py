@@ -100,6 +100,12 @@ class Child:
         if self._leash is not None:
             self._end_the_rest()
 
+    def wait_until_ended(self) -> None:
+        """By itself, and however long that takes: what authors import may take its time."""
+        if self._process is not None:
+            self._process.wait()
+        self.wait_until_stopped()
+
     def _end_the_rest(self) -> None:
         """What it has started and left behind: with it there is nobody to whom that belongs."""
         with suppress(ProcessLookupError):
@@ -138,7 +144,7 @@ class Family:
     def run(self, name: str, *arguments: str) -> int | None:
         """Start a command that ends by itself, and wait for that; its exit code."""
         child = self.start(name, *arguments)
-        child.wait_until_stopped()
+        child.wait_until_ended()
         self.children.remove(child)
         return child.exit_code
 
