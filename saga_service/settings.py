@@ -279,8 +279,8 @@ class Settings(BaseSettings):
         default=60_000,
         ge=0,
         le=86_400_000,
-        description="How long what is said to a saga waits for one that nobody knows yet, and a start for a replica that "
-        "has its definition. Then it is refused.",
+        description="How long what is said to a saga waits for one that nobody knows yet, and a start for a replica "
+        "that has its definition. Then it is refused.",
     )
     outbox_lease_ms: int = Field(
         default=5_000,
