@@ -13,6 +13,7 @@ from saga_service.core.ids import saga_id_from_key
 from saga_service.definitions import check_saga, readable_blueprint
 from saga_service.definitions.authoring import Saga, Step
 from saga_service.engine.ports import Answered, Batch, Early, RevisionConflict, WithKey, Write
+from saga_service.store.migrations.full_semantics.requests import CLAIM_REQUESTS as AS_IT_WAS
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.records import PostgresRecords
 from saga_service.wire.entries import Entry, Kept, entry_of
@@ -172,6 +173,16 @@ async def test_what_a_later_release_has_stored_is_known_to_be_there_and_no_more(
 # -------------------------------------------------------------------------------------------------------- a roll-out
 
 OLD_CLAIM = "select request_id, request_fields, is_awaited from saga_private.claim_requests($1, $2, $3)"
+
+
+async def test_a_claim_of_the_version_before_that_waited_for_the_migration_goes_on(
+    store: PostgresStore, pool: asyncpg.Pool
+) -> None:
+    """It has the body of the function as it was."""
+    await pool.execute(AS_IT_WAS.replace("saga_private.claim_requests", "saga_private.claim_as_it_was"))
+    number = await pool.fetchval("select saga.signal('approved', key => 'A-17', saga => 'order')")
+    claimed = await pool.fetch("select request_id from saga_private.claim_as_it_was($1, $2, $3)", 90_000, 10, LEASE_MS)
+    assert [row["request_id"] for row in claimed] == [number]
 
 
 async def test_a_replica_of_the_version_before_takes_what_is_asked_by_sql_and_leaves_the_rest(
