@@ -52,8 +52,9 @@ def test_the_same_signal_twice_is_one_even_after_it_was_taken() -> None:
 
 
 def test_a_signal_that_no_step_will_take_any_more_is_refused() -> None:
-    saga = _waiting()
+    saga = running(approval("approve", default={"by": "nobody"}), "charge")
     saga.timer_when_due()
+    assert saga.status == SagaStatus.RUNNING
     refusal = saga.signal("approved")
     assert (refusal.verdict, saga.state.signals) == (Verdict.REFUSED, ())
     assert "no step waits for the signal 'approved' any more" in refusal.reason
