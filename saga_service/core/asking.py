@@ -92,22 +92,14 @@ def _resume(definition: Definition, state: SagaState, event: Asked, now_ms: int)
     if state.status is not SagaStatus.PAUSED:
         return refused(state, f"the saga is not paused, but {state.status}")
     going = SagaStatus.RUNNING if state.course is Course.FORWARD else SagaStatus.COMPENSATING
-    return _stand(definition, state, event, now_ms, going, ask_children_again=True)
+    return _stand(definition, state, event, now_ms, going)
 
 
-def _stand(
-    definition: Definition,
-    state: SagaState,
-    event: Asked,
-    now_ms: int,
-    status: SagaStatus,
-    *,
-    ask_children_again: bool = False,
-) -> Transition:
+def _stand(definition: Definition, state: SagaState, event: Asked, now_ms: int, status: SagaStatus) -> Transition:
     draft = Draft(definition, state, now_ms)
     draft.revision += 1
     draft.status = status
-    if ask_children_again:
+    if state.status is SagaStatus.PAUSED:
         # What is lost during a pause is not sent again then. A child may take for ever to be missed; a command has its
         # time-out, and some would be carried out twice.
         for position in range(len(draft.steps)):

@@ -51,10 +51,10 @@ class SagaReader:
         if not unknown:
             return received
         started = {item.event.saga_id for item in received if isinstance(item.event, Started)}
-        keys = {_key(item.event) for item in unknown if item.event.saga_id not in started} - {None}
+        keys = {key for item in unknown if item.event.saga_id not in started and (key := _key(item.event)) is not None}
         if not keys:
             return received
-        found = _Found(await self._store.ids_with_key(sorted(key for key in keys if key is not None)))
+        found = _Found(await self._store.ids_with_key(sorted(keys)))
         told = [self._by_id(item, found) if _is_unknown(item.event, sagas) else item for item in received]
         ids = {item.event.saga_id for item in told} - {item.event.saga_id for item in received}
         await self.read_into(sagas, ids - sagas.states.keys())

@@ -13,9 +13,9 @@ from saga_service.wire.keys import OWN_TYPES_PREFIX, StreamNames
 from saga_service.wire.sealing import EVENT, read_data
 
 ACTOR_DEFAULT = "an event"
-IS_DONE = b"is_done"
+IS_DONE = "is_done"
 """A field of what a parent asks: `true` where it has heard that its child is done."""
-_YES = b"true"
+_YES = "true"
 TEXT_CHARACTERS_MAX = 1_000
 _VERBS = {f"{OWN_TYPES_PREFIX}{verb.value}": verb for verb in Verb}
 _RESOLUTIONS = {resolution.value: resolution for resolution in Resolution}
@@ -40,7 +40,7 @@ def read_asked(entry: Entry, event_type: str, codec: Codec | None = None) -> Ask
         answers=answers,
         by_key=by_key,
         child=(text(fields, "saga") or "") if answers is not None else "",
-        is_known_done=answers is not None and fields.get(IS_DONE) == _YES,
+        is_known_done=answers is not None and text(fields, IS_DONE) == _YES,
     )
 
 
@@ -84,6 +84,6 @@ def write_asked_of_child(request: ChildRequest, names: StreamNames) -> Message:
             command_id(*request.command),
             "actor",
             f"saga {parent}",
-            *((IS_DONE.decode(), _YES.decode()) if request.is_known_done else ()),
+            *((IS_DONE, _YES) if request.is_known_done else ()),
         ),
     )
