@@ -12,8 +12,8 @@ import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from saga_service.clock import now_ms
-from saga_service.codec import Codec, CodecNotLoaded, UnknownKey, Unopenable, load_codec
+from saga_service.base.clock import now_ms
+from saga_service.base.signals import stop_on_signals
 from saga_service.core.definition import Task as StepTask
 from saga_service.definitions import (
     Catalog,
@@ -21,39 +21,39 @@ from saga_service.definitions import (
     load_definitions,
     readable_blueprint,
 )
-from saga_service.engine.cache import SagaCache
-from saga_service.engine.decoding import Decoder
+from saga_service.encryption import Codec, CodecNotLoaded, UnknownKey, Unopenable, load_codec
+from saga_service.engine.decode import Decoder
 from saga_service.engine.engine import Engine
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import StoreUnavailable
+from saga_service.engine.saga_loader import SagaCache
 from saga_service.runtime.ingest import Ingest
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.lane import Lane
+from saga_service.runtime.maintenance import Task, Upkeep
 from saga_service.runtime.reclaim import Reclaim
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
-from saga_service.runtime.requests import RequestReader
+from saga_service.runtime.request_poller import RequestReader
 from saga_service.runtime.retention import Retention
 from saga_service.runtime.service import Loop, Service
-from saga_service.runtime.stopping import Stopping
+from saga_service.runtime.shutdown import Stopping
 from saga_service.runtime.timers import Timers
-from saga_service.runtime.upkeep import Task, Upkeep
 from saga_service.settings import Settings
 from saga_service.startup import StartupRefused, wait_for_servers
+from saga_service.store.definitions import PostgresRecords
 from saga_service.store.errors import translated
 from saga_service.store.pool import close_pool, create_pool
 from saga_service.store.postgres_store import PostgresStore
-from saga_service.store.records import PostgresRecords
 from saga_service.store.retention import PostgresRemoval
 from saga_service.streams.connection import connect
 from saga_service.streams.group_reader import GroupReader
 from saga_service.streams.publisher import RedisPublisher
 from saga_service.streams.source import StreamSource
 from saga_service.streams.trimming import StreamTrimmer
-from saga_service.wire.keys import StreamNames
+from saga_service.wire.stream_names import StreamNames
 from saga_service.worker import load_worker, run_workers
-from saga_service.worker.from_settings import worker_options
-from saga_service.worker.signals import stop_on_signals
+from saga_service.worker.options import worker_options
 
 log = structlog.get_logger(__name__)
 HOUR_MS = 3_600_000

@@ -30,8 +30,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from saga_service.codec.keys import read_keys
-from saga_service.wire.keys import PREFIX_DEFAULT
+from saga_service.encryption.keys import read_keys
+from saga_service.wire.stream_names import PREFIX_DEFAULT
 
 ENVIRONMENT_PREFIX = "SAGA_"
 ENVIRONMENT_FILE = ".env"

@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 from redis.exceptions import AuthenticationError, RedisError
 
-from saga_service.backoff import Backoff
+from saga_service.base.backoff import Backoff
 from saga_service.engine.ports import TransportUnavailable
 from saga_service.settings import Settings
 from saga_service.store.schema import SchemaFit, SchemaUnfit, schema_state

@@ -23,11 +23,11 @@ import structlog
 from hypothesis import settings
 
 from saga_service import telemetry
-from saga_service.embedded import EmbeddedServerError, EmbeddedServers
-from saga_service.embedded.programs import floor_redis_server
-from saga_service.embedded.redis import EmbeddedRedis
-from tests.databases import Databases, connections_left_in_redis, empty_redis, redis_version
-from tests.servers import Addresses, Choice, NoServers, choose, memory, with_images
+from saga_service.local.servers import EmbeddedServerError, EmbeddedServers
+from saga_service.local.servers.programs import floor_redis_server
+from saga_service.local.servers.redis import EmbeddedRedis
+from tests.support.databases import Databases, connections_left_in_redis, empty_redis, redis_version
+from tests.support.servers import Addresses, Choice, NoServers, choose, memory, with_images
 
 settings.register_profile("default", print_blob=True, deadline=None)
 settings.register_profile("ci", print_blob=True, deadline=None, max_examples=300)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli import (
+from saga_service.cli.commands import (
     archive,
     bench,
     dead_letters,
@@ -17,14 +17,14 @@ from saga_service.cli import (
     keys,
     operate,
     plan,
-    sagas,
-    service,
+    run,
     settings,
     signal,
     start,
     worker_migrate,
 )
-from saga_service.cli.exits import EXIT_CODES_HELP, Commands
+from saga_service.cli.commands import list as listing
+from saga_service.cli.console.exits import EXIT_CODES_HELP, Commands
 
 app = typer.Typer(
     cls=Commands,
@@ -70,22 +70,22 @@ app.command("dev", rich_help_panel=TRY, epilog="Example: saga-service dev -d sag
 )
 app.command("bench", rich_help_panel=TRY, epilog="Example: saga-service bench --sagas 5000 --json")(bench.bench_command)
 
-app.command("run", rich_help_panel=RUN, epilog="Example: SAGA_DEFINITIONS=sagas/ saga-service run")(service.run_command)
+app.command("run", rich_help_panel=RUN, epilog="Example: SAGA_DEFINITIONS=sagas/ saga-service run")(run.run_command)
 app.command("worker", rich_help_panel=RUN, epilog="Example: saga-service worker shop.workers:payment")(
-    service.worker_command
+    run.worker_command
 )
 app.command(
     "worker-migrate",
     rich_help_panel=RUN,
     epilog="Example: saga-service worker-migrate shop.workers:payment",
 )(worker_migrate.worker_migrate_command)
-app.command("migrate", rich_help_panel=RUN, epilog="Example: saga-service migrate")(service.migrate_command)
+app.command("migrate", rich_help_panel=RUN, epilog="Example: saga-service migrate")(run.migrate_command)
 
 app.command(
     "start", rich_help_panel=SAGAS, epilog="Example: saga-service start order -f order_id=A-17 -f amount=30 --wait"
 )(start.start_command)
-app.command("list", rich_help_panel=SAGAS, epilog="Example: saga-service list --status stuck")(sagas.list_command)
-app.command("show", rich_help_panel=SAGAS, epilog="Example: saga-service show A-17")(sagas.show_command)
+app.command("list", rich_help_panel=SAGAS, epilog="Example: saga-service list --status stuck")(listing.list_command)
+app.command("show", rich_help_panel=SAGAS, epilog="Example: saga-service show A-17")(listing.show_command)
 app.command(
     "signal", rich_help_panel=SAGAS, epilog="Example: saga-service signal approved A-17 -f by=anna --id ticket-99"
 )(signal.signal_command)
@@ -106,7 +106,7 @@ app.command("settings", rich_help_panel=CHECK, epilog="Example: saga-service set
     settings.settings_command
 )
 app.command("doctor", rich_help_panel=CHECK, epilog="Example: saga-service doctor")(doctor.doctor_command)
-app.command("health", rich_help_panel=CHECK, epilog="Example: saga-service health")(service.health_command)
+app.command("health", rich_help_panel=CHECK, epilog="Example: saga-service health")(run.health_command)
 
 
 def main() -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from saga_service.core.asking import ask
-from saga_service.core.asking_children import ask_child_again, was_called_off
+from saga_service.core.children import ask_child_again, was_called_off
 from saga_service.core.definition import Definition, Task, never_started
 from saga_service.core.draft import Draft, reply_to_parent
 from saga_service.core.effects import ParentReply, Transition, refused, repeated
@@ -26,10 +25,11 @@ from saga_service.core.events import (
 )
 from saga_service.core.ids import CommandName
 from saga_service.core.look import proceed
-from saga_service.core.replying import reply
-from saga_service.core.signalling import signal
+from saga_service.core.operations import ask
+from saga_service.core.replies import reply
+from saga_service.core.signals import signal
 from saga_service.core.state import Fault, SagaState, SagaStatus, StepState
-from saga_service.core.timing import timer
+from saga_service.core.timers import timer
 
 
 def advance(definition: Definition, state: SagaState | None, event: Event, now_ms: int) -> Transition:

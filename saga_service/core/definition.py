@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from saga_service.core.chance import fraction
 from saga_service.core.ids import CommandId
+from saga_service.core.retry import fraction
 
 Variables = Mapping[str, Any]
 """What an expression may speak of: `input` (the saga's) and `outputs` (by step, of the done ones that come before)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from saga_service.core.asking_children import CALLED_OFF, ask_child_again
+from saga_service.core.children import CALLED_OFF, ask_child_again
 from saga_service.core.definition import ExpressionFailed, OnUnknown, RetryPolicy, Task
 from saga_service.core.draft import Draft
 from saga_service.core.effects import ChildVerb, Transition, refused, repeated

@@ -9,13 +9,13 @@ sagas and what starts each), `loading` (the way from names to catalog), `graph` 
 """
 
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger
-from saga_service.definitions.blueprint import SagaBlueprint, StreamTrigger, blueprint_from_document, readable_blueprint
 from saga_service.definitions.catalog import Catalog
-from saga_service.definitions.check import check_saga
 from saga_service.definitions.document import UnreadableDocument, definition_from_document, definition_to_document
 from saga_service.definitions.graph import graph
 from saga_service.definitions.loading import load_definitions
 from saga_service.definitions.problems import DefinitionErrors, Problem
+from saga_service.definitions.saga_spec import SagaBlueprint, StreamTrigger, blueprint_from_document, readable_blueprint
+from saga_service.definitions.validation import check_saga
 
 __all__ = [
     "Catalog",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from saga_service.core.definition import NEVER_STARTED, Definition, never_started
-from saga_service.definitions.blueprint import SagaBlueprint
+from saga_service.definitions.saga_spec import SagaBlueprint
 
 
 class Catalog:

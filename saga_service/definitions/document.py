@@ -20,8 +20,8 @@ from saga_service.core.definition import (
 )
 from saga_service.core.state import JsonObject
 from saga_service.definitions.digest import canonical_numbers, digest
-from saga_service.definitions.expressions import Condition, InputMapping, condition, input_mapping
-from saga_service.definitions.shapes import SchemaShape, schema_shape
+from saga_service.definitions.expressions.cel import Condition, InputMapping, condition, input_mapping
+from saga_service.definitions.schema.outputs import SchemaShape, schema_shape
 
 DOCUMENT_FORMAT = 2
 """Documents of format 1 have no more than commands, one after the other, and waits that are not spread."""

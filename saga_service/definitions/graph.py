@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from saga_service.core.definition import Definition, Kind, StepDefinition, Task, UndoOrder
-from saga_service.definitions.durations import duration_text
-from saga_service.definitions.expressions import Condition
+from saga_service.definitions.expressions.cel import Condition
+from saga_service.definitions.keywords import duration_text
 
 _LABEL_CHARACTERS_MAX = 60
 _SHAPES = {

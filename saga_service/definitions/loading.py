@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from saga_service.definitions.blueprint import SagaBlueprint
 from saga_service.definitions.catalog import Catalog
-from saga_service.definitions.check import check
-from saga_service.definitions.conflicts import conflicts
+from saga_service.definitions.checks.conflicts import conflicts
 from saga_service.definitions.outline import outlines_of
 from saga_service.definitions.problems import DefinitionErrors, Problem, shown
-from saga_service.definitions.python_source import read_python
-from saga_service.definitions.written import Written
-from saga_service.definitions.yaml_source import read_yaml_file
-from saga_service.wire.keys import StreamNames
+from saga_service.definitions.saga_spec import SagaBlueprint
+from saga_service.definitions.sources.positions import Written
+from saga_service.definitions.sources.python import read_python
+from saga_service.definitions.sources.yaml import read_yaml_file
+from saga_service.definitions.validation import check
+from saga_service.wire.stream_names import StreamNames
 
 _YAML_SUFFIXES = (".yaml", ".yml")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_]\w*)?")

@@ -15,9 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from saga_service.core.definition import Kind, OnUnknown, UndoOrder
-from saga_service.definitions.durations import duration_ms, duration_text
+from saga_service.definitions.keywords import (
+    COMPENSATION_RETRY_DEFAULT,
+    defaults_of,
+    duration_ms,
+    duration_text,
+    retry_defaults_of,
+)
 from saga_service.definitions.problems import Path, closest, shown, unknown_word
-from saga_service.definitions.words import COMPENSATION_RETRY_DEFAULT, defaults_of, retry_defaults_of
 from saga_service.wire.entries import Malformed
 from saga_service.wire.json import read_object
 
@@ -224,7 +229,7 @@ class StepModel(_Model):
     compensation: Compensation = None
     after: StepNames = None
     when: ExpressionText = None
-    input: Any = None  # a mapping with expressions: read by `saga_service.definitions.rules.expressions`
+    input: Any = None  # a mapping with expressions: read by `saga_service.definitions.checks.expressions`
     kind: OneKind = Kind.COMPENSATABLE
     retry: RetryModel = RetryModel()
     timeout: TimeoutMs = TIMEOUT_MS_DEFAULT
@@ -234,7 +239,7 @@ class StepModel(_Model):
     compensation_retry: RetryModel = RetryModel()
     compensation_timeout: TimeoutMs = TIMEOUT_MS_DEFAULT
     default: JsonMapping = None
-    output: Any = None  # a JSON Schema or a pydantic class: read by `saga_service.definitions.output_source`
+    output: Any = None  # a JSON Schema or a pydantic class: read by `saga_service.definitions.schema.source`
 
     @model_validator(mode="before")
     @classmethod
@@ -268,7 +273,7 @@ class TriggerModel(_Model):
 class SagaModel(_Model):
     name: Name
     steps: list[StepModel] = Field(min_length=1, max_length=STEPS_MAX)
-    input: Any = None  # a JSON Schema or a pydantic class: read by `saga_service.definitions.input_source`
+    input: Any = None  # a JSON Schema or a pydantic class: read by `saga_service.definitions.schema.source`
     key: Text | None = None
     triggers: list[TriggerModel] = Field(default=[], max_length=STEPS_MAX)
     deadline: DeadlineMs = None

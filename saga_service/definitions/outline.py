@@ -10,14 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saga_service.core.definition import Kind, Task
-from saga_service.definitions.durations import duration_ms
-from saga_service.definitions.input_source import read_input_source
-from saga_service.definitions.inputs import Input
-from saga_service.definitions.output_source import read_output_source
+from saga_service.definitions.keywords import duration_ms, kind_of, task_of
 from saga_service.definitions.problems import Path
-from saga_service.definitions.shapes import SchemaShape
-from saga_service.definitions.words import kind_of, task_of
-from saga_service.definitions.written import mappings
+from saga_service.definitions.schema.inputs import Input
+from saga_service.definitions.schema.outputs import SchemaShape
+from saga_service.definitions.schema.source import read_input_source, read_output_source
+from saga_service.definitions.sources.positions import mappings
 
 Wrong = tuple[Path, str]
 """Where in the saga, and what is wrong there."""

@@ -13,15 +13,14 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from saga_service.backoff import Backoff
+from saga_service.base.backoff import Backoff
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Command, Sent
-from saga_service.engine.batch_decoding import BatchDecoder, Decoded, Item
-from saga_service.engine.cache import SagaCache
-from saga_service.engine.decoding import Decoder, Received
+from saga_service.engine.commit_log import tell
+from saga_service.engine.decode import BatchDecoder, Decoded, Decoder, Item, Received
+from saga_service.engine.deferral import Patience
 from saga_service.engine.fold import Folded, fold
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.patience import Patience
 from saga_service.engine.ports import (
     Batch,
     Records,
@@ -32,15 +31,14 @@ from saga_service.engine.ports import (
     StoreRefused,
     StoreUnavailable,
 )
-from saga_service.engine.reading import SagaReader, Sagas
-from saga_service.engine.telling import tell
+from saga_service.engine.saga_loader import SagaCache, SagaReader, Sagas
 from saga_service.wire.children import write_child_request, write_parent_reply
-from saga_service.wire.codec import Codec, Unopenable
 from saga_service.wire.commands import write_command
 from saga_service.wire.dead_letters import DeadLetter, announce_dead_letter, dead_letter
+from saga_service.wire.encryption import Codec, Unopenable
 from saga_service.wire.entries import Entry, Message
-from saga_service.wire.keys import StreamNames
 from saga_service.wire.outcomes import write_outcome
+from saga_service.wire.stream_names import StreamNames
 
 log = structlog.get_logger(__name__)
 _NOT_OURS = (StoreRefused, Unopenable)

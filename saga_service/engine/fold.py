@@ -11,12 +11,12 @@ from saga_service.core.effects import Ended, HistoryEntry, ParentReply, Sent, Tr
 from saga_service.core.events import Asked, Event, Signalled, Started
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
-from saga_service.engine.decoding import Received
-from saga_service.engine.patience import NO_PATIENCE, Patience
+from saga_service.engine.decode import Received
+from saga_service.engine.deferral import NO_PATIENCE, Patience
 from saga_service.engine.ports import Answered, Early, Write
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
 from saga_service.wire.entries import Entry
-from saga_service.wire.keys import REQUESTS, WANTS_ANSWER
+from saga_service.wire.stream_names import REQUESTS, WANTS_ANSWER
 
 DefinitionOf = Callable[[str, str], Definition | None]
 

@@ -11,9 +11,9 @@ from saga_service.core.effects import HistoryEntry
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
-from saga_service.wire.blueprint import Blueprint
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message
+from saga_service.wire.saga_spec import Blueprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,12 @@
-"""The benchmark: order sagas end to end, through one service process and one worker process.
-
-Throughput: all events are on the stream before the processes start, and the clock runs from that start, interpreters
-included, until the last saga's end is committed and announced. Latency: afterwards, on the idle system, events come at
-a low fixed rate whatever the answers do (open loop), and each is timed from just before its XADD until its saga's end,
-which is durable by then, is read from the stream of outcomes.
-"""
+"""CPU time and memory of processes, read from the operating system."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,15 +15,61 @@ import asyncpg
 import psutil
 from redis.asyncio import Redis
 
-from saga_service.embedded import EmbeddedServers
-from saga_service.local.measuring import cpu_seconds, peak_memory_mib, percentile
 from saga_service.local.processes import Child, Family
+from saga_service.local.servers import EmbeddedServers
 from saga_service.store.migrate import migrate
 from saga_service.streams.connection import connect
 from saga_service.streams.pipeline import add, send
 from saga_service.wire.entries import Message
 from saga_service.wire.events import write_event
-from saga_service.wire.keys import StreamNames
+from saga_service.wire.stream_names import StreamNames
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process and all its children, those that have ended included."""
+    total = 0.0
+    for process in _family(pid):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+            if process.pid == pid:
+                total += times.children_user + times.children_system
+    return total
+
+
+def peak_memory_mib(pid: int) -> float:
+    """The most memory that the process has ever held (its high-water mark), in MiB; 0 where the system keeps none."""
+    status = Path(f"/proc/{pid}/status")
+    with suppress(OSError):
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """The value that this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+# MERGED from local.bench:
+# The benchmark: order sagas end to end, through one service process and one worker process.
+#
+# Throughput: all events are on the stream before the processes start, and the clock runs from that start, interpreters
+# included, until the last saga's end is committed and announced. Latency: afterwards, on the idle system, events
+# come at
+# a low fixed rate whatever the answers do (open loop), and each is timed from just before its XADD until its saga's
+# end,
+# which is durable by then, is read from the stream of outcomes.
 
 SAGA = "order"
 WORKERS = ("inventory", "payment", "shipping")

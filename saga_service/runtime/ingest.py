@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import structlog
 
-from saga_service.backoff import Backoff
+from saga_service.base.backoff import Backoff
 from saga_service.engine.ports import Source, StreamLost, StreamRefused, TransportUnavailable
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.stopping import Stopping
+from saga_service.runtime.shutdown import Stopping
 
 log = structlog.get_logger(__name__)
 FIRST_READ_ENTRIES_MAX = 16

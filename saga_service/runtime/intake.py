@@ -15,7 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from saga_service.engine.batch_decoding import Item
+from saga_service.engine.decode import Item
 from saga_service.wire.entries import Entry
 
 

@@ -8,7 +8,7 @@ import structlog
 
 from saga_service.engine.ports import Source, StreamLost, StreamRefused, TransportUnavailable
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.stopping import Stopping
+from saga_service.runtime.shutdown import Stopping
 
 log = structlog.get_logger(__name__)
 ENTRIES_MAX = 100

@@ -6,12 +6,12 @@ import asyncio
 
 import structlog
 
-from saga_service.backoff import Backoff
+from saga_service.base.backoff import Backoff
 from saga_service.core.events import TransportLost
 from saga_service.core.ids import SagaId
 from saga_service.engine.ports import InFlight, StoreUnavailable
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.stopping import Stopping
+from saga_service.runtime.shutdown import Stopping
 
 log = structlog.get_logger(__name__)
 

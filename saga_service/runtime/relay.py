@@ -8,7 +8,7 @@ import structlog
 
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import Outbox, Publisher, StoreUnavailable
-from saga_service.runtime.stopping import Stopping
+from saga_service.runtime.shutdown import Stopping
 
 log = structlog.get_logger(__name__)
 ROWS_MAX = 20

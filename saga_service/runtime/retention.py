@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from saga_service.runtime.stopping import Stopping
+from saga_service.runtime.shutdown import Stopping
 
 log = structlog.get_logger(__name__)
 

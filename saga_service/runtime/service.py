@@ -17,7 +17,7 @@ from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
-from saga_service.runtime.stopping import Stopping
+from saga_service.runtime.shutdown import Stopping
 
 log = structlog.get_logger(__name__)
 

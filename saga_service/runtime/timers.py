@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import structlog
 
-from saga_service.backoff import Backoff
+from saga_service.base.backoff import Backoff
 from saga_service.core.events import TimerDue
 from saga_service.engine.ports import DueSagas, StoreUnavailable
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.stopping import Stopping
+from saga_service.runtime.shutdown import Stopping
 
 log = structlog.get_logger(__name__)
 

@@ -14,10 +14,10 @@ import orjson
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.state import SagaState
 from saga_service.engine.ports import Answered, Batch, Write
+from saga_service.store.encryption import sealed
 from saga_service.store.rows import write_detail, write_extra, write_fault, write_json, write_steps
-from saga_service.store.sealing import sealed
-from saga_service.wire.codec import Codec, seals
 from saga_service.wire.dead_letters import DeadLetter
+from saga_service.wire.encryption import Codec, seals
 from saga_service.wire.entries import Message
 
 _IDS, _NUMBERS, _MOMENTS, _WORDS, _JSON = (

@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 from asyncpg.pool import PoolConnectionProxy
 
-from saga_service.clock import now_ms
+from saga_service.base.clock import now_ms
 from saga_service.core.definition import NEVER_STARTED, Definition, never_started
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
@@ -20,12 +20,12 @@ from saga_service.core.state import SagaState
 from saga_service.engine.ports import Batch, WithKey
 from saga_service.store import queries
 from saga_service.store.commit import COMMIT, arguments, read_messages, write_messages
-from saga_service.store.early import read_request, waiting
+from saga_service.store.encryption import opened
 from saga_service.store.errors import translated
 from saga_service.store.pool import ACQUIRE_TIMEOUT_SECONDS, borrowed
+from saga_service.store.requests import read_request, waiting
 from saga_service.store.rows import read_saga
-from saga_service.store.sealing import opened
-from saga_service.wire.codec import Codec
+from saga_service.wire.encryption import Codec
 from saga_service.wire.entries import Entry, Message
 
 ReadDefinition = Callable[[Mapping[str, Any]], Definition]

@@ -12,8 +12,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from saga_service.base.tasks import heeding_cancellation
 from saga_service.streams import scripts
-from saga_service.streams.cancellation import heeding_cancellation
 from saga_service.streams.faults import is_no_group
 from saga_service.wire.entries import Entry, entry_of
 

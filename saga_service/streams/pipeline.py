@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ReadOnlyError, ResponseError
 
-from saga_service.streams.cancellation import heeding_cancellation
+from saga_service.base.tasks import heeding_cancellation
 from saga_service.wire.entries import Message
 
 Command = tuple[str | bytes | int, ...]

@@ -8,7 +8,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from saga_service.backoff import Backoff
+from saga_service.base.backoff import Backoff
 from saga_service.streams.faults import describe, is_transient
 from saga_service.streams.group_reader import GroupReader
 from saga_service.streams.pipeline import Command, Reply, acknowledge, add, send

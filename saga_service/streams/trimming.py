@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
+from saga_service.base.tasks import heeding_cancellation
 from saga_service.streams import scripts
-from saga_service.streams.cancellation import heeding_cancellation
 from saga_service.streams.source import in_our_words
 
 

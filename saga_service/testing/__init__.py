@@ -6,10 +6,10 @@ saga), `failures` (every way to fail), `sources` (what can be simulated), `sent_
 handlers in virtual time), `moments`, `pytest_plugin` (timelines of tests that failed).
 """
 
-from saga_service.testing.answers import Script
 from saga_service.testing.errors import NeverEnds, NotReached, Refused
 from saga_service.testing.failures import StepFailure, every_failure
 from saga_service.testing.saga import SimulatedSaga
+from saga_service.testing.scripts import Script
 from saga_service.testing.simulation import Simulation
 
 __all__ = [

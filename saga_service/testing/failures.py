@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from saga_service.core.definition import StepDefinition, Task
-from saga_service.definitions.blueprint import SagaBlueprint
 from saga_service.definitions.catalog import Catalog
+from saga_service.definitions.saga_spec import SagaBlueprint
 from saga_service.testing.saga import SimulatedSaga
 from saga_service.testing.simulation import Data, Simulation
 from saga_service.testing.sources import Source, catalog_of

@@ -12,11 +12,11 @@ from saga_service.core.events import Outcome
 from saga_service.core.ids import Direction, SagaId
 from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
 from saga_service.wire.entries import Message
-from saga_service.worker.answers import body_of, failure, success
 from saga_service.worker.context import StepContext
 from saga_service.worker.errors import Rejected
-from saga_service.worker.inbox.replying import reply_to
-from saga_service.worker.inbox.verdicts import NOTHING, Asked, Row, Run, Verdict, judge, rejected, succeeded
+from saga_service.worker.execution import body_of, failure, success
+from saga_service.worker.inbox.decisions import NOTHING, Asked, Row, Run, Verdict, judge, rejected, succeeded
+from saga_service.worker.inbox.recorded_replies import reply_to
 from saga_service.worker.registration import Handler
 
 

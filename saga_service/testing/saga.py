@@ -9,9 +9,8 @@ from saga_service.core.effects import ChildRequest, HistoryEntry, Sent
 from saga_service.core.ids import SagaId
 from saga_service.core.look import standing
 from saga_service.core.state import SagaState, StepState, StepStatus
-from saga_service.testing.moments import moment_text
 from saga_service.testing.service import Record, ServiceInMemory
-from saga_service.testing.timeline import headline, sent_text, timeline_text
+from saga_service.testing.timeline import headline, moment_text, sent_text, timeline_text
 
 _SENT_SHOWN_MAX = 8
 

@@ -19,15 +19,15 @@ from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.definitions.catalog import Catalog
-from saga_service.engine.decoding import Decoder, Received
+from saga_service.engine.decode import Decoder, Received
 from saga_service.engine.fold import Folded, fold
+from saga_service.testing.environment import Coming, Outside, sender
 from saga_service.testing.errors import NeverEnds, Refused
-from saga_service.testing.outside import Coming, Outside, sender
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.commands import write_command
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message, entry_of
-from saga_service.wire.keys import StreamNames
+from saga_service.wire.stream_names import StreamNames
 
 DATA_BYTES_MAX = 1_048_576
 _LATELY = 200

@@ -13,20 +13,20 @@ from pydantic import BaseModel
 from saga_service.core.events import Resolution, Verb
 from saga_service.core.ids import SagaId
 from saga_service.definitions.authoring import Duration
-from saga_service.definitions.durations import duration_ms
-from saga_service.testing.answers import Script, plain
+from saga_service.definitions.keywords import duration_ms
+from saga_service.testing.command_names import SentNames
+from saga_service.testing.environment import Outside
 from saga_service.testing.errors import NotReached
-from saga_service.testing.moments import BEGINNING, moment_ms, moment_text
-from saga_service.testing.outside import Outside
 from saga_service.testing.saga import Condition, SimulatedSaga
-from saga_service.testing.sent_names import SentNames
+from saga_service.testing.scripts import Script, plain
 from saga_service.testing.service import ServiceInMemory
 from saga_service.testing.sources import Source, catalog_of
+from saga_service.testing.timeline import BEGINNING, moment_ms, moment_text
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import WIRE_VERSION, Message
 from saga_service.wire.events import write_event
 from saga_service.wire.json import write
-from saga_service.wire.keys import OWN_TYPES_PREFIX, StreamNames
+from saga_service.wire.stream_names import OWN_TYPES_PREFIX, StreamNames
 from saga_service.worker.worker import Worker
 
 EVENTS_MAX = 20_000

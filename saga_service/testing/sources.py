@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.definitions.authoring import Saga
-from saga_service.definitions.blueprint import SagaBlueprint
 from saga_service.definitions.catalog import Catalog
-from saga_service.definitions.check import check_saga
-from saga_service.definitions.input_source import read_input_source
+from saga_service.definitions.saga_spec import SagaBlueprint
+from saga_service.definitions.schema.source import read_input_source
+from saga_service.definitions.validation import check_saga
 
 OneSource = Saga | Definition | SagaBlueprint | Catalog
 Source = OneSource | Iterable[OneSource]

@@ -7,13 +7,12 @@ from saga_service.core.effects import ChildRequest, ChildVerb, ParentReply
 from saga_service.core.events import Outcome, Replied, Started
 from saga_service.core.ids import CommandName, command_id, parse_command_id, saga_id_of_child
 from saga_service.core.state import Fault
-from saga_service.wire.asking import write_asked_of_child
-from saga_service.wire.blueprint import Catalog, InvalidInput, UnknownHere
-from saga_service.wire.codec import Codec, Unopenable
+from saga_service.wire.encryption import CHILD, Codec, Unopenable, came_sealed, read_data, write_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
-from saga_service.wire.keys import CHILD_START, StreamNames
+from saga_service.wire.operations import write_asked_of_child
 from saga_service.wire.replies import write_failure, write_success
-from saga_service.wire.sealing import CHILD, came_sealed, read_data, write_data
+from saga_service.wire.saga_spec import Catalog, InvalidInput, UnknownHere
+from saga_service.wire.stream_names import CHILD_START, StreamNames
 
 
 def write_child_request(request: ChildRequest, names: StreamNames, codec: Codec | None = None) -> Message:

@@ -11,11 +11,10 @@ from typing import Any
 
 from saga_service.core.effects import Command
 from saga_service.core.ids import CommandId, CommandName, Direction, IdempotencyKey, SagaId, parse_command_id
-from saga_service.wire.codec import Codec, Unopenable
+from saga_service.wire.encryption import COMMAND, Codec, Unopenable, is_sealed, open_data, write_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_moment_ms, required_text, text
 from saga_service.wire.json import NESTING_MAX, read_object
-from saga_service.wire.keys import StreamNames
-from saga_service.wire.sealing import COMMAND, is_sealed, open_data, write_data
+from saga_service.wire.stream_names import StreamNames
 
 OUTPUTS_FIELD = "outputs"
 _NESTING_MAX = NESTING_MAX + 2

@@ -19,7 +19,7 @@ import orjson
 
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_moment_ms, required_text
 from saga_service.wire.json import read_object, write
-from saga_service.wire.keys import StreamNames
+from saga_service.wire.stream_names import StreamNames
 
 PREVIEW_BYTES_MAX = 2_000
 """Of each field's name, and of its value."""

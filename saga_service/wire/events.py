@@ -11,14 +11,13 @@ import re
 from saga_service.core.events import BusinessKey, Event, Signalled, Started
 from saga_service.core.ids import SagaId, saga_id_from_entry, saga_id_from_event, saga_id_from_key
 from saga_service.core.state import JsonObject
-from saga_service.wire.addressing import given_key, given_saga_id
-from saga_service.wire.asking import read_asked
-from saga_service.wire.blueprint import Blueprint, Catalog, InvalidInput, UnknownHere
 from saga_service.wire.children import read_child_start
-from saga_service.wire.codec import Codec
+from saga_service.wire.encryption import EVENT, Codec, came_sealed, read_data, write_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, as_text, required_text, text
-from saga_service.wire.keys import CHILD_START, OWN_TYPES_PREFIX, REQUESTS
-from saga_service.wire.sealing import EVENT, came_sealed, read_data, write_data
+from saga_service.wire.fields import given_key, given_saga_id
+from saga_service.wire.operations import read_asked
+from saga_service.wire.saga_spec import Blueprint, Catalog, InvalidInput, UnknownHere
+from saga_service.wire.stream_names import CHILD_START, OWN_TYPES_PREFIX, REQUESTS
 
 _ENTRY_ID = re.compile("[0-9]{1,20}-[0-9]{1,20}")
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from saga_service.core.effects import Ended
-from saga_service.wire.codec import Codec
+from saga_service.wire.encryption import OUTCOME, Codec, write_data
 from saga_service.wire.entries import WIRE_VERSION, Message
 from saga_service.wire.json import write
-from saga_service.wire.keys import StreamNames
-from saga_service.wire.sealing import OUTCOME, write_data
+from saga_service.wire.stream_names import StreamNames
 
 
 def write_outcome(ended: Ended, names: StreamNames, codec: Codec | None = None) -> Message:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from saga_service.core.events import Outcome, Replied
 from saga_service.core.ids import CommandId, CommandName, SagaId, idempotency_key, parse_command_id
 from saga_service.core.state import Fault, JsonObject
-from saga_service.wire.codec import Codec
+from saga_service.wire.encryption import REPLY, Codec, is_sealed, read_opened, write_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
 from saga_service.wire.json import read_object, write
-from saga_service.wire.sealing import REPLY, is_sealed, read_opened, write_data
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _ERROR_CODE_DEFAULT = "failed"

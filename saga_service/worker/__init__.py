@@ -20,8 +20,7 @@ from saga_service.worker.worker import Worker
 
 if TYPE_CHECKING:
     from saga_service.worker.inbox import PostgresInbox
-    from saga_service.worker.run import run_workers
-    from saga_service.worker.running import WorkerCannotStart
+    from saga_service.worker.runner import WorkerCannotStart, run_workers
 
 __all__ = [
     "PostgresInbox",
@@ -39,8 +38,8 @@ __all__ = [
 
 _WITH_SERVERS = {
     "PostgresInbox": "saga_service.worker.inbox",
-    "WorkerCannotStart": "saga_service.worker.running",
-    "run_workers": "saga_service.worker.run",
+    "WorkerCannotStart": "saga_service.worker.runner",
+    "run_workers": "saga_service.worker.runner",
 }
 
 if not TYPE_CHECKING:  # a type checker that saw it would take any name for one of ours

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from saga_service.clock import now_ms
+from saga_service.base.clock import now_ms
 from saga_service.core.ids import CommandId
 
 DEADLINE_GRACE_MS = 1_000

@@ -6,7 +6,7 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
-from saga_service.author_modules import NoSuchModule, author_module, place_of
+from saga_service.base.user_modules import NoSuchModule, author_module, place_of
 from saga_service.worker.errors import WrongHandler
 from saga_service.worker.worker import Worker
 

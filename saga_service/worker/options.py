@@ -7,8 +7,10 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 
-from saga_service.wire.codec import Codec
-from saga_service.wire.keys import PREFIX_DEFAULT
+from saga_service.encryption import load_codec
+from saga_service.settings import Settings
+from saga_service.wire.encryption import Codec
+from saga_service.wire.stream_names import PREFIX_DEFAULT
 
 
 def _consumer_of_this_run() -> str:
@@ -48,3 +50,25 @@ class WorkerOptions:
             raise ValueError(f"concurrency must be at least 1, but is {self.concurrency}")
         if self.stop_grace_ms < 0:
             raise ValueError(f"stop_grace_ms must not be negative, but is {self.stop_grace_ms}")
+
+
+# MERGED from worker.from_settings:
+# A worker's options as the settings have them.
+
+
+def worker_options(settings: Settings) -> WorkerOptions:
+    """What `saga-service worker` and workers inside the service run with. Raises CodecNotLoaded."""
+    return WorkerOptions(
+        redis_url=settings.redis_url.get_secret_value(),
+        prefix=settings.prefix,
+        consumer=settings.consumer,
+        concurrency=settings.worker_concurrency,
+        read_block_ms=settings.read_block_ms,
+        reclaim_idle_ms=settings.reclaim_idle_ms,
+        reclaim_period_ms=settings.reclaim_period_ms,
+        stop_grace_ms=settings.stop_grace_ms,
+        reply_bytes_max=settings.data_bytes_max,
+        codec=load_codec(
+            settings.encryption_keys.get_secret_value(), settings.codec, sealing=settings.encryption_seals
+        ),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.typing import FilteringBoundLogger
 
-from saga_service.backoff import Backoff
+from saga_service.base.backoff import Backoff
 from saga_service.streams.faults import describe, is_no_group, is_transient
 
 

@@ -17,13 +17,13 @@ from typing import NamedTuple
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
-from saga_service.clock import now_ms
+from saga_service.base.clock import now_ms
 from saga_service.core.ids import CommandId
 from saga_service.streams.faults import is_transient
 from saga_service.streams.pipeline import Command, Reply, acknowledge, add
 from saga_service.wire.dead_letters import dead_letter, write_dead_letter
 from saga_service.wire.entries import Entry, Message
-from saga_service.wire.keys import StreamNames
+from saga_service.wire.stream_names import StreamNames
 from saga_service.worker.outage import Outage
 
 ANSWERS_PER_ROUND_TRIP_MAX = 1_000

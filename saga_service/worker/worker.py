@@ -146,7 +146,7 @@ class Worker:
     async def run(self, options: WorkerOptions | None = None, *, stop: asyncio.Event | None = None) -> None:
         """Work until told to stop; see `run_workers`, of which this is the case of one."""
         # Imported when it is needed: who only writes or tests handlers has no use for the Redis client.
-        from saga_service.worker.run import run_workers
+        from saga_service.worker.runner import run_workers
 
         await run_workers([self], options, stop=stop)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import Databases, empty_redis
 from tests.end_to_end.system import WORKERS, System
-from tests.servers import Addresses
+from tests.support.databases import Databases, empty_redis
+from tests.support.servers import Addresses
 
 LOG_CHARACTERS_MAX = 8_000
 

@@ -14,7 +14,7 @@ import asyncpg
 
 from tests.end_to_end.effects import Effect
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 _SAGA_PATHS = {
     None: {"running"},

@@ -22,11 +22,11 @@ import orjson
 import redis
 
 from saga_service.local.processes import Child
-from saga_service.wire.keys import StreamNames
+from saga_service.wire.stream_names import StreamNames
 from tests.end_to_end.effects import FILE_VARIABLE, Effect, read_effects
-from tests.waiting import eventually
+from tests.support.paths import ROOT
+from tests.support.waiting import eventually
 
-ROOT = Path(__file__).parents[2]
 START_S_MAX = 30.0
 COMMAND_S_MAX = 60.0
 

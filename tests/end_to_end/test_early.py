@@ -12,7 +12,7 @@ import pytest
 from saga_service.settings import Settings
 from tests.end_to_end.laws import nothing_is_left_over
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 PAIRS = 150
 PATIENCE_MS = "60000"

@@ -16,7 +16,7 @@ from saga_service.worker import PostgresInbox
 from tests.end_to_end.ledger import CREATE
 from tests.end_to_end.proxy import postgres_proxy
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 SAGAS = 200
 KILLS = 6

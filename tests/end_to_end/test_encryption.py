@@ -7,13 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
-from saga_service.codec import EncryptionKey, seal_event_data
-from saga_service.codec.aes_gcm import AesGcmCodec
-from saga_service.codec.keys import write_key
 from saga_service.core.ids import saga_id_from_event
-from saga_service.wire.sealing import COMMAND, OUTCOME, REPLY, SEALED, unseal, write_data
+from saga_service.encryption import EncryptionKey, seal_event_data
+from saga_service.encryption.aes_gcm import AesGcmCodec
+from saga_service.encryption.keys import write_key
+from saga_service.wire.encryption import COMMAND, OUTCOME, REPLY, SEALED, unseal, write_data
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 MARKER = "Ada-Lovelace-12-Saint-James-Square"
 OLD, NEW = EncryptionKey("old", b"o" * 32), EncryptionKey("new", b"n" * 32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.end_to_end.laws import assert_lawful
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 CONCURRENCY = 4
 ABANDONED = "a handler does not heed its cancellation and is abandoned; its slot is free again"

@@ -10,11 +10,11 @@ import orjson
 import pytest
 
 from saga_service.core.ids import saga_id_from_key
-from tests.databases import Databases, empty_redis
 from tests.end_to_end.effects import Effect
 from tests.end_to_end.system import WORKERS, Finished, System
-from tests.servers import Addresses
-from tests.waiting import eventually
+from tests.support.databases import Databases, empty_redis
+from tests.support.servers import Addresses
+from tests.support.waiting import eventually
 
 SAGAS = """
 name: errand

@@ -7,7 +7,7 @@ import orjson
 from saga_service.core.ids import saga_id_from_event
 from tests.end_to_end.laws import assert_lawful
 from tests.end_to_end.system import System, effects_in_short
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 async def _effects_of(system: System, key: str) -> list[str]:

@@ -12,7 +12,7 @@ from tests.end_to_end.laws import assert_lawful
 from tests.end_to_end.plans import ends_as, random_plans
 from tests.end_to_end.proxy import Cut, postgres_proxy
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 COMMITTED = b"SELECT 1\x00Z"
 """How Postgres says that a statement is done and its transaction over."""

@@ -12,7 +12,7 @@ from tests.end_to_end.laws import assert_lawful
 from tests.end_to_end.plans import ends_as, random_plans
 from tests.end_to_end.proxy import Cut, redis_proxy
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 ERRORS_MAX = 100
 """Of one process during one disaster of a second or two: it waits between two tries."""

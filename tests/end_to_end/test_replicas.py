@@ -13,7 +13,7 @@ from saga_service.settings import Settings
 from tests.end_to_end.laws import Saga, assert_lawful, nothing_is_left_over
 from tests.end_to_end.plans import Plan, ends_as, random_plans
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 SAGAS = 300
 PATIENT = {"SAGA_RECLAIM_IDLE_MS": "60000", "SAGA_OUTBOX_LEASE_MS": "60000", "SAGA_TIMERS_LEASE_MS": "60000"}

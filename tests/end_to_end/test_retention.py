@@ -6,7 +6,7 @@ from pathlib import Path
 
 from saga_service.core.ids import saga_id_from_key
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 KEPT_ONE_DAY = {"SAGA_ENDED_SAGAS_KEPT_DAYS": "1", "SAGA_REPLAYED_DEAD_LETTERS_KEPT_DAYS": "1"}
 TWO_DAYS_MS = 2 * 86_400_000

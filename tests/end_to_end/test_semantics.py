@@ -8,7 +8,7 @@ import asyncpg
 
 from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key, saga_id_of_child
 from tests.end_to_end.system import System, effects_in_short
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 async def _effects_of(system: System, key: str) -> list[str]:

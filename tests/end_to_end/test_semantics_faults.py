@@ -13,7 +13,7 @@ import asyncpg
 from tests.end_to_end.laws import nothing_is_left_over
 from tests.end_to_end.plans import Plan
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 SAGAS_OF_EACH = 15
 STEPS = {

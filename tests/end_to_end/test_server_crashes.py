@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from saga_service.embedded import EmbeddedServers
-from tests.databases import Databases
+from saga_service.local.servers import EmbeddedServers
 from tests.end_to_end.laws import Saga, assert_lawful
 from tests.end_to_end.plans import Plan, ends_as, random_plans
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.databases import Databases
+from tests.support.waiting import eventually
 
 COMPLAINTS_MAX = 200
 

@@ -8,7 +8,7 @@ import asyncpg
 
 from tests.end_to_end.laws import assert_lawful
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 FOREIGN, FOREIGN_GROUP = "saga_requests", "orchestrator_group"
 

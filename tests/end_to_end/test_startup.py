@@ -10,7 +10,7 @@ from saga_service.local.processes import Child
 from tests.end_to_end.laws import assert_lawful
 from tests.end_to_end.proxy import Cut, postgres_proxy, redis_proxy
 from tests.end_to_end.system import WORKERS, Finished, System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 NOBODY = "127.0.0.1:1"
 WRONG = """

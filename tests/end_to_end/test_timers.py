@@ -8,7 +8,7 @@ import time
 from tests.end_to_end.laws import assert_lawful
 from tests.end_to_end.proxy import postgres_proxy
 from tests.end_to_end.system import System
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 WAITING_SAGAS = 2_000
 WAIT_MS = 25_000

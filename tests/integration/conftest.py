@@ -15,13 +15,13 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from saga_service.embedded.programs import floor_redis_server, redis_server
-from saga_service.embedded.redis import EmbeddedRedis
+from saga_service.local.servers.programs import floor_redis_server, redis_server
+from saga_service.local.servers.redis import EmbeddedRedis
 from saga_service.store.pool import close_pool, create_pool
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.streams.connection import connect
-from tests.databases import connections_left_in_redis, empty_redis
-from tests.store_batches import ORDER
+from tests.support.databases import connections_left_in_redis, empty_redis
+from tests.support.store_batches import ORDER
 
 LADDER, FLOOR = "the ladder's Redis", "Redis 6.2"
 POSTGRES_CONNECTIONS_MAX = 4

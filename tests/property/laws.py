@@ -13,7 +13,7 @@ from saga_service.core.look import standing
 from saga_service.core.pivot import has_passed_pivot
 from saga_service.core.state import DONE, ENDED, Course, Due, SagaState, SagaStatus, StepState, StepStatus
 from saga_service.core.transitions import SAGA_TURNS, STANDS_AS
-from tests.builders import sent_attempts
+from tests.support.builders import sent_attempts
 
 _DUES: dict[StepStatus, set[Due | None]] = {
     StepStatus.PENDING: {None, Due.RETRY},

@@ -25,8 +25,8 @@ from saga_service.core.events import (
 )
 from saga_service.core.ids import CommandName, Direction
 from saga_service.core.state import ENDED, Course, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
-from tests.builders import SAGA_ID, START_MS, sent_attempts, started
 from tests.property.laws import a_repeat_changes_nothing, every_law, is_calling_off, is_said_again
+from tests.support.builders import SAGA_ID, START_MS, sent_attempts, started
 
 PARENT = CommandName(SAGA_ID, "deliver", Direction.ACTION, 1)
 PARENT_UNDO = CommandName(SAGA_ID, "deliver", Direction.COMPENSATION, 1)

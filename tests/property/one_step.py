@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from saga_service.core.ids import Direction
-from saga_service.worker.inbox.verdicts import (
+from saga_service.worker.inbox.decisions import (
     NOTHING,
     Asked,
     Mark,

@@ -14,7 +14,7 @@ from saga_service.core.definition import (
     Task,
     UndoOrder,
 )
-from tests.builders import ALWAYS, NEVER, NO_VALUE, Says
+from tests.support.builders import ALWAYS, NEVER, NO_VALUE, Says
 
 policies = st.builds(
     RetryPolicy,

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from saga_service.core.definition import ExpressionFailed
 from saga_service.definitions import Saga, Step
 from saga_service.definitions.authoring import as_written
-from saga_service.definitions.expressions import compile_expression
+from saga_service.definitions.checks.place import Place
+from saga_service.definitions.checks.types import first_misfit
+from saga_service.definitions.expressions.cel import compile_expression
 from saga_service.definitions.outline import outline_of
-from saga_service.definitions.rules.place import Place
-from saga_service.definitions.rules.types import first_misfit
 
 INPUT: dict[str, Any] = {
     "type": "object",

@@ -14,8 +14,8 @@ from saga_service.core.effects import ChildRequest, ChildVerb, Command, ParentRe
 from saga_service.core.events import Asked, Event, Outcome, Replied, Resolution, Started, TimerDue, TransportLost, Verb
 from saga_service.core.ids import CommandName, SagaId
 from saga_service.core.state import ENDED, Course, Fault, SagaState, SagaStatus, StepStatus
-from tests.builders import START_MS, child, definition, started, step
 from tests.property.laws import every_law
+from tests.support.builders import START_MS, child, definition, started, step
 
 TWICE = RetryPolicy(attempts_max=2, delay_first_ms=10)
 GRANDCHILD = definition("open", "lift", name="unloading")

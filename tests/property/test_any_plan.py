@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from saga_service.core.definition import Definition, UndoOrder
 from saga_service.core.events import Outcome, Resolution, Verb
 from saga_service.core.ids import Direction
-from saga_service.core.plan import Plan, plan
 from saga_service.core.state import SagaStatus, StepStatus
+from saga_service.core.undo_plan import Plan, plan
 from tests.property.life import Life, Move, moves
 from tests.property.sagas import definitions
 

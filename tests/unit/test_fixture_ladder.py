@@ -8,9 +8,9 @@ import docker
 import docker.errors
 import pytest
 
-from tests import servers
-from tests.servers import Addresses, Choice, NoServers, choose, with_images
-from tests.waiting import eventually
+from tests.support import servers
+from tests.support.servers import Addresses, Choice, NoServers, choose, with_images
+from tests.support.waiting import eventually
 
 GIVEN = {"SAGA_TEST_POSTGRES_DSN": "postgresql://p/saga", "SAGA_TEST_REDIS_URL": "redis://r/0"}
 pytest_plugins = ["pytester"]

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from saga_service.definitions import Catalog, load_definitions
+from tests.support.paths import ROOT
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
 def shown(language: str) -> list[str]:

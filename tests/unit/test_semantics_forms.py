@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from saga_service.definitions import load_definitions
+from tests.support.paths import ROOT
 
-YAML = Path(__file__).parents[1] / "end_to_end" / "semantics.yaml"
+YAML = ROOT / "tests" / "end_to_end" / "semantics.yaml"
 
 
 def _versions(source: str) -> dict[str, str]:

@@ -18,8 +18,9 @@ from saga_service.settings import (
     settings_reference,
     without_password,
 )
+from tests.support.paths import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
+DOCUMENT = ROOT / "docs" / "settings.md"
 
 
 @pytest.fixture(autouse=True)

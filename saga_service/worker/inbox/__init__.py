@@ -5,7 +5,7 @@
 `postgres` (making and opening it), `errors`.
 """
 
-from saga_service.worker.inbox.errors import InboxNotMade, InboxUnavailable
+from saga_service.worker.inbox.connection import InboxNotMade, InboxUnavailable
 from saga_service.worker.inbox.postgres import OpenInbox, PostgresInbox
 
 __all__ = ["InboxNotMade", "InboxUnavailable", "OpenInbox", "PostgresInbox"]

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import asyncpg
 from structlog.typing import FilteringBoundLogger
 
-from saga_service.worker.inbox.errors import InboxNotMade, InboxUnavailable, inbox_errors
-from saga_service.worker.inbox.once import OnceByPostgres
-from saga_service.worker.inbox.sql import CREATE, EXISTS, REMOVE
+from saga_service.worker.inbox.connection import InboxNotMade, InboxUnavailable, inbox_errors
+from saga_service.worker.inbox.exactly_once import OnceByPostgres
+from saga_service.worker.inbox.table import CREATE, EXISTS, REMOVE
 
 CONNECTIONS_MAX_DEFAULT = 10
 KEPT_DAYS_DEFAULT = 30

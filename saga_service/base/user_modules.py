@@ -1,0 +1,56 @@
+"""Importing what authors wrote: their sagas, their workers, their codec."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
+
+
+class NoSuchModule(Exception):
+    """There is no module of this name; the text says where it was looked for."""
+
+
+def author_module(name: str) -> ModuleType:
+    """The module, which may stand in the working directory.
+
+    Raises NoSuchModule, and whatever goes wrong inside the module while it is imported as it is.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        # A module that the author's module misses is another matter, and its traceback says more.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise NoSuchModule(_why_not_there(error.name, here)) from None
+
+
+def place_of(error: Exception) -> str | None:
+    """The line of the author's own code that raised, as near as can be told."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [frame for frame in extract_tb(error.__traceback__) if not _is_of_others(frame.filename)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
+
+
+def _is_of_others(filename: str) -> bool:
+    return filename.startswith(("<", _OUR_FOLDER)) or "importlib" in filename or "site-packages" in filename
+
+
+_OUR_FOLDER = f"{Path(__file__).parents[1]}{os.sep}"
+
+
+def _why_not_there(name: str, here: str) -> str:
+    parent = sys.modules.get(name.rpartition(".")[0])
+    if parent is not None and not hasattr(parent, "__path__"):
+        return (
+            f"there is no module '{name}': `{parent.__name__}` is {parent.__file__}, which is no package; "
+            "rename one of the two, or put the right one first in PYTHONPATH"
+        )
+    return f"there is no module '{name}'; it was looked for in {here} and where Python is installed"

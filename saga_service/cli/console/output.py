@@ -1,0 +1,136 @@
+"""What commands print: tables for people, plain columns for pipes, JSON for programs. All of it on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import typer
+
+Row = Sequence[str]
+
+
+def print_json(value: object) -> None:
+    """Values, dataclasses, times (as ISO 8601) and ids as indented JSON."""
+    import orjson
+
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+
+
+def print_table(columns: Row, rows: Sequence[Row]) -> None:
+    """A drawn table on a terminal; elsewhere columns that are at least two spaces apart, and nothing cut off."""
+    if sys.stdout.isatty():
+        _print_drawn(columns, rows)
+    else:
+        typer.echo("\n".join(aligned([columns, *rows])))
+
+
+def print_line(text: str = "") -> None:
+    typer.echo(harmless(text))
+
+
+def print_heading(text: str) -> None:
+    typer.echo(typer.style(text, bold=True) if sys.stdout.isatty() else text)
+
+
+def aligned(rows: Sequence[Row]) -> list[str]:
+    shown = [[harmless(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*shown, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
+
+
+def harmless(text: str) -> str:
+    """The text on one line, with what could steer a terminal escaped: it may come from anybody who can XADD."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def _print_drawn(columns: Row, rows: Sequence[Row]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    widths = [_least_width([column, *cells]) for column, *cells in zip(columns, *rows, strict=True)]
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, min_width=width, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(harmless(cell), style=STATUS_STYLES.get(cell, "")) for cell in row))
+    # Better too wide for the terminal than in columns of four letters.
+    console = Console()
+    console.width = max(console.width, sum(widths) + COLUMN_GAP * len(widths))
+    console.print(table)
+
+
+COLUMN_GAP = 3
+WORDS_WIDTH = 40
+"""What is longer is text, and may be folded; ids, names and times stay on one line."""
+
+
+def _least_width(cells: Sequence[str]) -> int:
+    longest = max(len(harmless(cell)) for cell in cells)
+    return longest if longest <= WORDS_WIDTH else WORDS_WIDTH // 2
+
+
+STATUS_STYLES = {
+    "completed": "green",
+    "succeeded": "green",
+    "running": "cyan",
+    "dispatched": "cyan",
+    "waiting": "cyan",
+    "paused": "magenta",
+    "skipped": "dim",
+    "compensating": "yellow",
+    "compensated": "yellow",
+    "unknown": "yellow",
+    "failed": "red",
+    "stuck": "bold red",
+    "compensation_failed": "bold red",
+    "ok": "green",
+    "problem": "bold red",
+}
+
+
+def moment(at: datetime | None) -> str:
+    """UTC to the second, or nothing."""
+    return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(span: timedelta) -> str:
+    """As a person says it: 12 ms, 3.4 s, 5 min, 2 h 10 min, 3 d 4 h."""
+    # Two machines' clocks may differ.
+    seconds = max(0.0, span.total_seconds())
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86_400)
+    if hours == 0:
+        return f"{minutes} min"
+    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
+
+
+# MERGED from cli.shape:
+# The steps of a saga on one line: a chain with arrows, what runs side by side in brackets.
+
+
+def shape(after: Mapping[str, Sequence[str]]) -> str:
+    """`after` has the steps in their order, each with those that it waits for.
+
+    `plan → (left | right) → join`. Any other graph fits no line that would not lie: its names are listed.
+    """
+    stages = _stages(after)
+    if all(set(after[step]) == set(before) for before, stage in pairwise(stages) for step in stage):
+        return " → ".join(stage[0] if len(stage) == 1 else f"({' | '.join(stage)})" for stage in stages)
+    return ", ".join(after)
+
+
+def _stages(after: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Steps with equally many stages before them."""
+    stage_of: dict[str, int] = {}
+    for step, awaited in after.items():
+        stage_of[step] = 1 + max((stage_of[each] for each in awaited), default=-1)
+    last = max(stage_of.values(), default=-1)
+    return [[step for step, stage in stage_of.items() if stage == number] for number in range(last + 1)]

@@ -1,0 +1,331 @@
+"""Expressions in the Common Expression Language (CEL): conditions, and mappings of what a step is sent.
+
+They speak of `input`, the saga's, and of `outputs`, what earlier steps returned, by the step's name. CEL has no clock,
+no chance and no loop without an end. The same variables give the same value, but for one thing: the order in which
+`map` and `filter` go through the keys of a mapping. `expression_check` refuses that where it can be seen.
+
+A value becomes JSON: a timestamp is text as RFC 3339 has it, a duration is text in seconds (`"5400s"`), as protobuf's
+JSON has both. What has no place in JSON, or no place in Postgres, is an error: bytes, a number that is not finite, a
+whole number beyond 64 bits, a key that is not text, a NUL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from saga_service.core.definition import ExpressionFailed, Variables
+from saga_service.definitions.digest import canonical_numbers
+from saga_service.definitions.expressions.references import Mentions, mentions_of
+from saga_service.definitions.problems import Path, path_text, shown
+from saga_service.wire.json import NESTING_MAX
+
+if TYPE_CHECKING:
+    from cel import Context, Program
+
+EXPRESSION_CHARACTERS_MAX = 2_000
+"""The parser goes as deep as a text is long, and a text ten times as long ends the process."""
+
+_INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1
+_REASON_CHARACTERS_MAX = 200
+_PARSE_ERROR = re.compile(r"ERROR: <input>:([0-9]+):([0-9]+): (?:Syntax error: )?(.*)")
+_UNDEFINED = re.compile(r"Undefined variable or function: '([^']*)'")
+_UNSUPPORTED = re.compile(r"Unsupported operation: (\w+) (\S+) (\w+)")
+_NO_MIXING = (
+    "CEL does not mix whole numbers with numbers that have a point, nor either with text; "
+    "write double(...), int(...) or string(...), or 1.0 in place of 1"
+)
+
+
+class NotAnExpression(ValueError):
+    """The text is not CEL; the text of this says why."""
+
+
+class WrongTypes(ExpressionFailed):
+    """An operation does not exist for the types of its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One expression. Two are equal when their texts are."""
+
+    text: str
+    program: Program = field(repr=False, compare=False)
+    mentions: Mentions = field(repr=False, compare=False)
+
+    def value_for(self, variables: Variables) -> Any:
+        """The value, as JSON has it. Raises ExpressionFailed, and WrongTypes of those."""
+        return _as_json(self.plain_value_for(variables), NESTING_MAX - 1)
+
+    def plain_value_for(self, variables: Variables) -> Any:
+        """As `value_for`, but as CEL has it: a part of an expression need be no JSON."""
+        return self.value(_context([self.mentions], variables))
+
+    def value(self, context: Context) -> Any:
+        """The value as CEL has it. Raises as `value_for` does."""
+        try:
+            return self.program.execute(context)
+        except BaseException as error:
+            # A panic in the library's Rust is no Exception, and must end no more than this expression.
+            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+                raise _failure(error) from error
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An expression that says yes or no."""
+
+    compiled: Compiled
+
+    @property
+    def text(self) -> str:
+        return self.compiled.text
+
+    @property
+    def mentions(self) -> Mentions:
+        return self.compiled.mentions
+
+    def evaluate(self, variables: Variables) -> bool:
+        """Raises ExpressionFailed, where the value is neither true nor false as well."""
+        try:
+            value = self.compiled.value(_context([self.mentions], variables))
+        except ExpressionFailed as error:
+            raise _named(error, "when", self.text) from error
+        if not isinstance(value, bool):
+            raise _named(WrongTypes(f"must give true or false, but gives {shown(value)}"), "when", self.text)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class InputMapping:
+    """What a step is sent: a JSON object, the texts in it expressions, and all else as it is."""
+
+    canonical: bytes
+    """What was written, as JSON; two mappings are equal when these are."""
+    written: Mapping[str, Any] = field(compare=False)
+    compiled: Mapping[str, Any] = field(repr=False, compare=False)
+    """What was written, with a compiled expression in the place of each text."""
+    mentions: tuple[Mentions, ...] = field(repr=False, compare=False)
+
+    def evaluate(self, variables: Variables) -> dict[str, Any]:
+        """Raises ExpressionFailed."""
+        context = _context(self.mentions, variables)
+        return {name: _mapped(part, context, ("input", name)) for name, part in self.compiled.items()}
+
+
+def condition(text: str) -> Condition:
+    """Raises NotAnExpression."""
+    return Condition(compile_expression(text))
+
+
+def input_mapping(written: Mapping[str, Any]) -> InputMapping:
+    """Raises NotAnExpression."""
+    compiled = {name: _compiled_parts(part) for name, part in written.items()}
+    plain: dict[str, Any] = canonical_numbers(_texts_of(compiled))
+    canonical = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+    return InputMapping(canonical, plain, compiled, tuple(each.mentions for each in _expressions(compiled)))
+
+
+def compile_expression(text: str) -> Compiled:
+    """Raises NotAnExpression."""
+    if len(text) > EXPRESSION_CHARACTERS_MAX:
+        raise NotAnExpression(f"must have at most {EXPRESSION_CHARACTERS_MAX} characters, but has {len(text)}")
+    # When it is first needed, and not when this module is read: it brings a command line of its own, which is slow.
+    from cel import compile as compile_program
+
+    stripped = text.strip()
+    try:
+        return Compiled(stripped, compile_program(stripped), mentions_of(stripped))
+    except ValueError as error:
+        raise NotAnExpression(_parse_error(str(error))) from None
+
+
+def _compiled_parts(part: Any) -> Any:
+    match part:
+        case str():
+            return compile_expression(part)
+        case Mapping():
+            return {name: _compiled_parts(inner) for name, inner in part.items()}
+        case list():
+            return [_compiled_parts(inner) for inner in part]
+        case _:
+            return part
+
+
+def _texts_of(part: Any) -> Any:
+    """What was written, without the space around a text, which says nothing."""
+    match part:
+        case Compiled():
+            return part.text
+        case dict():
+            return {name: _texts_of(inner) for name, inner in part.items()}
+        case list():
+            return [_texts_of(inner) for inner in part]
+        case _:
+            return part
+
+
+def _expressions(part: Any) -> list[Compiled]:
+    match part:
+        case Compiled():
+            return [part]
+        case dict():
+            return [found for inner in part.values() for found in _expressions(inner)]
+        case list():
+            return [found for inner in part for found in _expressions(inner)]
+        case _:
+            return []
+
+
+def _parse_error(text: str) -> str:
+    matched = _PARSE_ERROR.search(text)
+    if matched is None:
+        return _first_line(text)
+    line, column, reason = matched.groups()
+    told = reason.partition(" expecting {")[0].replace("'<EOF>'", "the end").replace("<EOF>", "the end")
+    return f"line {line}, column {column}: {_first_line(told)}"
+
+
+# ------------------------------------------------------------------------------------------------------ evaluation
+
+
+def _context(mentions: Sequence[Mentions], variables: Variables) -> Context:
+    """The variables, as much of them as is spoken of: to convert a whole input takes longer than the expression."""
+    from cel import Context
+
+    try:
+        return Context(variables={name: _spoken_of(name, mentions, value) for name, value in variables.items()})
+    except Exception as error:
+        raise ExpressionFailed(f"the variables cannot be read: {_first_line(str(error))}") from error
+
+
+def _spoken_of(variable: str, all_mentions: Sequence[Mentions], value: Mapping[str, Any]) -> Any:
+    return _narrowed(value, [mention.path for mentions in all_mentions for mention in mentions.of(variable)])
+
+
+def _narrowed(value: Any, paths: Sequence[tuple[str, ...]]) -> Any:
+    """A mapping without what no path leads to; whole where one ends here, and so is all that is no mapping."""
+    if not isinstance(value, Mapping) or not all(paths):
+        return value
+    further: dict[str, list[tuple[str, ...]]] = {}
+    for name, *more in paths:
+        further.setdefault(name, []).append(tuple(more))
+    return {name: _narrowed(value[name], rest) for name, rest in further.items() if name in value}
+
+
+def _mapped(part: Any, context: Context, path: Path) -> Any:
+    match part:
+        case Compiled():
+            try:
+                return _as_json(part.value(context), NESTING_MAX - len(path))
+            except ExpressionFailed as error:
+                raise _named(error, path_text(path), part.text) from error
+        case dict():
+            return {name: _mapped(inner, context, (*path, name)) for name, inner in part.items()}
+        case list():
+            return [_mapped(inner, context, (*path, place)) for place, inner in enumerate(part)]
+        case _:
+            return part
+
+
+def _named(error: ExpressionFailed, place: str, text: str) -> ExpressionFailed:
+    return type(error)(f"{place}: {shown(' '.join(text.split()))}: {error}")
+
+
+def _failure(error: BaseException) -> ExpressionFailed:
+    """What went wrong, in words for the author."""
+    text = str(error)
+    match error:
+        case KeyError():
+            return ExpressionFailed(f"there is no '{error.args[0]}'; ask has(...) first where it may be missing")
+        case ZeroDivisionError():
+            return ExpressionFailed("divides by zero")
+        case TypeError():
+            matched = _UNSUPPORTED.search(text)
+            operation = f"there is no {matched[1]} {matched[2]} {matched[3]}" if matched else "the types do not fit"
+            return WrongTypes(f"{operation}; {_NO_MIXING}")
+        case RuntimeError() if matched := _UNDEFINED.search(text):
+            return WrongTypes(f"there is no function '{matched[1]}' for values of these types")
+        case _:
+            return ExpressionFailed(_first_line(text))
+
+
+def _first_line(text: str) -> str:
+    line = text.partition("\n")[0].removesuffix(" Check function arguments and their types.")
+    return line if len(line) <= _REASON_CHARACTERS_MAX else f"{line[:_REASON_CHARACTERS_MAX]}…"
+
+
+def _as_json(value: Any, levels: int) -> Any:
+    """The value as JSON has it, mappings in the order of their keys. Raises ExpressionFailed.
+
+    `levels` are how many lists and mappings may stand in one another below it.
+    """
+    match value:
+        case list() | dict() if levels < 0:
+            raise ExpressionFailed(f"the value is nested more than {NESTING_MAX} levels deep")
+        case None | bool():
+            return value
+        case int():
+            return _whole(value)
+        case float():
+            return _finite(value)
+        case str():
+            return _text(value)
+        case list():
+            return [_as_json(inner, levels - 1) for inner in value]
+        case dict():
+            return {name: _as_json(value[name], levels - 1) for name in sorted(value, key=_key)}
+        case datetime():
+            return _moment(value)
+        case timedelta():
+            return _seconds(value)
+        case bytes():
+            raise ExpressionFailed("the value is bytes, which JSON has no place for; write string(...)")
+        case _:
+            raise ExpressionFailed(f"the value is no JSON: {shown(value)}")
+
+
+def _whole(value: int) -> int:
+    if not _INTEGER_MIN <= value <= _INTEGER_MAX:
+        raise ExpressionFailed("the value is a whole number beyond 64 bits")
+    return value
+
+
+def _finite(value: float) -> float:
+    if not isfinite(value):
+        raise ExpressionFailed(f"the value is no number that JSON has: {value}")
+    return value
+
+
+def _text(value: str) -> str:
+    if "\x00" in value:
+        raise ExpressionFailed("the value holds a NUL character (\\u0000), which cannot be stored")
+    return value
+
+
+def _moment(value: datetime) -> str:
+    try:
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError as error:
+        raise ExpressionFailed("the value is a moment before the year 1, or after 9999, in UTC") from error
+
+
+def _key(name: object) -> str:
+    if not isinstance(name, str):
+        raise ExpressionFailed(
+            f"the value has the key {shown(name)}, and JSON has text alone for keys; write string(...)"
+        )
+    return _text(name)
+
+
+def _seconds(value: timedelta) -> str:
+    microseconds = value // timedelta(microseconds=1)
+    sign, whole, part = "-" if microseconds < 0 else "", *divmod(abs(microseconds), 1_000_000)
+    return f"{sign}{whole}.{part:06}".rstrip("0").rstrip(".") + "s" if part else f"{sign}{whole}s"

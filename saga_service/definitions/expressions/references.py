@@ -1,0 +1,175 @@
+"""What an expression speaks of, read from its text: the library that evaluates it does not tell.
+
+The text has been found to be CEL before, so its words are enough, and a grammar is not needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from saga_service.definitions.expressions.tokens import Sort, Token, tokens_of
+
+VARIABLES = ("input", "outputs")
+MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
+"""They bind a name of the author's for each entry of a list or mapping."""
+ORDERED_MACROS = frozenset({"filter", "map"})
+"""They make a list, in the order in which they find the entries."""
+TYPE_NAMES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
+FUNCTIONS = frozenset(
+    {"bytes", "contains", "double", "duration", "dyn", "endsWith", "has", "int", "matches", "size", "startsWith"}
+    | {"string", "timestamp", "type", "uint"}
+    | {"getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds"}
+    | {"getMinutes", "getMonth", "getSeconds"}
+)
+
+_KEYWORDS = frozenset({"true", "false", "null", "in"})
+_BEFORE_A_PART = frozenset("([{,&|?:")
+"""What binds less than `in`, so that the text after it is all that is looked for."""
+_PLAIN_TEXT = re.compile(r"""(["'])([^\\]*)\1""")
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A variable, with the names that follow it: `input.customer.name`, or `outputs["plan-route"]`."""
+
+    variable: str
+    path: tuple[str, ...]
+    more: tuple[str, ...] = ()
+    """The names that are subtracted from it at once: `route` in `outputs.plan-route`."""
+    macro: str | None = None
+    """The macro that goes through its entries."""
+    is_asked: bool = False
+    """Whether it is only asked if it is there: by `has(...)`, or by `"name" in ...`."""
+
+    def __str__(self) -> str:
+        return self.variable + "".join(f".{name}" if name.isidentifier() else f'["{name}"]' for name in self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    variables: tuple[Mention, ...]
+    """Each use of a variable that no macro binds, in the text's order."""
+    functions: tuple[str, ...]
+    bound: frozenset[str]
+    """The names that macros bind."""
+
+    def of(self, variable: str) -> Iterator[Mention]:
+        return (mention for mention in self.variables if mention.variable == variable)
+
+
+def mentions_of(text: str) -> Mentions:
+    """What the expression speaks of; of a text that is none, whatever looks like it."""
+    return _Reading(tokens_of(text)).mentions()
+
+
+class _Reading:
+    """One expression's tokens, and the stretches of them in which a macro's name is bound."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self._tokens = tokens
+        self._scopes = list(self._found_scopes())
+
+    def mentions(self) -> Mentions:
+        names = [place for place, token in enumerate(self._tokens) if token.sort is Sort.NAME]
+        called = [self._tokens[place].text for place in names if self._is(place + 1, "(")]
+        return Mentions(
+            variables=tuple(self._mentions(names)),
+            functions=tuple(name for name in called if name not in MACROS),
+            bound=frozenset(name for name, _ in self._scopes),
+        )
+
+    def _mentions(self, names: list[int]) -> Iterator[Mention]:
+        subtracted = 0
+        for place in names:
+            if place < subtracted or not self._is_variable(place):
+                continue
+            path, after = self._path(place + 1)
+            asked = () if path else self._asked_for(place, after)
+            more: tuple[str, ...] = ()
+            if path and self._tokens[after - 1].sort is Sort.NAME:
+                more, subtracted = self._subtracted(after)
+            is_asked = bool(asked) or (self._is(place - 1, "(") and self._tokens[place - 2].text == "has")
+            yield Mention(self._tokens[place].text, path or asked, more, self._macro(after), is_asked)
+
+    def _is_variable(self, place: int) -> bool:
+        name = self._tokens[place].text
+        return not (
+            name in _KEYWORDS
+            or self._is(place - 1, ".")
+            or self._is(place + 1, "(")
+            or (name in TYPE_NAMES and not self._is(place + 1, "."))
+            or self._is_bound(place)
+        )
+
+    def _path(self, place: int) -> tuple[tuple[str, ...], int]:
+        """The names from this token on, and where they end. A name that is called is a function, and no part of it."""
+        path: list[str] = []
+        while True:
+            if self._is(place, ".") and self._sort(place + 1) is Sort.NAME and not self._is(place + 2, "("):
+                path.append(self._tokens[place + 1].text)
+                place += 2
+            elif self._is(place, "[") and self._sort(place + 1) is Sort.TEXT and self._is(place + 2, "]"):
+                name = _plain(self._tokens[place + 1].text)
+                if name is None:
+                    return tuple(path), place
+                path.append(name)
+                place += 3
+            else:
+                return tuple(path), place
+
+    def _asked_for(self, place: int, after: int) -> tuple[str, ...]:
+        """The name in `"plan-route" in outputs`, which asks for it as `has` asks for names that can follow a point."""
+        if self._sort(place - 2) is not Sort.TEXT or self._sort(place - 1) is not Sort.NAME:
+            return ()
+        begins = place == 2 or (self._sort(place - 3) is Sort.SIGN and self._tokens[place - 3].text in _BEFORE_A_PART)
+        name = _plain(self._tokens[place - 2].text)
+        goes_on = self._is(after, "[") or self._is(after, ".")
+        is_asked = begins and self._tokens[place - 1].text == "in" and not goes_on
+        return (name,) if name is not None and is_asked else ()
+
+    def _subtracted(self, place: int) -> tuple[tuple[str, ...], int]:
+        """The names of nothing that is known which are subtracted here."""
+        found: list[str] = []
+        while self._is(place, "-") and self._sort(place + 1) is Sort.NAME and self._is_variable(place + 1):
+            if self._tokens[place + 1].text in VARIABLES:
+                break
+            found.append(self._tokens[place + 1].text)
+            place += 2
+        return tuple(found), place
+
+    def _macro(self, place: int) -> str | None:
+        if self._is(place, ".") and self._is(place + 2, "(") and self._tokens[place + 1].text in MACROS:
+            return self._tokens[place + 1].text
+        return None
+
+    def _found_scopes(self) -> Iterator[tuple[str, range]]:
+        for place, token in enumerate(self._tokens):
+            is_called = token.text in MACROS and self._is(place - 1, ".") and self._is(place + 1, "(")
+            if is_called and self._sort(place + 2) is Sort.NAME and self._is(place + 3, ","):
+                yield self._tokens[place + 2].text, range(place + 2, self._closing(place + 1))
+
+    def _closing(self, opening: int) -> int:
+        depth = 0
+        for place in range(opening, len(self._tokens)):
+            if self._tokens[place].sort is Sort.SIGN:
+                depth += {"(": 1, ")": -1}.get(self._tokens[place].text, 0)
+            if depth == 0:
+                return place
+        return len(self._tokens)
+
+    def _is_bound(self, place: int) -> bool:
+        return any(name == self._tokens[place].text and place in scope for name, scope in self._scopes)
+
+    def _is(self, place: int, sign: str) -> bool:
+        return self._sort(place) is Sort.SIGN and self._tokens[place].text == sign
+
+    def _sort(self, place: int) -> Sort | None:
+        return self._tokens[place].sort if 0 <= place < len(self._tokens) else None
+
+
+def _plain(text: str) -> str | None:
+    """The name that a constant text stands for; None where that is not plain to see."""
+    matched = _PLAIN_TEXT.fullmatch(text)
+    return matched[2] if matched else None

@@ -1,0 +1,271 @@
+"""What becomes of an expression, and of each of its parts, in a case: with values such as the definition allows.
+
+Of some of what an expression speaks of nothing is known before a saga runs. A part that speaks of none of that is tried
+by itself. What is found is told where it must happen: where the part is looked at whatever else is so, or where it
+cannot be right in any case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from saga_service.core.definition import ExpressionFailed
+from saga_service.definitions.expressions.cel import Compiled, NotAnExpression, WrongTypes, compile_expression
+from saga_service.definitions.expressions.parser import Form, Node, tree_of
+from saga_service.definitions.expressions.references import VARIABLES, Mention
+from saga_service.definitions.schema.samples import UNKNOWN, is_unknown
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What an expression may find."""
+
+    variables: Mapping[str, Any]
+    in_doubt: bool = False
+    """A step was left out or done here by a condition of which nothing is known, and which may hang together with any
+    other one."""
+
+    @cached_property
+    def plain(self) -> Mapping[str, Any]:
+        """The same with something in the place of what is not known: to ask if it is there needs no more."""
+        plain: Mapping[str, Any] = _plain(self.variables)
+        return plain
+
+
+class Outcome(NamedTuple):
+    value: Any = None
+    error: ExpressionFailed | None = None
+
+
+class Reached(NamedTuple):
+    """A part is looked at in this case; if not for certain, then by a condition of which nothing is known."""
+
+    case: Case
+    is_certain: bool
+
+
+_Part = tuple[Node, list[Reached], bool]
+"""A part, the cases in which it is looked at, and whether it must be true or false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A part of an expression that fails, or is no condition where one must be."""
+
+    compiled: Compiled
+    case: Case
+    outcome: Outcome
+
+
+class Trials:
+    """Each part is tried once in each case, however often it is asked for."""
+
+    def __init__(self) -> None:
+        self._trees: dict[str, Node] = {}
+        self._compiled: dict[str, Compiled | None] = {}
+        self._outcomes: dict[tuple[Node, Case], Outcome | None] = {}
+
+    def tree(self, text: str) -> Node:
+        if text not in self._trees:
+            self._trees[text] = tree_of(text)
+        return self._trees[text]
+
+    def outcome(self, node: Node, case: Case) -> Outcome | None:
+        """As far as it is known: by itself, or by the parts that settle it."""
+        by_itself = self._tried(node, case)
+        return self._settled(node, case) if by_itself is None else by_itself
+
+    def json_value(self, text: str, case: Case) -> Any:
+        """The value of a whole expression; UNKNOWN where it is not known, and where there is none."""
+        outcome = self._tried(self.tree(text), case, whole=True)
+        return UNKNOWN if outcome is None or outcome.error is not None else outcome.value
+
+    def misfit(self, tree: Node, reached: Sequence[Reached], *, are_all: bool, is_condition: bool) -> Misfit | None:
+        """The first that is found. `are_all` says that what fails in all of these cases fails in any."""
+        left = [(tree, list(reached), is_condition)]
+        while left:
+            node, cases, must_be_truth = left.pop()
+            tried = [(each, self._tried(node, each.case, whole=node is tree)) for each in cases]
+            known = [(each, outcome) for each, outcome in tried if outcome and not _in_doubt(node, each, outcome)]
+            found = self._worst(node, known, are_all and len(known) == len(tried), must_be_truth)
+            if found is not None:
+                return found
+            unknown = [each for each, outcome in tried if outcome is None or _in_doubt(node, each, outcome)]
+            left += [part for part in self._parts(node, unknown, must_be_truth) if part[1]][::-1]
+        return None
+
+    # ---------------------------------------------------------------------------------------------------- one part
+
+    def _tried(self, node: Node, case: Case, *, whole: bool = False) -> Outcome | None:
+        """None where something that it speaks of is not known. Of a whole expression the value must be JSON."""
+        key = (node, case)
+        if key not in self._outcomes:
+            compiled = self._compile(node.text)
+            is_known_here = compiled is not None and all(is_known(each, case) for each in compiled.mentions.variables)
+            self._outcomes[key] = _outcome(compiled, case, whole=whole) if compiled and is_known_here else None
+        return self._outcomes[key]
+
+    def _settled(self, node: Node, case: Case) -> Outcome | None:
+        match node.form:
+            case Form.AND | Form.OR:
+                settled = node.form is Form.OR
+                is_settled = any(_is(self.outcome(part, case), settled) for part in node.parts)
+                return Outcome(settled) if is_settled else None
+            case Form.CHOICE:
+                branch = self._branch(node, case)
+                return None if branch is None else self.outcome(branch, case)
+            case _:
+                return None
+
+    def _branch(self, node: Node, case: Case) -> Node | None:
+        condition, first, second = node.parts
+        asked = self.outcome(condition, case)
+        return first if _is(asked, True) else second if _is(asked, False) else None
+
+    def _compile(self, text: str) -> Compiled | None:
+        if text not in self._compiled:
+            try:
+                self._compiled[text] = compile_expression(text)
+            except NotAnExpression:
+                # The author's whole expression is one; a piece that is none by itself is left alone.
+                self._compiled[text] = None
+        return self._compiled[text]
+
+    # --------------------------------------------------------------------------------------------- what must happen
+
+    def _worst(
+        self, node: Node, known: Sequence[tuple[Reached, Outcome]], are_all: bool, must_be_truth: bool
+    ) -> Misfit | None:
+        compiled = self._compile(node.text)
+        if compiled is None:
+            return None
+        failing = [each for each in known if _fails(each[1], must_be_truth)]
+        told = [each for each in failing if each[0].is_certain and _is_told(compiled, each[1], each[0].case)]
+        is_never_right = are_all and len(failing) == len(known) and all(_is_of_types(each) for _, each in failing)
+        for reached, outcome in told or (failing if is_never_right else ()):
+            return Misfit(compiled, reached.case, outcome)
+        return None
+
+    def _parts(self, node: Node, cases: list[Reached], is_condition: bool) -> Iterator[_Part]:
+        """The parts of one of which nothing is known as a whole, each with the cases in which it is looked at."""
+        match node.form:
+            case Form.AND | Form.OR:
+                for part in node.parts:
+                    others = [other for other in node.parts if other is not part]
+                    yield part, self._not_settled(others, cases, node.form is Form.OR), True
+            case Form.CHOICE:
+                condition, *branches = node.parts
+                yield condition, cases, True
+                for branch, chosen in zip(branches, (True, False), strict=True):
+                    yield branch, list(self._chosen(condition, cases, chosen)), is_condition
+            case Form.MACRO:
+                target, *body = node.parts
+                yield target, cases, False
+                # Of an empty list it looks at none.
+                yield from ((part, [Reached(each.case, False) for each in cases], False) for part in body)
+            case Form.PLAIN:
+                yield from ((part, cases, False) for part in node.parts)
+
+    def _not_settled(self, others: Sequence[Node], cases: Sequence[Reached], settled: bool) -> list[Reached]:
+        found = []
+        for reached in cases:
+            outcomes = [self.outcome(other, reached.case) for other in others]
+            if not any(_is(outcome, settled) for outcome in outcomes):
+                found.append(_behind(reached, is_known=all(_is(outcome, not settled) for outcome in outcomes)))
+        return found
+
+    def _chosen(self, condition: Node, cases: Sequence[Reached], chosen: bool) -> Iterator[Reached]:
+        for reached in cases:
+            outcome = self.outcome(condition, reached.case)
+            if not _is(outcome, not chosen):
+                yield _behind(reached, is_known=_is(outcome, chosen))
+
+    def guarded(self, condition: Node, cases: Sequence[Case]) -> list[Reached]:
+        """The cases in which the condition may be true."""
+        return list(self._chosen(condition, [Reached(case, True) for case in cases], True))
+
+
+def _outcome(compiled: Compiled, case: Case, *, whole: bool) -> Outcome:
+    try:
+        return Outcome((compiled.value_for if whole else compiled.plain_value_for)(case.plain))
+    except ExpressionFailed as error:
+        return Outcome(error=error)
+
+
+def _in_doubt(node: Node, reached: Reached, outcome: Outcome) -> bool:
+    """Whether it fails, but perhaps by a part that is not looked at where a step is in truth left out, or done."""
+    return reached.case.in_doubt and outcome.error is not None and node.has_conditions
+
+
+def _behind(reached: Reached, *, is_known: bool) -> Reached:
+    """The same case behind a condition that is true in it, as far as is known."""
+    return Reached(reached.case, reached.is_certain and is_known and not reached.case.in_doubt)
+
+
+def _is(outcome: Outcome | None, value: bool) -> bool:
+    return outcome is not None and outcome.error is None and outcome.value is value
+
+
+def _fails(outcome: Outcome, must_be_truth: bool) -> bool:
+    return outcome.error is not None or (must_be_truth and not isinstance(outcome.value, bool))
+
+
+def _is_of_types(outcome: Outcome) -> bool:
+    return outcome.error is None or isinstance(outcome.error, WrongTypes)
+
+
+def _is_told(compiled: Compiled, outcome: Outcome, case: Case) -> bool:
+    """Whether the failure has to do with types and names. What else fails depends on the values, which are made up."""
+    return _is_of_types(outcome) or not compiled.mentions.variables or names_what_is_missing(compiled, outcome, case)
+
+
+def names_what_is_missing(compiled: Compiled, outcome: Outcome, case: Case) -> bool:
+    """Whether it fails for a name in its text. A text by which something was looked up is a value like any other."""
+    name = missing_name(outcome)
+    if name is None:
+        return False
+    is_in_text = re.search(rf"\.\s*{re.escape(name)}\b", compiled.text) is not None
+    return is_in_text or missing_mention(compiled, outcome, case) is not None
+
+
+def missing_name(outcome: Outcome) -> str | None:
+    cause = None if outcome.error is None else outcome.error.__cause__
+    return str(cause.args[0]) if isinstance(cause, KeyError) else None
+
+
+def missing_mention(compiled: Compiled, outcome: Outcome, case: Case) -> Mention | None:
+    """What the name that is missing belongs to and is spoken of by, where that can be seen; with no more behind it."""
+    missing = missing_name(outcome)
+    for mention in compiled.mentions.variables:
+        value: Any = case.variables[mention.variable]
+        for depth, name in enumerate(mention.path):
+            if not isinstance(value, Mapping):
+                break
+            if name not in value and name == missing:
+                return Mention(mention.variable, mention.path[: depth + 1])
+            value = value.get(name)
+    return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return None if value is UNKNOWN else value
+
+
+def is_known(mention: Mention, case: Case) -> bool:
+    """Whether the case has a value there, or says that there is none."""
+    if mention.variable not in VARIABLES or not mention.path:
+        return False
+    value: Any = case.variables[mention.variable]
+    for name in mention.path:
+        if not isinstance(value, Mapping):
+            return not is_unknown(value)
+        if name not in value:
+            return True
+        value = value[name]
+    return mention.is_asked or not is_unknown(value)

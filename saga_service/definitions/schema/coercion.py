@@ -1,0 +1,115 @@
+"""Text to values by a JSON Schema: a stream's flat fields have no types of their own.
+
+The schema says what a text may be. A value of an enumeration becomes that value. Where any text is allowed, it stays
+one; else it becomes the first of integer, number, boolean, null, array and object that it can be read as. What can be
+read as none of them stays as it is, and the schema then says what is wrong with it. Numbers and booleans are read as
+pydantic reads them when it is lax, so that a saga accepts the same whether its input is a pydantic model or a JSON
+Schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
+
+from saga_service.definitions.schema.json_schema import properties_of, type_of, types_of, values_of
+
+_UNREADABLE = object()
+
+_NUMBERS: dict[str, TypeAdapter[Any]] = {
+    # The encoder knows no whole number outside 64 bits.
+    "integer": TypeAdapter(Annotated[int, Field(ge=-(2**63), lt=2**64)]),
+    "number": TypeAdapter(Annotated[float, AllowInfNan(False)]),
+    "boolean": TypeAdapter(bool),
+}
+_ORDER = ("integer", "number", "boolean", "null", "array", "object")
+
+
+@dataclass(frozen=True, slots=True)
+class Coercion:
+    """How one property's value is read. A property that may be any text, or anything, has none."""
+
+    types: tuple[str, ...]
+    texts: Mapping[str, Any]
+    """The values of an enumeration, by how they are written."""
+
+    def from_text(self, text: str) -> Any:
+        """The value that a flat field's text stands for, or the text itself."""
+        if text in self.texts:
+            return self.texts[text]
+        for kind in self.types:
+            value = _FROM_TEXT[kind](text)
+            if value is not _UNREADABLE:
+                return value
+        return text
+
+    def from_json(self, value: Any) -> Any:
+        """A JSON value of a neighbouring type, such as `"2"` for an integer, or the value itself."""
+        if type_of(value) in self.types:
+            return value
+        for wanted in self.types:
+            if wanted in _NUMBERS:
+                converted = _number(wanted, value)
+                if converted is not _UNREADABLE:
+                    return converted
+        return value
+
+
+def coercions(schema: Mapping[str, Any]) -> dict[str, Coercion]:
+    """One for every property of the schema that cannot be a text."""
+    found: dict[str, Coercion] = {}
+    for name, inner in properties_of(schema).items():
+        allowed = types_of(inner, schema)
+        values = values_of(inner, schema)
+        if "string" not in allowed:
+            types = tuple(kind for kind in _ORDER if kind in allowed)
+        elif any(not isinstance(value, str) for value in values):
+            types = ()
+        else:
+            continue
+        if types or values:
+            found[name] = Coercion(types, _texts(values))
+    return found
+
+
+def _texts(values: list[Any]) -> dict[str, Any]:
+    """Each value by how it is written. A text goes before what is only written the same."""
+    written = {orjson.dumps(value).decode(): value for value in values}
+    return written | {value: value for value in values if isinstance(value, str)}
+
+
+def _number(kind: str, value: Any) -> Any:
+    try:
+        return _NUMBERS[kind].validate_python(value)
+    except ValidationError:
+        return _UNREADABLE
+
+
+def _null(text: str) -> Any:
+    return None if text in ("", "null") else _UNREADABLE
+
+
+def _json(opening: str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        if not text.lstrip().startswith(opening):
+            return _UNREADABLE
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return _UNREADABLE
+
+    return read
+
+
+_FROM_TEXT: dict[str, Callable[[str], Any]] = {
+    "integer": lambda text: _number("integer", text),
+    "number": lambda text: _number("number", text),
+    "boolean": lambda text: _number("boolean", text),
+    "null": _null,
+    "array": _json("["),
+    "object": _json("{"),
+}

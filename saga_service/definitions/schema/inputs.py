@@ -1,0 +1,268 @@
+"""A saga's input: what a producer sends, checked and completed, as it is stored and sent to the workers.
+
+`read` is called for every saga that starts, so whatever can be prepared is prepared when the definition is read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
+from typing import Any, Protocol
+
+import orjson
+from jsonschema_rs import ValidationError, ValidationErrorKind, validator_for
+from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic import ValidationError as ModelError
+from pydantic.json_schema import GenerateJsonSchema
+
+from saga_service.core.state import JsonObject
+from saga_service.definitions.problems import Path, path_text, shown
+from saga_service.definitions.schema.coercion import Coercion, coercions
+from saga_service.definitions.schema.json_schema import comparable, is_closed, properties_of
+from saga_service.wire.commands import OUTPUTS_FIELD
+from saga_service.wire.entries import Malformed
+from saga_service.wire.json import NESTING_MAX, read_object
+from saga_service.wire.saga_spec import InvalidInput
+
+PROBLEMS_TOLD_MAX = 10
+_TEXT_CHARACTERS_MAX = 200
+
+
+class Input(Protocol):
+    """What a definition says of its input."""
+
+    @property
+    def schema(self) -> JsonObject:
+        """The JSON Schema, in the form that can be compared."""
+        ...
+
+    @property
+    def stored_schema(self) -> JsonObject:
+        """The JSON Schema of the input as it is stored, which is what expressions see."""
+        ...
+
+    @property
+    def levels_read(self) -> int:
+        """How deep in a stored input `1` has become `1.0` where the schema asks for a number."""
+        ...
+
+    @property
+    def stored(self) -> Mapping[str, Any]:
+        """The schemas of the properties that a stored input may have, by name."""
+        ...
+
+    @property
+    def keeps_more(self) -> bool:
+        """Whether a stored input may have properties that the schema does not name."""
+        ...
+
+    def takes(self, name: str) -> bool:
+        """Whether an input may come with this property."""
+        ...
+
+    def read_input(self, data: JsonObject) -> JsonObject:
+        """The input as it is stored. Raises InvalidInput."""
+        ...
+
+    def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
+        """As `read_input`, from flat text fields."""
+        ...
+
+
+class SchemaInput:
+    """An input that a JSON Schema describes. Properties that it does not name are kept."""
+
+    levels_read = 1
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self.schema = comparable(schema)
+        self._validator = validator_for(schema, offline=True)
+        self._coercions = coercions(schema)
+        self._defaults = {
+            name: inner["default"]
+            for name, inner in schema.get("properties", {}).items()
+            if isinstance(inner, Mapping) and "default" in inner
+        }
+        # What is filled in is always there.
+        self.stored_schema = {**self.schema, "required": sorted({*self.schema.get("required", ()), *self._defaults})}
+        self.stored = properties_of(self.stored_schema)
+
+    @property
+    def keeps_more(self) -> bool:
+        return not is_closed(self.schema, self.schema)
+
+    def takes(self, name: str) -> bool:
+        return name in self.stored or self.keeps_more
+
+    def read_input(self, data: JsonObject) -> JsonObject:
+        value = {**self._defaults, **data}
+        for name, coercion in self._coercions.items():
+            if name in value:
+                value[name] = coercion.from_json(value[name])
+        if not self._validator.is_valid(value):
+            errors = list(self._validator.iter_errors(value))
+            raise InvalidInput(_told(map(_schema_text, errors)), _declared(map(_schema_path, errors), self.stored))
+        return _storable(value)
+
+    def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
+        return self.read_input(_from_text(fields, self._coercions))
+
+    def misfit_defaults(self) -> Iterable[tuple[Path, str]]:
+        """The defaults that do not fit what they are the default of."""
+        for error in self._validator.iter_errors(self._defaults):
+            if error.instance_path:
+                yield ("properties", str(error.instance_path[0]), "default"), _shortened(error.message)
+
+
+class _AsStored(GenerateJsonSchema):
+    """A model's JSON has all of its fields, those with a default too."""
+
+    def field_is_required(self, *_: Any, **__: Any) -> bool:
+        return True
+
+
+class ModelInput:
+    """An input that a pydantic model describes. It is validated by the model itself, and stored as the model's JSON."""
+
+    levels_read = sys.maxsize
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        described = model.model_json_schema()
+        self.schema = comparable(described)
+        self.stored_schema = comparable(model.model_json_schema(mode="serialization", schema_generator=_AsStored))
+        self.stored = properties_of(self.stored_schema)
+        self._model = model
+        self._coercions = coercions(described)
+
+    @property
+    def keeps_more(self) -> bool:
+        # A model that says itself how it is written may have other names than those of its fields.
+        return self._model.model_config.get("extra") == "allow" or not self.stored
+
+    def takes(self, name: str) -> bool:
+        is_closed = self._model.model_config.get("extra") == "forbid"
+        # What a model does to the whole of its data before it looks at the names cannot be known.
+        validators = self._model.__pydantic_decorators__.model_validators.values()
+        rewrites = any(validator.info.mode != "after" for validator in validators)
+        return not is_closed or rewrites or name in set(_names_taken(self._model))
+
+    def read_input(self, data: JsonObject) -> JsonObject:
+        model = self._model
+        try:
+            value = model.__pydantic_validator__.validate_python(data)
+            return _storable(model.__pydantic_serializer__.to_python(value, mode="json", by_alias=True))
+        except ModelError as error:
+            all_details = error.errors(include_url=False, include_context=False)
+            at_fault = _declared((details["loc"] for details in all_details), self.stored)
+            raise InvalidInput(_told(map(_model_text, all_details)), at_fault) from None
+        except InvalidInput:
+            raise
+        except Exception as error:
+            # A validator of the author's own has failed in a way of its own. It is one entry's end, not the service's.
+            raise InvalidInput(f"the model {model.__name__} failed: {type(error).__name__}: {error}") from error
+
+    def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
+        return self.read_input(_from_text(fields, self._coercions))
+
+
+def _names_taken(model: type[BaseModel]) -> Iterator[str]:
+    """Every name by which a field of the model may come."""
+    for name, described in model.model_fields.items():
+        yield name
+        alias = described.validation_alias
+        for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+            if choice is not None:
+                yield str(choice.path[0]) if isinstance(choice, AliasPath) else choice
+
+
+def at_fault(reader: Input, data: JsonObject) -> Sequence[str]:
+    """The named properties for which this input is refused."""
+    try:
+        reader.read_input(data)
+    except InvalidInput as error:
+        return error.fields
+    return ()
+
+
+def _from_text(fields: Mapping[str, str], by_name: Mapping[str, Coercion]) -> dict[str, Any]:
+    return {name: by_name[name].from_text(text) if name in by_name else text for name, text in fields.items()}
+
+
+def _storable(value: dict[str, Any]) -> JsonObject:
+    """The value itself. Raises InvalidInput where it cannot be stored and sent as JSON.
+
+    A producer's JSON was looked at when it came in, but not what was made of it: a flat field may hold JSON of its own,
+    and a model may make anything of a text.
+    """
+    if OUTPUTS_FIELD in value:
+        raise InvalidInput(f"{OUTPUTS_FIELD}: is reserved for the results of earlier steps; send it under another name")
+    try:
+        encoded = orjson.dumps(value)
+        if _is_suspicious(encoded):
+            read_object(encoded, "input")
+    except (orjson.JSONEncodeError, Malformed) as error:
+        raise InvalidInput(f"cannot be stored as JSON: {error}") from None
+    if b"null" in encoded and not _is_finite(value):
+        raise InvalidInput("cannot be stored as JSON: a number is not finite")
+    return value
+
+
+def _is_suspicious(encoded: bytes) -> bool:
+    """Whether it may be nested too deeply or hold a NUL. Counting is cheap, and clears nearly every input."""
+    return encoded.count(b"[") + encoded.count(b"{") > NESTING_MAX or b"\\u0000" in encoded
+
+
+def _is_finite(value: Any) -> bool:
+    match value:
+        case float():
+            return isfinite(value)
+        case dict():
+            return all(_is_finite(inner) for inner in value.values())
+        case list():
+            return all(_is_finite(inner) for inner in value)
+        case _:
+            return True
+
+
+# ------------------------------------------------------------------------------------------------- what is wrong
+
+
+def _schema_text(error: ValidationError) -> str:
+    path = _schema_path(error)
+    if isinstance(error.kind, ValidationErrorKind.Required):
+        return f"{path_text(path)}: is missing"
+    return _at(path, error.message)
+
+
+def _schema_path(error: ValidationError) -> Path:
+    path: Path = tuple(error.instance_path)
+    return (*path, error.kind.property) if isinstance(error.kind, ValidationErrorKind.Required) else path
+
+
+def _declared(paths: Iterable[Path], names: Iterable[str]) -> list[str]:
+    """The fields at fault that the schema names: any other name may be part of the data."""
+    at_fault = {path[0] for path in paths if path}
+    return [name for name in names if name in at_fault]
+
+
+def _model_text(details: Mapping[str, Any]) -> str:
+    if details["type"] == "missing":
+        return f"{path_text(details['loc'])}: is missing"
+    text = details["msg"].replace("Input should", "should")
+    return _at(details["loc"], f"{text}, but is {shown(details['input'])}")
+
+
+def _at(path: Path, text: str) -> str:
+    return f"{path_text(path)}: {_shortened(text)}" if path else _shortened(text)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _TEXT_CHARACTERS_MAX else f"{text[:_TEXT_CHARACTERS_MAX]}…"
+
+
+def _told(texts: Iterable[str]) -> str:
+    all_texts = list(texts)
+    more = len(all_texts) - PROBLEMS_TOLD_MAX
+    told = "; ".join(all_texts[:PROBLEMS_TOLD_MAX])
+    return f"{told}; and {more} more" if more > 0 else told

@@ -1,0 +1,94 @@
+"""What a step's action returns, by a JSON Schema: it is asked of every answer while sagas run.
+
+The text of a misfit ends up in dead letters and logs, and the answer may have come sealed. So it has names that the
+schema has, and what the schema asks for there, and nothing of the answer itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import orjson
+from jsonschema_rs import ValidationError, ValidationErrorKind, Validator, validator_for
+
+from saga_service.core.state import JsonObject
+from saga_service.definitions.digest import canonical_numbers
+from saga_service.definitions.problems import SHOWN_CHARACTERS_MAX, Path, path_text
+from saga_service.definitions.schema.json_schema import comparable
+
+PROBLEMS_TOLD_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaShape:
+    """Fulfils `core.definition.Shape`. Two are equal when their schemas are."""
+
+    canonical: bytes
+    schema: JsonObject = field(compare=False, repr=False)
+    """In the form that can be compared, which is also what is stored."""
+    validator: Validator = field(compare=False, repr=False)
+
+    def misfit(self, output: Mapping[str, Any]) -> str | None:
+        # To look for all errors takes longer, and nearly every answer has none.
+        if self.validator.is_valid(output):
+            return None
+        errors = islice(self.validator.iter_errors(output), PROBLEMS_TOLD_MAX)
+        return "; ".join(dict.fromkeys(_told(error, self.schema) for error in errors))
+
+
+def schema_shape(schema: Mapping[str, Any]) -> SchemaShape:
+    """Raises ValueError where the schema cannot be used."""
+    plain: dict[str, Any] = canonical_numbers(comparable(schema))
+    return SchemaShape(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), plain, validator_for(plain, offline=True))
+
+
+def _told(error: ValidationError, schema: JsonObject) -> str:
+    kind, path = error.kind, tuple(error.instance_path)
+    if isinstance(kind, ValidationErrorKind.Required):
+        return f"{_declared((*path, kind.property), schema)} is missing"
+    return f"{_declared(path, schema) if path else 'it'} {_asked_for(tuple(error.schema_path), schema)}"
+
+
+def _declared(path: Path, schema: JsonObject) -> str:
+    """The path in the schema's own names: any other may be part of the data."""
+    names = set(_property_names(schema))
+    return path_text(tuple(part if isinstance(part, int) or part in names else "…" for part in path))
+
+
+def _property_names(schema: object) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        yield from schema.get("properties") or ()
+        for inner in schema.values():
+            yield from _property_names(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _property_names(inner)
+
+
+def _asked_for(way: Path, schema: JsonObject) -> str:
+    """What the schema asks for at the end of this way through it."""
+    word, value = (way[-1] if way else "schema"), _at(way, schema)
+    match word, value:
+        case "type", str():
+            return f"must be {value}"
+        case "type", list():
+            return f"must be {' or '.join(value)}"
+        case "additionalProperties" | "unevaluatedProperties", False:
+            return "has a property that the schema does not name"
+        case _:
+            told = orjson.dumps(value).decode()
+            shortened = told if len(told) <= SHOWN_CHARACTERS_MAX else f"{told[:SHOWN_CHARACTERS_MAX]}…"
+            return f"must fit '{word}': {shortened}"
+
+
+def _at(way: Path, schema: JsonObject) -> Any:
+    found: Any = schema
+    for part in way:
+        try:
+            found = found[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return found

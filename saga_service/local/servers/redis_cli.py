@@ -1,0 +1,42 @@
+"""redis-cli for a machine that has none: `python -m saga_service.local.servers.redis_cli -u URL COMMAND ...`."""
+
+from __future__ import annotations
+
+import sys
+
+import redis
+
+USAGE = "usage: python -m saga_service.local.servers.redis_cli -u URL COMMAND [ARGUMENT ...]"
+
+
+def main(arguments: list[str]) -> int:
+    match arguments:
+        case ["-u", url, command, *rest]:
+            return _execute(url, [command, *rest])
+    print(USAGE, file=sys.stderr)  # noqa: T201  # a command line program speaks by print
+    return 2
+
+
+def _execute(url: str, command: list[str]) -> int:
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        try:
+            _show(client.execute_command(*command))
+        except redis.RedisError as error:
+            print(f"(error) {error}", file=sys.stderr)  # noqa: T201  # as above
+            return 1
+    return 0
+
+
+def _show(reply: object, depth: int = 0) -> None:
+    if isinstance(reply, list | tuple):
+        for part in reply:
+            _show(part, depth + 1)
+    elif isinstance(reply, dict):
+        for name, value in reply.items():
+            _show([name, value], depth)
+    else:
+        print("  " * max(depth - 1, 0) + ("(nil)" if reply is None else str(reply)))  # noqa: T201  # as above
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,40 @@
+"""What is done now and then so that nothing grows for ever."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from saga_service.engine.ports import StoreUnavailable, StreamLost, StreamRefused, TransportUnavailable
+from saga_service.runtime.shutdown import Stopping
+
+log = structlog.get_logger(__name__)
+Task = Callable[[], Awaitable[object]]
+
+
+class Upkeep:
+    """Every task once in a period; one that fails does not keep the others from their turn."""
+
+    def __init__(self, tasks: Sequence[Task], period_s: float, stopping: Stopping) -> None:
+        self._tasks = tasks
+        self._period_s = period_s
+        self._stopping = stopping
+
+    async def run(self) -> None:
+        while not self._stopping:
+            await self._stopping.pause(self._period_s * random.uniform(0.75, 1.25))
+            for task in self._tasks:
+                if self._stopping:
+                    return
+                await self._try(task)
+
+    async def _try(self, task: Task) -> None:
+        try:
+            await task()
+        except (TransportUnavailable, StoreUnavailable, StreamLost, StreamRefused) as error:
+            log.warning("upkeep is put off", error=str(error))
+        except Exception as error:
+            # The sagas must not end for want of tidying up.
+            log.error("upkeep fails; what it tidies up grows until this is mended", error=str(error), exc_info=True)

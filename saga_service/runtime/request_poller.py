@@ -1,0 +1,69 @@
+"""Taking in what was asked by SQL.
+
+A row tells nobody that it is there, so it is looked for: soon again while there is something, less and less often while
+there is nothing. NOTIFY would tell, and would take a lock of the whole server in the caller's own commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from saga_service.base.backoff import Backoff
+from saga_service.engine.ports import Requests, StoreUnavailable
+from saga_service.runtime.intake import Inlet
+from saga_service.runtime.shutdown import Stopping
+
+log = structlog.get_logger(__name__)
+POLL_MS_MIN = 20
+
+
+class RequestReader:
+    """`poll_ms` is the longest time between two looks."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        inlet: Inlet,
+        *,
+        poll_ms: int,
+        lease_ms: int,
+        requests_max: int,
+        now_ms: Callable[[], int],
+        stopping: Stopping,
+    ) -> None:
+        self._requests = requests
+        self._inlet = inlet
+        self._poll_ms = poll_ms
+        self._lease_ms = lease_ms
+        self._requests_max = requests_max
+        self._now_ms = now_ms
+        self._stopping = stopping
+        self._backoff = Backoff()
+
+    async def run(self) -> None:
+        pause_ms = self._poll_ms
+        while not self._stopping:
+            room = await self._inlet.room()
+            if not room:
+                return
+            limit = min(room, self._requests_max)
+            found = await self._look(limit)
+            if found == limit:
+                # There may be more.
+                continue
+            pause_ms = min(POLL_MS_MIN if found else pause_ms * 2, self._poll_ms)
+            await self._stopping.pause(pause_ms / 1000)
+
+    async def _look(self, limit: int) -> int:
+        try:
+            entries = await self._requests.claim_requests(self._now_ms(), limit, self._lease_ms)
+        except StoreUnavailable as error:
+            log.warning("postgres is away; requests wait", error=str(error))
+            await self._stopping.pause(self._backoff.next_s())
+            return 0
+        self._backoff.reset()
+        if entries:
+            self._inlet.put(entries)
+        return len(entries)

@@ -1,0 +1,100 @@
+"""Stored sagas sealed anew, with the key that seals now, while the service runs: so that an old key can be retired.
+
+A row is only written at the revision that it was read at, which stays as it is: whoever drives the saga never notices,
+and what he wrote meanwhile is not overwritten. Rows that somebody holds are passed over, to be tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from saga_service.core.ids import SagaId
+from saga_service.core.state import JsonObject, SagaState
+from saga_service.store import queries
+from saga_service.store.encryption import opened, sealed, values
+from saga_service.store.pool import borrowed
+from saga_service.store.rows import read_saga, write_extra, write_json, write_steps
+from saga_service.wire.encryption import Codec, Unopenable, is_sealed, key_id, sealing_key_id, seals
+
+_NEXT = "select id::text from saga_private.sagas where id > $1 order by id limit $2"
+_WRITE = """
+with held as materialized (
+    select sagas.id, fresh.input, fresh.steps, fresh.extra
+    from unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[])
+        as fresh (id, revision, input, steps, extra)
+    join saga_private.sagas on sagas.id = fresh.id and sagas.revision = fresh.revision
+    for update of sagas skip locked
+)
+update saga_private.sagas
+set input = held.input::json, steps = held.steps::json, extra = held.extra::json
+from held where sagas.id = held.id
+returning sagas.id::text
+"""
+_BEFORE_ALL = SagaId("00000000-0000-0000-0000-000000000000")
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """What became of some sagas. Those in none of these had nothing to be sealed anew."""
+
+    done: int
+    again: list[SagaId]
+    """They changed meanwhile, or somebody holds them."""
+    unopenable: list[str]
+    """Why, of each that cannot be opened."""
+
+
+class PostgresResealing:
+    """All raise StoreUnavailable where Postgres cannot be reached."""
+
+    def __init__(self, pool: asyncpg.Pool, codec: Codec) -> None:
+        self._pool = pool
+        self._codec = codec
+        self._key_id = sealing_key_id(codec)
+
+    async def next_sagas(self, after_id: SagaId | None, sagas_max: int) -> list[SagaId]:
+        """Saga ids in their order: the page after `after_id`, the first one after None."""
+        async with borrowed(self._pool) as connection:
+            rows = await connection.fetch(_NEXT, after_id or _BEFORE_ALL, sagas_max)
+        return [row[0] for row in rows]
+
+    async def reseal(self, saga_ids: Sequence[SagaId]) -> Resealed:
+        """Seal what is plain, or sealed with another key than the one that seals now. A codec that opens only leaves
+        everything plain."""
+        async with borrowed(self._pool) as connection:
+            stored = [read_saga(row) for row in await connection.fetch(queries.LOAD, saga_ids)]
+            plain, unopenable = self._opened([state for state in stored if self._is_old(state)])
+            fresh = [sealed(state, self._codec) for state in plain] if seals(self._codec) else plain
+            rows = await connection.fetch(_WRITE, *_columns(fresh)) if fresh else []
+        written = {row[0] for row in rows}
+        return Resealed(len(written), [state.id for state in fresh if state.id not in written], unopenable)
+
+    def _is_old(self, state: SagaState) -> bool:
+        return any(value and _key_of(value) != self._key_id for value in values(state))
+
+    def _opened(self, states: Sequence[SagaState]) -> tuple[list[SagaState], list[str]]:
+        plain: list[SagaState] = []
+        unopenable: list[str] = []
+        for state in states:
+            try:
+                plain.append(opened(state, self._codec))
+            except Unopenable as error:
+                unopenable.append(str(error))
+        return plain, unopenable
+
+
+def _key_of(value: JsonObject) -> str | None:
+    return key_id(value) if is_sealed(value) else None
+
+
+def _columns(states: Sequence[SagaState]) -> tuple[object, ...]:
+    return (
+        [state.id for state in states],
+        [state.revision for state in states],
+        [write_json(state.input) for state in states],
+        [write_steps(state.steps) for state in states],
+        [write_extra(state) for state in states],
+    )

@@ -1,0 +1,127 @@
+"""`dev` as a process: whatever ends it, nothing that it has started stays."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from saga_service.local.servers.process import wait_until_gone
+from tests.support.command_line import run_process
+from tests.support.servers import memory
+from tests.support.waiting import eventually
+
+WORKERS = """
+import subprocess
+from saga_service.worker import Worker
+
+subprocess.Popen(["sleep", "600"])  # a child of the author's own
+shop = Worker("shop")
+
+@shop.handler("shop.open")
+async def open_shop(command: dict[str, object]) -> None: ...
+"""
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that every user may enter, unlike those of pytest, with a path that a socket can have."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="saga-test-", dir=memory() or "/tmp") as folder:
+        Path(folder).chmod(0o711)
+        (Path(folder) / "shop_of_dev.py").write_text(WORKERS)
+        yield Path(folder)
+
+
+@pytest.fixture
+def dev(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "saga_service", "dev", "-w", "shop_of_dev:shop", "--folder", str(folder / "data")],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    yield process
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def until_it_runs(process: subprocess.Popen[str]) -> list[str]:
+    """What it has said until then."""
+    assert process.stdout is not None
+    said: list[str] = []
+    while not said or "Ctrl-C ends it" not in said[-1]:
+        said.append(process.stdout.readline())
+        assert said[-1], f"dev has ended by itself: {said}"
+    return said
+
+
+async def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """All that `dev` has started, once the last of them is there."""
+    until_it_runs(process)
+
+    def all_of_them() -> list[psutil.Process]:
+        family = psutil.Process(process.pid).children(recursive=True)
+        return family if any(member.name() == "sleep" for member in family) else []
+
+    return await eventually(all_of_them, within_s=60)
+
+
+def living(family: list[psutil.Process]) -> list[psutil.Process]:
+    return wait_until_gone(family, seconds_max=0)
+
+
+async def test_when_dev_is_killed_nothing_of_its_process_tree_stays(dev: subprocess.Popen[str]) -> None:
+    family = await family_of(dev)
+    assert len(family) >= 5
+
+    dev.kill()
+
+    await eventually(lambda: not living(family), within_s=30)
+
+
+async def test_a_worker_that_is_not_there_is_told_before_anything_else(folder: Path) -> None:
+    ran = await run_process("dev", "-w", "no_such_shop:shop", "--folder", str(folder / "data"))
+
+    assert ran.exit_code == 2
+    assert "saga-service: there is no module 'no_such_shop'" in ran.err
+    assert ran.out == ""
+
+
+async def test_a_closed_terminal_ends_dev_in_good_order(dev: subprocess.Popen[str]) -> None:
+    family = await family_of(dev)
+
+    dev.send_signal(signal.SIGHUP)
+    said, _ = dev.communicate(timeout=60)
+
+    assert dev.returncode == 0, said
+    await eventually(lambda: not living(family), within_s=10)
+
+
+async def test_every_line_that_dev_prints_can_be_pasted_as_it_is(dev: subprocess.Popen[str], folder: Path) -> None:
+    lines = [line.strip() for line in until_it_runs(dev) if line.startswith("  ")]
+    [start, *_] = [line for line in lines if " XADD " in line]
+    looks = [line for line in lines if " XADD " not in line]
+
+    def shell(*pasted: str) -> str:
+        ran = subprocess.run("\n".join(["set -e", *pasted]), shell=True, cwd=folder, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    shell(start)
+    psql = next(line for line in looks if "psql" in line)
+    await eventually(lambda: "mission-start" in shell(psql), within_s=30)
+    said = shell(*looks, 'echo "$SAGA_DEFINITIONS"')
+
+    assert "perform_exploration" in said
+    assert "mission-start" in said
+    assert said.rstrip().endswith("saga_service.demo.sagas")

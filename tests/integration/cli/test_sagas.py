@@ -1,0 +1,224 @@
+"""`list` and `show` on sagas that are really in Postgres."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from saga_service.core.events import Asked, Started, Verb
+from saga_service.core.ids import SagaId, saga_id_from_key
+from saga_service.definitions import definition_from_document, definition_to_document
+from saga_service.engine.ports import Batch, Write
+from tests.support.builders import ONCE, SagaInMemory, definition, step
+from tests.support.command_line import run_aside, store
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, postgres_dsn: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAGA_POSTGRES_DSN", postgres_dsn)
+
+
+def begun(name: str, key: str, *steps: str, ago_ms: int = 0) -> SagaInMemory:
+    """A saga of that name and key, started so long ago."""
+    defined = definition(*(steps or ("reserve", "charge")), name=name)
+    saga = SagaInMemory(defined, now_ms=time.time_ns() // 1_000_000 - ago_ms)
+    saga.apply(Started(saga_id_from_key(name, key), name, defined.version, key, {"amount": 5}))
+    return saga
+
+
+async def keep(postgres_dsn: str, *sagas: SagaInMemory) -> None:
+    history = [entry for saga in sagas for entry in saga.history]
+    await store(postgres_dsn, Batch(writes=[Write(saga.state, 0) for saga in sagas], history=history))
+
+
+def id_of(saga: SagaInMemory) -> SagaId:
+    return saga.state.id
+
+
+# ------------------------------------------------------------------------------------------------------------- list
+
+
+async def test_an_empty_list_says_so_and_is_empty_for_programs() -> None:
+    told, shown = await run_aside("list"), await run_aside("list", "--json")
+
+    assert (told.exit_code, told.out, told.err) == (0, "", "no sagas\n")
+    assert shown.json == []
+
+
+async def test_the_newest_sagas_come_first_however_old_they_are(postgres_dsn: str) -> None:
+    sagas = [begun("order", f"A-{hours}", ago_ms=hours * HOUR_MS) for hours in (0, 2, 30, 800, 20_000)]
+    await keep(postgres_dsn, *reversed(sagas))
+
+    everything, latest = await run_aside("list", "--json"), await run_aside("list", "--limit", "3", "--json")
+
+    assert [row["key"] for row in everything.json] == ["A-0", "A-2", "A-30", "A-800", "A-20000"]
+    assert [row["key"] for row in latest.json] == ["A-0", "A-2", "A-30"]
+
+
+async def test_a_list_can_be_narrowed_down(postgres_dsn: str) -> None:
+    done, failed, other = begun("order", "A-1"), begun("order", "A-2", ago_ms=5), begun("trip", "A-1", ago_ms=9)
+    done.succeed("reserve")
+    done.succeed("charge")
+    failed.reject("reserve", "out_of_stock")
+    await keep(postgres_dsn, done, failed, other)
+
+    async def keys(*options: str) -> list[tuple[str, str]]:
+        listed = await run_aside("list", "--json", *options)
+        return [(row["saga"], row["key"]) for row in listed.json]
+
+    assert await keys("--status", "completed") == [("order", "A-1")]
+    assert await keys("--status", "compensated", "--saga", "order") == [("order", "A-2")]
+    assert await keys("--saga", "trip") == [("trip", "A-1")]
+    assert await keys("--key", "A-1") == [("order", "A-1"), ("trip", "A-1")]
+    assert await keys("--key", "A-1", "--status", "stuck") == []
+
+
+async def test_a_row_has_what_the_next_command_needs(postgres_dsn: str) -> None:
+    saga = begun("order", "A-1", ago_ms=90_000)
+    saga.reject("reserve", "out_of_stock")
+    await keep(postgres_dsn, saga)
+
+    listed = await run_aside("list")
+
+    assert [line.split() for line in listed.lines] == [
+        ["id", "status", "saga", "key", "age", "why"],
+        [
+            id_of(saga),
+            "compensated",
+            "order",
+            "A-1",
+            "1",
+            "min",
+            "reserve:",
+            "out_of_stock:",
+            "reserve:",
+            "out_of_stock",
+        ],
+    ]
+
+
+async def test_json_has_plain_values_and_iso_times(postgres_dsn: str) -> None:
+    saga = begun("order", "A-1")
+    await keep(postgres_dsn, saga)
+
+    [row] = (await run_aside("list", "--json")).json
+
+    assert row["id"] == id_of(saga)
+    assert row["input"] == {"amount": 5}
+    assert row["ended_at"] is None
+    assert abs(datetime.fromisoformat(row["created_at"]) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+# ------------------------------------------------------------------------------------------------------------- show
+
+
+async def test_a_saga_is_found_by_its_id_and_by_its_key(postgres_dsn: str) -> None:
+    saga = begun("order", "A-1")
+    await keep(postgres_dsn, saga)
+
+    by_id, by_key = await run_aside("show", id_of(saga).upper()), await run_aside("show", "A-1")
+
+    assert by_id.exit_code == by_key.exit_code == 0
+    assert by_id.lines[0] == by_key.lines[0] == f"order {id_of(saga)}: running"
+
+
+async def test_a_key_may_look_like_an_id(postgres_dsn: str) -> None:
+    key = "11111111-2222-8333-8444-555555555555"
+    await keep(postgres_dsn, begun("order", key))
+
+    assert (await run_aside("show", key)).lines[1] == f"key {key}"
+
+
+async def test_what_is_not_there_is_said(postgres_dsn: str) -> None:
+    shown = await run_aside("show", "A-1")
+
+    assert (shown.exit_code, shown.out) == (1, "")
+    assert shown.err == "saga-service: no saga has the id or the key 'A-1'; see: saga-service list\n"
+
+
+async def test_a_key_of_several_sagas_asks_for_an_id(postgres_dsn: str) -> None:
+    order, trip = begun("order", "A-1"), begun("trip", "A-1", ago_ms=5)
+    await keep(postgres_dsn, order, trip)
+
+    shown = await run_aside("show", "A-1")
+
+    assert shown.exit_code == 2
+    assert f"order {id_of(order)}, trip {id_of(trip)}; name one by its id" in shown.err
+
+
+async def test_a_parent_s_key_of_several_sagas_asks_for_an_id_and_for_nothing_else(postgres_dsn: str) -> None:
+    await keep(postgres_dsn, begun("order", "A-1"), begun("trip", "A-1"))
+
+    listed = await run_aside("list", "--parent", "A-1")
+
+    assert listed.exit_code == 2
+    assert listed.err.endswith("; name one by its id\n")
+
+
+async def test_a_key_that_looks_like_an_option_is_not_in_lines_to_paste(postgres_dsn: str) -> None:
+    saga = begun("order", "-dash")
+    await keep(postgres_dsn, saga)
+
+    shown = await run_aside("show", "--", "-dash")
+
+    assert f"saga-service show {id_of(saga)}" in shown.out
+
+
+async def test_why_names_a_step_only_where_one_is_meant(postgres_dsn: str) -> None:
+    called_off = begun("order", "A-1")
+    called_off.apply(Asked(saga_id=id_of(called_off), verb=Verb.CANCEL, actor="anna", reason="no more"))
+    await keep(postgres_dsn, called_off)
+
+    assert "  cancelled: asked by anna: no more" in (await run_aside("list")).out
+
+
+async def test_the_timeline_tells_a_saga_that_was_undone(postgres_dsn: str) -> None:
+    saga = begun("order", "A-1", "reserve", "charge", "ship")
+    saga.succeed("reserve")
+    saga.succeed("charge")
+    saga.reject("ship", "no_truck")
+    saga.undo_succeeds("charge")
+    saga.undo_succeeds("reserve")
+    await keep(postgres_dsn, saga)
+
+    shown = await run_aside("show", "A-1")
+
+    happened = [line[24:].split("  ")[-1].strip() for line in shown.lines if " ms " in line or "started; " in line]
+    assert happened == [
+        "started; sent reserve",
+        "reserve done; sent charge",
+        "charge done; sent ship",
+        "ship refused by its worker: no_truck: ship: no_truck; the saga is now compensating; sent undo of charge",
+        "charge undone; sent undo of reserve",
+        "reserve undone; the saga is now compensated",
+    ]
+    assert "nothing more is owed" in shown.out
+
+
+async def test_a_stuck_saga_tells_its_debt_in_the_order_of_undoing(postgres_dsn: str) -> None:
+    steps = (step("reserve"), step("charge", compensation_retry=ONCE), step("note", undoable=False), step("ship"))
+    document = definition_to_document("order", steps, {}, None)
+    saga = SagaInMemory(definition_from_document(document))
+    saga.start()
+    for name in ("reserve", "charge", "note"):
+        saga.succeed(name)
+    saga.reject("ship", "no_truck")
+    saga.undo_fails("charge", "no_account")
+    await store(postgres_dsn, Batch(writes=[Write(saga.state, 0)], history=saga.history), document)
+
+    told, shown = await run_aside("show", id_of(saga)), await run_aside("show", id_of(saga), "--json")
+
+    assert shown.json["saga"]["status"] == "stuck"
+    assert [(debt["step"], debt["status"]) for debt in shown.json["debt"]] == [
+        ("charge", "compensation_failed"),
+        ("reserve", "succeeded"),
+    ]
+    assert [entry["revision"] for entry in shown.json["history"]] == list(range(1, saga.state.revision + 1))
+    assert [each["step"] for each in shown.json["steps"]] == ["reserve", "charge", "note", "ship"]
+    assert f"saga-service resolve {id_of(saga)} --step charge --as compensated --reason '...'" in told.out

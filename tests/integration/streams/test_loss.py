@@ -1,0 +1,171 @@
+"""The loops on a real server that loses everything, is killed, or has its reads cut off: nothing stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import structlog
+from redis.asyncio import Redis
+
+from saga_service.local.servers.redis import EmbeddedRedis
+from saga_service.runtime.ingest import Ingest
+from saga_service.runtime.intake import Intake
+from saga_service.runtime.reclaim import Reclaim
+from saga_service.runtime.shutdown import Stopping
+from saga_service.streams.connection import connect
+from saga_service.streams.group_reader import GroupReader
+from saga_service.streams.source import StreamSource
+from saga_service.wire.entries import Entry
+from tests.support.fakes import BATCH_BYTES_MAX
+from tests.support.waiting import eventually
+
+STREAM, GROUP = "saga:events", "saga-service"
+BLOCK_MS = 100
+
+
+class Reading:
+    """A source with the loops that read it, as the service has them."""
+
+    def __init__(self, url: str) -> None:
+        self.blocking = connect(url, blocking_ms=BLOCK_MS, connections_max=1)
+        self.client = connect(url)
+        self.reader = GroupReader(self.blocking, STREAM, GROUP, "me")
+        self.source = StreamSource(self.reader, GroupReader(self.client, STREAM, GROUP, "me"), BLOCK_MS, 60_000)
+        self.intake = Intake(BATCH_BYTES_MAX)
+        self.inlet = self.intake.inlet(1_000)
+        self.stopping = Stopping()
+        self.losses = 0
+        self.lost = asyncio.Event()
+
+    def _transport_lost(self) -> None:
+        self.losses += 1
+        self.lost.set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(Ingest(self.source, self.inlet, 100, self._transport_lost, self.stopping).run())
+            loops.create_task(Reclaim(self.source, self.inlet, 0.01, self.stopping).run())
+
+    async def take(self, count: int) -> list[str]:
+        """The next so many entries."""
+        ids: list[str] = []
+        async with asyncio.timeout(20):
+            while len(ids) < count:
+                ids += [item.id for item in await self.intake.take(count - len(ids)) if isinstance(item, Entry)]
+        return ids
+
+
+@pytest.fixture
+async def reading(own_redis: EmbeddedRedis) -> AsyncIterator[Reading]:
+    """Its loops run, and have told of the group that they made."""
+    reading = Reading(own_redis.url)
+    running = asyncio.create_task(reading.run())
+    async with asyncio.timeout(20):
+        await reading.lost.wait()
+    reading.lost.clear()
+    yield reading
+    reading.stopping.say()
+    reading.intake.fill_no_more()
+    async with asyncio.timeout(20):
+        await running
+    for client in (reading.blocking, reading.client):
+        await client.aclose()
+
+
+async def add(client: Redis, *names: str) -> list[str]:
+    return [(await client.execute_command("XADD", STREAM, "*", "name", name)).decode() for name in names]
+
+
+async def test_after_flushall_the_group_is_made_anew_the_loss_is_told_once_and_reading_goes_on(
+    reading: Reading, own_client: Redis
+) -> None:
+    before = await add(own_client, "a", "b")
+    assert await reading.take(2) == before
+    await own_client.execute_command("FLUSHALL")
+    after = await add(own_client, "c")
+    assert await reading.take(1) == after
+    assert reading.losses == 2, "the group that was made at the start, and this one"
+    await own_client.execute_command("XACK", STREAM, GROUP, *after)
+    assert (await own_client.execute_command("XPENDING", STREAM, GROUP))[0] == 0
+
+
+async def test_an_entry_of_the_new_stream_is_read_though_one_of_the_old_stream_had_its_id(
+    reading: Reading, own_client: Redis
+) -> None:
+    await own_client.execute_command("XADD", STREAM, "5-1", "name", "old")
+    assert await reading.take(1) == ["5-1"]
+    await own_client.execute_command("FLUSHALL")
+    await own_client.execute_command("XADD", STREAM, "5-1", "name", "new")
+    assert await reading.take(1) == ["5-1"]
+
+
+async def test_what_producers_added_before_the_group_was_made_anew_is_read_too(
+    reading: Reading, own_client: Redis
+) -> None:
+    pipeline = own_client.pipeline(transaction=True)
+    pipeline.execute_command("FLUSHALL")
+    for number in range(20):
+        pipeline.execute_command("XADD", STREAM, "*", "n", number)
+    replies = await pipeline.execute()
+    assert await reading.take(20) == [entry_id.decode() for entry_id in replies[1:]]
+
+
+async def test_a_loss_that_comes_again_and_again_is_met_each_time(reading: Reading, own_client: Redis) -> None:
+    for number in range(5):
+        async with asyncio.timeout(20):
+            await own_client.execute_command("DEL", STREAM)
+            await reading.lost.wait()
+        reading.lost.clear()
+        added = await add(own_client, str(number))
+        assert await reading.take(1) == added
+    assert reading.losses == 6
+
+
+async def test_a_server_that_is_killed_and_comes_back_is_read_on_and_nothing_is_read_twice(
+    reading: Reading, own_redis: EmbeddedRedis, own_client: Redis
+) -> None:
+    await own_client.execute_command("CONFIG", "SET", "appendfsync", "always")
+    before = await add(own_client, "a", "b")
+    in_hand = await reading.take(2)
+    assert in_hand == before
+    await asyncio.to_thread(own_redis.kill)
+    await asyncio.to_thread(own_redis.start)
+    after = await add(own_client, "c")
+    assert await reading.take(1) == after
+    assert reading.reader.outstanding == {*before, *after}
+
+
+async def test_no_room_left_in_redis_keeps_nobody_from_reading(reading: Reading, own_client: Redis) -> None:
+    added = await add(own_client, *"abc")
+    await own_client.execute_command("CONFIG", "SET", "maxmemory", "1")
+    assert await reading.take(3) == added
+    await own_client.execute_command("CONFIG", "SET", "maxmemory", "0")
+    added = await add(own_client, "d")
+    assert await reading.take(1) == added
+
+
+async def test_a_read_that_is_killed_on_the_server_over_and_over_strands_nothing(
+    reading: Reading, own_client: Redis
+) -> None:
+    added: list[str] = []
+    for number in range(60):
+        added += await add(own_client, str(number))
+        if number % 3 == 0:
+            await own_client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert sorted(await reading.take(60)) == sorted(added)
+    assert reading.reader.outstanding == set(added)
+
+
+async def test_a_stream_in_whose_place_a_person_put_something_else_is_read_on_once_that_is_mended(
+    reading: Reading, own_client: Redis
+) -> None:
+    before = await add(own_client, "a")
+    assert await reading.take(1) == before
+    with structlog.testing.capture_logs() as logs:
+        await own_client.execute_command("SET", STREAM, "not a stream")
+        await eventually(lambda: [line for line in logs if line["log_level"] == "error"])
+    await own_client.execute_command("DEL", STREAM)
+    after = await add(own_client, "b")
+    assert await reading.take(1) == after

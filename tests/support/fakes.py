@@ -1,0 +1,312 @@
+"""The outside in memory: a store, a publisher and a source that keep a journal and fail when told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+
+from saga_service.base.backoff import Backoff
+from saga_service.core.definition import Definition
+from saga_service.core.effects import HistoryEntry
+from saga_service.core.events import BusinessKey
+from saga_service.core.ids import Direction, SagaId, command_id, saga_id_from_key
+from saga_service.core.state import ENDED, SagaState
+from saga_service.engine.decode import Decoder, Item
+from saga_service.engine.engine import Committed, Engine
+from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.ports import (
+    Answered,
+    Batch,
+    Early,
+    Records,
+    RequestsAnswered,
+    RevisionConflict,
+    StoreRefused,
+    WithKey,
+)
+from saga_service.engine.saga_loader import SagaCache
+from saga_service.runtime.intake import Intake
+from saga_service.runtime.lane import Lane
+from saga_service.runtime.shutdown import Stopping
+from saga_service.wire.dead_letters import DeadLetter
+from saga_service.wire.encryption import Codec
+from saga_service.wire.entries import Entry, Kept, Message
+from saga_service.wire.events import write_event
+from saga_service.wire.replies import write_success
+from saga_service.wire.stream_names import StreamNames
+from tests.support.builders import START_MS, PlainBlueprint, PlainCatalog, definition, delivered
+
+TURNS_MAX = 1_000
+T = TypeVar("T")
+
+
+class Faults:
+    """What goes wrong, call by call: an exception is raised, None lets the call through, and after the last all go."""
+
+    def __init__(self) -> None:
+        self._coming: deque[BaseException | None] = deque()
+        self.lasting: BaseException | None = None
+
+    def then(self, *outcomes: BaseException | None) -> None:
+        self._coming.extend(outcomes)
+
+    def strike(self) -> None:
+        fault = self._coming.popleft() if self._coming else self.lasting
+        if fault is not None:
+            raise fault
+
+
+class MemoryStore:
+    """Fulfils the ports that Postgres fulfils. A commit is whole or not at all, and checks revisions as Postgres."""
+
+    def __init__(self, journal: list[str] | None = None) -> None:
+        self.journal = [] if journal is None else journal
+        self.sagas: dict[SagaId, SagaState] = {}
+        self.history: list[HistoryEntry] = []
+        self.dead_letters: dict[tuple[str, str], DeadLetter] = {}
+        self.outbox: dict[int, list[Message]] = {}
+        self.early: dict[int, Early] = {}
+        """Entries that wait for their sagas, by the numbers of their rows."""
+        self.answered: dict[int, Answered] = {}
+        """Of requests by SQL, by their numbers. Any that is not here is open."""
+        self.definitions: dict[tuple[str, str], Definition] = {}
+        self.commits: list[Batch] = []
+        self.commit_faults = Faults()
+        self.load_faults = Faults()
+        self.after_commit_faults = Faults()
+        """What goes wrong once everything is written: nobody gets to know that it was."""
+        self.refuses: Callable[[Batch], bool] = lambda _: False
+        self._outbox_ids = iter(range(1, TURNS_MAX))
+
+    async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
+        self.journal.append(f"load {len(saga_ids)}")
+        await asyncio.sleep(0)
+        self.load_faults.strike()
+        return [self.sagas[saga_id] for saga_id in saga_ids if saga_id in self.sagas]
+
+    async def commit(self, batch: Batch) -> int | None:
+        await asyncio.sleep(0)
+        self.commit_faults.strike()
+        if self.refuses(batch):
+            raise StoreRefused("a value that cannot be stored")
+        for write in batch.writes:
+            stored = self.sagas.get(write.state.id)
+            if (stored.revision if stored else 0) != write.grown_from:
+                raise RevisionConflict(write.state.id)
+        answered = {answer.request_id: answer for answer in batch.answered}
+        if len(answered) < len(batch.answered) or answered.keys() & self.answered.keys():
+            raise RequestsAnswered("some request is not open")
+        self.answered |= answered
+        self._let_wait(batch.early)
+        self.early = {number: early for number, early in self.early.items() if number not in answered}
+        self.journal.append("commit")
+        self.commits.append(batch)
+        self.sagas.update({write.state.id: write.state for write in batch.writes})
+        self.history.extend(batch.history)
+        for letter in batch.dead_letters:
+            self.dead_letters.setdefault((letter.stream, letter.entry_id), letter)
+        await self.forget_published(batch.published)
+        outbox_id = next(self._outbox_ids) if batch.messages else None
+        if outbox_id is not None:
+            self.outbox[outbox_id] = list(batch.messages)
+        self.after_commit_faults.strike()
+        return outbox_id
+
+    def _let_wait(self, early: Iterable[Early]) -> None:
+        for each in early:
+            # What comes of a claim: the next look is counted.
+            before = each.entry.kept or Kept(1_000 + len(self.early), START_MS, 1)
+            kept = before._replace(looks=before.looks + 1)
+            self.early[kept.number] = each._replace(entry=replace(each.entry, kept=kept))
+
+    async def forget_published(self, ids: Sequence[int]) -> None:
+        for outbox_id in ids:
+            self.outbox.pop(outbox_id, None)
+
+    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[WithKey]:
+        self.journal.append(f"keys {len(keys)}")
+        await asyncio.sleep(0)
+        with_keys = [
+            WithKey(BusinessKey(state.saga, state.key), state.id, state.status in ENDED)
+            for state in self.sagas.values()
+            if state.key is not None
+        ]
+        return [each for each in with_keys if each.key in keys]
+
+    async def definition(self, saga: str, version: str) -> Definition | None:
+        self.journal.append(f"definition {saga} {version}")
+        await asyncio.sleep(0)
+        return self.definitions.get((saga, version))
+
+
+class MemoryPublisher:
+    """Takes everything, unless told to refuse or to fail."""
+
+    def __init__(self, journal: list[str] | None = None) -> None:
+        self.journal = [] if journal is None else journal
+        self.messages: list[Message] = []
+        self.acknowledged: list[tuple[str, str]] = []
+        self.refused: list[Message] = []
+        self.faults = Faults()
+
+    async def publish(self, messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]]) -> list[Message]:
+        await asyncio.sleep(0)
+        self.faults.strike()
+        self.journal.extend(f"add to {message.stream}" for message in messages)
+        self.messages.extend(messages)
+        for stream, entry_ids in handled:
+            self.journal.append(f"acknowledge {len(entry_ids)} of {stream}")
+            self.acknowledged.extend((stream, entry_id) for entry_id in entry_ids)
+        return self.refused
+
+
+class ScriptedSource:
+    """Gives and raises what it was told, in order; `at_the_end` is called once all of it is told."""
+
+    def __init__(self, stream: str = "saga:events", journal: list[str] | None = None) -> None:
+        self.stream = stream
+        self.journal = [] if journal is None else journal
+        self.reads: deque[list[Entry] | Exception] = deque()
+        self.reclaims: deque[tuple[list[Entry], bool] | Exception] = deque()
+        self.groups: deque[bool | Exception] = deque()
+        self.asked_for: list[int] = []
+        self.at_the_end: Callable[[], None] = lambda: None
+        self.leave_faults = Faults()
+
+    async def read(self, count_max: int) -> list[Entry]:
+        self.asked_for.append(count_max)
+        return await self._next("read", self.reads, [])
+
+    async def reclaim(self, count_max: int) -> tuple[list[Entry], bool]:
+        self.asked_for.append(count_max)
+        return await self._next("reclaim", self.reclaims, ([], False))
+
+    async def ensure_group(self) -> bool:
+        return await self._next("ensure group", self.groups, False)
+
+    async def leave(self) -> None:
+        self.journal.append(f"leave {self.stream}")
+        self.leave_faults.strike()
+
+    async def _next(self, name: str, script: deque[T | Exception], when_told: T) -> T:
+        self.journal.append(name)
+        await asyncio.sleep(0)
+        if not script:
+            if not (self.reads or self.reclaims or self.groups):
+                self.at_the_end()
+            return when_told
+        answer = script.popleft()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class PausesThatPass(Stopping):
+    """Pauses are over at once and kept in `pauses_s`; stopping is said when the last of `pauses_max` is asked for."""
+
+    def __init__(self, pauses_max: int = 5) -> None:
+        super().__init__()
+        self.pauses_s: list[float] = []
+        self._pauses_max = pauses_max
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses_s.append(seconds)
+        if len(self.pauses_s) >= self._pauses_max:
+            self.say()
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def backoffs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Backoffs pass at once; how long each would have taken, in seconds."""
+    waited_s: list[float] = []
+
+    async def pass_at_once(backoff: Backoff) -> None:
+        waited_s.append(backoff.next_s())
+        assert len(waited_s) < TURNS_MAX, "this never ends"
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(Backoff, "wait", pass_at_once)
+    return waited_s
+
+
+async def turns(count: int = 20) -> None:
+    """Let every other task go on for so many turns of the loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+# ------------------------------------------------------------------------------------------------- all of it together
+
+NAMES = StreamNames()
+ORDER = definition("reserve", "charge")
+DATA_BYTES_MAX = 10_000
+BATCH_BYTES_MAX = 1_000_000
+
+
+class ServiceInMemory:
+    """An engine with a memory for all that lies outside, and a clock that stands still."""
+
+    def __init__(
+        self,
+        store: MemoryStore | None = None,
+        defined: Definition = ORDER,
+        codec: Codec | None = None,
+        *,
+        records: Records | None = None,
+        early_kept_ms: int = 0,
+    ) -> None:
+        self.journal: list[str] = []
+        self.defined = defined
+        self.store = store or MemoryStore()
+        self.store.journal = self.journal
+        self.publisher = MemoryPublisher(self.journal)
+        self.outbox = OutboxRows()
+        self.cache = SagaCache(100)
+        self.now_ms = START_MS
+        self.catalog = PlainCatalog(PlainBlueprint(defined, integers=["amount"]))
+        self.engine = Engine(
+            self.store,
+            Decoder(self.catalog, NAMES, DATA_BYTES_MAX, codec),
+            {(defined.name, defined.version): defined},
+            NAMES,
+            self.cache,
+            self.outbox,
+            lambda: self.now_ms,
+            codec,
+            records=records,
+            early_kept_ms=early_kept_ms,
+        )
+
+    async def process(self, *items: Item) -> Committed:
+        """For a batch that stays whole."""
+        committed = await self.engine.process(items)
+        assert len(committed) == 1, "the batch was taken apart"
+        return committed[0]
+
+    async def take(self, *items: Item) -> None:
+        """All the way, as the service does it: intake, lane, engine, publisher."""
+        intake = Intake(BATCH_BYTES_MAX)
+        intake.inlet(len(items)).put(items)
+        intake.close()
+        await Lane(intake, self.engine, self.publisher, self.outbox, len(items), lambda _: None).run()
+
+
+def start(number: int = 1, entry_id: str | None = None, **more: str) -> Entry:
+    message = write_event(NAMES.events, "order", {"amount": 5}, key=f"order-{number}")
+    made = delivered(message, entry_id or f"1700-{number}")
+    return replace(made, fields={**made.fields, **{name.encode(): value.encode() for name, value in more.items()}})
+
+
+def saga_id(number: int = 1) -> SagaId:
+    return saga_id_from_key("order", f"order-{number}")
+
+
+def success(step: str, number: int = 1, attempt: int = 1, entry_id: str = "1800-0") -> Entry:
+    command = command_id(saga_id(number), step, Direction.ACTION, attempt)
+    return delivered(write_success(NAMES.replies, command, saga_id(number), {"by": step}), entry_id)

@@ -1,0 +1,74 @@
+"""A service without streams: it takes in what was asked by SQL, and its messages go nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import asyncpg
+from structlog.testing import capture_logs
+
+from saga_service.base.clock import now_ms
+from saga_service.core.definition import Definition
+from saga_service.definitions import definition_from_document
+from saga_service.engine.decode import Decoder
+from saga_service.engine.engine import Engine
+from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.ports import Store
+from saga_service.engine.saga_loader import SagaCache
+from saga_service.runtime.intake import Intake
+from saga_service.runtime.lane import Lane
+from saga_service.runtime.request_poller import RequestReader
+from saga_service.runtime.shutdown import Stopping
+from saga_service.store.postgres_store import PostgresStore
+from saga_service.wire.saga_spec import Catalog
+from saga_service.wire.stream_names import StreamNames
+from tests.support.fakes import BATCH_BYTES_MAX, DATA_BYTES_MAX, MemoryPublisher
+
+POLL_MS = 20
+
+
+@asynccontextmanager
+async def answering(
+    pool: asyncpg.Pool, catalog: Catalog, definitions: Iterable[Definition], *, poll_ms: int = POLL_MS
+) -> AsyncIterator[MemoryPublisher]:
+    """While this lasts, requests are answered; what goes out is with the publisher that is given back."""
+    store, outbox, publisher = PostgresStore(pool, definition_from_document), OutboxRows(), MemoryPublisher()
+    intake, stopping = Intake(BATCH_BYTES_MAX), Stopping()
+    engine = engine_on(store, catalog, definitions, outbox)
+    reader = RequestReader(
+        store,
+        intake.inlet(100),
+        poll_ms=poll_ms,
+        lease_ms=10_000,
+        requests_max=100,
+        now_ms=now_ms,
+        stopping=stopping,
+    )
+    # A command that a test runs in this process has stdout to itself.
+    with capture_logs():
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(reader.run())
+            group.create_task(Lane(intake, engine, publisher, outbox, 100, lambda _: None).run())
+            try:
+                yield publisher
+            finally:
+                stopping.say()
+                intake.fill_no_more()
+                await reading
+                intake.close()
+
+
+def engine_on(store: Store, catalog: Catalog, definitions: Iterable[Definition], outbox: OutboxRows) -> Engine:
+    """One that trusts no copies."""
+    names = StreamNames()
+    return Engine(
+        store,
+        Decoder(catalog, names, DATA_BYTES_MAX),
+        {(definition.name, definition.version): definition for definition in definitions},
+        names,
+        SagaCache(0),
+        outbox,
+        now_ms,
+    )

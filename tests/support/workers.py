@@ -1,0 +1,126 @@
+"""What tests of the workers' SDK need: commands as they arrive, and replies as the service would read them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from saga_service.core.effects import Command
+from saga_service.core.events import Replied
+from saga_service.core.ids import Direction, SagaId, saga_id_from_key
+from saga_service.streams import pipeline
+from saga_service.streams.pipeline import Reply
+from saga_service.wire.commands import ReceivedCommand, read_command, write_command
+from saga_service.wire.entries import Entry, Message
+from saga_service.wire.replies import read_reply
+from saga_service.wire.stream_names import StreamNames
+from tests.support.builders import delivered
+from tests.support.fakes import Faults
+
+NAMES = StreamNames()
+STREAM, GROUP = NAMES.commands("payment"), "payment"
+FAR_AWAY_MS = 600_000
+
+
+def saga_id(number: int = 1) -> SagaId:
+    return saga_id_from_key("order", f"order-{number}")
+
+
+def message(
+    number: int = 1,
+    *,
+    command_type: str = "payment.charge",
+    direction: Direction = Direction.ACTION,
+    attempt: int = 1,
+    data: Mapping[str, Any] | None = None,
+    outputs: Mapping[str, Any] | None = None,
+    deadline_in_ms: int = FAR_AWAY_MS,
+    traceparent: str | None = None,
+) -> Message:
+    """The command of saga `number`, as the orchestrator sends it."""
+    command = Command(
+        type=command_type,
+        saga_id=saga_id(number),
+        saga="order",
+        step="charge",
+        direction=direction,
+        attempt=attempt,
+        deadline_ms=time.time_ns() // 1_000_000 + deadline_in_ms,
+        input={"amount": 5} if data is None else data,
+        outputs=outputs or {},
+        traceparent=traceparent,
+    )
+    return write_command(command, NAMES)
+
+
+def command_entry(number: int = 1, entry_id: str | None = None, **more: Any) -> Entry:
+    return delivered(message(number, **more), entry_id or f"{1_700 + number}-0")
+
+
+def command(number: int = 1, **more: Any) -> ReceivedCommand:
+    return read_command(command_entry(number, **more))
+
+
+def understood(reply: Message) -> Replied:
+    """What the service makes of a reply."""
+    assert reply.stream == NAMES.replies
+    return read_reply(delivered(reply))
+
+
+class RedisInMemory:
+    """Takes whole pipelines: keeps what is added and acknowledged, and what went together in one round trip."""
+
+    def __init__(self) -> None:
+        self.added: list[Message] = []
+        self.acknowledged: list[str] = []
+        self.round_trips: list[list[str]] = []
+        self.faults = Faults()
+        """Of whole round trips: the connection is lost before Redis sees any of it."""
+        self.lost_replies = Faults()
+        """Of whole round trips: Redis has carried all of it out, and the connection is lost before that is known."""
+        self.refusals: dict[str, RedisError] = {}
+        """By stream to add to, or by 'XACK': what Redis answers instead."""
+
+        self.meanwhile: deque[Callable[[], None]] = deque()
+        """What happens while a round trip is under way, one for each."""
+
+    async def send(self, commands: Sequence[pipeline.Command]) -> list[Reply]:
+        self.faults.strike()
+        self.round_trips.append([str(command[0]) for command in commands])
+        replies = [self._carry_out(command) for command in commands]
+        await asyncio.sleep(0)
+        if self.meanwhile:
+            self.meanwhile.popleft()()
+        self.lost_replies.strike()
+        return replies
+
+    def _carry_out(self, command: pipeline.Command) -> Reply:
+        name, stream, _, *rest = map(str, command)
+        refusal = self.refusals.get(name if name == "XACK" else stream)
+        if refusal is not None:
+            return refusal
+        if name == "XACK":
+            self.acknowledged += rest
+        else:
+            self.added.append(Message(stream, tuple(rest)))
+        return b"1-0"
+
+    @property
+    def replies(self) -> list[Replied]:
+        return [understood(message) for message in self.added if message.stream == NAMES.replies]
+
+
+async def replies_in(client: Redis, stream: str = NAMES.replies) -> list[Replied]:
+    """All replies on a real server, in the order in which they came."""
+    return [read_reply(entry) for entry in await entries_in(client, stream)]
+
+
+async def entries_in(client: Redis, stream: str) -> list[Entry]:
+    rows = await client.execute_command("XRANGE", stream, "-", "+")
+    return [Entry(stream, row[0].decode(), dict(zip(row[1][::2], row[1][1::2], strict=True))) for row in rows]

@@ -1,0 +1,90 @@
+"""An answer whose output is not what the action is said to return: nobody knows then what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from saga_service.core.definition import OnUnknown, Shape
+from saga_service.core.effects import Verdict
+from saga_service.core.state import StepStatus
+from tests.support.builders import SagaInMemory, running, step
+
+
+@dataclass(frozen=True)
+class Has:
+    name: str
+
+    def misfit(self, output: Mapping[str, Any]) -> str | None:
+        return None if self.name in output else f"{self.name} is missing"
+
+
+RECEIPT: Shape = Has("receipt")
+
+
+def _charging(on_unknown: OnUnknown = OnUnknown.RETRY) -> SagaInMemory:
+    return running("reserve", replace(step("charge", on_unknown=on_unknown), output=RECEIPT), "ship")
+
+
+def test_what_fits_is_taken() -> None:
+    saga = _charging()
+    saga.succeed("reserve")
+    assert saga.succeed("charge", {"receipt": "R-1"}).verdict is Verdict.APPLIED
+    assert saga.step("charge").output == {"receipt": "R-1"}
+
+
+@pytest.mark.parametrize("output", [{}, {"amount": 5}, None])
+def test_what_does_not_fit_is_refused_and_the_step_waits_on_to_its_time_out(output: dict[str, Any] | None) -> None:
+    saga = _charging()
+    saga.succeed("reserve")
+    before = saga.state
+    refused = saga.succeed("charge", output)
+    assert (refused.verdict, refused.reason) == (
+        Verdict.REFUSED,
+        "the output of step 'charge' does not fit: receipt is missing",
+    )
+    assert saga.state is before
+    saga.timer_when_due()
+    saga.timer_when_due()
+    assert saga.sent_names[-1] == "charge 2"
+    saga.succeed("charge", {"receipt": "R-1"})
+    assert saga.sent_names[-1] == "ship 1"
+
+
+def test_while_the_saga_undoes_a_success_is_undone_whatever_it_returned() -> None:
+    """That it happened is what matters then."""
+    saga = _charging(OnUnknown.COMPENSATE)
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    saga.undo_succeeds("charge")
+    assert saga.succeed("charge", {}, attempt=1).verdict is Verdict.APPLIED
+    saga.undo_succeeds("reserve")
+    assert saga.sent_names[-1] == "undo charge 2"
+
+
+def test_failures_and_signs_of_life_have_no_output_to_look_at() -> None:
+    saga = _charging()
+    saga.succeed("reserve")
+    assert saga.fail("charge").verdict is Verdict.APPLIED
+
+
+def test_an_undo_returns_what_it_likes() -> None:
+    saga = running(replace(step("charge"), output=RECEIPT), "ship")
+    saga.succeed("charge", {"receipt": "R-1"})
+    saga.reject("ship")
+    assert saga.sent_names[-1] == "undo charge 1"
+    assert saga.undo_succeeds("charge").verdict is Verdict.APPLIED
+
+
+def test_a_probe_that_says_that_it_happened_is_looked_at_as_the_action_is() -> None:
+    saga = _charging(OnUnknown.PROBE)
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    refused = saga.it_happened("charge", {})
+    assert refused.reason == "the output of step 'charge' does not fit: receipt is missing"
+    assert saga.step("charge").status is not StepStatus.SUCCEEDED
+    saga.it_happened("charge", {"receipt": "R-1"})
+    assert saga.sent_names[-1] == "ship 1"

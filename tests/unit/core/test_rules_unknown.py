@@ -1,0 +1,321 @@
+"""An attempt that never answered may have happened. What is done about it is the author's choice."""
+
+from __future__ import annotations
+
+import pytest
+
+from saga_service.core.definition import Kind, OnUnknown
+from saga_service.core.effects import Verdict
+from saga_service.core.events import Resolution, Verb
+from saga_service.core.ids import Direction
+from saga_service.core.state import Due, SagaStatus
+from tests.support.builders import ONCE, RETRY, START_MS, TIMEOUT_MS, SagaInMemory, only_command, running, step
+
+
+def _probing() -> SagaInMemory:
+    """`charge` has timed out, and a worker is asked about it."""
+    saga = running("reserve", step("charge", on_unknown=OnUnknown.PROBE, heartbeat_ms=5_000), "ship")
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    return saga
+
+
+def _held() -> SagaInMemory:
+    saga = running("reserve", step("charge", on_unknown=OnUnknown.HOLD), "ship")
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    return saga
+
+
+# ------------------------------------------------------------------------------------------------------ the choice
+
+
+def test_to_compensate_gives_the_step_up_at_once_and_undoes_it_first() -> None:
+    saga = running("reserve", step("charge", on_unknown=OnUnknown.COMPENSATE))
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    assert saga.sent_names == ["reserve 1", "charge 1", "undo charge 1"]
+    saga.undo_succeeds("charge")
+    assert saga.sent_names[-1] == "undo reserve 1"
+
+
+def test_to_hold_parks_the_step_and_a_late_success_sets_the_saga_going() -> None:
+    saga = _held()
+    assert (saga.status, saga.statuses("charge"), saga.state.wake_at_ms) == (SagaStatus.STUCK, ["unknown"], None)
+    saga.succeed("charge", {"payment": 7})
+    assert (saga.status, saga.sent_names[-1], saga.state.fault) == (SagaStatus.RUNNING, "ship 1", None)
+
+
+def test_a_late_failure_of_a_held_step_is_retried_by_its_policy() -> None:
+    saga = _held()
+    saga.fail("charge")
+    assert (saga.status, saga.statuses("charge"), saga.step("charge").due) == (
+        SagaStatus.RUNNING,
+        ["pending"],
+        Due.RETRY,
+    )
+    assert saga.timer_when_due().commands[0].attempt == 2
+
+
+def test_a_late_rejection_of_a_held_step_gives_it_up_with_nothing_to_undo() -> None:
+    saga = _held()
+    saga.reject("charge")
+    assert (saga.statuses("charge"), saga.sent_names[-1]) == (["failed"], "undo reserve 1")
+
+
+def test_a_held_step_that_is_cancelled_is_undone_as_it_may_have_happened() -> None:
+    saga = _held()
+    saga.ask(Verb.CANCEL)
+    assert saga.sent_names[2:] == ["undo charge 1"]
+
+
+# ------------------------------------------------------------------------------------------------------- a probe
+
+
+def test_a_probe_asks_with_the_idempotency_key_of_the_action_and_a_deadline_of_its_own() -> None:
+    saga = running("reserve", step("charge", on_unknown=OnUnknown.PROBE, heartbeat_ms=5_000))
+    saga.succeed("reserve", {"place": "A4"})
+    saga.progress("charge")
+    command = only_command(saga.timer_when_due())
+    assert saga.now_ms == START_MS + 5_000
+    assert (command.type, command.direction, command.attempt) == ("service.look-for-charge", Direction.PROBE, 1)
+    assert command.idempotency_key == saga.sent[1].idempotency_key
+    assert command.deadline_ms == saga.now_ms + TIMEOUT_MS
+    assert (command.input, command.outputs) == (saga.sent[1].input, saga.sent[1].outputs)
+    assert (saga.statuses("charge"), saga.step("charge").due) == (["unknown"], Due.PROBE_TIMEOUT)
+
+
+def test_a_new_series_of_attempts_has_a_new_series_of_questions() -> None:
+    saga = running(step("charge", on_unknown=OnUnknown.PROBE))
+    saga.timer_when_due()
+    for _ in range(RETRY.attempts_max - 1):
+        saga.nobody_can_tell("charge")
+        saga.timer_when_due()
+    saga.nobody_can_tell("charge")
+    assert saga.status == SagaStatus.STUCK
+    saga.ask(Verb.RETRY)
+    saga.timer_when_due()
+    for _ in range(RETRY.attempts_max - 1):
+        saga.nobody_can_tell("charge")
+        assert saga.status == SagaStatus.RUNNING
+        saga.timer_when_due()
+    saga.nobody_can_tell("charge")
+    assert (saga.status, saga.step("charge").probes) == (SagaStatus.STUCK, 2 * RETRY.attempts_max)
+
+
+def test_it_happened_is_the_step_s_success_with_the_probe_s_output() -> None:
+    saga = _probing()
+    saga.it_happened("charge", {"payment": 7})
+    assert (saga.statuses("charge"), saga.step("charge").output) == (["succeeded"], {"payment": 7})
+    assert saga.sent_names[-1] == "ship 1"
+
+
+def test_it_did_not_happen_is_retried_by_the_policy_and_nothing_is_in_doubt() -> None:
+    saga = _probing()
+    saga.it_did_not_happen("charge")
+    assert (saga.statuses("charge"), saga.step("charge").due) == (["pending"], Due.RETRY)
+    assert saga.step("charge").unanswered == ()
+    saga.timer_when_due()
+    assert saga.sent_names[-1] == "charge 2"
+
+
+def test_it_did_not_happen_out_of_attempts_is_given_up_with_nothing_to_undo() -> None:
+    saga = running("reserve", step("charge", on_unknown=OnUnknown.PROBE, retry=ONCE))
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    saga.it_did_not_happen("charge")
+    assert (saga.statuses("charge"), saga.sent_names[-1]) == (["failed"], "undo reserve 1")
+
+
+def test_where_nobody_can_tell_it_is_asked_again_and_then_held() -> None:
+    saga = _probing()
+    for attempt in (2, 3):
+        saga.nobody_can_tell("charge")
+        assert saga.step("charge").due is Due.PROBE_RETRY
+        saga.timer_when_due()
+        assert saga.sent_names[-1] == f"ask charge {attempt}"
+    saga.nobody_can_tell("charge")
+    assert (saga.status, saga.statuses("charge"), saga.step("charge").due) == (SagaStatus.STUCK, ["unknown"], None)
+
+
+def test_a_probe_that_is_not_answered_is_asked_again() -> None:
+    saga = _probing()
+    saga.timer_when_due()
+    assert (saga.history[-1].event, saga.step("charge").due) == ("probe_timed_out", Due.PROBE_RETRY)
+    saga.timer_when_due()
+    assert saga.sent_names[-1] == "ask charge 2"
+
+
+def test_the_same_word_that_nobody_can_tell_counts_once() -> None:
+    saga = _probing()
+    saga.nobody_can_tell("charge")
+    before = saga.state
+    assert saga.nobody_can_tell("charge").verdict is Verdict.REPEATED
+    assert saga.state is before
+
+
+def test_only_the_latest_probe_s_denial_counts_but_any_probe_s_word_that_it_happened() -> None:
+    saga = _probing()
+    saga.timer_when_due()
+    saga.timer_when_due()
+    assert saga.it_did_not_happen("charge", attempt=1).verdict is Verdict.REPEATED
+    assert saga.it_happened("charge", attempt=1).verdict is Verdict.APPLIED
+    assert saga.statuses("charge") == ["succeeded"]
+
+
+def test_a_denial_said_twice_does_not_settle_the_doubt_of_a_later_attempt() -> None:
+    """The first attempt was denied, the second is in doubt when the saga has turned round."""
+    saga = running(step("charge", on_unknown=OnUnknown.PROBE), step("pay", after=()))
+    saga.now_ms += 1
+    saga.succeed("pay")
+    saga.timer_when_due()
+    saga.it_did_not_happen("charge")
+    saga.timer_when_due()
+    saga.ask(Verb.CANCEL)
+    saga.timer_when_due()
+    assert saga.step("charge").unanswered == (2,)
+    assert saga.it_did_not_happen("charge", attempt=1).verdict is not Verdict.APPLIED
+    assert saga.sent_names[-1] == "undo charge 1"
+
+
+def test_a_denial_said_twice_while_paused_does_not_settle_the_doubt_of_a_later_attempt() -> None:
+    saga = running(step("charge", on_unknown=OnUnknown.PROBE))
+    saga.timer_when_due()
+    saga.it_did_not_happen("charge")
+    saga.timer_when_due()
+    saga.ask(Verb.PAUSE)
+    saga.timer_when_due()
+    assert saga.it_did_not_happen("charge", attempt=1).verdict is Verdict.REPEATED
+    assert (saga.step("charge").unanswered, saga.statuses("charge")) == ((2,), ["unknown"])
+    saga.ask(Verb.RESUME)
+    saga.timer_when_due()
+    assert saga.sent_names[-1] == "ask charge 2"
+
+
+def test_a_late_denial_still_settles_a_held_step() -> None:
+    saga = running(step("charge", on_unknown=OnUnknown.PROBE, retry=ONCE), "ship")
+    saga.timer_when_due()
+    saga.timer_when_due()
+    assert saga.status == SagaStatus.STUCK
+    saga.it_did_not_happen("charge")
+    assert saga.status == SagaStatus.COMPENSATED
+
+
+def test_the_action_s_own_late_answer_settles_what_a_probe_is_asked_about() -> None:
+    saga = _probing()
+    saga.fail("charge")
+    assert (saga.statuses("charge"), saga.step("charge").due) == (["pending"], Due.RETRY)
+    late = _probing()
+    late.succeed("charge")
+    assert late.sent_names[-1] == "ship 1"
+
+
+def test_a_probe_needs_no_sign_of_life() -> None:
+    saga = _probing()
+    before = saga.state
+    assert saga.progress("charge", direction=Direction.PROBE).verdict is Verdict.REPEATED
+    assert saga.state is before
+
+
+def test_after_a_lost_stream_a_probe_is_sent_again() -> None:
+    saga = _probing()
+    assert saga.lose_transport().commands == (saga.sent[-1],)
+
+
+def test_a_probe_under_way_when_the_saga_turns_round_is_given_up_and_the_step_undone() -> None:
+    saga = running(step("charge", on_unknown=OnUnknown.PROBE, timeout_ms=10), step("pay", after=()))
+    saga.now_ms += 10
+    saga.timer()
+    saga.reject("pay")
+    assert saga.sent_names == ["charge 1", "pay 1", "ask charge 1", "undo charge 1"]
+
+
+# ----------------------------------------------------------------------------------------------- several in doubt
+
+
+def test_the_doubts_are_settled_one_by_one_and_with_the_last_one_the_step_waits_as_pending() -> None:
+    saga = running("charge")
+    saga.timer_when_due()
+    saga.timer_when_due()
+    saga.timer_when_due()
+    assert (saga.step("charge").unanswered, saga.statuses("charge")) == ((1, 2), ["unknown"])
+    saga.fail("charge", attempt=1)
+    assert (saga.step("charge").unanswered, saga.statuses("charge")) == ((2,), ["unknown"])
+    saga.reject("charge", attempt=1)
+    saga.fail("charge", attempt=2)
+    assert (saga.step("charge").unanswered, saga.statuses("charge")) == ((), ["pending"])
+    assert saga.step("charge").due is Due.RETRY
+
+
+def test_a_rejection_of_the_latest_attempt_gives_up_and_what_else_is_in_doubt_is_undone() -> None:
+    saga = running("charge")
+    saga.timer_when_due()
+    saga.timer_when_due()
+    saga.timer_when_due()
+    saga.reject("charge", attempt=2)
+    assert (saga.step("charge").unanswered, saga.sent_names[-1]) == ((1,), "undo charge 1")
+
+
+@pytest.mark.parametrize("outcome", ["fail", "reject"])
+def test_a_step_given_up_as_unknown_that_did_not_happen_needs_no_undo(outcome: str) -> None:
+    saga = running("reserve", step("charge", retry=ONCE, on_unknown=OnUnknown.HOLD), step("ship", after=()))
+    saga.succeed("reserve")
+    saga.now_ms += TIMEOUT_MS - 1
+    saga.fail("ship", retry_after_ms=100_000)
+    saga.timer_when_due_of("charge")
+    saga.timer_when_due_of("ship")
+    assert (saga.statuses("charge"), saga.status) == (["unknown"], SagaStatus.STUCK)
+    saga.ask(Verb.CANCEL)
+    assert saga.statuses("charge") == ["unknown"]
+    answer = saga.fail if outcome == "fail" else saga.reject
+    answer("charge")
+    assert saga.statuses("charge") == ["failed"]
+    saga.reject("ship")
+    assert saga.sent_names[-1] == "undo reserve 1"
+
+
+def test_the_late_success_of_an_attempt_in_doubt_after_its_undo_is_undone_once_more() -> None:
+    saga = running(step("charge", retry=ONCE))
+    saga.timer_when_due()
+    saga.undo_succeeds("charge")
+    assert saga.status == SagaStatus.COMPENSATED
+    saga.succeed("charge", {"payment": 7})
+    assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo charge 2")
+    assert saga.sent[-1].outputs == {"charge": {"payment": 7}}
+
+
+def test_the_answer_of_the_first_undo_does_not_pass_for_that_of_the_second() -> None:
+    saga = running(step("charge", retry=ONCE))
+    saga.timer_when_due()
+    saga.undo_succeeds("charge")
+    saga.succeed("charge")
+    assert saga.undo_succeeds("charge", attempt=1).verdict is Verdict.REPEATED
+    assert saga.statuses("charge") == ["compensating"]
+    saga.undo_succeeds("charge", attempt=2)
+    assert (saga.status, len(saga.ends)) == (SagaStatus.COMPENSATED, 2)
+
+
+def test_a_success_said_twice_does_not_take_up_an_effect_that_a_person_let_stand() -> None:
+    saga = running("reserve", step("charge", retry=ONCE))
+    saga.succeed("reserve")
+    saga.reject("charge")
+    saga.undo_rejected("reserve")
+    saga.ask(Verb.SKIP)
+    assert (saga.status, saga.statuses("reserve")) == (SagaStatus.COMPENSATED, ["skipped"])
+    assert saga.succeed("reserve", attempt=1).verdict is Verdict.REPEATED
+
+
+def test_a_person_s_word_that_it_failed_settles_every_doubt() -> None:
+    saga = _held()
+    saga.ask(Verb.RESOLVE, resolution=Resolution.FAILED)
+    assert (saga.statuses("charge"), saga.step("charge").unanswered) == (["failed"], ())
+    assert saga.sent_names[-1] == "undo reserve 1"
+
+
+def test_a_retriable_step_that_nobody_can_tell_about_is_held_going_forward() -> None:
+    saga = running(step("ship", kind=Kind.RETRIABLE, on_unknown=OnUnknown.PROBE, retry=ONCE))
+    saga.timer_when_due()
+    saga.nobody_can_tell("ship")
+    assert saga.status == SagaStatus.STUCK
+    saga.it_happened("ship")
+    assert saga.status == SagaStatus.COMPLETED

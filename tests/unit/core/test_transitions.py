@@ -1,0 +1,617 @@
+"""The tables, held against a picture of them drawn by hand, and every cell tried through `advance`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from saga_service.core.advance import advance
+from saga_service.core.definition import Definition, Kind, OnUnknown
+from saga_service.core.effects import Transition, Verdict
+from saga_service.core.events import Asked, Event, Outcome, Replied, Resolution, Signalled, TimerDue, Verb
+from saga_service.core.ids import CommandName, Direction
+from saga_service.core.state import Course, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.transitions import (
+    LEADS_TO,
+    OF_PERSONS,
+    SAGA_TURNS,
+    STANDS_AS,
+    STEP_RULES,
+    Finding,
+    Rule,
+    Stimulus,
+)
+from tests.support.builders import NO_VALUE, ONCE, SAGA_ID, START_MS, SagaInMemory, approval, definition, running, step
+
+# ----------------------------------------------------------------------------------- every status and every stimulus
+
+REPEATED, REFUSED, RECORDED = ".", "!", "="
+
+# What becomes of the step: its new status; recorded, with the status as it was (=); no change because it is known
+# already (.); or a refusal (!). A step that is undone next shows as `compensating`.
+EXPECTED_OF_ACTIONS = {
+    #                      succeeded    failed  rejected     progressed timed out retry due  failed late
+    "pending":             "succeeded    .       failed       .          !         dispatched =",
+    "dispatched":          "succeeded    pending failed       =          unknown   !          =",
+    "waiting":             "!            !       !            !          !         !          !",
+    "succeeded":           ".            .       .            .          !         !          .",
+    "failed":              "compensating .       .            .          !         !          .",
+    "unknown":             "succeeded    .       compensating .          !         dispatched pending",
+    "skipped":             "succeeded    .       .            .          !         !          =",
+    "compensating":        "=            .       .            .          !         !          =",
+    "compensated":         "compensating .       .            .          !         !          =",
+    "compensation_failed": "=            .       .            .          !         !          =",
+}  # fmt: skip
+EXPECTED_OF_PROBES = {
+    #                      it happened  nobody can tell  it did not happen  timed out  retry due
+    "pending":             "succeeded    .                .                  !          !",
+    "dispatched":          "succeeded    .                .                  !          !",
+    "waiting":             "!            !                !                  !          !",
+    "succeeded":           ".            .                .                  !          !",
+    "failed":              "compensating .                .                  !          !",
+    "unknown":             "succeeded    =                pending            =          =",
+    "skipped":             "succeeded    .                .                  !          !",
+    "compensating":        ".            .                .                  !          !",
+    "compensated":         ".            .                .                  !          !",
+    "compensation_failed": ".            .                .                  !          !",
+}  # fmt: skip
+EXPECTED_OF_COMPENSATIONS = {
+    #                      succeeded   failed rejected            progressed timed out retry due
+    "pending":             "!           !      !                   !          !         !",
+    "dispatched":          "!           !      !                   !          !         !",
+    "waiting":             "!           !      !                   !          !         !",
+    "succeeded":           ".           .      .                   .          !         !",
+    "failed":              "!           !      !                   !          !         !",
+    "unknown":             "!           !      !                   !          !         !",
+    "skipped":             "compensated .      .                   .          !         !",
+    "compensating":        "compensated =      compensation_failed .          =         =",
+    "compensated":         ".           .      .                   .          !         !",
+    "compensation_failed": "compensated .      .                   .          !         !",
+}  # fmt: skip
+EXPECTED_OF_WAITS = {status.value: "! !" for status in StepStatus} | {
+    "waiting": "succeeded failed",
+    "failed": "succeeded !",
+}
+EXPECTED_OF_PERSONS = {
+    #                      retry        skip    resolved: succeeded failed compensated
+    "pending":             "dispatched   skipped succeeded           failed !",
+    "dispatched":          "!            skipped succeeded           failed !",
+    "waiting":             "!            skipped succeeded           failed !",
+    "succeeded":           "!            !       .                   !      compensated",
+    "failed":              "dispatched   skipped succeeded           !      !",
+    "unknown":             "dispatched   skipped succeeded           failed compensated",
+    "skipped":             "!            .       !                   !      !",
+    "compensating":        "=            skipped !                   !      compensated",
+    "compensated":         "!            !       !                   !      .",
+    "compensation_failed": "compensating skipped !                   !      compensated",
+}  # fmt: skip
+PICTURES = (
+    EXPECTED_OF_ACTIONS,
+    EXPECTED_OF_PROBES,
+    EXPECTED_OF_COMPENSATIONS,
+    EXPECTED_OF_WAITS,
+    EXPECTED_OF_PERSONS,
+)
+EXPECTED = {
+    (StepStatus(status), stimulus): outcome
+    for status in PICTURES[0]
+    for stimulus, outcome in zip(Stimulus, " ".join(picture[status] for picture in PICTURES).split(), strict=True)
+}
+ALL_PAIRS = [(status, stimulus) for status in StepStatus for stimulus in Stimulus]
+TIMERS = {
+    Stimulus.ACTION_TIMED_OUT: Due.TIMEOUT,
+    Stimulus.ACTION_RETRY_DUE: Due.RETRY,
+    Stimulus.PROBE_TIMED_OUT: Due.PROBE_TIMEOUT,
+    Stimulus.PROBE_RETRY_DUE: Due.PROBE_RETRY,
+    Stimulus.COMPENSATION_TIMED_OUT: Due.TIMEOUT,
+    Stimulus.COMPENSATION_RETRY_DUE: Due.RETRY,
+    Stimulus.WAIT_OVER: Due.SIGNAL,
+}
+OUTCOMES = {
+    "SUCCEEDED": Outcome.SUCCEEDED,
+    "FAILED": Outcome.FAILED,
+    "REJECTED": Outcome.REJECTED,
+    "PROGRESSED": Outcome.PROGRESS,
+    "FAILED_LATE": Outcome.FAILED,
+}
+SAGA_WHILE = {
+    StepStatus.PENDING: SagaStatus.RUNNING,
+    StepStatus.DISPATCHED: SagaStatus.RUNNING,
+    StepStatus.WAITING: SagaStatus.RUNNING,
+    StepStatus.SUCCEEDED: SagaStatus.RUNNING,
+    StepStatus.FAILED: SagaStatus.COMPENSATED,
+    StepStatus.UNKNOWN: SagaStatus.RUNNING,
+    StepStatus.SKIPPED: SagaStatus.RUNNING,
+    StepStatus.COMPENSATING: SagaStatus.COMPENSATING,
+    StepStatus.COMPENSATED: SagaStatus.COMPENSATED,
+    StepStatus.COMPENSATION_FAILED: SagaStatus.STUCK,
+}
+NATURAL_DUE = {
+    StepStatus.PENDING: Due.RETRY,
+    StepStatus.DISPATCHED: Due.TIMEOUT,
+    StepStatus.WAITING: Due.SIGNAL,
+    StepStatus.UNKNOWN: Due.RETRY,
+    StepStatus.COMPENSATING: Due.TIMEOUT,
+}
+FORWARD = {SagaStatus.RUNNING}
+ATTEMPT = 2
+"""The latest of the action; the one before it is in doubt where anything is."""
+
+
+def _direction(stimulus: Stimulus) -> Direction | None:
+    return next((each for each in Direction if stimulus.name.startswith(each.name)), None)
+
+
+def _defined(status: StepStatus, stimulus: Stimulus) -> Definition:
+    if status is StepStatus.WAITING or stimulus is Stimulus.SIGNALLED:
+        return definition("reserve", approval("charge"), "ship")
+    # A failed step that a person may still act on is one that can only go forward.
+    kind = Kind.RETRIABLE if status is StepStatus.FAILED and stimulus in OF_PERSONS else Kind.COMPENSATABLE
+    return definition("reserve", step("charge", kind=kind, heartbeat_ms=1_000), "ship")
+
+
+def _due(status: StepStatus, stimulus: Stimulus) -> Due | None:
+    if stimulus in TIMERS:
+        return TIMERS[stimulus]
+    if status is StepStatus.UNKNOWN and stimulus.name.startswith("PROBE"):
+        return Due.PROBE_TIMEOUT
+    if status is StepStatus.UNKNOWN and stimulus in OF_PERSONS:
+        return None
+    if status is StepStatus.COMPENSATING and stimulus is Stimulus.RETRY_ASKED:
+        return Due.RETRY
+    return NATURAL_DUE.get(status)
+
+
+def _in_doubt(status: StepStatus, stimulus: Stimulus) -> tuple[int, ...]:
+    if stimulus is Stimulus.ACTION_SUCCEEDED and status in (
+        StepStatus.COMPENSATING,
+        StepStatus.COMPENSATED,
+        StepStatus.COMPENSATION_FAILED,
+    ):
+        return (ATTEMPT,)
+    late = stimulus is Stimulus.ACTION_FAILED_LATE and status not in (StepStatus.SUCCEEDED, StepStatus.FAILED)
+    return (1,) if late or status is StepStatus.UNKNOWN else ()
+
+
+def _a_saga_whose_charge_is(status: StepStatus, stimulus: Stimulus) -> SagaState:
+    due = _due(status, stimulus)
+    saga_status, course = _saga_while(status, stimulus)
+    reserved = StepState("reserve", StepStatus.SUCCEEDED, attempts=1, finished_order=2)
+    if saga_status is SagaStatus.COMPENSATED:
+        reserved = StepState("reserve", StepStatus.COMPENSATED, 1, 1, finished_order=2)
+    charge = StepState(
+        "charge",
+        status,
+        attempts=ATTEMPT,
+        compensation_attempts=1,
+        probes=1,
+        finished_order=3 if status not in (StepStatus.FAILED, StepStatus.SKIPPED) else None,
+        due=due,
+        due_at_ms=START_MS if due else None,
+        deadline_ms=START_MS + 30_000 if status is StepStatus.DISPATCHED else None,
+        unanswered=_in_doubt(status, stimulus),
+    )
+    shipped = StepState("ship")
+    if course is Course.BACKWARD and saga_status is SagaStatus.COMPENSATING and status is not StepStatus.COMPENSATING:
+        shipped = StepState("ship", StepStatus.COMPENSATING, 1, 1, 4, START_MS + 9_000, Due.TIMEOUT)
+    return SagaState(
+        id=SAGA_ID,
+        saga="order",
+        version="v1",
+        key=None,
+        status=saga_status,
+        revision=4,
+        input={},
+        steps=(reserved, charge, shipped),
+        created_at_ms=START_MS - 100,
+        updated_at_ms=START_MS - 50,
+        wake_at_ms=START_MS if due else None,
+        course=course,
+        fault=Fault("why", "it is so"),
+    )
+
+
+def _saga_while(status: StepStatus, stimulus: Stimulus) -> tuple[SagaStatus, Course]:
+    stands = status in (StepStatus.SUCCEEDED, StepStatus.UNKNOWN)
+    if stimulus is Stimulus.RESOLVED_COMPENSATED and stands:
+        return SagaStatus.COMPENSATING, Course.BACKWARD
+    acts_on_parked = stimulus in OF_PERSONS or stimulus is Stimulus.SIGNALLED
+    if acts_on_parked and status in (StepStatus.FAILED, StepStatus.UNKNOWN):
+        return SagaStatus.STUCK, Course.FORWARD
+    saga_status = SAGA_WHILE[status]
+    return saga_status, Course.FORWARD if saga_status in FORWARD else Course.BACKWARD
+
+
+ASKS = {
+    Stimulus.RETRY_ASKED: (Verb.RETRY, None),
+    Stimulus.SKIP_ASKED: (Verb.SKIP, None),
+    Stimulus.RESOLVED_SUCCEEDED: (Verb.RESOLVE, Resolution.SUCCEEDED),
+    Stimulus.RESOLVED_FAILED: (Verb.RESOLVE, Resolution.FAILED),
+    Stimulus.RESOLVED_COMPENSATED: (Verb.RESOLVE, Resolution.COMPENSATED),
+}
+
+
+def _attempt(stimulus: Stimulus) -> int | None:
+    """What the event, and so its line of history, names."""
+    direction = _direction(stimulus)
+    if direction is not Direction.ACTION:
+        return None if direction is None else 1
+    return 1 if stimulus is Stimulus.ACTION_FAILED_LATE else ATTEMPT
+
+
+def _event(stimulus: Stimulus) -> Event:
+    if stimulus in TIMERS:
+        return TimerDue(SAGA_ID)
+    if stimulus is Stimulus.SIGNALLED:
+        return Signalled(SAGA_ID, "approved", "signal-1", {})
+    if stimulus in ASKS:
+        verb, resolution = ASKS[stimulus]
+        return Asked(saga_id=SAGA_ID, verb=verb, actor="ada", step="charge", resolution=resolution)
+    direction, _, said = stimulus.name.partition("_")
+    command = CommandName(SAGA_ID, "charge", Direction[direction], _attempt(stimulus) or 0)
+    return Replied(command, OUTCOMES[said], output={"paid": 1}, fault=Fault("declined", "no money"))
+
+
+def _has_a_door(status: StepStatus, stimulus: Stimulus) -> bool:
+    """A step has one timer, and its status says whose it is: no event can bring the timer of the other direction. A
+    signal only reaches a step that waits, or that has waited too long. An attempt is late only where it is in doubt,
+    which nothing done or failed is."""
+    if stimulus is Stimulus.SIGNALLED:
+        return status in (StepStatus.WAITING, StepStatus.FAILED)
+    if stimulus is Stimulus.ACTION_FAILED_LATE:
+        return status not in (StepStatus.SUCCEEDED, StepStatus.FAILED)
+    undo = status is StepStatus.COMPENSATING
+    return stimulus not in TIMERS or undo is (_direction(stimulus) is Direction.COMPENSATION)
+
+
+def _try(status: StepStatus, stimulus: Stimulus) -> tuple[SagaState, Transition]:
+    before = _a_saga_whose_charge_is(status, stimulus)
+    return before, advance(_defined(status, stimulus), before, _event(stimulus), START_MS)
+
+
+def test_the_rules_are_total() -> None:
+    assert set(STEP_RULES) == set(ALL_PAIRS) == set(EXPECTED)
+    assert len(STEP_RULES) == len(StepStatus) * len(Stimulus) == 250
+
+
+@pytest.mark.parametrize(("status", "stimulus"), ALL_PAIRS, ids=lambda value: str(value).replace(" ", "-"))
+def test_every_pair_has_one_result(status: StepStatus, stimulus: Stimulus) -> None:
+    expected = EXPECTED[status, stimulus]
+    if not _has_a_door(status, stimulus):
+        assert STEP_RULES[status, stimulus] is (Rule.NEVER if expected == REFUSED else Rule.NOTHING)
+        return
+    before, transition = _try(status, stimulus)
+    if expected in (REPEATED, REFUSED):
+        assert transition.verdict is (Verdict.REPEATED if expected == REPEATED else Verdict.REFUSED)
+        assert transition.state is before
+        assert (transition.history, transition.commands, transition.ended) == ((), (), None)
+        assert "charge" in transition.reason
+        return
+    assert transition.verdict is Verdict.APPLIED
+    assert transition.reason == ""
+    assert transition.state is not None
+    assert transition.state.steps[1].status is (status if expected == RECORDED else StepStatus(expected))
+    assert transition.state.revision == before.revision + 1
+    (line,) = transition.history
+    assert line.event == stimulus.name.lower()
+    assert (line.revision, line.step, line.direction) == (5, "charge", _direction(stimulus))
+    assert line.attempt == _attempt(stimulus)
+    assert line.actor == ("ada" if stimulus in OF_PERSONS else None)
+    assert line.status is transition.state.status
+    assert line.sent == transition.commands
+
+
+@pytest.mark.parametrize(("status", "stimulus"), ALL_PAIRS, ids=lambda value: str(value).replace(" ", "-"))
+def test_every_rule_leaves_the_step_where_the_table_says(status: StepStatus, stimulus: Stimulus) -> None:
+    targets = LEADS_TO[STEP_RULES[status, stimulus]]
+    if not _has_a_door(status, stimulus):
+        assert targets == ()
+        return
+    _, transition = _try(status, stimulus)
+    assert transition.state is not None
+    after = transition.state.steps[1].status
+    # A step whose effect stands, or may stand, may be undone at once: the rule did its part before that.
+    undone_next = after is StepStatus.COMPENSATING and bool({StepStatus.SUCCEEDED, StepStatus.UNKNOWN} & set(targets))
+    unchanged = not targets or transition.verdict is not Verdict.APPLIED
+    assert undone_next or after in ((status,) if unchanged else targets)
+
+
+def test_an_undo_that_waits_for_its_retry_is_not_failed_again_by_the_same_reply() -> None:
+    """`compensating` is two situations, in flight and waiting; only the first can fail."""
+    before = _a_saga_whose_charge_is(StepStatus.COMPENSATING, Stimulus.RETRY_ASKED)
+    assert before.steps[1].due is Due.RETRY
+    event = _event(Stimulus.COMPENSATION_FAILED)
+    transition = advance(definition("reserve", "charge", "ship"), before, event, START_MS)
+    assert transition.verdict is Verdict.REPEATED
+    assert transition.state is before
+
+
+def test_every_rule_is_used_and_says_where_it_leads() -> None:
+    assert set(STEP_RULES.values()) == set(Rule) == set(LEADS_TO)
+
+
+def test_every_status_is_led_to_by_a_rule_or_by_the_saga_s_look_at_itself() -> None:
+    reached = {status for rule in STEP_RULES.values() for status in LEADS_TO[rule]}
+    assert reached == set(StepStatus) - {StepStatus.WAITING}, "only its turn makes a step wait"
+
+
+# -------------------------------------------------------------------------------------------- the saga's own turns
+
+
+@dataclass(frozen=True)
+class TurnCase:
+    before: SagaStatus
+    finding: Finding
+    lead: Callable[[], tuple[SagaInMemory, SagaStatus]]
+    """Brings a saga through the turn; returns it with the status that it had just before."""
+
+
+def _under_way() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve", "charge")
+    before = saga.state.status
+    saga.succeed("reserve")
+    assert saga.sent_names == ["reserve 1", "charge 1"]
+    return saga, before
+
+
+def _all_done() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve")
+    before = saga.state.status
+    saga.succeed("reserve")
+    return saga, before
+
+
+def _given_up() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve", "charge")
+    saga.succeed("reserve")
+    before = saga.state.status
+    saga.reject("charge")
+    return saga, before
+
+
+def _undo_left() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve", "charge", "ship")
+    saga.succeed("reserve")
+    saga.succeed("charge")
+    saga.reject("ship")
+    before = saga.state.status
+    saga.undo_succeeds("charge")
+    assert saga.sent_names[-1] == "undo reserve 1"
+    return saga, before
+
+
+def _all_undone() -> tuple[SagaInMemory, SagaStatus]:
+    saga, _ = _given_up()
+    before = saga.state.status
+    saga.undo_succeeds("reserve")
+    return saga, before
+
+
+def _undo_failed() -> tuple[SagaInMemory, SagaStatus]:
+    saga, _ = _given_up()
+    before = saga.state.status
+    saga.undo_rejected("reserve")
+    return saga, before
+
+
+def _reopened() -> tuple[SagaInMemory, SagaStatus]:
+    saga, _ = _all_undone()
+    before = saga.state.status
+    saga.succeed("charge")
+    return saga, before
+
+
+def _late_but_nothing_to_undo() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve", step("notify", undoable=False))
+    saga.succeed("reserve")
+    saga.reject("notify")
+    saga.undo_succeeds("reserve")
+    before = saga.state.status
+    saga.succeed("notify")
+    return saga, before
+
+
+def _late_success_while_stuck() -> tuple[SagaInMemory, SagaStatus]:
+    saga, _ = _undo_failed()
+    before = saga.state.status
+    saga.succeed("charge")
+    return saga, before
+
+
+def _late_undo_goes_on() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve", "charge", "ship")
+    saga.succeed("reserve")
+    saga.succeed("charge")
+    saga.reject("ship")
+    saga.undo_rejected("charge")
+    before = saga.state.status
+    saga.undo_succeeds("charge")
+    return saga, before
+
+
+def _late_undo_ends_it() -> tuple[SagaInMemory, SagaStatus]:
+    saga, _ = _undo_failed()
+    before = saga.state.status
+    saga.undo_succeeds("reserve")
+    return saga, before
+
+
+def _undo_asked() -> tuple[SagaInMemory, SagaStatus]:
+    saga, _ = _all_done()
+    before = saga.state.status
+    saga.ask(Verb.COMPENSATE)
+    return saga, before
+
+
+def _undo_asked_of_nothing() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running(step("notify", undoable=False))
+    saga.succeed("notify")
+    before = saga.state.status
+    saga.ask(Verb.COMPENSATE)
+    return saga, before
+
+
+def _undo_asked_that_cannot_be_sent() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve")
+    saga.succeed("reserve")
+    saga.definition = definition(step("reserve", sent=NO_VALUE))
+    before = saga.state.status
+    saga.ask(Verb.COMPENSATE)
+    return saga, before
+
+
+def _late_success_of_a_skipped_step() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve")
+    saga.ask(Verb.SKIP, "reserve")
+    before = saga.state.status
+    saga.succeed("reserve")
+    return saga, before
+
+
+def _late_success_that_cannot_be_undone() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve")
+    saga.reject("reserve")
+    saga.definition = definition(step("reserve", sent=NO_VALUE))
+    before = saga.state.status
+    saga.succeed("reserve")
+    return saga, before
+
+
+def _parked() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running(step("reserve", on_unknown=OnUnknown.HOLD), "charge")
+    before = saga.state.status
+    saga.timer_when_due()
+    return saga, before
+
+
+def _set_going_again() -> tuple[SagaInMemory, SagaStatus]:
+    saga, _ = _parked()
+    before = saga.state.status
+    saga.succeed("reserve")
+    return saga, before
+
+
+def _done_after_all() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running(step("reserve", on_unknown=OnUnknown.HOLD))
+    saga.timer_when_due()
+    before = saga.state.status
+    saga.succeed("reserve")
+    return saga, before
+
+
+def _nothing_to_do() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running(step("notify", undoable=False))
+    before = saga.state.status
+    saga.reject("notify")
+    return saga, before
+
+
+def _paused(lead: Callable[[], tuple[SagaInMemory, SagaStatus]]) -> Callable[[], tuple[SagaInMemory, SagaStatus]]:
+    def pause() -> tuple[SagaInMemory, SagaStatus]:
+        saga, _ = lead()
+        before = saga.state.status
+        saga.ask(Verb.PAUSE)
+        return saga, before
+
+    return pause
+
+
+def _resumed(
+    lead: Callable[[], tuple[SagaInMemory, SagaStatus]], meanwhile: Callable[[SagaInMemory], object] = bool
+) -> Callable[[], tuple[SagaInMemory, SagaStatus]]:
+    def resume() -> tuple[SagaInMemory, SagaStatus]:
+        saga, _ = lead()
+        saga.ask(Verb.PAUSE)
+        meanwhile(saga)
+        before = saga.state.status
+        saga.ask(Verb.RESUME)
+        return saga, before
+
+    return resume
+
+
+def _begun() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve")
+    return saga, saga.state.status
+
+
+def _answered_while_paused() -> tuple[SagaInMemory, SagaStatus]:
+    saga = running("reserve")
+    saga.ask(Verb.PAUSE)
+    before = saga.state.status
+    saga.succeed("reserve")
+    return saga, before
+
+
+TURN_CASES = [
+    TurnCase(SagaStatus.RUNNING, Finding.UNDER_WAY, _under_way),
+    TurnCase(SagaStatus.RUNNING, Finding.ALL_DONE, _all_done),
+    TurnCase(SagaStatus.RUNNING, Finding.UNDOING, _given_up),
+    TurnCase(SagaStatus.RUNNING, Finding.ALL_UNDONE, _nothing_to_do),
+    TurnCase(SagaStatus.RUNNING, Finding.PARKED, _parked),
+    TurnCase(SagaStatus.RUNNING, Finding.HALTED, _paused(_begun)),
+    TurnCase(SagaStatus.COMPENSATING, Finding.UNDOING, _undo_left),
+    TurnCase(SagaStatus.COMPENSATING, Finding.ALL_UNDONE, _all_undone),
+    TurnCase(SagaStatus.COMPENSATING, Finding.PARKED, _undo_failed),
+    TurnCase(SagaStatus.COMPENSATING, Finding.HALTED, _paused(_given_up)),
+    TurnCase(SagaStatus.PAUSED, Finding.UNDER_WAY, _resumed(_begun)),
+    TurnCase(SagaStatus.PAUSED, Finding.ALL_DONE, _resumed(_begun, lambda saga: saga.succeed("reserve"))),
+    TurnCase(SagaStatus.PAUSED, Finding.PARKED, _resumed(_parked)),
+    TurnCase(SagaStatus.PAUSED, Finding.UNDOING, _resumed(_given_up)),
+    TurnCase(SagaStatus.PAUSED, Finding.ALL_UNDONE, _resumed(_begun, lambda saga: saga.reject("reserve"))),
+    TurnCase(SagaStatus.PAUSED, Finding.HALTED, _answered_while_paused),
+    TurnCase(SagaStatus.COMPLETED, Finding.ALL_DONE, _late_success_of_a_skipped_step),
+    TurnCase(SagaStatus.COMPLETED, Finding.UNDOING, _undo_asked),
+    TurnCase(SagaStatus.COMPLETED, Finding.ALL_UNDONE, _undo_asked_of_nothing),
+    TurnCase(SagaStatus.COMPLETED, Finding.PARKED, _undo_asked_that_cannot_be_sent),
+    TurnCase(SagaStatus.COMPENSATED, Finding.UNDOING, _reopened),
+    TurnCase(SagaStatus.COMPENSATED, Finding.ALL_UNDONE, _late_but_nothing_to_undo),
+    TurnCase(SagaStatus.COMPENSATED, Finding.PARKED, _late_success_that_cannot_be_undone),
+    TurnCase(SagaStatus.STUCK, Finding.UNDER_WAY, _set_going_again),
+    TurnCase(SagaStatus.STUCK, Finding.ALL_DONE, _done_after_all),
+    TurnCase(SagaStatus.STUCK, Finding.PARKED, _late_success_while_stuck),
+    TurnCase(SagaStatus.STUCK, Finding.UNDOING, _late_undo_goes_on),
+    TurnCase(SagaStatus.STUCK, Finding.ALL_UNDONE, _late_undo_ends_it),
+    TurnCase(SagaStatus.STUCK, Finding.HALTED, _paused(_parked)),
+]
+
+
+@pytest.mark.parametrize("case", TURN_CASES, ids=lambda case: f"{case.before}: {case.finding}".replace(" ", "-"))
+def test_every_turn_takes_the_saga_where_the_table_says(case: TurnCase) -> None:
+    saga, before = case.lead()
+    assert before is case.before
+    assert saga.status == STANDS_AS[case.finding]
+    assert case.finding in SAGA_TURNS[case.before]
+
+
+def test_there_is_a_case_for_every_turn_in_the_table() -> None:
+    in_table = {(before, finding) for before, findings in SAGA_TURNS.items() for finding in findings}
+    assert {(case.before, case.finding) for case in TURN_CASES} == in_table
+
+
+def test_nothing_but_asking_for_its_undo_leads_out_of_a_completed_saga() -> None:
+    saga, _ = _all_done()
+    for refused in (saga.ask(Verb.CANCEL), saga.ask(Verb.PAUSE), saga.ask(Verb.RETRY), saga.ask(Verb.SKIP, "reserve")):
+        assert refused.verdict is Verdict.REFUSED
+    assert saga.ask(Verb.COMPENSATE).verdict is Verdict.APPLIED
+
+
+def test_a_completed_saga_takes_no_reply_and_no_timer() -> None:
+    saga = running(step("reserve", retry=ONCE), "charge")
+    saga.succeed("reserve")
+    saga.succeed("charge")
+    ended = saga.state
+    for event in (
+        saga.succeed("reserve"),
+        saga.fail("charge"),
+        saga.reject("charge"),
+        saga.progress("charge"),
+        saga.timer(),
+        saga.lose_transport(),
+        saga.start(),
+    ):
+        assert event.verdict is Verdict.REPEATED
+        assert event.state is ended
+    assert saga.undo_succeeds("reserve", attempt=1).verdict is Verdict.REFUSED

@@ -1,0 +1,104 @@
+"""What is sealed is opened again, in its place and nowhere else, with a key that is known and with no other."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saga_service.encryption import EncryptionKey, UnknownKey, Unopenable, read_keys
+from saga_service.encryption.aes_gcm import AesGcmCodec
+from tests.support.paths import ROOT
+
+DOCUMENT = ROOT / "docs" / "encryption.md"
+OLD, NEW = EncryptionKey("2026a", b"a" * 32), EncryptionKey("2026b", b"b" * 32)
+PLACE = "output\0saga\0charge"
+
+
+@given(st.binary(max_size=2_000), st.text(st.characters(exclude_categories=["Cs"])))
+def test_what_is_sealed_comes_out_as_it_went_in(plain: bytes, place: str) -> None:
+    codec = AesGcmCodec([NEW])
+    assert codec.open(codec.seal(plain, place), place) == plain
+
+
+def test_the_same_value_is_never_sealed_to_the_same_text() -> None:
+    codec = AesGcmCodec([NEW])
+    assert len({codec.seal(b"{}", PLACE) for _ in range(100)}) == 100
+
+
+@given(st.data())
+def test_a_text_that_was_altered_anywhere_is_refused(data: st.DataObject) -> None:
+    codec = AesGcmCodec([NEW])
+    key_id, _, encoded = codec.seal(b'{"amount":5}', PLACE).partition(".")
+    octets = bytearray(b64decode(encoded))
+    octets[data.draw(st.integers(0, len(octets) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(Unopenable, match="does not open with key '2026b'"):
+        codec.open(f"{key_id}.{b64encode(octets).decode()}", PLACE)
+
+
+@pytest.mark.parametrize("place", ["output\0other saga\0charge", "output\0saga\0ship", "input\0saga", ""])
+def test_a_text_that_was_moved_elsewhere_is_refused(place: str) -> None:
+    codec = AesGcmCodec([NEW])
+    with pytest.raises(Unopenable, match="it belongs elsewhere"):
+        codec.open(codec.seal(b"{}", PLACE), place)
+
+
+def test_the_first_key_seals_and_all_open() -> None:
+    sealed_before = AesGcmCodec([OLD]).seal(b"before", PLACE)
+    rotated = AesGcmCodec([NEW, OLD])
+    assert rotated.open(sealed_before, PLACE) == b"before"
+    assert rotated.seal(b"after", PLACE).startswith("2026b.")
+
+
+def test_a_key_that_is_not_known_is_named() -> None:
+    with pytest.raises(UnknownKey, match="sealed with key '2026a', which is not known here; known keys: 2026b"):
+        AesGcmCodec([NEW]).open(AesGcmCodec([OLD]).seal(b"{}", PLACE), PLACE)
+
+
+def test_another_key_under_a_known_id_opens_nothing() -> None:
+    impostor = EncryptionKey(NEW.id, OLD.secret)
+    with pytest.raises(Unopenable, match="another key has this id"):
+        AesGcmCodec([NEW]).open(AesGcmCodec([impostor]).seal(b"{}", PLACE), PLACE)
+
+
+@pytest.mark.parametrize("text", ["2026b.", "2026b.!!!", "2026b.AAAA", "2026b.\u00e9", "2026b"])
+def test_what_no_codec_wrote_is_refused(text: str) -> None:
+    with pytest.raises(Unopenable, match="no base64 of a nonce"):
+        AesGcmCodec([NEW]).open(text, PLACE)
+
+
+def test_without_a_key_there_is_no_codec() -> None:
+    with pytest.raises(ValueError, match="no key to seal with"):
+        AesGcmCodec([])
+
+
+# ------------------------------------------------------------------------------------------ workers in other languages
+
+
+def _of_the_document(name: str) -> str:
+    found = re.search(rf"^{name}: +(.+)$", DOCUMENT.read_text(), re.MULTILINE)
+    assert found, f"docs/encryption.md gives no {name}"
+    return found[1]
+
+
+def test_the_test_vector_in_the_documents_opens() -> None:
+    codec = AesGcmCodec(read_keys(_of_the_document("key")))
+    place = _of_the_document("place").replace("<0>", "\0")
+    assert codec.open(_of_the_document("sealed"), place).decode() == _of_the_document("plain")
+
+
+def test_the_steps_that_the_documents_tell_make_the_test_vector() -> None:
+    """By the library's own parts and none of ours, as somebody would who has only the document."""
+    secret = b64decode(_of_the_document("key").partition(":")[2])
+    place = _of_the_document("place").replace("<0>", "\0").encode()
+    nonce = bytes.fromhex(_of_the_document("nonce"))
+    derived = HKDF(SHA256(), 32, salt=None, info=place).derive(secret)
+    assert derived.hex() == _of_the_document("derived key")
+    octets = nonce + AESGCM(derived).encrypt(nonce, _of_the_document("plain").encode(), place)
+    assert f"2026b.{b64encode(octets).decode()}" == _of_the_document("sealed")

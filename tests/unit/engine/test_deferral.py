@@ -1,0 +1,166 @@
+"""What is said to a saga that nobody knows yet: another lane, or another replica, may have its start in hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from saga_service.core.events import Verb
+from saga_service.core.ids import CommandName, Direction, saga_id_of_child
+from saga_service.core.state import SagaState, SagaStatus
+from saga_service.engine.deferral import LOOKS_MIN, PAUSE_MS_MAX, PAUSE_MS_MIN
+from saga_service.wire.entries import Entry
+from tests.support.builders import SAGA_ID, START_MS, approval, definition, entry, started
+from tests.support.builders import SagaInMemory as Saga
+from tests.support.fakes import MemoryStore, ServiceInMemory, saga_id, start
+
+APPROVED = definition(approval("approval"), "charge")
+KEPT_MS = 60_000
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def service(store: MemoryStore) -> ServiceInMemory:
+    return ServiceInMemory(store, APPROVED, early_kept_ms=KEPT_MS)
+
+
+def signal(entry_id: str = "1900-0", **fields: str) -> Entry:
+    return entry({"type": "approved", "subject": "order-1", "saga": "order", **fields}, entry_id=entry_id)
+
+
+def cancel() -> Entry:
+    return entry({"type": f"saga.{Verb.CANCEL}", "subject": "order-1", "saga": "order"}, entry_id="1900-1")
+
+
+async def past_all_patience(service: ServiceInMemory) -> None:
+    service.now_ms += KEPT_MS
+    for _ in range(LOOKS_MIN):
+        await service.process(*waiting(service.store))
+
+
+def waiting(store: MemoryStore) -> list[Entry]:
+    return [early.entry for early in store.early.values()]
+
+
+async def test_a_signal_that_overtakes_the_start_of_its_saga_is_kept_until_it_is_there(
+    service: ServiceInMemory, store: MemoryStore
+) -> None:
+    committed = await service.process(signal())
+    assert committed.handled == {"saga:events": ["1900-0"]}, "what waits in Postgres is off the stream"
+    assert (store.dead_letters, len(store.early)) == ({}, 1)
+    await service.process(start())
+    committed = await service.process(*waiting(store))
+    assert committed.handled == {}, "it was acknowledged already"
+    assert store.early == {}
+    assert [step.status for step in store.sagas[saga_id()].steps] == ["succeeded", "dispatched"]
+
+
+async def test_a_cancel_that_overtakes_the_start_of_its_saga_is_kept_too(
+    service: ServiceInMemory, store: MemoryStore
+) -> None:
+    await service.process(cancel(), start())
+    await service.process(*waiting(store))
+    assert store.sagas[saga_id()].status is SagaStatus.COMPENSATED
+
+
+async def test_a_signal_that_was_kept_is_the_same_signal_when_its_entry_is_delivered_again(
+    service: ServiceInMemory, store: MemoryStore
+) -> None:
+    await service.process(signal())
+    await service.process(start())
+    await service.process(*waiting(store))
+    before = store.sagas[saga_id()]
+    await service.process(signal())
+    assert store.sagas[saga_id()] == before
+
+
+async def test_a_saga_that_never_comes_makes_a_dead_letter_of_the_entry_as_it_came(
+    service: ServiceInMemory, store: MemoryStore
+) -> None:
+    await service.process(signal())
+    [kept] = waiting(store)
+    await past_all_patience(service)
+    letter = store.dead_letters["saga:events", "1900-0"]
+    assert letter.reason == "no saga 'order' with the key 'order-1' is known"
+    assert (store.early, store.answered[kept.kept.number if kept.kept else 0].verdict) == ({}, "refused")
+
+
+async def test_after_a_long_outage_what_waits_is_looked_at_several_times_all_the_same(
+    service: ServiceInMemory, store: MemoryStore
+) -> None:
+    """Its start may have lain unread for as long."""
+    await service.process(signal())
+    service.now_ms += 10 * KEPT_MS
+    await service.process(*waiting(store))
+    assert (store.dead_letters, len(store.early)) == ({}, 1)
+
+
+async def test_what_waits_is_looked_at_less_and_less_often(service: ServiceInMemory, store: MemoryStore) -> None:
+    pauses_ms = []
+    await service.process(signal())
+    for _ in range(12):
+        [early] = store.early.values()
+        pauses_ms.append(early.due_at_ms - service.now_ms)
+        service.now_ms = early.due_at_ms
+        await service.process(early.entry)
+    assert pauses_ms == sorted(pauses_ms)
+    assert (pauses_ms[0], pauses_ms[-1] <= PAUSE_MS_MAX) == (PAUSE_MS_MIN, True)
+    assert sum(pauses_ms) < KEPT_MS
+
+
+async def test_where_nothing_is_kept_an_unknown_saga_is_refused_at_once(store: MemoryStore) -> None:
+    await ServiceInMemory(store, APPROVED).process(signal())
+    assert (list(store.dead_letters), store.early) == ([("saga:events", "1900-0")], {})
+
+
+# ------------------------------------------------------------------------------------------------------- by its key
+
+
+def child_with_key(key: str, number: int = 1) -> SagaState:
+    """Its id follows from its parent's command."""
+    parent = CommandName(SAGA_ID, "trip", Direction.ACTION, number)
+    saga = Saga(APPROVED, now_ms=START_MS)
+    saga.apply(started(APPROVED, saga_id=saga_id_of_child("order", parent))._replace(key=key, parent=parent))
+    return saga.state
+
+
+async def test_a_child_saga_hears_a_signal_by_its_key(service: ServiceInMemory, store: MemoryStore) -> None:
+    child = child_with_key("order-1")
+    store.sagas[child.id] = child
+    await service.process(signal())
+    assert store.sagas[child.id].steps[0].status == "succeeded"
+    assert store.early == {}
+
+
+async def test_a_saga_that_was_started_by_its_key_comes_first(service: ServiceInMemory, store: MemoryStore) -> None:
+    child = child_with_key("order-1")
+    store.sagas[child.id] = child
+    await service.process(start())
+    await service.process(signal())
+    assert (store.sagas[child.id], store.sagas[saga_id()].steps[0].status) == (child, "succeeded")
+
+
+async def test_a_child_that_has_ended_is_meant_only_when_no_saga_with_its_key_has_come(
+    service: ServiceInMemory, store: MemoryStore
+) -> None:
+    ended = child_with_key("order-1")
+    store.sagas[ended.id] = ended._replace(status=SagaStatus.COMPLETED, ended_at_ms=START_MS)
+    compensate = entry({"type": "saga.compensate", "subject": "order-1", "saga": "order"}, entry_id="1900-2")
+    await service.process(compensate)
+    assert (store.sagas[ended.id].status, len(store.early)) == (SagaStatus.COMPLETED, 1)
+    await past_all_patience(service)
+    assert store.sagas[ended.id].status != SagaStatus.COMPLETED
+
+
+async def test_of_several_children_with_one_key_none_is_taken_for_the_one_that_is_meant(
+    service: ServiceInMemory, store: MemoryStore
+) -> None:
+    for number in (1, 2):
+        child = child_with_key("order-1", number)
+        store.sagas[child.id] = child
+    await service.process(signal())
+    await past_all_patience(service)
+    assert list(store.dead_letters) == [("saga:events", "1900-0")]

@@ -1,0 +1,613 @@
+"""A batch on its way through the one door: what is written, what is published, what is acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import structlog
+
+from saga_service.core.definition import Definition
+from saga_service.core.events import TimerDue, TransportLost
+from saga_service.core.state import SagaStatus
+from saga_service.engine.engine import Committed
+from saga_service.engine.ports import RevisionConflict, StoreBroken, StoreUnavailable
+from saga_service.engine.saga_loader import DISTRUST_MS
+from saga_service.runtime.intake import Intake
+from saga_service.runtime.lane import Lane
+from saga_service.wire.dead_letters import dead_letter, raw_pairs, write_dead_letter
+from saga_service.wire.entries import Entry, Message
+from saga_service.wire.events import write_event
+from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, PlainBlueprint, definition, delivered, entry, step
+from tests.support.fakes import (
+    BATCH_BYTES_MAX,
+    DATA_BYTES_MAX,
+    NAMES,
+    ORDER,
+    MemoryStore,
+    ServiceInMemory,
+    backoffs,
+    saga_id,
+    start,
+    success,
+    turns,
+)
+
+__all__ = ["backoffs"]
+
+
+@pytest.fixture
+def service() -> ServiceInMemory:
+    return ServiceInMemory()
+
+
+def malformed(entry_id: str = "1900-0") -> Entry:
+    return entry({"type": "order", "data": "{" * 100}, NAMES.events, entry_id)
+
+
+def streams_of(committed: Committed) -> list[str]:
+    return [message.stream for message in committed.messages]
+
+
+# --------------------------------------------------------------------------------------------------- the way of a batch
+
+
+async def test_a_batch_is_committed_then_published_then_acknowledged(service: ServiceInMemory) -> None:
+    await service.take(start())
+    assert service.journal == ["commit", "add to saga:commands:service", "acknowledge 1 of saga:events"]
+
+
+async def test_a_batch_of_many_sagas_is_one_load_and_one_commit() -> None:
+    store = MemoryStore()
+    numbers = range(1, 51)
+    await ServiceInMemory(store).process(*map(start, numbers))
+    other = ServiceInMemory(store)
+    await other.process(*(success("reserve", number, entry_id=f"1800-{number}") for number in numbers))
+    assert other.journal == ["load 50", "commit"]
+    assert {state.revision for state in store.sagas.values()} == {2}
+
+
+async def test_the_next_reply_of_a_saga_that_was_written_here_needs_no_read(service: ServiceInMemory) -> None:
+    await service.process(start())
+    await service.process(success("reserve"))
+    assert service.journal == ["commit", "commit"]
+
+
+async def test_a_commit_tells_the_earliest_moment_that_some_saga_waits_for(service: ServiceInMemory) -> None:
+    first = await service.process(start(1))
+    service.now_ms += 100
+    both = await service.process(success("reserve", 1), start(2))
+    assert first.wake_at_ms == START_MS + TIMEOUT_MS
+    assert both.wake_at_ms == START_MS + TIMEOUT_MS, "the first saga's moment does not move while all goes well"
+
+
+async def test_the_end_of_a_saga_is_announced(service: ServiceInMemory) -> None:
+    await service.process(start())
+    await service.process(success("reserve"))
+    committed = await service.process(success("charge"))
+    assert streams_of(committed) == [NAMES.outcomes]
+    assert committed.wake_at_ms is None
+    assert service.store.sagas[SAGA_ID].status is SagaStatus.COMPLETED
+
+
+async def test_a_start_by_somebody_elses_stream_takes_its_fields_as_they_are(service: ServiceInMemory) -> None:
+    committed = await service.process(entry({"amount": "7"}, "orders", "1700-5"))
+    [state] = service.store.sagas.values()
+    assert state.input == {"amount": 7}
+    assert committed.handled == {"orders": ["1700-5"]}
+
+
+async def test_two_events_of_one_saga_in_one_batch_are_two_lines_of_history_and_one_write(
+    service: ServiceInMemory,
+) -> None:
+    await service.process(start(), success("reserve"))
+    [batch] = service.store.commits
+    assert [line.revision for line in batch.history] == [1, 2]
+    assert [(write.state.revision, write.grown_from) for write in batch.writes] == [(2, 0)]
+
+
+# ------------------------------------------------------------------------------------------------------- dead letters
+
+
+async def test_a_malformed_entry_is_a_dead_letter_of_the_same_commit_and_the_others_go_on(
+    service: ServiceInMemory,
+) -> None:
+    committed = await service.process(malformed(), start())
+    [batch] = service.store.commits
+    assert [letter.entry_id for letter in batch.dead_letters] == ["1900-0"]
+    assert "not valid JSON" in batch.dead_letters[0].reason
+    assert [write.state.id for write in batch.writes] == [SAGA_ID]
+    assert streams_of(committed) == [NAMES.commands("service"), NAMES.dead_letters]
+    assert committed.handled == {NAMES.events: ["1900-0", "1700-1"]}
+
+
+async def test_an_entry_that_is_too_large_is_a_dead_letter_that_says_how_to_let_it_in(service: ServiceInMemory) -> None:
+    await service.process(start(padding="x" * DATA_BYTES_MAX))
+    [letter] = service.store.dead_letters.values()
+    assert "more than the 10,000 allowed" in letter.reason
+    assert "SAGA_DATA_BYTES_MAX" in letter.reason
+    assert not service.store.sagas
+
+
+async def test_an_entry_as_large_as_is_allowed_is_taken(service: ServiceInMemory) -> None:
+    room = DATA_BYTES_MAX - sum(len(name) + len(value) for name, value in start(padding="").fields.items())
+    await service.process(start(padding="x" * room))
+    assert service.store.sagas.keys() == {SAGA_ID}
+
+
+async def test_a_refused_event_is_a_dead_letter_and_its_entry_is_acknowledged(service: ServiceInMemory) -> None:
+    await service.process(start())
+    committed = await service.process(success("reserve", attempt=9))
+    [letter] = service.store.dead_letters.values()
+    assert letter.reason == "action 9 of step 'reserve' was never sent (1 attempts were)"
+    assert committed.handled == {NAMES.replies: ["1800-0"]}
+    assert streams_of(committed) == [NAMES.dead_letters]
+
+
+async def test_a_reply_to_a_saga_that_nobody_knows_is_a_dead_letter(service: ServiceInMemory) -> None:
+    committed = await service.process(success("reserve"))
+    [letter] = service.store.dead_letters.values()
+    assert letter.reason == f"no saga with the id {SAGA_ID} is known"
+    assert committed.handled == {NAMES.replies: ["1800-0"]}
+    assert service.journal == ["load 1", "commit"], "a saga that was read just now is not read again"
+
+
+async def test_a_workers_dead_letter_goes_into_the_table_and_is_not_published_again(service: ServiceInMemory) -> None:
+    letter = dead_letter(entry({"id": "?"}, "saga:commands:service", "5-0"), "not a command", START_MS)
+    committed = await service.process(delivered(write_dead_letter(letter, NAMES), "6-0"))
+    assert service.store.dead_letters == {("saga:commands:service", "5-0"): letter}
+    assert committed.messages == []
+    assert committed.outbox_id is None
+    assert committed.handled == {NAMES.dead_letters: ["6-0"]}
+
+
+async def test_our_own_dead_letter_that_comes_back_is_the_one_in_the_table(service: ServiceInMemory) -> None:
+    committed = await service.process(malformed())
+    [message] = committed.messages
+    commits = len(service.store.commits)
+    back = await service.process(delivered(message, "7-0"))
+    assert len(service.store.dead_letters) == 1
+    assert len(service.store.commits) == commits, "there is nothing to write"
+    assert (back.outbox_id, back.messages) == (None, [])
+    assert back.handled == {NAMES.dead_letters: ["7-0"]}
+
+
+async def test_an_entry_that_is_too_large_is_kept_in_the_table_and_nowhere_else(service: ServiceInMemory) -> None:
+    large = start(padding="x" * 3 * DATA_BYTES_MAX)
+    committed = await service.process(large)
+    [letter] = service.store.dead_letters.values()
+    assert raw_pairs(letter.raw) == list(large.fields.items())
+    [message] = committed.messages
+    assert sum(map(len, message.fields)) < DATA_BYTES_MAX
+    assert service.store.commits[-1].messages == [message], "nor in the outbox"
+
+
+async def test_a_letter_with_its_fields_goes_into_the_table_whatever_else_it_says(service: ServiceInMemory) -> None:
+    letter = dead_letter(entry({"id": "?"}, "saga:commands:service", "5-0"), "not a command", START_MS)
+    written = delivered(write_dead_letter(letter, NAMES), "6-0")
+    await service.process(replace(written, fields={**written.fields, b"kept": b"saga.dead_letters"}))
+    assert service.store.dead_letters == {("saga:commands:service", "5-0"): letter}
+
+
+async def test_what_makes_no_sense_on_the_dead_letter_stream_does_not_go_round_for_ever(
+    service: ServiceInMemory,
+) -> None:
+    nonsense = entry({"reason": "none"}, NAMES.dead_letters, "8-0")
+    committed = await service.process(nonsense)
+    [letter] = service.store.dead_letters.values()
+    assert (letter.stream, letter.entry_id) == (NAMES.dead_letters, "8-0")
+    assert dict(raw_pairs(letter.raw)) == nonsense.fields
+    assert committed.messages == [], "it is on that stream already"
+    assert committed.handled == {NAMES.dead_letters: ["8-0"]}
+
+
+# ------------------------------------------------------------------------------------------------------------- repeats
+
+
+async def test_a_repeated_reply_is_only_acknowledged(service: ServiceInMemory) -> None:
+    await service.process(start())
+    await service.process(success("reserve"))
+    commits = len(service.store.commits)
+    again = await service.process(success("reserve", entry_id="1800-9"))
+    assert len(service.store.commits) == commits
+    assert again.messages == []
+    assert again.handled == {NAMES.replies: ["1800-9"]}
+
+
+async def test_the_same_start_twice_in_one_batch_starts_one_saga(service: ServiceInMemory) -> None:
+    committed = await service.process(start(1, "1-0"), start(1, "2-0"))
+    assert len(service.store.history) == 1
+    assert len(committed.messages) == 1
+    assert committed.handled == {NAMES.events: ["1-0", "2-0"]}
+    assert not service.store.dead_letters
+
+
+async def test_a_start_that_another_replica_has_taken_is_only_acknowledged(service: ServiceInMemory) -> None:
+    await ServiceInMemory(service.store).process(start())
+    committed = await service.process(start(entry_id="2-0"))
+    assert len(service.store.history) == 1
+    assert committed.messages == []
+    assert committed.handled == {NAMES.events: ["2-0"]}
+
+
+# ---------------------------------------------------------------------------------------------------------- old copies
+
+
+async def _moved_on_elsewhere(here: ServiceInMemory) -> None:
+    """Another replica takes the saga that was started here to its second step."""
+    await here.process(start())
+    await ServiceInMemory(here.store, here.defined).process(success("reserve"))
+    here.store.journal = here.journal
+    here.journal.clear()
+
+
+async def test_a_good_reply_is_no_dead_letter_because_of_an_old_copy(service: ServiceInMemory) -> None:
+    await _moved_on_elsewhere(service)
+    committed = await service.process(success("charge"))
+    assert not service.store.dead_letters
+    assert service.store.sagas[SAGA_ID].status is SagaStatus.COMPLETED
+    assert streams_of(committed) == [NAMES.outcomes]
+    assert service.journal == ["load 1", "commit"]
+
+
+async def test_a_timer_is_not_taken_for_too_early_because_of_an_old_copy() -> None:
+    """The copy knows the first step, which has time; elsewhere the second was sent, and its time is up."""
+    here = ServiceInMemory(defined=definition("reserve", step("charge", timeout_ms=1_000)))
+    await _moved_on_elsewhere(here)
+    here.now_ms += 1_000
+    await here.process(TimerDue(SAGA_ID))
+    assert here.store.sagas[SAGA_ID].steps[1].in_doubt
+    assert here.store.sagas[SAGA_ID].revision == 3
+
+
+async def test_what_a_fresh_read_confirms_is_final(service: ServiceInMemory) -> None:
+    await _moved_on_elsewhere(service)
+    await service.process(success("charge", attempt=3))
+    [letter] = service.store.dead_letters.values()
+    assert letter.reason == "action 3 of step 'charge' was never sent (1 attempts were)"
+    assert service.journal == ["load 1", "commit"]
+
+
+async def test_an_old_copy_never_writes_over_what_another_replica_wrote(service: ServiceInMemory) -> None:
+    await _moved_on_elsewhere(service)
+    await service.process(success("reserve", entry_id="1801-0"), start(2))
+    assert [line.event for line in service.store.history if line.saga_id == SAGA_ID] == ["started", "action_succeeded"]
+    assert service.store.sagas[saga_id(2)].revision == 1
+
+
+async def test_after_a_conflict_the_whole_batch_is_read_afresh_and_nothing_is_written_twice(
+    service: ServiceInMemory,
+) -> None:
+    await service.process(start(1), start(2))
+    await ServiceInMemory(service.store).process(success("reserve", 1, entry_id="1800-1"))
+    service.store.journal = service.journal
+    service.journal.clear()
+    committed = await service.process(success("reserve", 1, entry_id="1801-1"), success("reserve", 2), malformed())
+    assert service.journal == ["load 2", "commit"]
+    assert [line.revision for line in service.store.history if line.saga_id == saga_id(1)] == [1, 2]
+    assert [line.revision for line in service.store.history if line.saga_id == saga_id(2)] == [1, 2]
+    assert streams_of(committed) == [NAMES.commands("service"), NAMES.dead_letters]
+    assert len(service.store.dead_letters) == 1
+
+
+async def test_copies_are_not_trusted_for_a_while_after_another_replica_was_found_at_work() -> None:
+    other = ServiceInMemory()
+    service = ServiceInMemory(other.store)
+    await service.process(start(1), start(2))
+    await other.process(success("reserve", 1))
+    service.store.journal = service.journal
+    await service.process(success("charge", 1, entry_id="1801-0"))
+    service.journal.clear()
+
+    service.now_ms += DISTRUST_MS - 1
+    await service.process(success("reserve", 2, entry_id="1802-0"))
+    assert service.journal == ["load 1", "commit"]
+
+    service.now_ms += 1
+    service.journal.clear()
+    await service.process(success("charge", 2, entry_id="1803-0"))
+    assert service.journal == ["commit"]
+
+
+async def test_a_repeated_start_is_no_reason_to_distrust_the_copies(service: ServiceInMemory) -> None:
+    await service.process(start(1), start(2))
+    await service.process(start(1, entry_id="1701-0"))
+    service.journal.clear()
+    await service.process(success("reserve", 2))
+    assert service.journal == ["commit"]
+
+
+async def test_a_postgres_that_does_not_fit_ends_the_service_and_condemns_no_entry(service: ServiceInMemory) -> None:
+    service.store.commit_faults.lasting = StoreBroken("no such function")
+    with pytest.raises(StoreBroken):
+        await service.take(start(1), start(2))
+    assert service.publisher.messages == []
+    assert service.publisher.acknowledged == []
+
+
+async def test_a_conflict_that_comes_again_and_again_is_no_hot_loop(
+    service: ServiceInMemory, backoffs: list[float]
+) -> None:
+    service.store.commit_faults.then(*[RevisionConflict()] * 6)
+    await service.process(start())
+    assert service.store.sagas.keys() == {SAGA_ID}
+    assert len(backoffs) == 5, "the first costs no wait: an old copy explains it"
+
+
+# ------------------------------------------------------------------------------------------------- Postgres in trouble
+
+
+async def test_a_batch_waits_for_postgres_and_goes_through_once(
+    service: ServiceInMemory, backoffs: list[float]
+) -> None:
+    service.store.commit_faults.then(*[StoreUnavailable("gone")] * 3)
+    committed = await service.process(start())
+    assert len(backoffs) == 3
+    assert len(service.store.commits) == 1
+    assert streams_of(committed) == [NAMES.commands("service")]
+
+
+async def test_a_batch_waits_for_a_read_as_well(service: ServiceInMemory, backoffs: list[float]) -> None:
+    await ServiceInMemory(service.store).process(start())
+    service.store.load_faults.then(*[StoreUnavailable("gone")] * 2)
+    await service.process(success("reserve"))
+    assert len(backoffs) == 2
+    assert service.store.sagas[SAGA_ID].revision == 2
+
+
+@pytest.mark.usefixtures("backoffs")
+async def test_a_commit_that_went_through_unnoticed_counts_once_and_its_row_is_the_relays(
+    service: ServiceInMemory,
+) -> None:
+    """The link dies during the commit: nobody knows that everything was written."""
+    service.store.after_commit_faults.then(StoreUnavailable("connection lost during commit"))
+    committed = await service.process(start())
+    assert [line.revision for line in service.store.history] == [1]
+    assert committed.messages == []
+    assert committed.handled == {NAMES.events: ["1700-1"]}
+    assert list(service.store.outbox) == [1]
+    assert not service.outbox.is_under_way(1)
+
+
+async def test_published_rows_are_deleted_by_the_next_commit(service: ServiceInMemory) -> None:
+    await service.take(start(1))
+    assert list(service.store.outbox) == [1]
+    assert not service.outbox.is_under_way(1)
+    await service.take(start(2))
+    assert list(service.store.outbox) == [2]
+
+
+@pytest.mark.usefixtures("backoffs")
+async def test_published_rows_are_given_back_by_a_commit_that_failed(service: ServiceInMemory) -> None:
+    await service.take(start(1))
+    service.store.commit_faults.then(StoreUnavailable("gone"), RevisionConflict(), StoreUnavailable("gone"))
+    await service.take(start(2))
+    assert list(service.store.outbox) == [2]
+
+
+async def test_a_batch_with_nothing_to_write_leaves_the_published_rows_to_others(service: ServiceInMemory) -> None:
+    await service.take(start(1))
+    await service.take(start(1, "2-0"))
+    assert service.outbox.take_published() == [1]
+
+
+async def test_a_row_is_under_way_from_its_commit_until_its_publisher_is_through(service: ServiceInMemory) -> None:
+    committed = await service.process(start())
+    assert committed.outbox_id == 1
+    assert service.outbox.is_under_way(1)
+
+
+# ------------------------------------------------------------------------------------------------ one spoils the batch
+
+
+def _refuse_saga(store: MemoryStore, *numbers: int) -> None:
+    poison = {saga_id(number) for number in numbers}
+    store.refuses = lambda batch: any(write.state.id in poison for write in batch.writes)
+
+
+async def test_one_item_that_postgres_refuses_is_set_apart_and_all_others_are_committed(
+    service: ServiceInMemory,
+) -> None:
+    _refuse_saga(service.store, 5)
+    committed = await service.engine.process([start(number) for number in range(1, 12)])
+    assert service.store.sagas.keys() == {saga_id(number) for number in range(1, 12) if number != 5}
+    [letter] = service.store.dead_letters.values()
+    assert letter.entry_id == "1700-5"
+    assert letter.reason == "postgres refuses it: a value that cannot be stored"
+    assert _handled(committed) == [f"1700-{number}" for number in range(1, 12)]
+
+
+async def test_two_such_items_are_both_found(service: ServiceInMemory) -> None:
+    _refuse_saga(service.store, 2, 7)
+    await service.engine.process([start(number) for number in range(1, 9)])
+    assert {letter.entry_id for letter in service.store.dead_letters.values()} == {"1700-2", "1700-7"}
+    assert len(service.store.sagas) == 6
+
+
+async def test_a_bug_that_one_item_brings_to_light_costs_that_item_alone(
+    service: ServiceInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(_: object, data: dict[str, object]) -> dict[str, object]:
+        if data["amount"] == 13:
+            raise ZeroDivisionError("a bug")
+        return data
+
+    monkeypatch.setattr(PlainBlueprint, "read_input", stumble)
+    unlucky = delivered(write_event(NAMES.events, "order", {"amount": 13}, key="order-2"), "1700-2")
+    with structlog.testing.capture_logs() as logs:
+        committed = await service.engine.process([start(1), unlucky, start(3)])
+    assert service.store.sagas.keys() == {saga_id(1), saga_id(3)}
+    [letter] = service.store.dead_letters.values()
+    assert letter.reason == "internal error, please report: ZeroDivisionError('a bug')"
+    assert _handled(committed) == ["1700-1", "1700-2", "1700-3"]
+    assert [line["item"] for line in logs if line["log_level"] == "error"] == ["saga:events 1700-2"]
+
+
+async def test_a_failure_that_does_not_come_again_costs_nobody_a_good_entry(service: ServiceInMemory) -> None:
+    service.store.commit_faults.then(KeyError("a hiccup of the client library"))
+    committed = await service.process(start(1))
+    assert service.store.sagas.keys() == {SAGA_ID}
+    assert not service.store.dead_letters
+    assert streams_of(committed) == [NAMES.commands("service")]
+
+
+async def test_an_entry_that_not_even_the_dead_letters_can_hold_ends_no_service(service: ServiceInMemory) -> None:
+    """It would come again after each restart, and end the next replica as well."""
+    service.store.refuses = lambda batch: any(len(letter.raw) > 100 for letter in batch.dead_letters)
+    committed = await service.engine.process([start(1), malformed("9-0"), start(2)])
+    [letter] = service.store.dead_letters.values()
+    assert (letter.stream, letter.entry_id, raw_pairs(letter.raw)) == (NAMES.events, "9-0", [])
+    assert "its fields could not be kept: a value that cannot be stored" in letter.reason
+    assert service.store.sagas.keys() == {saga_id(1), saga_id(2)}
+    assert _handled(committed) == ["1700-1", "9-0", "1700-2"]
+
+
+async def test_a_timer_that_cannot_be_processed_is_logged_and_left_to_its_next_turn(service: ServiceInMemory) -> None:
+    await service.process(start())
+    _refuse_saga(service.store, 1)
+    service.now_ms += TIMEOUT_MS
+    with structlog.testing.capture_logs() as logs:
+        committed = await service.engine.process([TimerDue(SAGA_ID)])
+    assert [(one.handled, one.messages) for one in committed] == [({}, [])]
+    assert not service.store.dead_letters
+    assert [line["event"] for line in logs] == ["an item cannot be processed; it is set apart"]
+
+
+async def test_postgres_going_away_just_when_an_item_is_set_apart_ends_nothing(
+    service: ServiceInMemory, backoffs: list[float]
+) -> None:
+    _refuse_saga(service.store, 1)
+    service.store.commit_faults.then(None, StoreUnavailable("gone"))
+    committed = await service.engine.process([start(1)])
+    assert len(backoffs) == 1
+    assert [letter.entry_id for letter in service.store.dead_letters.values()] == ["1700-1"]
+    assert _handled(committed) == ["1700-1"]
+
+
+async def test_published_rows_survive_a_batch_that_is_taken_apart(service: ServiceInMemory) -> None:
+    await service.take(start(1))
+    _refuse_saga(service.store, 2)
+    await service.take(start(2), start(3))
+    left = [outbox_id for outbox_id in service.store.outbox if not service.outbox.is_under_way(outbox_id)]
+    assert 1 not in left
+
+
+def _another_replica_was_found_at_work(service: ServiceInMemory) -> None:
+    """A while ago: the copies went with it, and new ones are trusted again."""
+    newer = [state._replace(revision=state.revision + 1) for state in service.store.sagas.values()]
+    service.cache.compare(newer, service.now_ms)
+    service.now_ms += DISTRUST_MS
+
+
+async def test_a_timer_of_a_saga_whose_definition_nobody_knows_is_not_passed_over_in_silence(
+    service: ServiceInMemory,
+) -> None:
+    await service.process(start())
+    state = service.store.sagas[SAGA_ID]
+    service.store.sagas[SAGA_ID] = state._replace(version="v0")
+    _another_replica_was_found_at_work(service)
+    with structlog.testing.capture_logs() as logs:
+        await service.engine.process([TimerDue(SAGA_ID)])
+    assert [line["saga_id"] for line in logs if line["log_level"] == "warning"] == [SAGA_ID]
+
+
+# --------------------------------------------------------------------------------------------------------- definitions
+
+
+async def _started_by_an_older_version(service: ServiceInMemory, *numbers: int) -> Definition:
+    old = replace(ORDER, version="v0")
+    service.store.definitions["order", "v0"] = old
+    await service.process(*map(start, numbers))
+    for number in numbers:
+        state = service.store.sagas[saga_id(number)]
+        service.store.sagas[saga_id(number)] = state._replace(version="v0")
+    _another_replica_was_found_at_work(service)
+    service.journal.clear()
+    return old
+
+
+async def test_a_saga_goes_on_by_the_version_it_began_with_which_is_learned_from_the_store_once(
+    service: ServiceInMemory,
+) -> None:
+    await _started_by_an_older_version(service, 1, 2)
+    await service.process(success("reserve", 1), success("reserve", 2, entry_id="1801-0"))
+    await service.process(success("charge", 1, entry_id="1802-0"))
+    assert service.store.sagas[saga_id(1)].status is SagaStatus.COMPLETED
+    assert service.journal == ["load 2", "definition order v0", "commit", "commit"]
+
+
+async def test_a_version_that_nobody_knows_is_asked_for_once_in_a_batch_and_the_reply_is_a_dead_letter(
+    service: ServiceInMemory,
+) -> None:
+    await _started_by_an_older_version(service, 1, 2)
+    service.store.definitions.clear()
+    await service.process(success("reserve", 1), success("reserve", 2, entry_id="1801-0"))
+    assert {letter.reason for letter in service.store.dead_letters.values()} == {
+        "version v0 of the definition of saga 'order' is not known here"
+    }
+    assert service.journal == ["load 2", "definition order v0", "commit"]
+
+
+# ------------------------------------------------------------------------------------------------------------ recovery
+
+
+async def test_what_is_in_flight_is_sent_again_under_the_same_id(service: ServiceInMemory) -> None:
+    first = await service.process(start())
+    again = await service.process(TransportLost(SAGA_ID))
+    assert again.messages == first.messages
+    assert again.handled == {}
+    assert [line.revision for line in service.store.history] == [1]
+
+
+# --------------------------------------------------------------------------------------------------------------- lanes
+
+
+async def test_a_row_whose_publisher_failed_is_the_relays_again() -> None:
+    service = ServiceInMemory()
+    service.publisher.faults.then(RuntimeError("a bug"))
+    with pytest.raises(RuntimeError):
+        await service.take(start())
+    assert not service.outbox.is_under_way(1)
+    assert service.outbox.take_published() == []
+    assert list(service.store.outbox) == [1]
+
+
+async def test_a_row_of_which_redis_refused_a_part_stays_in_the_outbox(service: ServiceInMemory) -> None:
+    refused = Message("saga:commands:service", ("n", "1"))
+    service.publisher.refused = [refused]
+    await service.take(start())
+    assert not service.outbox.is_under_way(1)
+    assert service.outbox.take_published() == []
+    assert service.outbox.take_refused() == {1: [refused]}
+
+
+async def test_a_lane_tells_the_timers_what_is_expected_before_it_publishes(service: ServiceInMemory) -> None:
+    intake = Intake(BATCH_BYTES_MAX)
+    intake.inlet(1).put([start()])
+    intake.close()
+    lane = Lane(
+        intake,
+        service.engine,
+        service.publisher,
+        service.outbox,
+        10,
+        lambda wake_at_ms: service.journal.append(f"expect {wake_at_ms - START_MS}"),
+    )
+    await lane.run()
+    assert service.journal[:2] == ["commit", f"expect {TIMEOUT_MS}"]
+
+
+async def test_a_lane_ends_when_the_intake_is_closed_and_empty(service: ServiceInMemory) -> None:
+    intake = Intake(BATCH_BYTES_MAX)
+    inlet = intake.inlet(10)
+    inlet.put([start(1), start(2), start(3)])
+    intake.close()
+    await Lane(intake, service.engine, service.publisher, service.outbox, 2, lambda _: None).run()
+    assert len(service.store.commits) == 2
+    assert len(service.publisher.acknowledged) == 3
+    await turns(1)
+
+
+def _handled(committed: Sequence[Committed]) -> list[str]:
+    return [entry_id for one in committed for entry_ids in one.handled.values() for entry_id in entry_ids]

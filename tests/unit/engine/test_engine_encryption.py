@@ -1,0 +1,58 @@
+"""A service with a codec: what leaves it is sealed, and a saga that cannot be opened troubles no other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from saga_service.core.ids import Direction, SagaId, command_id
+from saga_service.core.state import SagaState, SagaStatus
+from saga_service.wire.encryption import UnknownKey
+from saga_service.wire.events import write_event
+from saga_service.wire.replies import write_success
+from tests.support.builders import definition, delivered
+from tests.support.codecs import MARKER, OF_NEW
+from tests.support.fakes import NAMES, MemoryStore, ServiceInMemory, saga_id, start, success
+
+CHARGE_ALONE = definition("charge")
+
+
+class StoreWithoutAKey(MemoryStore):
+    """The key of one saga is not known here."""
+
+    def __init__(self, unopenable: SagaId) -> None:
+        super().__init__()
+        self.unopenable = unopenable
+
+    async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
+        if self.unopenable in saga_ids:
+            raise UnknownKey(f"the stored input of saga {self.unopenable} is sealed with key 'lost'")
+        return await super().load(saga_ids)
+
+
+async def test_every_message_of_a_saga_is_sealed_and_the_core_works_on_what_is_plain() -> None:
+    service = ServiceInMemory(defined=CHARGE_ALONE, codec=OF_NEW)
+    event = write_event(NAMES.events, "order", {"name": MARKER}, key="order-1", codec=OF_NEW)
+    command = command_id(saga_id(), "charge", Direction.ACTION, 1)
+    reply = write_success(NAMES.replies, command, saga_id(), {"at": MARKER}, OF_NEW)
+    began = await service.process(delivered(event, "1700-1"))
+    ended = await service.process(delivered(reply, "1800-0"))
+
+    state = service.store.sagas[saga_id()]
+    assert state.status is SagaStatus.COMPLETED
+    assert (state.input, state.steps[0].output) == ({"name": MARKER}, {"at": MARKER})
+    sent = [*began.messages, *ended.messages]
+    assert [message.stream for message in sent] == ["saga:commands:service", "saga:outcomes"]
+    assert [str(message).count("$sealed") for message in sent] == [1, 1]
+    assert MARKER not in str(sent)
+
+
+async def test_a_saga_that_cannot_be_opened_is_one_dead_letter_and_all_others_go_on() -> None:
+    store = StoreWithoutAKey(saga_id(2))
+    await ServiceInMemory(store).process(start(1), start(2), start(3))
+    service = ServiceInMemory(store)
+    await service.take(*(success("reserve", number, entry_id=f"1800-{number}") for number in (1, 2, 3)))
+
+    [letter] = store.dead_letters.values()
+    assert (letter.stream, letter.entry_id) == (NAMES.replies, "1800-2")
+    assert letter.reason == f"the stored input of saga {saga_id(2)} is sealed with key 'lost'"
+    assert [store.sagas[saga_id(number)].revision for number in (1, 2, 3)] == [2, 1, 2]

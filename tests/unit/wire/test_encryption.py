@@ -1,0 +1,307 @@
+"""Sealed data on the streams: there and back, bound to its place, and never taken for plain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saga_service.core.effects import ChildRequest, ChildVerb, Command, Ended, ParentReply
+from saga_service.core.events import Asked, Outcome, Replied, Signalled, Started
+from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key, saga_id_of_child
+from saga_service.core.state import SagaStatus
+from saga_service.engine.decode import Decoder
+from saga_service.wire.children import write_child_request, write_parent_reply
+from saga_service.wire.commands import read_command, write_command
+from saga_service.wire.dead_letters import DeadLetter, raw_pairs
+from saga_service.wire.encryption import (
+    OUTCOME,
+    Codec,
+    OpensOnly,
+    UnknownKey,
+    Unopenable,
+    is_sealed,
+    key_id,
+    read_data,
+    seal,
+    seal_event_data,
+    sealing_key_id,
+    unseal,
+    write_data,
+)
+from saga_service.wire.entries import Message
+from saga_service.wire.events import read_event, write_event
+from saga_service.wire.outcomes import write_outcome
+from saga_service.wire.replies import read_reply, write_success
+from saga_service.wire.stream_names import StreamNames
+from tests.support.builders import SAGA_ID, PlainBlueprint, PlainCatalog, definition, delivered, entry
+from tests.support.codecs import MARKER, OF_BOTH, OF_NEW, OF_OLD
+
+NAMES = StreamNames()
+ORDER = definition("charge")
+CATALOG = PlainCatalog(PlainBlueprint(ORDER, integers=["amount"], key_field="order_id"))
+CHARGE = CommandName(SAGA_ID, "charge", Direction.ACTION, 1)
+DATA = {"name": MARKER}
+OTHER_SAGA = saga_id_from_key("order", "order-2")
+
+OBJECTS = st.dictionaries(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1),
+        lambda inner: st.lists(inner, max_size=3),
+        max_leaves=5,
+    ),
+    max_size=5,
+)
+
+
+def command(attempt: int = 1, saga_id: str = SAGA_ID) -> Command:
+    return Command(
+        type="payment.charge",
+        saga_id=saga_id_from_key("order", "order-1") if saga_id == SAGA_ID else OTHER_SAGA,
+        saga="order",
+        step="charge",
+        direction=Direction.ACTION,
+        attempt=attempt,
+        deadline_ms=1,
+        input=DATA,
+        outputs={"reserve": {"at": MARKER}},
+        traceparent=None,
+    )
+
+
+def data_of(message: Message) -> Any:
+    """Any: a JSON object."""
+    return orjson.loads(message.fields[message.fields.index("data") + 1])
+
+
+def with_data_of(message: Message, other: Message) -> Message:
+    """A message whose data was put in the place of another's."""
+    place = message.fields.index("data") + 1
+    return Message(
+        message.stream,
+        (*message.fields[:place], other.fields[other.fields.index("data") + 1], *message.fields[place + 1 :]),
+    )
+
+
+# --------------------------------------------------------------------------------------------------- what it looks like
+
+
+@given(OBJECTS, st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=4))
+def test_data_comes_out_as_it_went_in(value: dict[str, Any], place: list[str]) -> None:
+    assert read_data(write_data(value, OF_NEW, *place).encode(), OF_NEW, *place) == value
+
+
+def test_a_sealed_value_is_an_object_that_names_its_key_and_tells_nothing_else() -> None:
+    sealed = seal(DATA, OF_NEW, "input", SAGA_ID)
+    assert (is_sealed(sealed), list(sealed), key_id(sealed)) == (True, ["$sealed"], "new")
+    assert MARKER not in str(sealed)
+
+
+def test_what_is_plain_has_another_shape() -> None:
+    plain: list[dict[str, object]] = [{}, {"a": 1}, {"$sealed": "x", "a": 1}, {"sealed": "x"}]
+    assert [is_sealed(value) for value in plain] == [False] * 4
+
+
+def test_the_key_that_seals_is_the_first() -> None:
+    assert (sealing_key_id(OF_BOTH), sealing_key_id(OF_OLD)) == ("new", "old")
+
+
+def test_nothing_is_sealed_of_an_empty_object_and_of_what_is_sealed_already() -> None:
+    sealed = write_data(DATA, OF_NEW, "here")
+    assert write_data({}, OF_NEW, "here") == "{}"
+    assert write_data(orjson.loads(sealed), OF_NEW, "here") == sealed
+
+
+def test_places_whose_parts_differ_are_different_places() -> None:
+    sealed = write_data(DATA, OF_NEW, "a", "bc").encode()
+    for place in (("ab", "c"), ("a", "b", "c"), ("abc",), ("a", "bc", "")):
+        with pytest.raises(Unopenable, match="field 'data' does not open"):
+            read_data(sealed, OF_NEW, *place)
+
+
+def test_while_keys_are_brought_to_all_what_is_sealed_is_opened_and_nothing_is_sealed() -> None:
+    opens_only = OpensOnly(OF_NEW)
+    assert read_data(write_data(DATA, OF_NEW, "here").encode(), opens_only, "here") == DATA
+    assert orjson.loads(write_data(DATA, opens_only, "here")) == DATA
+    assert sealing_key_id(opens_only) is None
+    with pytest.raises(TypeError, match="opens only"):
+        opens_only.seal(b"{}", "here")
+
+
+def test_a_sealed_value_without_a_codec_is_not_taken_for_a_plain_one() -> None:
+    with pytest.raises(UnknownKey, match="field 'data' is sealed with key 'new', and no keys are set here"):
+        read_data(write_data(DATA, OF_NEW, "here").encode(), None, "here")
+
+
+def test_a_value_of_the_reserved_shape_that_no_codec_wrote_is_refused() -> None:
+    with pytest.raises(Unopenable, match="and in it no text"):
+        read_data(b'{"$sealed": 5}', OF_NEW, "here")
+
+
+# ------------------------------------------------------------------------------------------------ each kind of message
+
+
+def test_a_command_is_sealed_and_opened() -> None:
+    message = write_command(command(), NAMES, OF_NEW)
+    received = read_command(delivered(message), OF_NEW)
+    assert MARKER not in str(message)
+    assert received.data == {**DATA, "outputs": {"reserve": {"at": MARKER}}}
+    assert orjson.loads(received.plain) == received.data
+
+
+@pytest.mark.parametrize("other", [command(attempt=2), command(saga_id=OTHER_SAGA)])
+def test_a_commands_data_fits_no_other_command(other: Command) -> None:
+    moved = with_data_of(write_command(other, NAMES, OF_NEW), write_command(command(), NAMES, OF_NEW))
+    received = read_command(delivered(moved), OF_NEW)
+    assert (received.data, received.plain) == ({}, b"{}")
+    assert received.unopenable is not None
+    assert "it belongs elsewhere" in received.unopenable
+
+
+def reply(attempt: int = 1, codec: Codec | None = OF_NEW, step: str = "charge") -> Message:
+    return write_success(NAMES.replies, command_id(SAGA_ID, step, Direction.ACTION, attempt), SAGA_ID, DATA, codec)
+
+
+def test_a_reply_is_sealed_and_opened() -> None:
+    assert MARKER not in str(reply())
+    assert read_reply(delivered(reply()), OF_NEW) == Replied(CHARGE, Outcome.SUCCEEDED, output=DATA)
+
+
+def test_a_plain_reply_is_taken_in_too() -> None:
+    assert read_reply(delivered(reply(codec=None)), OF_NEW).output == DATA
+
+
+def test_a_recorded_result_answers_every_attempt_and_no_other_step() -> None:
+    assert read_reply(delivered(with_data_of(reply(2), reply(1))), OF_NEW).output == DATA
+    with pytest.raises(Unopenable):
+        read_reply(delivered(with_data_of(reply(step="ship"), reply())), OF_NEW)
+
+
+def test_a_recorded_result_answers_the_question_whether_it_happened() -> None:
+    probe = command_id(SAGA_ID, "charge", Direction.PROBE, 1)
+    asked = write_success(NAMES.replies, probe, SAGA_ID, {}, OF_NEW)
+    assert read_reply(delivered(with_data_of(asked, reply())), OF_NEW).output == DATA
+
+
+def test_a_childs_start_and_its_answer_are_sealed_and_opened() -> None:
+    child = saga_id_of_child("order", CHARGE)
+    start = write_child_request(ChildRequest(ChildVerb.START, child, "order", CHARGE, DATA, None), NAMES, OF_NEW)
+    answer = write_parent_reply(ParentReply(CHARGE, Outcome.SUCCEEDED, DATA, None), NAMES, OF_NEW)
+    begun = read_event(delivered(start), CATALOG, OF_NEW)
+    assert MARKER not in str(start) + str(answer)
+    assert isinstance(begun, Started)
+    assert (begun.saga_id, begun.input) == (child, DATA)
+    assert read_reply(delivered(answer), OF_NEW).output == DATA
+
+
+def test_a_child_that_cannot_be_opened_is_refused_to_its_parent() -> None:
+    start = write_child_request(ChildRequest(ChildVerb.START, SAGA_ID, "order", CHARGE, DATA, None), NAMES, OF_OLD)
+    refusal = read_event(delivered(start), CATALOG, OF_NEW)
+    assert isinstance(refusal, Replied)
+    assert refusal.fault is not None
+    assert (refusal.outcome, refusal.fault.code) == (Outcome.REJECTED, "sealed_input")
+
+
+def test_a_child_whose_sealed_input_does_not_fit_is_refused_without_telling_it() -> None:
+    request = ChildRequest(ChildVerb.START, SAGA_ID, "order", CHARGE, {"amount": MARKER}, None)
+    refusal = read_event(delivered(write_child_request(request, NAMES, OF_NEW)), CATALOG, OF_NEW)
+    assert isinstance(refusal, Replied)
+    assert refusal.fault is not None
+    assert refusal.fault.message == "the input does not fit saga 'order': more is not told, for the data is sealed"
+
+
+def test_an_outcome_is_sealed_for_whoever_has_the_key() -> None:
+    ended = Ended(SAGA_ID, "order", "order-1", SagaStatus.COMPLETED, 7, 1, {"charge": DATA}, None, None)
+    sealed = data_of(write_outcome(ended, NAMES, OF_NEW))
+    assert orjson.loads(unseal(sealed, OF_NEW, OUTCOME, f"{SAGA_ID}:7")) == {"charge": DATA}
+
+
+# -------------------------------------------------------------------------------------------------- what producers send
+
+
+def test_a_start_that_a_producer_sealed_is_opened() -> None:
+    data = seal_event_data(OF_NEW, "order", DATA, key="A-17")
+    begun = read_event(entry({"type": "order", "subject": "A-17", "data": data}), CATALOG, OF_NEW)
+    assert isinstance(begun, Started)
+    assert (begun.key, begun.input) == ("A-17", DATA)
+
+
+def test_a_start_without_a_subject_has_its_key_from_what_is_sealed() -> None:
+    message = write_event(NAMES.events, "order", {"order_id": "A-17", "name": MARKER}, codec=OF_NEW)
+    begun = read_event(delivered(message), CATALOG, OF_NEW)
+    assert MARKER not in str(message)
+    assert isinstance(begun, Started)
+    assert begun.key == "A-17"
+
+
+def test_a_start_fits_no_other_key() -> None:
+    data = seal_event_data(OF_NEW, "order", DATA, key="A-17")
+    with pytest.raises(Unopenable, match="it belongs elsewhere"):
+        read_event(entry({"type": "order", "subject": "A-18", "data": data}), CATALOG, OF_NEW)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [{"subject": "A-17", "saga": "order"}, {"saga_id": SAGA_ID.upper()}, {"saga_id": SAGA_ID, "subject": "A-17"}],
+)
+def test_a_signal_is_bound_to_the_saga_that_it_is_addressed_to(address: dict[str, str]) -> None:
+    data = seal_event_data(OF_NEW, "approved", DATA, key=address.get("subject"), saga_id=address.get("saga_id"))
+    signalled = read_event(entry({"type": "approved", "data": data, **address}), CATALOG, OF_NEW)
+    assert isinstance(signalled, Signalled)
+    assert signalled.data == DATA
+    with pytest.raises(Unopenable):
+        read_event(entry({"type": "denied", "data": data, **address}), CATALOG, OF_NEW)
+
+
+def test_what_a_step_is_said_to_have_returned_may_be_sealed() -> None:
+    data = seal_event_data(OF_NEW, "saga.resolve", DATA, saga_id=SAGA_ID)
+    fields = {"type": "saga.resolve", "saga_id": SAGA_ID, "step": "charge", "resolution": "succeeded", "data": data}
+    asked = read_event(entry(fields), CATALOG, OF_NEW)
+    assert isinstance(asked, Asked)
+    assert asked.output == DATA
+
+
+# ------------------------------------------------------------------------------------------------------ what is refused
+
+Decode = Callable[[Message], DeadLetter]
+
+
+@pytest.fixture
+def decode() -> Decode:
+    decoder = Decoder(CATALOG, NAMES, 10_000, OF_NEW)
+
+    def dead_letter_of(message: Message) -> DeadLetter:
+        result = decoder.decode(replace(delivered(message), stream=message.stream), 1)
+        assert isinstance(result, DeadLetter)
+        return result
+
+    return dead_letter_of
+
+
+def test_a_start_that_is_sealed_with_an_unknown_key_is_a_dead_letter_that_can_be_replayed(decode: Decode) -> None:
+    message = write_event(NAMES.events, "order", DATA, key="A-17", codec=OF_OLD)
+    letter = decode(message)
+    assert letter.reason == "field 'data' is sealed with key 'old', which is not known here; known keys: new"
+    kept = dict(raw_pairs(letter.raw))[b"data"]
+    assert OF_BOTH.open(orjson.loads(kept)["$sealed"], "event\0order\0A-17") == orjson.dumps(DATA)
+
+
+def test_a_reply_that_is_sealed_with_an_unknown_key_is_a_dead_letter(decode: Decode) -> None:
+    assert "is sealed with key 'old'" in decode(reply(codec=OF_OLD)).reason
+
+
+def test_of_sealed_data_that_does_not_fit_nothing_is_told(decode: Decode) -> None:
+    letter = decode(write_event(NAMES.events, "order", {"amount": MARKER}, codec=OF_NEW))
+    assert "more is not told, for the data is sealed" in letter.reason
+    assert MARKER not in str(letter)
+
+
+def test_of_plain_data_that_does_not_fit_everything_is_told(decode: Decode) -> None:
+    letter = decode(write_event(NAMES.events, "order", {"amount": MARKER}))
+    assert letter.reason.endswith("amount: must be a whole number")

@@ -1,0 +1,207 @@
+"""What workers answer, in any language and of any quality."""
+
+from __future__ import annotations
+
+import pytest
+
+from saga_service.core.events import Outcome, Replied
+from saga_service.core.ids import CommandId, CommandName, Direction, SagaId
+from saga_service.core.state import Fault
+from saga_service.wire.entries import Entry, Malformed
+from saga_service.wire.replies import (
+    ERROR_CODE_CHARACTERS_MAX,
+    ERROR_MESSAGE_CHARACTERS_MAX,
+    RETRY_AFTER_MS_MAX,
+    read_reply,
+    write_failure,
+    write_progress,
+    write_success,
+)
+from tests.support.builders import delivered, entry
+
+SAGA_ID = SagaId("0192f0c1-2345-8abc-9def-0123456789ab")
+OTHER_SAGA_ID = SagaId("0192f0c1-2345-8abc-9def-0123456789ac")
+COMMAND_ID = CommandId(f"{SAGA_ID}:charge:action:2")
+COMMAND = CommandName(SAGA_ID, "charge", Direction.ACTION, 2)
+SAID = {"command_id": COMMAND_ID, "saga_id": SAGA_ID, "outcome": "succeeded"}
+
+
+def _read(**fields: bytes | str) -> Replied:
+    return read_reply(entry({**SAID, **fields}, "saga:replies"))
+
+
+def _complaint(**fields: bytes | str) -> str:
+    with pytest.raises(Malformed) as raised:
+        _read(**fields)
+    return str(raised.value)
+
+
+# --------------------------------------------------------------------------------------------- written, then read
+
+
+def test_a_success_is_read_as_it_was_written() -> None:
+    message = write_success("saga:replies", COMMAND_ID, SAGA_ID, {"payment": 7})
+    assert message.stream == "saga:replies"
+    assert read_reply(delivered(message)) == Replied(COMMAND, Outcome.SUCCEEDED, output={"payment": 7})
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REJECTED])
+@pytest.mark.parametrize("retry_after_ms", [None, 0, 1_500, RETRY_AFTER_MS_MAX])
+def test_a_failure_is_read_as_it_was_written(outcome: Outcome, retry_after_ms: int | None) -> None:
+    fault = Fault("declined", 'no "money" {left}\n')
+    message = write_failure("saga:replies", COMMAND_ID, SAGA_ID, outcome, fault, retry_after_ms)
+    assert read_reply(delivered(message)) == Replied(COMMAND, outcome, fault=fault, retry_after_ms=retry_after_ms)
+
+
+def test_progress_is_read_as_it_was_written() -> None:
+    assert read_reply(delivered(write_progress("r", COMMAND_ID, SAGA_ID))) == Replied(COMMAND, Outcome.PROGRESS)
+
+
+# ------------------------------------------------------------------------------------------- as others may write it
+
+
+def test_the_least_that_a_worker_must_say() -> None:
+    fields = {"command_id": COMMAND_ID, "outcome": "succeeded"}
+    assert read_reply(entry(fields)) == Replied(COMMAND, Outcome.SUCCEEDED, output={})
+
+
+def test_the_saga_id_may_be_in_upper_case() -> None:
+    assert _read(saga_id=SAGA_ID.upper()).saga_id == SAGA_ID
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        ("", Fault("failed", "the worker gave no reason")),
+        ("no money", Fault("failed", "no money")),
+        ('"no money"', Fault("failed", '"no money"')),
+        ("{}", Fault("failed", "the worker gave no reason")),
+        (' {"code": "declined"}', Fault("declined", "the worker gave no reason")),
+        ('{"message": "no money"}', Fault("failed", "no money")),
+        ('{"code": null, "message": null}', Fault("failed", "the worker gave no reason")),
+        ('{"code": 402, "message": 7}', Fault("402", "7")),
+        ('{"code": "a", "message": "b", "stack": ["c"]}', Fault("a", "b")),
+    ],
+)
+def test_an_error_may_be_json_or_plain_text(error: str, fault: Fault) -> None:
+    assert _read(outcome="failed", error=error) == Replied(COMMAND, Outcome.FAILED, fault=fault)
+
+
+@pytest.mark.parametrize("error", ["m" * 500_000, f'{{"code": "{"c" * 500_000}", "message": "{"m" * 500_000}"}}'])
+def test_an_error_that_is_too_long_is_shortened(error: str) -> None:
+    fault = _read(outcome="failed", error=error).fault
+    assert fault is not None
+    assert len(fault.code) <= ERROR_CODE_CHARACTERS_MAX
+    assert len(fault.message) == ERROR_MESSAGE_CHARACTERS_MAX
+    assert fault.message.endswith("m…")
+
+
+def test_an_error_may_be_left_out() -> None:
+    assert _read(outcome="rejected").fault == Fault("failed", "the worker gave no reason")
+
+
+def test_a_success_is_not_spoilt_by_an_error_field_nor_a_failure_by_its_data() -> None:
+    assert _read(error=b"\xff").outcome is Outcome.SUCCEEDED
+    assert _read(outcome="failed", data="{").outcome is Outcome.FAILED
+    assert _read(outcome="progress", data="{", error="{").outcome is Outcome.PROGRESS
+
+
+# ------------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize("missing", ["command_id", "outcome"])
+def test_what_is_missing_is_named(missing: str) -> None:
+    fields = {name: value for name, value in SAID.items() if name != missing}
+    with pytest.raises(Malformed, match=rf"^field '{missing}' is missing or empty$"):
+        read_reply(entry(fields))
+
+
+def test_an_entry_without_fields_is_no_reply() -> None:
+    with pytest.raises(Malformed, match=r"^field 'command_id' is missing or empty$"):
+        read_reply(Entry("saga:replies", "1-0", {}))
+
+
+@pytest.mark.parametrize(
+    "command_id",
+    [
+        "charge",
+        SAGA_ID,
+        f"{SAGA_ID}:charge:action",
+        f"{SAGA_ID}:charge:action:0",
+        f"{SAGA_ID}:charge:action:01",
+        f"{SAGA_ID}:charge:action:-1",
+        f"{SAGA_ID}:charge:action:" + "9" * 5_000,
+        f"{SAGA_ID}:charge:undo:1",
+        f"{SAGA_ID}::action:1",
+        f"{SAGA_ID.upper()}:charge:action:1",
+        f"{SAGA_ID}:charge:action:1\n",
+        "no-uuid:charge:action:1",
+    ],
+)
+def test_a_command_id_that_is_none_is_quoted(command_id: str) -> None:
+    assert _complaint(command_id=command_id) == f"field 'command_id' is not the id of a command: '{command_id[:200]}'"
+
+
+def test_a_reply_with_the_wrong_saga_id_is_nobodys() -> None:
+    assert _complaint(saga_id=OTHER_SAGA_ID) == (
+        f"field 'saga_id' is '{OTHER_SAGA_ID}', but the command belongs to saga {SAGA_ID}"
+    )
+    assert "but the command belongs to" in _complaint(saga_id="x" * 10_000)
+
+
+@pytest.mark.parametrize("outcome", ["done", "Succeeded", "succeeded ", "SUCCEEDED", "x" * 10_000])
+def test_an_outcome_that_nobody_knows_is_told_the_known_ones(outcome: str) -> None:
+    assert _complaint(outcome=outcome) == (
+        f"field 'outcome' must be one of succeeded, failed, rejected, progress, but is '{outcome[:100]}'"
+    )
+
+
+@pytest.mark.parametrize("name", ["command_id", "saga_id", "outcome"])
+@pytest.mark.parametrize("value", [b"a\xff", b"a\x00"])
+def test_a_field_must_be_text(name: str, value: bytes) -> None:
+    assert _complaint(**{name: value}).startswith(f"field '{name}' ")
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "must be a JSON object, but is an array"),
+        ('{"a":' * 10_000, "depth limit exceeded"),
+        ('{"a":' * 101 + "1" + "}" * 101, "levels deep"),
+        ('{"a": "\\u0000"}', "NUL"),
+        (b'{"a": "\xff"}', "not valid JSON"),
+        ('{"a": "\\ud800"}', "not valid JSON"),
+    ],
+)
+def test_data_that_cannot_be_read_says_why(data: bytes | str, complaint: str) -> None:
+    assert complaint in _complaint(data=data)
+
+
+@pytest.mark.parametrize(
+    ("error", "complaint"),
+    [
+        ("{", "field 'error' is not valid JSON"),
+        ('{"message": "\\u0000"}', "field 'error' holds a NUL"),
+        (b"a\x00", "field 'error' holds a NUL"),
+        (b"\xff", "field 'error' is not valid UTF-8"),
+        ("\x0b{}", "field 'error' is not valid JSON"),
+        ('{"a":' * 10_000, "depth limit exceeded"),
+        ('{"a":' * 101 + "1" + "}" * 101, "field 'error' is nested"),
+    ],
+)
+def test_an_error_that_cannot_be_read_says_why(error: bytes | str, complaint: str) -> None:
+    assert complaint in _complaint(outcome="failed", error=error)
+
+
+@pytest.mark.parametrize("delay", ["-1", "1.5", "true", '"10"', "[]", str(RETRY_AFTER_MS_MAX + 1), "1e3", "9" * 100])
+def test_a_wish_for_a_wait_must_be_whole_milliseconds_within_a_week(delay: str) -> None:
+    assert _complaint(outcome="failed", error='{"retry_after_ms": ' + delay + "}") == (
+        f"field 'error': 'retry_after_ms' must be a whole number from 0 to {RETRY_AFTER_MS_MAX}"
+    )
+
+
+def test_a_reply_of_the_right_form_is_read_whoever_it_names() -> None:
+    """Whether the saga is known and the command was sent is not the wire's to say."""
+    event = read_reply(entry({"command_id": f"{OTHER_SAGA_ID}:teleport:compensation:7", "outcome": "succeeded"}))
+    assert event.command == CommandName(OTHER_SAGA_ID, "teleport", Direction.COMPENSATION, 7)

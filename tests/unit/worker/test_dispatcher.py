@@ -1,0 +1,268 @@
+"""Many commands at once, each carried out once and answered once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from saga_service.base.tasks import cancel
+from saga_service.core.events import Outcome
+from saga_service.wire.dead_letters import raw_pairs, read_dead_letter
+from saga_service.wire.entries import Entry
+from saga_service.worker import StepContext, Worker
+from saga_service.worker.dispatcher import ANSWERS_WAITING_PER_SLOT_MAX, Handling
+from saga_service.worker.replies import Replies
+from tests.support.builders import delivered, entry
+from tests.support.fakes import backoffs, turns
+from tests.support.workers import GROUP, NAMES, STREAM, RedisInMemory, command, command_entry
+
+__all__ = ["backoffs"]
+CONCURRENCY = 3
+FOREVER_S = 60.0
+
+
+class AtWork:
+    """A handler that is at work until it is let go, and all that is around it."""
+
+    def __init__(self) -> None:
+        self.redis = RedisInMemory()
+        self.begun: list[str] = []
+        self.contexts: list[StepContext] = []
+        self.let_go = asyncio.Event()
+        worker = Worker("payment")
+
+        @worker.handler("payment.charge")
+        async def charge(data: dict[str, Any], context: StepContext) -> None:
+            self.begun.append(context.saga_id)
+            self.contexts.append(context)
+            await self.let_go.wait()
+
+        self.replies = Replies(
+            self.redis.send, (STREAM, GROUP), NAMES, lambda _: self.handling.look_for_room(), structlog.get_logger()
+        )
+        self.handling = Handling(worker.handlers, self.replies, CONCURRENCY, 10_000, structlog.get_logger())
+
+    def accept(self, *entries: Entry) -> None:
+        self.handling.accept(entries)
+
+    async def all_answered(self) -> None:
+        async with asyncio.timeout(10):
+            await self.handling.finish(FOREVER_S)
+            await self.replies.flushed()
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [reply.outcome for reply in self.redis.replies]
+
+
+@pytest.fixture
+async def work(backoffs: list[float]) -> AsyncIterator[AtWork]:
+    work = AtWork()
+    running = asyncio.create_task(work.replies.run())
+    yield work
+    work.let_go.set()
+    await work.handling.finish(FOREVER_S)
+    await cancel([running])
+
+
+async def test_commands_run_side_by_side_and_each_is_answered(work: AtWork) -> None:
+    work.accept(*(command_entry(number) for number in (1, 2, 3)))
+    await turns()
+    assert len(work.begun) == 3
+    assert work.outcomes == []
+    work.let_go.set()
+    await work.all_answered()
+    assert work.outcomes == [Outcome.SUCCEEDED] * 3
+    assert work.redis.acknowledged == ["1701-0", "1702-0", "1703-0"]
+
+
+async def test_room_is_what_is_not_running_and_is_waited_for(work: AtWork) -> None:
+    assert await work.handling.room() == CONCURRENCY
+    work.accept(command_entry(1))
+    assert await work.handling.room() == CONCURRENCY - 1
+    work.accept(command_entry(2), command_entry(3))
+    waiting = asyncio.create_task(work.handling.room())
+    await turns()
+    assert not waiting.done()
+    work.let_go.set()
+    assert await waiting > 0
+
+
+async def test_a_command_that_comes_twice_while_it_runs_runs_once_and_both_entries_are_settled(work: AtWork) -> None:
+    work.accept(command_entry(1, "1-0"), command_entry(1, "2-0"))
+    await turns()
+    work.accept(command_entry(1, "3-0"))
+    await turns()
+    assert len(work.begun) == 1
+    assert work.redis.acknowledged == ["2-0", "3-0"], "the first stays pending until its answer is taken"
+    work.let_go.set()
+    await work.all_answered()
+    assert work.outcomes == [Outcome.SUCCEEDED]
+    assert work.redis.acknowledged == ["2-0", "3-0", "1-0"]
+
+
+async def test_another_attempt_at_the_same_step_is_another_command(work: AtWork) -> None:
+    work.accept(command_entry(1, "1-0"), command_entry(1, "2-0", attempt=2))
+    await turns()
+    assert len(work.begun) == 2
+
+
+async def test_a_command_past_its_deadline_is_passed_over_since_the_saga_has_given_it_up(work: AtWork) -> None:
+    with capture_logs() as logs:
+        work.accept(command_entry(1, deadline_in_ms=-5_000))
+        await work.all_answered()
+    assert (work.begun, work.outcomes, work.redis.acknowledged) == ([], [], ["1701-0"])
+    assert [line["log_level"] for line in logs] == ["warning"]
+    assert logs[0]["late_ms"] >= 5_000
+    assert logs[0]["command_id"] == command(1).id
+
+
+async def test_an_unknown_command_is_answered_and_the_next_one_goes_on(work: AtWork) -> None:
+    work.accept(command_entry(1, command_type="payment.guess"), command_entry(2))
+    work.let_go.set()
+    await work.all_answered()
+    assert work.outcomes == [Outcome.FAILED, Outcome.SUCCEEDED]
+    fault = work.redis.replies[0].fault
+    assert fault is not None
+    assert fault.code == "unknown_command"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"nothing": "of use"}, "field 'id' is missing or empty"),
+        ({b"id": b"\xff"}, "field 'id' is not valid UTF-8"),
+        ({"id": "pay-1"}, "field 'id' is not the id of a command"),
+    ],
+)
+async def test_an_entry_that_is_no_command_becomes_a_dead_letter_and_the_stream_goes_on(
+    work: AtWork, fields: dict[str | bytes, str | bytes], reason: str
+) -> None:
+    poison = entry(fields, STREAM, "1-0")
+    work.accept(poison, command_entry(2))
+    work.let_go.set()
+    await work.all_answered()
+    (message,) = [message for message in work.redis.added if message.stream == NAMES.dead_letters]
+    letter = read_dead_letter(delivered(message))
+    assert (letter.stream, letter.entry_id) == (STREAM, "1-0")
+    assert letter.reason.startswith(reason)
+    assert dict(raw_pairs(letter.raw)) == poison.fields
+    assert work.outcomes == [Outcome.SUCCEEDED]
+    assert set(work.redis.acknowledged) == {"1-0", "1702-0"}
+
+
+async def test_broken_data_is_a_dead_letter_too(work: AtWork) -> None:
+    fields = {**command_entry(1).fields, b"data": b"{"}
+    work.accept(Entry(STREAM, "1-0", fields))
+    await work.all_answered()
+    assert [message.stream for message in work.redis.added] == [NAMES.dead_letters]
+    assert work.redis.acknowledged == ["1-0"]
+
+
+async def test_signs_of_life_are_told_while_the_handler_runs_and_not_after(work: AtWork) -> None:
+    work.accept(command_entry(1))
+    await turns()
+    await work.contexts[0].progress()
+    await work.replies.flushed()
+    work.let_go.set()
+    await work.all_answered()
+    await work.contexts[0].progress()
+    await work.all_answered()
+    assert work.outcomes == [Outcome.PROGRESS, Outcome.SUCCEEDED]
+
+
+async def test_lines_that_others_log_meanwhile_name_the_command_too(work: AtWork) -> None:
+    bound: list[dict[str, Any]] = []
+    worker = Worker("payment")
+
+    @worker.handler("payment.charge")
+    async def charge(data: dict[str, Any]) -> None:
+        bound.append(structlog.contextvars.get_contextvars())
+
+    handling = Handling(worker.handlers, work.replies, 1, 10_000, structlog.get_logger())
+    handling.accept([command_entry(1)])
+    await handling.finish(FOREVER_S)
+    received = command(1)
+    assert bound == [{"saga_id": received.saga_id, "saga": "order", "step": "charge", "command_id": received.id}]
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+async def test_nothing_more_is_taken_on_while_answers_cannot_be_given(work: AtWork, backoffs: list[float]) -> None:
+    work.redis.faults.lasting = ConnectionError("gone")
+    work.accept(command_entry(1))
+    work.let_go.set()
+    await turns()
+    assert work.replies.are_held_up
+    waiting = asyncio.create_task(work.handling.room())
+    await turns()
+    assert not waiting.done()
+    work.redis.faults.lasting = None
+    async with asyncio.timeout(10):
+        assert await waiting == CONCURRENCY
+
+
+async def test_the_end_of_an_outage_makes_room_even_if_no_answer_was_waiting(work: AtWork) -> None:
+    work.redis.faults.lasting = ConnectionError("gone")
+    work.accept(command_entry(1))
+    await turns()
+    await work.contexts[0].progress()
+    await turns()
+    waiting = asyncio.create_task(work.handling.room())
+    await turns()
+    assert not waiting.done()
+    work.redis.faults.lasting = None
+    async with asyncio.timeout(10):
+        assert await waiting == CONCURRENCY - 1
+
+
+async def test_answers_that_wait_are_bounded() -> None:
+    work = AtWork()  # nobody sends its answers
+    work.let_go.set()
+    limit = CONCURRENCY * ANSWERS_WAITING_PER_SLOT_MAX
+    for number in range(limit):
+        async with asyncio.timeout(10):
+            assert await work.handling.room() > 0
+        work.accept(command_entry(number))
+        await turns()
+    room = asyncio.create_task(work.handling.room())
+    await turns()
+    assert not room.done()
+    room.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await room
+
+
+async def test_what_does_not_finish_in_its_grace_period_is_cancelled_and_gets_no_answer(work: AtWork) -> None:
+    work.accept(command_entry(1))
+    await turns()
+    with capture_logs() as logs:
+        await work.handling.finish(0)
+    await work.replies.flushed()
+    assert work.outcomes == []
+    assert work.redis.acknowledged == []
+    assert [line["event"] for line in logs] == ["handlers are cancelled; others will take their commands over"]
+
+
+async def test_a_cancelled_handler_has_time_to_clean_up(work: AtWork) -> None:
+    cleaned_up = asyncio.Event()
+    worker = Worker("payment")
+
+    @worker.handler("payment.charge")
+    async def charge(data: dict[str, Any]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await turns()
+            cleaned_up.set()
+
+    handling = Handling(worker.handlers, work.replies, 1, 10_000, structlog.get_logger())
+    handling.accept([command_entry(1)])
+    await turns()
+    await handling.cancel()
+    assert cleaned_up.is_set()
+    assert await handling.room() == 1

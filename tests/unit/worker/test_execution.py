@@ -1,0 +1,381 @@
+"""Whatever a handler does, the saga gets a reply that says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, RootModel, field_serializer, field_validator
+from structlog.testing import capture_logs
+
+from saga_service.core.events import Outcome, Replied
+from saga_service.core.state import Fault
+from saga_service.wire.commands import read_command
+from saga_service.wire.replies import RETRY_AFTER_MS_MAX
+from saga_service.worker import Rejected, Retryable, StepContext, Worker
+from saga_service.worker.execution import execute, unknown
+from tests.support.workers import command, command_entry, understood
+
+REPLY_BYTES_MAX = 10_000
+
+
+class Charge(BaseModel):
+    amount: int = Field(gt=0)
+
+
+class Charged(BaseModel):
+    payment_id: str
+
+
+async def carry_out(function: Any, asked_to_end: bool = False, **given: Any) -> Replied:
+    """The saga's side of a handler that is called with such a command."""
+    worker = Worker("payment")
+    worker.handler("payment.charge")(function)
+    entry = command_entry(**given)
+    received = read_command(entry)
+    context = StepContext(received, lambda _: None)
+    handler = worker.handlers["payment.charge"]
+    reply = await execute(handler, received, entry.fields[b"data"], context, REPLY_BYTES_MAX, lambda _: asked_to_end)
+    assert reply is not None
+    replied = understood(reply)
+    assert replied.command == received.name
+    return replied
+
+
+def failed(replied: Replied) -> Fault:
+    assert replied.outcome is Outcome.FAILED
+    assert replied.fault is not None
+    return replied.fault
+
+
+def rejected(replied: Replied) -> Fault:
+    assert replied.outcome is Outcome.REJECTED
+    assert replied.fault is not None
+    return replied.fault
+
+
+# ------------------------------------------------------------------------------------------------- what comes in
+
+
+async def test_a_command_arrives_as_the_handlers_model_and_its_result_as_json() -> None:
+    async def charge(charge: Charge, context: StepContext) -> Charged:
+        return Charged(payment_id=f"{charge.amount} by {context.idempotency_key}")
+
+    replied = await carry_out(charge, data={"amount": 7, "customer": "ada"})
+    assert replied.outcome is Outcome.SUCCEEDED
+    assert replied.output == {"payment_id": f"7 by {command().idempotency_key}"}
+
+
+async def test_a_handler_that_asks_for_a_dict_gets_the_data_as_it_is() -> None:
+    async def charge(data: dict[str, Any]) -> dict[str, Any]:
+        return {"got": data}
+
+    replied = await carry_out(charge, data={"amount": "7", "more": [1]}, outputs={"reserve": {"id": 1}})
+    assert replied.output == {"got": {"amount": "7", "more": [1], "outputs": {"reserve": {"id": 1}}}}
+
+
+class ReservationOfEarlier(BaseModel):
+    reservation_id: str
+
+
+class Earlier(BaseModel):
+    reserve: ReservationOfEarlier
+
+
+class WithOutputs(BaseModel):
+    outputs: Earlier
+
+
+async def test_a_model_reaches_the_results_of_earlier_steps_by_their_names() -> None:
+    async def charge(charge: WithOutputs) -> dict[str, Any]:
+        return {"for": charge.outputs.reserve.reservation_id}
+
+    replied = await carry_out(charge, outputs={"reserve": {"reservation_id": "r-1"}})
+    assert replied.output == {"for": "r-1"}
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    on: date
+
+
+async def test_a_strict_model_reads_json_as_its_author_expects_and_does_not_trip_over_the_outputs() -> None:
+    async def charge(charge: Strict) -> dict[str, Any]:
+        return {"on": charge.on}
+
+    replied = await carry_out(charge, data={"on": "2026-01-31"}, outputs={"reserve": {}})
+    assert replied.output == {"on": "2026-01-31"}
+
+
+async def test_a_model_that_forbids_unknown_fields_has_its_way() -> None:
+    async def charge(charge: Strict) -> None: ...
+
+    fault = rejected(await carry_out(charge, data={"on": "2026-01-31", "tip": 1}))
+    assert fault == Fault("invalid_command", "tip: Extra inputs are not permitted")
+
+
+class Basket(BaseModel):
+    amount: int
+    items: list[Charge]
+
+
+async def test_data_that_does_not_fit_is_rejected_with_the_fields_named_and_their_values_kept_back() -> None:
+    async def charge(basket: Basket) -> None:
+        raise AssertionError("not to be called")
+
+    fault = rejected(await carry_out(charge, data={"amount": "secret", "items": [{"amount": 1}, {"amount": -4711}]}))
+    assert fault.code == "invalid_command"
+    assert fault.message == (
+        "amount: Input should be a valid integer, unable to parse string as an integer; "
+        "items.1.amount: Input should be greater than 0"
+    )
+
+
+async def test_a_long_list_of_wrong_fields_is_cut_short() -> None:
+    async def charge(basket: Basket) -> None: ...
+
+    fault = rejected(await carry_out(charge, data={"amount": 1, "items": [{}] * 30}))
+    assert fault.message.endswith("items.9.amount: Field required; and 20 more")
+
+
+# --------------------------------------------------------------------------------------------- how a handler ends
+
+
+async def test_nothing_returned_is_an_empty_result() -> None:
+    async def charge(charge: Charge) -> None: ...
+
+    assert (await carry_out(charge)).output == {}
+
+
+async def test_a_mapping_may_hold_whatever_pydantic_can_write_as_json() -> None:
+    async def charge(charge: Charge) -> Mapping[str, Any]:
+        return {
+            "at": datetime(2026, 1, 31, tzinfo=UTC),
+            "price": Decimal("1.10"),
+            "id": UUID(int=1),
+            "nested": Charged(payment_id="p"),
+            "tags": {"a"},
+        }
+
+    assert (await carry_out(charge)).output == {
+        "at": "2026-01-31T00:00:00Z",
+        "price": "1.10",
+        "id": "00000000-0000-0000-0000-000000000001",
+        "nested": {"payment_id": "p"},
+        "tags": ["a"],
+    }
+
+
+async def test_rejected_is_told_with_its_code_and_is_no_error_of_ours() -> None:
+    async def charge(charge: Charge) -> None:
+        raise Rejected("card_declined", "no cover")
+
+    with capture_logs() as logs:
+        assert rejected(await carry_out(charge)) == Fault("card_declined", "no cover")
+    assert [line["log_level"] for line in logs] == ["info"]
+
+
+@pytest.mark.parametrize(
+    ("delay", "retry_after_ms"),
+    [(None, None), (0, 0), (1.5, 1_500), (timedelta(minutes=2), 120_000), (timedelta(days=7), RETRY_AFTER_MS_MAX)],
+)
+async def test_retryable_is_told_with_the_wait_that_it_asks_for(
+    delay: float | timedelta | None, retry_after_ms: int | None
+) -> None:
+    async def charge(charge: Charge) -> None:
+        raise Retryable("the bank is closed", code="closed", delay=delay)
+
+    replied = await carry_out(charge)
+    assert failed(replied) == Fault("closed", "the bank is closed")
+    assert replied.retry_after_ms == retry_after_ms
+
+
+async def test_retryable_needs_no_code() -> None:
+    async def charge(charge: Charge) -> None:
+        raise Retryable("later")
+
+    assert failed(await carry_out(charge)) == Fault("retryable", "later")
+
+
+@pytest.mark.parametrize("delay", [-1, timedelta(days=8), float("nan")])
+def test_a_wait_that_no_saga_would_keep_is_refused_where_it_is_written(delay: float | timedelta) -> None:
+    with pytest.raises(ValueError, match="must be from 0 seconds to 7 days"):
+        Retryable("later", delay=delay)
+
+
+async def test_any_other_exception_is_a_failure_by_its_class_and_leaves_a_traceback() -> None:
+    async def charge(charge: Charge) -> None:
+        raise ConnectionRefusedError("bank:443")
+
+    with capture_logs() as logs:
+        assert failed(await carry_out(charge)) == Fault("ConnectionRefusedError", "bank:443")
+    assert [(line["log_level"], line["command_id"]) for line in logs] == [("error", command().id)]
+    assert isinstance(logs[0]["exc_info"], ConnectionRefusedError)
+
+
+async def test_a_validation_error_inside_a_handler_is_its_failure_and_not_the_commands() -> None:
+    async def charge(charge: Charge) -> None:
+        Charged.model_validate({"payment_id": 5})
+
+    assert failed(await carry_out(charge)).code == "ValidationError"
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Fussy(BaseModel):
+    amount: int
+
+    @field_validator("amount")
+    @classmethod
+    def _look(cls, amount: int) -> int:
+        raise LookupError("the validator's own fault")
+
+
+async def test_a_validator_that_breaks_is_a_failure() -> None:
+    async def charge(charge: Fussy) -> None: ...
+
+    assert failed(await carry_out(charge)) == Fault("LookupError", "the validator's own fault")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError(), "ValueError"),
+        (ValueError("a\x00b \ud83d"), "a\\x00b \\ud83d"),
+        (ValueError("x" * 5_000), "x" * 2_000),
+        (Unspeakable(), "a Unspeakable that cannot be shown"),
+    ],
+)
+async def test_whatever_an_exception_says_the_service_can_read_it(error: Exception, message: str) -> None:
+    async def charge(charge: Charge) -> None:
+        raise error
+
+    assert failed(await carry_out(charge)).message == message
+
+
+async def test_a_code_is_sent_in_a_form_that_the_service_can_read() -> None:
+    async def charge(charge: Charge) -> None:
+        raise Rejected("c\x00" + "d" * 500, "")
+
+    assert rejected(await carry_out(charge)).code == ("c\\x00" + "d" * 500)[:200]
+
+
+# ------------------------------------------------------------------------------------- results that cannot be sent
+
+
+class Listing(RootModel[list[int]]):
+    pass
+
+
+class Unwritable(BaseModel):
+    value: int = 1
+
+    @field_serializer("value")
+    def _write(self, value: int) -> int:
+        raise LookupError("the serializer's own fault")
+
+
+def _deep(levels: int) -> dict[str, Any]:
+    return {"deeper": _deep(levels - 1)} if levels else {}
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (5, "a result is a pydantic model, a mapping, or None, but is of type int"),
+        ([1], "but is of type list"),
+        (Listing([1]), "a result must be a JSON object, but Listing becomes another value"),
+        ({"lock": asyncio.Lock}, "the result cannot be written as JSON"),
+        (Unwritable(), "the serializer's own fault"),
+        ({"number": 2**70}, "the result cannot be sent: Integer exceeds 64-bit range"),
+        ({"text": "a\x00b"}, "the result cannot be sent: field 'result' holds a NUL character"),
+        ({"text": "\ud83d"}, "the result cannot be sent: str is not valid UTF-8"),
+        (_deep(150), "nested more than 100 levels deep"),
+        ({"text": "x" * REPLY_BYTES_MAX}, "and a reply may have 10000"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_a_result_that_the_service_could_not_read_is_a_failure_that_says_why(result: Any, told: str) -> None:
+    async def charge(charge: Charge) -> dict[str, Any]:
+        return result  # type: ignore[no-any-return]  # that is the point
+
+    fault = failed(await carry_out(charge))
+    assert fault.code == "invalid_result"
+    assert told in fault.message
+
+
+# ------------------------------------------------------------------------------------------------- cancellation
+
+
+async def test_being_cancelled_is_no_failure() -> None:
+    begun = asyncio.Event()
+
+    async def charge(charge: Charge) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    carrying_out = asyncio.create_task(carry_out(charge, asked_to_end=True))
+    await begun.wait()
+    carrying_out.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await carrying_out
+
+
+async def test_waiting_for_something_that_was_cancelled_is_a_failure() -> None:
+    async def charge(charge: Charge) -> None:
+        other = asyncio.ensure_future(asyncio.Event().wait())
+        other.cancel()
+        await other
+
+    assert failed(await carry_out(charge)).code == "CancelledError"
+
+
+async def test_a_cancellation_that_a_library_left_on_the_task_does_not_swallow_the_reply() -> None:
+    async def charge(charge: Charge) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # and never `uncancel`, as older libraries have it for their own time-outs
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        assert task.cancelling() == 1
+        other = asyncio.ensure_future(asyncio.Event().wait())
+        other.cancel()
+        await other
+
+    assert failed(await carry_out(charge)).code == "CancelledError"
+
+
+async def test_a_time_limit_inside_a_handler_is_a_failure() -> None:
+    async def charge(charge: Charge) -> None:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+
+    assert failed(await carry_out(charge)).code == "TimeoutError"
+
+
+# --------------------------------------------------------------------------------------------------- unknown types
+
+
+def test_an_unknown_command_is_failed_and_not_rejected_since_another_replica_may_know_it() -> None:
+    fault = failed(understood(unknown(command(command_type="payment.guess"), ["payment.refund", "payment.charge"])))
+    assert fault == Fault(
+        "unknown_command",
+        "this worker has no handler for 'payment.guess'; it knows: payment.charge, payment.refund",
+    )
+
+
+def test_a_reply_is_json_that_any_language_can_read() -> None:
+    reply = unknown(command(), [])
+    fields = dict(zip(reply.fields[::2], reply.fields[1::2], strict=True))
+    assert json.loads(fields["error"])["code"] == "unknown_command"
+    assert fields["saga_id"] == command().saga_id
