@@ -19,9 +19,9 @@ from saga_service.definitions import (
     Catalog,
     definition_from_document,
     load_definitions,
-    readable_blueprint,
+    readable_saga_spec,
 )
-from saga_service.encryption import Codec, CodecNotLoaded, UnknownKey, Unopenable, load_codec
+from saga_service.encryption import Cipher, CipherNotLoaded, DecryptionFailed, UnknownKey, load_cipher
 from saga_service.engine.decode import Decoder
 from saga_service.engine.engine import Engine
 from saga_service.engine.outbox import OutboxRows
@@ -30,18 +30,18 @@ from saga_service.engine.saga_loader import SagaCache
 from saga_service.runtime.ingest import Ingest
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.lane import Lane
-from saga_service.runtime.maintenance import Task, Upkeep
+from saga_service.runtime.maintenance import Maintenance, Task
 from saga_service.runtime.reclaim import Reclaim
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
-from saga_service.runtime.request_poller import RequestReader
+from saga_service.runtime.request_poller import RequestPoller
 from saga_service.runtime.retention import Retention
 from saga_service.runtime.service import Loop, Service
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 from saga_service.runtime.timers import Timers
 from saga_service.settings import Settings
 from saga_service.startup import StartupRefused, wait_for_servers
-from saga_service.store.definitions import PostgresRecords
+from saga_service.store.definitions import PostgresDefinitionRegistry
 from saga_service.store.errors import translated
 from saga_service.store.pool import close_pool, create_pool
 from saga_service.store.postgres_store import PostgresStore
@@ -75,22 +75,22 @@ async def run_service(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """As `run_service`, until `stop` is set."""
-    stopping = Stopping(stop)
+    shutdown = Shutdown(stop)
     catalog = _catalog(settings)
     _refuse_removal_before_late_replies(settings, catalog)
     workers = [load_worker(target) for target in settings.workers]
     names = StreamNames(settings.prefix)
-    codec = _codec(settings)
+    cipher = _cipher(settings)
     if not await wait_for_servers(settings, stop):
         log.info("stopped before the servers answered")
         return
     async with _postgres(settings) as pool, _redis(settings) as client:
-        store = PostgresStore(pool, definition_from_document, codec=codec)
+        store = PostgresStore(pool, definition_from_document, cipher=cipher)
         with _still_starting(settings):
             await store.remember_definitions(catalog.documents())
             await _refuse_without_keys(store)
         async with _streams(settings, catalog, names, client) as streams:
-            service = _service(settings, catalog, names, codec, store, pool, client, streams, stopping)
+            service = _service(settings, catalog, names, cipher, store, pool, client, streams, shutdown)
             log.info(
                 "saga_service runs",
                 consumer=settings.consumer,
@@ -98,7 +98,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 streams=[source.stream for source in streams.sources],
                 workers=[worker.service for worker in workers],
             )
-            async with _time_to_stop(stopping, settings.stop_grace_ms / 1000), asyncio.TaskGroup() as group:
+            async with _time_to_stop(shutdown, settings.stop_grace_ms / 1000), asyncio.TaskGroup() as group:
                 group.create_task(service.run())
                 if workers:
                     group.create_task(run_workers(workers, worker_options(settings), stop=stop))
@@ -106,11 +106,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _time_to_stop(stopping: Stopping, grace_s: float) -> AsyncIterator[None]:
+async def _time_to_stop(shutdown: Shutdown, grace_s: float) -> AsyncIterator[None]:
     """Once stopping is said, what runs within has so long; then it is cut off, and other replicas take over."""
 
     async def limit_once_stopping() -> None:
-        await stopping.wait()
+        await shutdown.wait()
         limit.reschedule(asyncio.get_running_loop().time() + grace_s)
 
     try:
@@ -151,12 +151,12 @@ def _refuse_removal_before_late_replies(settings: Settings, catalog: Catalog) ->
         )
 
 
-def _codec(settings: Settings) -> Codec | None:
+def _cipher(settings: Settings) -> Cipher | None:
     try:
-        return load_codec(
-            settings.encryption_keys.get_secret_value(), settings.codec, sealing=settings.encryption_seals
+        return load_cipher(
+            settings.encryption_keys.get_secret_value(), settings.encryption_cipher, sealing=settings.encryption_enabled
         )
-    except CodecNotLoaded as error:
+    except CipherNotLoaded as error:
         raise StartupRefused(str(error)) from None
 
 
@@ -166,7 +166,7 @@ async def _refuse_without_keys(store: PostgresStore) -> None:
         await store.load(await store.in_flight(None, SAGAS_TRIED_AT_START))
     except UnknownKey as error:
         raise StartupRefused(f"{error}; put the key into SAGA_ENCRYPTION_KEYS: the first seals, all open") from None
-    except Unopenable as error:
+    except DecryptionFailed as error:
         log.error("a saga cannot be opened, and cannot go on", error=str(error))
 
 
@@ -244,32 +244,32 @@ def _service(
     settings: Settings,
     catalog: Catalog,
     names: StreamNames,
-    codec: Codec | None,
+    cipher: Cipher | None,
     store: PostgresStore,
     pool: asyncpg.Pool,
     client: Redis,
     streams: _Streams,
-    stopping: Stopping,
+    shutdown: Shutdown,
 ) -> Service:
     outbox = OutboxRows()
     publisher = RedisPublisher(client, streams.readers)
     engine = Engine(
         store,
-        Decoder(catalog, names, settings.data_bytes_max, codec),
+        Decoder(catalog, names, settings.data_bytes_max, cipher),
         {(definition.name, definition.version): definition for definition in catalog.definitions()},
         names,
         SagaCache(settings.cached_sagas_max),
         outbox,
         now_ms,
-        codec,
-        records=PostgresRecords(pool, readable_blueprint),
-        early_kept_ms=settings.early_kept_ms,
+        cipher,
+        registry=PostgresDefinitionRegistry(pool, readable_saga_spec),
+        deferral_max_ms=settings.deferral_max_ms,
     )
     intake = Intake(settings.batch_bytes_max)
     # In the order in which lanes take from them. What begins comes last: timers are kept however many starts pile up.
     replies, *beginnings = streams.sources
     inlets = {replies.stream: intake.inlet(settings.intake_entries_max)}
-    recovery = Recovery(store, intake.inlet(settings.batch_entries_max), stopping)
+    recovery = Recovery(store, intake.inlet(settings.batch_entries_max), shutdown)
     timers = Timers(
         store,
         intake.inlet(settings.timers_batch_max),
@@ -277,16 +277,16 @@ def _service(
         lease_ms=settings.timers_lease_ms,
         sagas_max=settings.timers_batch_max,
         now_ms=now_ms,
-        stopping=stopping,
+        shutdown=shutdown,
     )
-    requests = RequestReader(
+    requests = RequestPoller(
         store,
         intake.inlet(settings.batch_entries_max),
         poll_ms=settings.requests_poll_ms,
         lease_ms=settings.requests_lease_ms,
         requests_max=settings.batch_entries_max,
         now_ms=now_ms,
-        stopping=stopping,
+        shutdown=shutdown,
     )
     inlets |= {source.stream: intake.inlet(settings.intake_entries_max) for source in beginnings}
     relay = Relay(
@@ -296,7 +296,7 @@ def _service(
         lease_ms=settings.outbox_lease_ms,
         period_s=settings.relay_period_ms / 1000,
         now_ms=now_ms,
-        stopping=stopping,
+        shutdown=shutdown,
     )
     lanes = [
         Lane(intake, engine, publisher, outbox, settings.batch_entries_max, timers.expect)
@@ -306,15 +306,15 @@ def _service(
         sources=streams.sources,
         intake=intake,
         feeders=[
-            *_feeders(settings, names, streams.sources, inlets, recovery.transport_lost, stopping),
+            *_feeders(settings, names, streams.sources, inlets, recovery.transport_lost, shutdown),
             timers,
             requests,
-            _upkeep(settings, names, client, streams, store, PostgresRemoval(pool), stopping),
+            _upkeep(settings, names, client, streams, store, PostgresRemoval(pool), shutdown),
         ],
         lanes=lanes,
         recovery=recovery,
         relay=relay,
-        stopping=stopping,
+        shutdown=shutdown,
     )
 
 
@@ -324,15 +324,15 @@ def _feeders(
     sources: Sequence[StreamSource],
     inlets: dict[str, Inlet],
     transport_lost: Callable[[], None],
-    stopping: Stopping,
+    shutdown: Shutdown,
 ) -> list[Loop]:
     feeders: list[Loop] = []
     for source in sources:
         inlet = inlets[source.stream]
         # One stream speaks for all, or the same loss would be made good as often as there are streams.
         lost = transport_lost if source.stream == names.replies else _nothing
-        feeders.append(Ingest(source, inlet, settings.batch_entries_max, lost, stopping))
-        feeders.append(Reclaim(source, inlet, settings.reclaim_period_ms / 1000, stopping))
+        feeders.append(Ingest(source, inlet, settings.batch_entries_max, lost, shutdown))
+        feeders.append(Reclaim(source, inlet, settings.reclaim_period_ms / 1000, shutdown))
     return feeders
 
 
@@ -347,8 +347,8 @@ def _upkeep(
     streams: _Streams,
     store: PostgresStore,
     removal: PostgresRemoval,
-    stopping: Stopping,
-) -> Upkeep:
+    shutdown: Shutdown,
+) -> Maintenance:
     trimmer = StreamTrimmer(client, now_ms)
 
     # A task for each stream, so that one in trouble keeps none of the others from its turn.
@@ -358,19 +358,19 @@ def _upkeep(
         partial(trimmer.trim_older, names.dead_letters, settings.dead_letters_kept_hours * HOUR_MS),
     ]
     consumers = [partial(source.remove_dead_consumers, DEAD_CONSUMER_IDLE_MS) for source in streams.sources]
-    answered = partial(_forget_answered, store)
-    tasks: list[Task] = [*handled, *old, *consumers, answered, *_removals(settings, removal, stopping)]
-    return Upkeep(tasks, settings.trim_period_ms / 1000, stopping)
+    results = partial(_forget_answered, store)
+    tasks: list[Task] = [*handled, *old, *consumers, results, *_removals(settings, removal, shutdown)]
+    return Maintenance(tasks, settings.trim_period_ms / 1000, shutdown)
 
 
 async def _forget_answered(store: PostgresStore) -> None:
     await store.forget_answered(now_ms() - HOUR_MS)
 
 
-def _removals(settings: Settings, removal: PostgresRemoval, stopping: Stopping) -> Iterator[Task]:
+def _removals(settings: Settings, removal: PostgresRemoval, shutdown: Shutdown) -> Iterator[Task]:
     """What is kept for ever, by a setting of 0, has none."""
     # Half of the time at most: the other chores have their turn however much there is to remove.
-    retention = Retention(removal, budget_s=settings.trim_period_ms / 2000, now_ms=now_ms, stopping=stopping)
+    retention = Retention(removal, budget_s=settings.trim_period_ms / 2000, now_ms=now_ms, shutdown=shutdown)
     if settings.ended_sagas_kept_days:
         yield partial(retention.remove_ended, settings.ended_sagas_kept_days * DAY_MS)
     if settings.replayed_dead_letters_kept_days:

@@ -109,10 +109,10 @@ def _module_and_name(workers: tuple[str, ...]) -> tuple[str, ...]:
     return workers
 
 
-def _module_and_function(codec: str | None) -> str | None:
-    if codec is not None and not _MODULE_AND_NAME.fullmatch(codec):
+def _module_and_function(cipher: str | None) -> str | None:
+    if cipher is not None and not _MODULE_AND_NAME.fullmatch(cipher):
         raise ValueError("must have the form MODULE:function, for example shop.keys:codec")
-    return codec
+    return cipher
 
 
 def _in_lower_case(value: object) -> object:
@@ -194,12 +194,12 @@ class Settings(BaseSettings):
         description="Keys by which inputs, outputs and all `data` are sealed: `2026b:<base64>,2026a:<base64>`. The "
         "first seals, all open; `saga-service keys make` makes one. See docs/encryption.md.",
     )
-    encryption_seals: bool = Field(
+    encryption_enabled: bool = Field(
         default=True,
         description="`false`: what is sealed is opened, and nothing is sealed. Until every process has the keys, or to "
         "give encryption up.",
     )
-    codec: Annotated[str | None, AfterValidator(_module_and_function)] = Field(
+    encryption_cipher: Annotated[str | None, AfterValidator(_module_and_function)] = Field(
         default=None,
         description="A function that makes a codec of your own in place of those keys, as `MODULE:function`.",
     )
@@ -275,7 +275,7 @@ class Settings(BaseSettings):
         le=3_600_000,
         description="How long such a request belongs to the replica that found it; then any other may take it.",
     )
-    early_kept_ms: int = Field(
+    deferral_max_ms: int = Field(
         default=60_000,
         ge=0,
         le=86_400_000,
@@ -354,8 +354,10 @@ class Settings(BaseSettings):
                 f"SAGA_POSTGRES_POOL_SIZE ({self.postgres_pool_size}) must be more than SAGA_LANES ({self.lanes}): "
                 "each lane holds a connection, and the timers need one"
             )
-        if self.codec and self.encryption_keys.get_secret_value():
-            raise ValueError("SAGA_CODEC and SAGA_ENCRYPTION_KEYS cannot both be set: a codec has its own keys")
+        if self.encryption_cipher and self.encryption_keys.get_secret_value():
+            raise ValueError(
+                "SAGA_ENCRYPTION_CIPHER and SAGA_ENCRYPTION_KEYS cannot both be set: a codec has its own keys"
+            )
         return self
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Stopping on the process's signals: the first asks for a stop in good order, the second ends it at once."""
+"""Shutdown on the process's signals: the first asks for a stop in good order, the second ends it at once."""
 
 from __future__ import annotations
 

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from saga_service.core.children import ask_child_again, was_called_off
-from saga_service.core.definition import Definition, Task, never_started
+from saga_service.core.children import resend_child_request, was_called_off
+from saga_service.core.definition import Definition, Task, tombstone
 from saga_service.core.draft import Draft, reply_to_parent
 from saga_service.core.effects import ParentReply, Transition, refused, repeated
 from saga_service.core.events import (
-    Asked,
     Event,
+    Operation,
+    OperationRequested,
     Outcome,
     Replied,
     Signalled,
     Started,
     TimerDue,
     TransportLost,
-    Verb,
 )
 from saga_service.core.ids import CommandName
 from saga_service.core.look import proceed
-from saga_service.core.operations import ask
+from saga_service.core.operations import operate
 from saga_service.core.replies import reply
 from saga_service.core.signals import signal
 from saga_service.core.state import Fault, SagaState, SagaStatus, StepState
@@ -50,8 +50,8 @@ def advance(definition: Definition, state: SagaState | None, event: Event, now_m
             return _resend(definition, state, now_ms)
         case Signalled():
             return signal(definition, state, event, now_ms)
-        case Asked():
-            return ask(definition, state, event, now_ms)
+        case OperationRequested():
+            return operate(definition, state, event, now_ms)
         case _:
             assert_never(event)
 
@@ -92,33 +92,37 @@ def _started_already(state: SagaState, event: Started) -> Transition:
 
 def advance_nobody(event: Event, now_ms: int) -> Transition:
     """What an event does that speaks of a saga that nobody has seen, and starts none."""
-    if isinstance(event, Asked) and event.answers is not None and event.verb in (Verb.CANCEL, Verb.COMPENSATE):
+    if (
+        isinstance(event, OperationRequested)
+        and event.answers is not None
+        and event.operation in (Operation.CANCEL, Operation.COMPENSATE)
+    ):
         if event.is_known_done:
             return _is_gone(event, event.answers)
         if event.child:
             return _end_before_the_start(event, event.answers, now_ms)
-        if event.verb is Verb.COMPENSATE:
+        if event.operation is Operation.COMPENSATE:
             # A parent of the version before did not name its child.
             undone = ParentReply(event.answers, Outcome.SUCCEEDED, {}, None)
             return repeated(None, "the child saga was never started; there is nothing to undo", undone)
-    by_key = event.by_key if isinstance(event, Asked | Signalled) else None
+    by_key = event.by_key if isinstance(event, OperationRequested | Signalled) else None
     if by_key is not None:
         return refused(None, f"no saga '{by_key.saga}' with the key '{by_key.key}' is known")
     return refused(None, f"no saga with the id {event.saga_id} is known")
 
 
-def _is_gone(event: Asked, parent: CommandName) -> Transition:
+def _is_gone(event: OperationRequested, parent: CommandName) -> Transition:
     """To say that it is undone would be untrue: what the child did stands, and nothing is known of it any more."""
     reason = f"the child saga '{event.child}' {event.saga_id} was done, and was removed since; undo by hand what it did"
     return refused(None, reason, ParentReply(parent, Outcome.REJECTED, {}, Fault("child_removed", reason)))
 
 
-def _end_before_the_start(event: Asked, parent: CommandName, now_ms: int) -> Transition:
+def _end_before_the_start(event: OperationRequested, parent: CommandName, now_ms: int) -> Transition:
     """A parent's word has overtaken the start of its child, or the start was lost. A saga that has ended takes the
     child's place: should the start come after all, it finds that one, and begins nothing."""
-    definition = never_started(event.child)
+    definition = tombstone(event.child)
     start = Started(event.saga_id, definition.name, definition.version, None, {}, parent=parent)
-    return ask(definition, _nothing_yet(definition, start, now_ms), event, now_ms)
+    return operate(definition, _nothing_yet(definition, start, now_ms), event, now_ms)
 
 
 def _resend(definition: Definition, state: SagaState, now_ms: int) -> Transition:
@@ -126,7 +130,7 @@ def _resend(definition: Definition, state: SagaState, now_ms: int) -> Transition
     for position, step in enumerate(state.steps):
         if definition.steps[position].task is Task.CHILD:
             if not paused or was_called_off(draft, position):
-                draft.commands += ask_child_again(draft, position)
+                draft.commands += resend_child_request(draft, position)
         elif step.is_in_flight and not paused:
             draft.commands += draft.once_more(position)
     return draft.transition() if draft.commands else repeated(state, "nothing is to be sent again")

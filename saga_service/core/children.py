@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from saga_service.core.definition import ExpressionFailed, OnUnknown, Task
 from saga_service.core.draft import Draft
-from saga_service.core.effects import ChildVerb, Sent
+from saga_service.core.effects import ChildOperation, Sent
 from saga_service.core.state import Course, Due, StepStatus
 
 CALLED_OFF = frozenset({OnUnknown.RETRY, OnUnknown.PROBE})
 """Where a child saga that takes too long is asked to undo itself; it is tried again once it has."""
 
 
-def ask_child_again(draft: Draft, position: int) -> list[Sent]:
+def resend_child_request(draft: Draft, position: int) -> list[Sent]:
     """What a step waits to hear of its child: the latest that it asked. Nothing of any other step."""
     step, defined = draft.steps[position], draft.definition.steps[position]
     if defined.task is not Task.CHILD:
         return []
     if was_called_off(draft, position):
         # It is not started again beforehand: if its start was lost, it never begins.
-        return [draft.child_request(position, ChildVerb.CANCEL)]
+        return [draft.child_request(position, ChildOperation.CANCEL)]
     if step.status is StepStatus.UNKNOWN and draft.course is Course.FORWARD:
         return _start_again(draft, position)
     return draft.once_more(position) if step.due is Due.TIMEOUT else []

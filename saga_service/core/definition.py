@@ -191,13 +191,13 @@ class Definition:
         object.__setattr__(self, "pivot", pivots[0] if pivots else None)
 
 
-NEVER_STARTED = "never started"
+TOMBSTONE = "never started"
 """The version of a child saga that was called off before its start came."""
 
 
-def never_started(saga: str) -> Definition:
+def tombstone(saga: str) -> Definition:
     """What a child saga follows that will never begin: it has no steps, whatever its definition has."""
-    return Definition(saga, NEVER_STARTED, ())
+    return Definition(saga, TOMBSTONE, ())
 
 
 def _predecessors(step: StepDefinition, place: int, positions: Mapping[str, int]) -> tuple[int, ...]:

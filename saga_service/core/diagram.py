@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from saga_service.core.state import ENDED, SagaStatus, StepStatus
-from saga_service.core.transitions import LEADS_TO, SAGA_TURNS, STANDS_AS, STEP_RULES
+from saga_service.core.transitions import SAGA_TRANSITIONS, STATUS_OF, STEP_RULES, STEP_TRANSITIONS
 
 Move = tuple[str, str, str]
 """From, to, and what makes it move."""
@@ -31,7 +31,7 @@ def step_moves() -> list[Move]:
     by_rule = [
         (status.value, target.value, stimulus.value)
         for (status, stimulus), rule in STEP_RULES.items()
-        for target in LEADS_TO[rule]
+        for target in STEP_TRANSITIONS[rule]
     ]
     by_turn = [
         (status.value, target.value, why) for why, (statuses, target) in STEP_TURNS.items() for status in statuses
@@ -42,10 +42,10 @@ def step_moves() -> list[Move]:
 def saga_moves() -> list[Move]:
     """Every change of a saga's status, by what it finds when it looks at itself."""
     return [
-        (before.value, STANDS_AS[finding].value, finding.value)
-        for before, findings in SAGA_TURNS.items()
+        (before.value, STATUS_OF[finding].value, finding.value)
+        for before, findings in SAGA_TRANSITIONS.items()
         for finding in findings
-        if STANDS_AS[finding] is not before
+        if STATUS_OF[finding] is not before
     ]
 
 

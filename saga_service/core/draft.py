@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from saga_service.core.definition import Definition, ExpressionFailed, Task
 from saga_service.core.effects import (
+    ChildOperation,
     ChildRequest,
-    ChildVerb,
     Command,
     Ended,
     HistoryEntry,
@@ -100,7 +100,7 @@ class Draft:
         step.attempts += 1
         step.status = _DISPATCHED
         # Of the attempts so far at the latest now: what this one does comes after all that is done.
-        step.finished_order = step.ended_at_ms = None
+        step.effect_revision = step.ended_at_ms = None
         step.wait(_TIMEOUT, now_ms + defined.timeout_ms)
         if defined.heartbeat_ms is not None:
             # From the first sign of life on the step is due earlier. Until then the command may lie in its stream, and
@@ -141,26 +141,28 @@ class Draft:
         step, defined = self.steps[position], self.definition.steps[position]
         if step.status is _COMPENSATING:
             if defined.task is _CHILD:
-                return self.child_request(position, ChildVerb.COMPENSATE)
+                return self.child_request(position, ChildOperation.COMPENSATE)
             undo = defined.compensation or ""
             return self._command(position, undo, _COMPENSATION, step.compensation_attempts, sent_input)
         if step.status is not _DISPATCHED:
             return self._command(position, defined.probe or "", _PROBE, step.probes, sent_input)
         if defined.task is _CHILD:
-            return self.child_request(position, ChildVerb.START, sent_input)
+            return self.child_request(position, ChildOperation.START, sent_input)
         return self._command(position, defined.action, _ACTION, step.attempts, sent_input)
 
     def start_of_child(self, position: int) -> ChildRequest:
         """What started the child saga of a step, once more. Raises ExpressionFailed."""
-        return self.child_request(position, ChildVerb.START, self._input(position))
+        return self.child_request(position, ChildOperation.START, self._input(position))
 
-    def child_request(self, position: int, verb: ChildVerb, sent_input: JsonObject | None = None) -> ChildRequest:
+    def child_request(
+        self, position: int, operation: ChildOperation, sent_input: JsonObject | None = None
+    ) -> ChildRequest:
         """What a step asks of the child saga that its latest attempt started."""
         step, defined, saga = self.steps[position], self.definition.steps[position], self.before
         started_by = CommandName(saga.id, step.name, _ACTION, step.attempts)
-        undo = verb is ChildVerb.COMPENSATE
+        undo = operation is ChildOperation.COMPENSATE
         return ChildRequest(
-            verb,
+            operation,
             saga_id_of_child(defined.action, started_by),
             defined.action,
             CommandName(saga.id, step.name, _COMPENSATION, step.compensation_attempts) if undo else started_by,
@@ -283,7 +285,7 @@ class Draft:
             status,
             self.revision,
             before.input,
-            tuple([step.sealed() if isinstance(step, StepDraft) else step for step in self.steps]),
+            tuple([step.frozen() if isinstance(step, StepDraft) else step for step in self.steps]),
             before.created_at_ms,
             self.now_ms if self.history else before.updated_at_ms,
             (self.now_ms if ends_now else before.ended_at_ms) if over else None,

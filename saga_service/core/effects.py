@@ -41,7 +41,7 @@ class Command(NamedTuple):
         return self.direction._value_
 
 
-class ChildVerb(StrEnum):
+class ChildOperation(StrEnum):
     """What a parent asks of its child saga."""
 
     START = "start"
@@ -52,7 +52,7 @@ class ChildVerb(StrEnum):
 class ChildRequest(NamedTuple):
     """One message to a child saga, in a worker's place: its end is the reply to `command`."""
 
-    verb: ChildVerb
+    operation: ChildOperation
     child_id: SagaId
     saga: str
     command: CommandName
@@ -76,7 +76,7 @@ class ChildRequest(NamedTuple):
     @property
     def word(self) -> str:
         """What a line of history calls it. To be told to stop is not to be started once more."""
-        return self.verb._value_ if self.verb is ChildVerb.CANCEL else self.direction._value_
+        return self.operation._value_ if self.operation is ChildOperation.CANCEL else self.direction._value_
 
 
 Sent = Command | ChildRequest

@@ -83,7 +83,7 @@ class Signalled:
     """What names the saga, where no id does. `saga_id` is then the one that follows from it."""
 
 
-class Verb(StrEnum):
+class Operation(StrEnum):
     """What can be asked of a saga."""
 
     RETRY = "retry"
@@ -110,11 +110,11 @@ class Resolution(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class OperationRequested:
     """A person, or another saga, asks something of the saga."""
 
     saga_id: SagaId
-    verb: Verb
+    operation: Operation
     actor: str
     reason: str | None = None
     step: str | None = None
@@ -132,4 +132,4 @@ class Asked:
     """Whether the parent has heard that the child is done."""
 
 
-Event = Started | Replied | TimerDue | TransportLost | Signalled | Asked
+Event = Started | Replied | TimerDue | TransportLost | Signalled | OperationRequested

@@ -31,7 +31,7 @@ def _when_let_stand(reaction: Reaction, step: AnyStep) -> str | None:
     by_probe = reaction.stimulus is Stimulus.PROBE_SUCCEEDED
     in_doubt = bool(step.unanswered) if by_probe else reaction.attempt in step.unanswered
     # What never took effect, as far as anybody knew, has no place in the order of undoing.
-    return None if in_doubt or step.finished_order is None else f"step '{step.name}' is {step.status} already"
+    return None if in_doubt or step.effect_revision is None else f"step '{step.name}' is {step.status} already"
 
 
 def _when_not_asked(reaction: Reaction, step: AnyStep) -> str | None:

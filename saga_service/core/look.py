@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from saga_service.core.definition import Definition, ExpressionFailed, Task, UndoOrder
 from saga_service.core.draft import Draft
-from saga_service.core.effects import ChildVerb
+from saga_service.core.effects import ChildOperation
 from saga_service.core.pivot import must_not_turn
 from saga_service.core.state import Course, Due, Fault, JsonObject, SagaStatus, StepStatus
 from saga_service.core.step_draft import AnyStep
-from saga_service.core.transitions import STANDS_AS, Finding
+from saga_service.core.transitions import STATUS_OF, Finding
 
 # Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
 _PENDING, _DISPATCHED, _WAITING = StepStatus.PENDING, StepStatus.DISPATCHED, StepStatus.WAITING
@@ -35,7 +35,7 @@ def proceed(draft: Draft) -> None:
     if draft.status is _PAUSED:
         return
     finding = _forward(draft) if draft.course is _FORWARD else _backward(draft)
-    draft.status = STANDS_AS[finding]
+    draft.status = STATUS_OF[finding]
     if finding is _UNDER_WAY or finding is _ALL_DONE:
         draft.fault = None
 
@@ -134,7 +134,7 @@ def finish(draft: Draft, position: int, output: JsonObject | None) -> None:
     """The step is done."""
     step = draft.open(position)
     step.status = _SUCCEEDED
-    step.finished_order = step.finished_order or draft.revision
+    step.effect_revision = step.effect_revision or draft.revision
     step.output = output
     step.unanswered = ()
     step.fault = None
@@ -150,7 +150,7 @@ def give_up(draft: Draft, position: int, fault: Fault) -> None:
     step = draft.open(position)
     step.status = _UNKNOWN if step.unanswered else _FAILED
     if step.unanswered:
-        step.finished_order = step.finished_order or draft.revision
+        step.effect_revision = step.effect_revision or draft.revision
     step.fault = fault
     step.stop_waiting()
     step.ended_at_ms = draft.now_ms
@@ -158,20 +158,20 @@ def give_up(draft: Draft, position: int, fault: Fault) -> None:
         return
     draft.fault = Fault(fault.code, fault.message, step=step.name)
     if not must_not_turn(draft.definition, draft.steps, position, step.status):
-        turn_back(draft)
+        start_compensating(draft)
 
 
 def hold(draft: Draft, position: int, fault: Fault) -> None:
     """It may have happened: wait for a late reply, or for a person."""
     step = draft.open(position)
     step.status = _UNKNOWN
-    step.finished_order = step.finished_order or draft.revision
+    step.effect_revision = step.effect_revision or draft.revision
     step.fault = fault
     step.stop_waiting()
     draft.fault = Fault(fault.code, fault.message, step=step.name)
 
 
-def turn_back(draft: Draft) -> None:
+def start_compensating(draft: Draft) -> None:
     """From here on the saga undoes. What waits is given up on at once, what is in flight is awaited."""
     draft.course = _BACKWARD
     for position, step in enumerate(draft.steps):
@@ -183,7 +183,7 @@ def turn_back(draft: Draft) -> None:
         elif step.status in (_PENDING, _UNKNOWN):
             _give_up_waiting(draft, position)
         elif step.status is _DISPATCHED and draft.definition.steps[position].task is _CHILD:
-            draft.commands.append(draft.child_request(position, ChildVerb.CANCEL))
+            draft.commands.append(draft.child_request(position, ChildOperation.CANCEL))
 
 
 def _give_up_waiting(draft: Draft, position: int) -> None:
@@ -192,7 +192,7 @@ def _give_up_waiting(draft: Draft, position: int) -> None:
     step = draft.open(position)
     if step.unanswered:
         step.status = _UNKNOWN
-        step.finished_order = step.finished_order or draft.revision
+        step.effect_revision = step.effect_revision or draft.revision
     elif step.attempts:
         step.status = _FAILED
     step.stop_waiting()
@@ -238,7 +238,7 @@ def next_undos(definition: Definition, steps: Sequence[AnyStep]) -> list[int]:
     return [position for position in left if owed.isdisjoint(definition.descendants[position])]
 
 
-def may_stand(step: AnyStep) -> bool:
+def may_have_effect(step: AnyStep) -> bool:
     """Whether the step has had an effect, as far as anybody knows, that nothing has been done about. Going on without a
     step leaves its doubts; letting its effect stand does not."""
     return step.status is _SUCCEEDED or step.status is _UNKNOWN or (step.status is _SKIPPED and bool(step.unanswered))
@@ -247,7 +247,9 @@ def may_stand(step: AnyStep) -> bool:
 def standing(definition: Definition, steps: Sequence[AnyStep]) -> list[int]:
     """Positions of the steps whose effect stands, or may stand, and can be undone; the latest effect first."""
     found = [
-        position for position, step in enumerate(steps) if definition.steps[position].is_undoable and may_stand(step)
+        position
+        for position, step in enumerate(steps)
+        if definition.steps[position].is_undoable and may_have_effect(step)
     ]
     # Of two that took effect in one transition the later one in the graph comes first.
-    return sorted(found, key=lambda position: (steps[position].finished_order or 0, position), reverse=True)
+    return sorted(found, key=lambda position: (steps[position].effect_revision or 0, position), reverse=True)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from saga_service.core.children import CALLED_OFF, ask_child_again
+from saga_service.core.children import CALLED_OFF, resend_child_request
 from saga_service.core.definition import ExpressionFailed, OnUnknown, RetryPolicy, Task
 from saga_service.core.draft import Draft
-from saga_service.core.effects import ChildVerb, Transition, refused, repeated
+from saga_service.core.effects import ChildOperation, Transition, refused, repeated
 from saga_service.core.guards import GUARDS
 from saga_service.core.ids import Direction, command_id
 from saga_service.core.look import EXPRESSION_FAILED, finish, get_stuck, give_up, hold, proceed, take_signal
 from saga_service.core.reaction import NO_REASON, NO_SIGNAL, NOBODY_KNOWS, Reaction
 from saga_service.core.state import Course, Due, Fault, SagaStatus, StepStatus
 from saga_service.core.step_draft import AnyStep
-from saga_service.core.transitions import OF_PERSONS, STEP_RULES, Rule, Stimulus
+from saga_service.core.transitions import OPERATOR_STIMULI, STEP_RULES, Rule, Stimulus
 
 # Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
 _PENDING, _DISPATCHED = StepStatus.PENDING, StepStatus.DISPATCHED
@@ -36,7 +36,7 @@ def react(reaction: Reaction) -> Transition | None:
     stands_against = GUARDS.get(rule)
     reason = None if stands_against is None else stands_against(reaction, step)
     if reason is not None:
-        return refused(draft.before, reason) if stimulus in OF_PERSONS else repeated(draft.before, reason)
+        return refused(draft.before, reason) if stimulus in OPERATOR_STIMULI else repeated(draft.before, reason)
     draft.revision += 1
     already_sent = len(draft.commands)
     try:
@@ -84,7 +84,7 @@ def _succeed(reaction: Reaction) -> None:
 
 
 def _succeed_again(reaction: Reaction) -> None:
-    reaction.step().finished_order = None
+    reaction.step().effect_revision = None
     _succeed(reaction)
 
 
@@ -127,7 +127,7 @@ def _time_out(reaction: Reaction) -> None:
 def _call_off(reaction: Reaction) -> None:
     """A child saga is there until it ends, and its end says what happened. A second one beside it would be another
     effect, which one undo could not take back."""
-    reaction.draft.commands.append(reaction.draft.child_request(reaction.position, ChildVerb.CANCEL))
+    reaction.draft.commands.append(reaction.draft.child_request(reaction.position, ChildOperation.CANCEL))
     _hold(reaction)
 
 
@@ -135,7 +135,7 @@ def _call_off_what_is_there(reaction: Reaction) -> None:
     step = reaction.step()
     may_be_there = step.status is _DISPATCHED or bool(step.unanswered)
     if may_be_there and reaction.defined().task is Task.CHILD:
-        reaction.draft.commands.append(reaction.draft.child_request(reaction.position, ChildVerb.CANCEL))
+        reaction.draft.commands.append(reaction.draft.child_request(reaction.position, ChildOperation.CANCEL))
 
 
 def _give_up(reaction: Reaction) -> None:
@@ -201,7 +201,7 @@ def _leave_in_doubt(reaction: Reaction, *attempts: int) -> None:
     step = reaction.step()
     step.unanswered = attempts
     if not attempts and step.status not in _EFFECT_IS_KNOWN:
-        step.finished_order = None
+        step.effect_revision = None
 
 
 def _settle(reaction: Reaction) -> None:
@@ -297,7 +297,7 @@ def _try_again(reaction: Reaction) -> None:
     step = reaction.step()
     if step.unanswered and reaction.defined().task is Task.CHILD:
         # Its end says what happened, and what it was asked, or what it answered, may be lost.
-        reaction.draft.commands += ask_child_again(reaction.draft, reaction.position)
+        reaction.draft.commands += resend_child_request(reaction.draft, reaction.position)
         return
     step.series_after, step.series_since_ms = step.attempts, reaction.draft.now_ms
     reaction.draft.dispatch(reaction.position)
@@ -315,7 +315,7 @@ def _leave_out(reaction: Reaction) -> None:
     if step.status is _DISPATCHED:
         step.unanswered = (*step.unanswered, step.attempts)
     if step.unanswered:
-        step.finished_order = step.finished_order or reaction.draft.revision
+        step.effect_revision = step.effect_revision or reaction.draft.revision
     _skip(reaction)
 
 

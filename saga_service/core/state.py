@@ -91,7 +91,7 @@ class StepState(NamedTuple):
     status: StepStatus = StepStatus.PENDING
     attempts: int = 0
     compensation_attempts: int = 0
-    finished_order: int | None = None
+    effect_revision: int | None = None
     """The revision at which the step took effect, or may have: undo goes from the highest to the lowest."""
     due_at_ms: int | None = None
     due: Due | None = None

@@ -14,7 +14,7 @@ class StepDraft:
     status: StepStatus
     attempts: int
     compensation_attempts: int
-    finished_order: int | None
+    effect_revision: int | None
     due_at_ms: int | None
     due: Due | None
     unanswered: tuple[int, ...]
@@ -33,7 +33,7 @@ class StepDraft:
             self.status,
             self.attempts,
             self.compensation_attempts,
-            self.finished_order,
+            self.effect_revision,
             self.due_at_ms,
             self.due,
             self.unanswered,
@@ -57,14 +57,14 @@ class StepDraft:
     def stop_waiting(self) -> None:
         self.due = self.due_at_ms = self.deadline_ms = None
 
-    def sealed(self) -> StepState:
+    def frozen(self) -> StepState:
         # By position, here and below: Python takes twice as long to make an object from names.
         return StepState(
             self.name,
             self.status,
             self.attempts,
             self.compensation_attempts,
-            self.finished_order,
+            self.effect_revision,
             self.due_at_ms,
             self.due,
             self.unanswered,

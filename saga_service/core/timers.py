@@ -5,7 +5,7 @@ from __future__ import annotations
 from saga_service.core.definition import Definition
 from saga_service.core.draft import Draft
 from saga_service.core.effects import Transition, repeated
-from saga_service.core.look import proceed, turn_back
+from saga_service.core.look import proceed, start_compensating
 from saga_service.core.reaction import SILENT, TIMED_OUT, Reaction
 from saga_service.core.rules import react
 from saga_service.core.state import Due, Fault, SagaState, StepState, StepStatus
@@ -72,6 +72,6 @@ def _turn_at_deadline(draft: Draft) -> None:
     draft.revision += 1
     already_sent = len(draft.commands)
     draft.fault = PAST_DEADLINE
-    turn_back(draft)
+    start_compensating(draft)
     proceed(draft)
     draft.record("deadline_passed", fault=PAST_DEADLINE, sent_from=already_sent)

@@ -3,7 +3,7 @@
 A saga is a graph of steps. Each step is at one status, and all that can reach a step is a *stimulus*: an answer to its
 action, to its compensation or to the question whether it happened; one of its own timers; a signal; a person's word.
 `STEP_RULES` says, for every (status, stimulus) pair, which rule applies. A rule changes the step; then the saga looks
-at itself once, and what it finds (`Finding`) is what it is from then on (`STANDS_AS`).
+at itself once, and what it finds (`Finding`) is what it is from then on (`STATUS_OF`).
 
     forward     pending -> dispatched -> succeeded. A step begins when all that it waits for is done or left out, so
                 branches go side by side and joins wait. A condition that does not hold leaves its step out (`skipped`).
@@ -17,7 +17,7 @@ at itself once, and what it finds (`Finding`) is what it is from then on (`STAND
                 of which nobody knows, and all that comes after the pivot are parked, and the saga is stuck.
     turn round  nothing more begins and nothing is tried again. What is in flight is awaited until it answers or times
                 out, for only then is the order known in which things must be undone.
-    undo        steps that took effect, or may have, are undone one at a time from the highest `finished_order` to the
+    undo        steps that took effect, or may have, are undone one at a time from the highest `effect_revision` to the
                 lowest (or side by side, where the author said so). A step that a person went on without may have
                 happened too. A step without compensation is passed over. With nothing left to undo the saga is
                 compensated.
@@ -73,17 +73,17 @@ class Stimulus(StrEnum):
     COMPENSATION_RETRY_DUE = "compensation retry due"
     SIGNALLED = "signalled"
     WAIT_OVER = "wait over"
-    RETRY_ASKED = "retry asked"
-    SKIP_ASKED = "skip asked"
+    RETRY_REQUESTED = "retry requested"
+    SKIP_REQUESTED = "skip requested"
     RESOLVED_SUCCEEDED = "resolved succeeded"
     RESOLVED_FAILED = "resolved failed"
     RESOLVED_COMPENSATED = "resolved compensated"
 
 
-OF_PERSONS = frozenset(
+OPERATOR_STIMULI = frozenset(
     {
-        Stimulus.RETRY_ASKED,
-        Stimulus.SKIP_ASKED,
+        Stimulus.RETRY_REQUESTED,
+        Stimulus.SKIP_REQUESTED,
         Stimulus.RESOLVED_SUCCEEDED,
         Stimulus.RESOLVED_FAILED,
         Stimulus.RESOLVED_COMPENSATED,
@@ -127,7 +127,7 @@ _P, _D, _W = StepStatus.PENDING, StepStatus.DISPATCHED, StepStatus.WAITING
 _S, _F, _U, _K = StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.UNKNOWN, StepStatus.SKIPPED
 _C, _X, _Z = StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED
 
-LEADS_TO: dict[Rule, tuple[StepStatus, ...]] = {
+STEP_TRANSITIONS: dict[Rule, tuple[StepStatus, ...]] = {
     Rule.SUCCEED: (_S,),
     Rule.SUCCEED_LATE: (_S,),
     Rule.SUCCEED_AGAIN: (_S,),
@@ -261,7 +261,7 @@ class Finding(StrEnum):
     HALTED = "a person has paused it"
 
 
-STANDS_AS: dict[Finding, SagaStatus] = {
+STATUS_OF: dict[Finding, SagaStatus] = {
     Finding.UNDER_WAY: SagaStatus.RUNNING,
     Finding.ALL_DONE: SagaStatus.COMPLETED,
     Finding.PARKED: SagaStatus.STUCK,
@@ -270,7 +270,7 @@ STANDS_AS: dict[Finding, SagaStatus] = {
     Finding.HALTED: SagaStatus.PAUSED,
 }
 
-SAGA_TURNS: dict[SagaStatus, tuple[Finding, ...]] = {
+SAGA_TRANSITIONS: dict[SagaStatus, tuple[Finding, ...]] = {
     SagaStatus.RUNNING: tuple(Finding),
     SagaStatus.COMPENSATING: (Finding.UNDOING, Finding.ALL_UNDONE, Finding.PARKED, Finding.HALTED),
     SagaStatus.PAUSED: tuple(Finding),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from saga_service.core.definition import Definition, Task, UndoOrder
 from saga_service.core.draft import Draft
-from saga_service.core.look import may_stand, standing, turn_back
+from saga_service.core.look import may_have_effect, standing, start_compensating
 from saga_service.core.pivot import has_passed_pivot
 from saga_service.core.state import Course, SagaState, StepStatus
 from saga_service.core.step_draft import AnyStep
@@ -59,7 +59,7 @@ def plan(definition: Definition, state: SagaState) -> Plan:
         tuple(
             step.name
             for position, step in enumerate(steps)
-            if may_stand(step)
+            if may_have_effect(step)
             and definition.steps[position].task in (Task.COMMAND, Task.CHILD)
             and not definition.steps[position].is_undoable
         ),
@@ -71,7 +71,7 @@ def _turned_back(definition: Definition, state: SagaState) -> Sequence[AnyStep]:
         return state.steps
     draft = Draft(definition, state, state.updated_at_ms)
     draft.revision += 1
-    turn_back(draft)
+    start_compensating(draft)
     return draft.steps
 
 

@@ -14,25 +14,25 @@ from saga_service.definitions.document import UnreadableDocument, definition_fro
 from saga_service.definitions.graph import graph
 from saga_service.definitions.loading import load_definitions
 from saga_service.definitions.problems import DefinitionErrors, Problem
-from saga_service.definitions.saga_spec import SagaBlueprint, StreamTrigger, blueprint_from_document, readable_blueprint
+from saga_service.definitions.saga_spec import DefinedSaga, StreamTrigger, readable_saga_spec, saga_spec_from_document
 from saga_service.definitions.validation import check_saga
 
 __all__ = [
     "Catalog",
+    "DefinedSaga",
     "DefinitionErrors",
     "Problem",
     "Retry",
     "Saga",
-    "SagaBlueprint",
     "Step",
     "StreamTrigger",
     "Trigger",
     "UnreadableDocument",
-    "blueprint_from_document",
     "check_saga",
     "definition_from_document",
     "definition_to_document",
     "graph",
     "load_definitions",
-    "readable_blueprint",
+    "readable_saga_spec",
+    "saga_spec_from_document",
 ]

@@ -11,7 +11,7 @@ from saga_service.definitions.catalog import Catalog
 from saga_service.definitions.checks.conflicts import conflicts
 from saga_service.definitions.outline import outlines_of
 from saga_service.definitions.problems import DefinitionErrors, Problem, shown
-from saga_service.definitions.saga_spec import SagaBlueprint
+from saga_service.definitions.saga_spec import DefinedSaga
 from saga_service.definitions.sources.positions import Written
 from saga_service.definitions.sources.python import read_python
 from saga_service.definitions.sources.yaml import read_yaml_file
@@ -33,17 +33,17 @@ def load_definitions(sources: Sequence[str], names: StreamNames = _NAMES_DEFAULT
     all_written = [written for found, _ in readings for written in found]
     outlines = outlines_of([written.content for written in all_written])
     checked = iter([check(written, outline) for written, outline in zip(all_written, outlines, strict=True)])
-    blueprints: list[SagaBlueprint] = []
+    specs: list[DefinedSaga] = []
     problems: list[Problem] = []
     for found, unreadable in readings:
         problems += unreadable
-        for blueprint, wrong in islice(checked, len(found)):
+        for spec, wrong in islice(checked, len(found)):
             problems += wrong
-            blueprints += [blueprint] if blueprint else []
+            specs += [spec] if spec else []
     problems += conflicts(all_written, names)
     if problems:
         raise DefinitionErrors(problems)
-    return Catalog(blueprints)
+    return Catalog(specs)
 
 
 def _read(source: str) -> tuple[list[Written], list[Problem]]:

@@ -25,23 +25,23 @@ class StreamTrigger:
     group: str | None
 
 
-def blueprint_from_document(document: Mapping[str, Any]) -> SagaBlueprint:
+def saga_spec_from_document(document: Mapping[str, Any]) -> DefinedSaga:
     """What can be started of a stored saga by its name alone, as a child. Raises UnreadableDocument."""
     definition = definition_from_document(document)
-    return SagaBlueprint(definition, SchemaInput(document["input"]), document["key"], (), (), document, ON_RECORD)
+    return DefinedSaga(definition, SchemaInput(document["input"]), document["key"], (), (), document, ON_RECORD)
 
 
-def readable_blueprint(document: Mapping[str, Any]) -> SagaBlueprint | None:
+def readable_saga_spec(document: Mapping[str, Any]) -> DefinedSaga | None:
     """The same, and None where a later release has stored it."""
     try:
-        return blueprint_from_document(document)
+        return saga_spec_from_document(document)
     except UnreadableDocument:
         return None
 
 
 @dataclass(frozen=True, slots=True)
-class SagaBlueprint:
-    """Fulfils `wire.blueprint.Blueprint`."""
+class DefinedSaga:
+    """Fulfils `wire.blueprint.SagaSpec`."""
 
     definition: Definition
     input: Input

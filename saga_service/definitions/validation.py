@@ -15,22 +15,22 @@ from saga_service.definitions.keywords import TASK_WORDS, task_of
 from saga_service.definitions.model import RetryModel, SagaModel, StepModel, read_model
 from saga_service.definitions.outline import Outline, Wrong, outline_of
 from saga_service.definitions.problems import DefinitionErrors, Problem, shown
-from saga_service.definitions.saga_spec import SagaBlueprint, StreamTrigger
+from saga_service.definitions.saga_spec import DefinedSaga, StreamTrigger
 from saga_service.definitions.schema.inputs import Input
 from saga_service.definitions.schema.json_schema import types_of
 from saga_service.definitions.schema.outputs import SchemaShape
 from saga_service.definitions.sources.positions import Written, mappings
 
 
-def check_saga(saga: Saga) -> SagaBlueprint:
+def check_saga(saga: Saga) -> DefinedSaga:
     """One saga as it would be loaded, for a test of one's own. Raises DefinitionErrors."""
-    blueprint, problems = check(Written(as_written(saga), f"saga {shown(saga.name)}"))
-    if blueprint is None:
+    spec, problems = check(Written(as_written(saga), f"saga {shown(saga.name)}"))
+    if spec is None:
         raise DefinitionErrors(problems)
-    return blueprint
+    return spec
 
 
-def check(written: Written, outline: Outline | None = None) -> tuple[SagaBlueprint | None, list[Problem]]:
+def check(written: Written, outline: Outline | None = None) -> tuple[DefinedSaga | None, list[Problem]]:
     """The saga, or every problem that it has by itself, and with the sagas that its outline knows."""
     content = written.content
     if not isinstance(content, dict):
@@ -45,7 +45,7 @@ def check(written: Written, outline: Outline | None = None) -> tuple[SagaBluepri
     if wrong or model is None or outline.reader is None:
         in_order = sorted(wrong, key=lambda each: written.line_of(each[0]))
         return None, [written.problem(path, text) for path, text in in_order]
-    return _blueprint(model, outline, outline.reader, written), []
+    return _spec(model, outline, outline.reader, written), []
 
 
 def _repeated_steps(content: dict[str, Any]) -> Iterator[Wrong]:
@@ -103,13 +103,13 @@ def _likely(key: str, properties: Mapping[str, Any]) -> str:
     return f"did you mean '{close[0]}'?" if close else f"the input's properties: {', '.join(names) or 'none'}"
 
 
-def _blueprint(model: SagaModel, outline: Outline, reader: Input, written: Written) -> SagaBlueprint:
+def _spec(model: SagaModel, outline: Outline, reader: Input, written: Written) -> DefinedSaga:
     steps = tuple(_step(step, each.shape) for step, each in zip(model.steps, outline.steps, strict=True))
     document = definition_to_document(
         model.name, steps, reader.schema, model.key, deadline_ms=model.deadline, undo=model.undo
     )
     event_types = [trigger.event_type for trigger in model.triggers if trigger.event_type is not None]
-    return SagaBlueprint(
+    return DefinedSaga(
         definition=definition_from_document(document),
         input=reader,
         key=model.key,

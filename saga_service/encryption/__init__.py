@@ -5,16 +5,16 @@ codec). What is sealed, and where each value belongs, is in `saga_service.wire.e
 """
 
 from saga_service.encryption.keys import EncryptionKey, read_keys
-from saga_service.encryption.loading import CodecNotLoaded, load_codec
-from saga_service.wire.encryption import Codec, UnknownKey, Unopenable, seal_event_data
+from saga_service.encryption.loading import CipherNotLoaded, load_cipher
+from saga_service.wire.encryption import Cipher, DecryptionFailed, UnknownKey, encrypt_event_data
 
 __all__ = [
-    "Codec",
-    "CodecNotLoaded",
+    "Cipher",
+    "CipherNotLoaded",
+    "DecryptionFailed",
     "EncryptionKey",
     "UnknownKey",
-    "Unopenable",
-    "load_codec",
+    "encrypt_event_data",
+    "load_cipher",
     "read_keys",
-    "seal_event_data",
 ]

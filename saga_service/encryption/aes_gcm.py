@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from saga_service.encryption.keys import KEY_BYTES, EncryptionKey
-from saga_service.wire.encryption import UnknownKey, Unopenable
+from saga_service.wire.encryption import DecryptionFailed, UnknownKey
 
 NONCE_BYTES = 12
 TAG_BYTES = 16
 
 
-class AesGcmCodec:
+class AesGcmCipher:
     """Seals with the first key, and opens what any of them has sealed. Raises ValueError where there is none."""
 
     def __init__(self, keys: Sequence[EncryptionKey]) -> None:
@@ -48,12 +48,12 @@ class AesGcmCodec:
             raise UnknownKey(f"is sealed with key '{key_id[:100]}', which is not known here; known keys: {known}")
         octets = _octets(encoded)
         if len(octets) < NONCE_BYTES + TAG_BYTES:
-            raise Unopenable(f"is sealed with key '{key_id}', and is no base64 of a nonce and what was sealed")
+            raise DecryptionFailed(f"is sealed with key '{key_id}', and is no base64 of a nonce and what was sealed")
         place = context.encode()
         try:
             return self._cipher(key_id, place).decrypt(octets[:NONCE_BYTES], octets[NONCE_BYTES:], place)
         except InvalidTag:
-            raise Unopenable(
+            raise DecryptionFailed(
                 f"does not open with key '{key_id}': it was altered, it belongs elsewhere, or another key has this id"
             ) from None
 

@@ -16,7 +16,7 @@ from saga_service.wire.dead_letters import DeadLetter
 log = structlog.get_logger(__name__)
 
 
-def tell(folded: Folded, dead_letters: Iterable[DeadLetter]) -> None:
+def log_commit(folded: Folded, dead_letters: Iterable[DeadLetter]) -> None:
     """Call after the commit: what was not committed did not happen."""
     for letter in dead_letters:
         log.warning(

@@ -9,17 +9,17 @@ from typing import Any
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Verdict
 from saga_service.core.events import Event
-from saga_service.engine.deferral import Patience
-from saga_service.engine.ports import Answered, Early, Records
+from saga_service.engine.deferral import DeferralPolicy
+from saga_service.engine.ports import Deferred, DefinitionRegistry, RequestResult
 from saga_service.wire.dead_letters import DeadLetter, dead_letter, is_kept, read_dead_letter
-from saga_service.wire.encryption import Codec, Unopenable
+from saga_service.wire.encryption import Cipher, DecryptionFailed
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.events import read_event, read_trigger
 from saga_service.wire.replies import read_reply
-from saga_service.wire.saga_spec import Blueprint, Catalog, UnknownHere
+from saga_service.wire.saga_spec import Catalog, NotDeployedHere, SagaSpec
 from saga_service.wire.stream_names import REQUESTS, StreamNames
 
-NOTHING_LEARNED: Mapping[str, Any] = {}
+NOTHING_RESOLVED: Mapping[str, Any] = {}
 """Any: of whatever kind."""
 
 
@@ -44,31 +44,31 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True)
-class Unlearned:
+class Unresolved:
     """An entry that names what is not deployed here, though other replicas may know it."""
 
     entry: Entry
-    unknown: UnknownHere
+    unknown: NotDeployedHere
 
 
-class LearnedCatalog:
+class ResolvedCatalog:
     """What is deployed here, and what was found on record beside it. It starts nothing that is not deployed, but for
     the children of sagas that are under way."""
 
     def __init__(
-        self, deployed: Catalog, children: Mapping[str, Blueprint], waiting: Mapping[str, Sequence[str]]
+        self, deployed: Catalog, children: Mapping[str, SagaSpec], waiting: Mapping[str, Sequence[str]]
     ) -> None:
         self._deployed = deployed
         self._children = children
         self._waiting = waiting
 
-    def by_event_type(self, event_type: str) -> Blueprint | None:
+    def by_event_type(self, event_type: str) -> SagaSpec | None:
         return self._deployed.by_event_type(event_type)
 
-    def by_name(self, name: str) -> Blueprint | None:
+    def by_name(self, name: str) -> SagaSpec | None:
         return self._deployed.by_name(name) or self._children.get(name)
 
-    def by_stream(self, stream: str) -> Blueprint | None:
+    def by_stream(self, stream: str) -> SagaSpec | None:
         return self._deployed.by_stream(stream)
 
     def waiting_for(self, signal: str) -> Sequence[str]:
@@ -81,52 +81,52 @@ class LearnedCatalog:
 class Decoder:
     """`data_bytes_max` bounds an entry's names and values together."""
 
-    def __init__(self, catalog: Catalog, names: StreamNames, data_bytes_max: int, codec: Codec | None = None) -> None:
+    def __init__(self, catalog: Catalog, names: StreamNames, data_bytes_max: int, cipher: Cipher | None = None) -> None:
         self._catalog = catalog
         self._names = names
         self._data_bytes_max = data_bytes_max
-        self._codec = codec
+        self._cipher = cipher
 
-    def decode(self, entry: Entry, now_ms: int) -> Received | Reported | Announced | DeadLetter | Unlearned:
+    def decode(self, entry: Entry, now_ms: int) -> Received | Reported | Announced | DeadLetter | Unresolved:
         """A dead letter where nobody can make sense of the entry."""
         try:
             if entry.stream == self._names.dead_letters:
                 return Announced() if is_kept(entry) else Reported(read_dead_letter(entry))
             return Received(self._event(entry, self._catalog), entry)
-        except UnknownHere as unknown:
-            return Unlearned(entry, unknown)
-        except (Malformed, Unopenable) as error:
+        except NotDeployedHere as unknown:
+            return Unresolved(entry, unknown)
+        except (Malformed, DecryptionFailed) as error:
             return dead_letter(entry, str(error), now_ms)
 
     def decode_finally(self, entry: Entry, now_ms: int) -> Received | Reported | Announced | DeadLetter:
         """The same where there are no other replicas."""
         decoded = self.decode(entry, now_ms)
-        return self.decode_learned(decoded, now_ms) if isinstance(decoded, Unlearned) else decoded
+        return self.decode_resolved(decoded, now_ms) if isinstance(decoded, Unresolved) else decoded
 
-    def decode_learned(
+    def decode_resolved(
         self,
-        unlearned: Unlearned,
+        unresolved: Unresolved,
         now_ms: int,
-        children: Mapping[str, Blueprint] = NOTHING_LEARNED,
-        waiting: Mapping[str, Sequence[str]] = NOTHING_LEARNED,
+        children: Mapping[str, SagaSpec] = NOTHING_RESOLVED,
+        waiting: Mapping[str, Sequence[str]] = NOTHING_RESOLVED,
     ) -> Received | DeadLetter:
         """The same with what was learned; what nobody knows is then final."""
-        entry = unlearned.entry
+        entry = unresolved.entry
         try:
-            return Received(self._event(entry, LearnedCatalog(self._catalog, children, waiting)), entry)
-        except UnknownHere as unknown:
+            return Received(self._event(entry, ResolvedCatalog(self._catalog, children, waiting)), entry)
+        except NotDeployedHere as unknown:
             if unknown.otherwise is not None:
                 return Received(unknown.otherwise, entry)
             return dead_letter(entry, str(unknown), now_ms)
-        except (Malformed, Unopenable) as error:
+        except (Malformed, DecryptionFailed) as error:
             return dead_letter(entry, str(error), now_ms)
 
     def _event(self, entry: Entry, catalog: Catalog) -> Event:
         self._check_size(entry)
         if entry.stream == self._names.replies:
-            return read_reply(entry, self._codec)
+            return read_reply(entry, self._cipher)
         if entry.stream == self._names.events or entry.stream == REQUESTS:
-            return read_event(entry, catalog, self._codec)
+            return read_event(entry, catalog, self._cipher)
         return read_trigger(entry, catalog)
 
     def _check_size(self, entry: Entry) -> None:
@@ -147,32 +147,32 @@ Item = Entry | Event
 @dataclass(slots=True)
 class Decoded:
     received: list[Received] = field(default_factory=list)
-    unlearned: list[Unlearned] = field(default_factory=list)
+    unresolved: list[Unresolved] = field(default_factory=list)
     reported: list[DeadLetter] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     handled: dict[str, list[str]] = field(default_factory=dict)
     """Entries that are to be acknowledged, by stream."""
-    learned: list[Definition] = field(default_factory=list)
+    resolved: list[Definition] = field(default_factory=list)
     """Found on record, for what is not deployed here."""
-    turned_down: list[tuple[DeadLetter, Answered]] = field(default_factory=list)
+    refused_requests: list[tuple[DeadLetter, RequestResult]] = field(default_factory=list)
     """Of what waited in Postgres: dead letters, each with the answer."""
-    early: list[Early] = field(default_factory=list)
+    deferred: list[Deferred] = field(default_factory=list)
     """Of types that only other replicas know, to be looked at again: one of them may."""
 
     def add(self, entry: Entry, letter: DeadLetter) -> None:
-        if entry.kept is None:
+        if entry.request is None:
             self.dead_letters.append(letter)
         else:
-            answer = Answered(entry.kept.number, Verdict.REFUSED.value, letter.reason, None)
-            self.turned_down.append((letter, answer))
+            answer = RequestResult(entry.request.number, Verdict.REFUSED.value, letter.reason, None)
+            self.refused_requests.append((letter, answer))
 
     def without_requests(self) -> Decoded:
         return Decoded(
-            received=[item for item in self.received if item.entry is None or item.entry.kept is None],
+            received=[item for item in self.received if item.entry is None or item.entry.request is None],
             reported=self.reported,
             dead_letters=self.dead_letters,
             handled=self.handled,
-            early=[early for early in self.early if early.entry.kept is None],
+            deferred=[deferred for deferred in self.deferred if deferred.entry.request is None],
         )
 
 
@@ -180,11 +180,11 @@ class BatchDecoder:
     """`records` tell what other replicas have deployed; without them that is unknown."""
 
     def __init__(
-        self, decoder: Decoder, records: Records | None, patience: Patience, now_ms: Callable[[], int]
+        self, decoder: Decoder, registry: DefinitionRegistry | None, deferral: DeferralPolicy, now_ms: Callable[[], int]
     ) -> None:
         self._decoder = decoder
-        self._records = records
-        self._patience = patience
+        self._registry = registry
+        self._deferral = deferral
         self._now_ms = now_ms
 
     def decode(self, items: Iterable[Item]) -> Decoded:
@@ -193,7 +193,7 @@ class BatchDecoder:
             if not isinstance(item, Entry):
                 decoded.received.append(Received(item, None))
                 continue
-            if item.kept is None:
+            if item.request is None:
                 decoded.handled.setdefault(item.stream, []).append(item.id)
             result = self._decoder.decode(item, now_ms)
             match result:
@@ -203,30 +203,30 @@ class BatchDecoder:
                     decoded.reported.append(result.letter)
                 case Announced():
                     pass
-                case Unlearned():
-                    decoded.unlearned.append(result)
+                case Unresolved():
+                    decoded.unresolved.append(result)
                 case DeadLetter():
                     decoded.add(item, result)
         return decoded
 
-    async def learn(self, decoded: Decoded) -> None:
+    async def resolve(self, decoded: Decoded) -> None:
         """Decode the rest. What is not deployed here may be so elsewhere, or may have been: sagas that began with it
         end with it, and what begins with it waits for a replica that has it. Raises StoreUnavailable."""
-        types = {each.unknown.event_type for each in decoded.unlearned if each.unknown.event_type}
-        names = types | {each.unknown.child for each in decoded.unlearned if each.unknown.child}
-        on_record = {} if self._records is None else await self._records.newest(names)
-        waiting = {} if self._records is None or not types else await self._records.waiting_for(types)
-        sagas = {name: blueprint for name, blueprint in on_record.items() if blueprint is not None}
-        decoded.learned = [blueprint.definition for blueprint in sagas.values()]
+        types = {each.unknown.event_type for each in decoded.unresolved if each.unknown.event_type}
+        names = types | {each.unknown.child for each in decoded.unresolved if each.unknown.child}
+        on_record = {} if self._registry is None else await self._registry.newest(names)
+        waiting = {} if self._registry is None or not types else await self._registry.waiting_for(types)
+        sagas = {name: spec for name, spec in on_record.items() if spec is not None}
+        decoded.resolved = [spec.definition for spec in sagas.values()]
         now_ms = self._now_ms()
-        while decoded.unlearned:
-            unlearned = decoded.unlearned.pop()
-            entry, unknown = unlearned.entry, unlearned.unknown
-            result = self._decoder.decode_learned(unlearned, now_ms, sagas, waiting)
+        while decoded.unresolved:
+            unresolved = decoded.unresolved.pop()
+            entry, unknown = unresolved.entry, unresolved.unknown
+            result = self._decoder.decode_resolved(unresolved, now_ms, sagas, waiting)
             only_others_can = isinstance(result, DeadLetter) or unknown.child not in {"", *sagas}
             on_others = unknown.event_type in on_record or unknown.child in on_record
-            if only_others_can and on_others and self._patience.lasts(entry, now_ms):
-                decoded.early.append(self._patience.early(entry, now_ms))
+            if only_others_can and on_others and self._deferral.may_wait(entry, now_ms):
+                decoded.deferred.append(self._deferral.deferred(entry, now_ms))
             elif isinstance(result, Received):
                 decoded.received.append(result)
             else:
@@ -237,8 +237,8 @@ def _each_request_once(items: Iterable[Item]) -> Iterable[Item]:
     """One that waited here for longer than its lease is claimed again, and may meet itself in a batch."""
     met: set[int] = set()
     for item in items:
-        if isinstance(item, Entry) and item.kept is not None:
-            if item.kept.number in met:
+        if isinstance(item, Entry) and item.request is not None:
+            if item.request.number in met:
                 continue
-            met.add(item.kept.number)
+            met.add(item.request.number)
         yield item

@@ -16,14 +16,14 @@ import structlog
 from saga_service.base.backoff import Backoff
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Command, Sent
-from saga_service.engine.commit_log import tell
+from saga_service.engine.commit_log import log_commit
 from saga_service.engine.decode import BatchDecoder, Decoded, Decoder, Item, Received
-from saga_service.engine.deferral import Patience
+from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.fold import Folded, fold
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import (
     Batch,
-    Records,
+    DefinitionRegistry,
     RequestsAnswered,
     RevisionConflict,
     Store,
@@ -35,13 +35,13 @@ from saga_service.engine.saga_loader import SagaCache, SagaReader, Sagas
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.commands import write_command
 from saga_service.wire.dead_letters import DeadLetter, announce_dead_letter, dead_letter
-from saga_service.wire.encryption import Codec, Unopenable
+from saga_service.wire.encryption import Cipher, DecryptionFailed
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.outcomes import write_outcome
 from saga_service.wire.stream_names import StreamNames
 
 log = structlog.get_logger(__name__)
-_NOT_OURS = (StoreRefused, Unopenable)
+_NOT_OURS = (StoreRefused, DecryptionFailed)
 """What spoils an item alone, and would do so again."""
 
 
@@ -68,21 +68,21 @@ class Engine:
         cache: SagaCache,
         outbox: OutboxRows,
         now_ms: Callable[[], int],
-        codec: Codec | None = None,
+        cipher: Cipher | None = None,
         *,
-        records: Records | None = None,
-        early_kept_ms: int = 0,
+        registry: DefinitionRegistry | None = None,
+        deferral_max_ms: int = 0,
     ) -> None:
         self._store = store
-        self._patience = Patience(early_kept_ms)
-        self._decoder = BatchDecoder(decoder, records, self._patience, now_ms)
-        self._reader = SagaReader(store, cache, self._patience, now_ms)
+        self._deferral = DeferralPolicy(deferral_max_ms)
+        self._decoder = BatchDecoder(decoder, registry, self._deferral, now_ms)
+        self._reader = SagaReader(store, cache, self._deferral, now_ms)
         self._definitions = dict(definitions)
         self._names = names
         self._cache = cache
         self._outbox = outbox
         self._now_ms = now_ms
-        self._codec = codec
+        self._cipher = cipher
 
     async def process(self, items: Sequence[Item]) -> list[Committed]:
         """Take a batch all the way to its commit, however long Postgres is away.
@@ -108,9 +108,9 @@ class Engine:
         away, contended = Backoff(), Backoff(first_s=0.005, most_s=1.0)
         while True:
             try:
-                if decoded.unlearned:
-                    await self._decoder.learn(decoded)
-                    self._definitions |= {(each.name, each.version): each for each in decoded.learned}
+                if decoded.unresolved:
+                    await self._decoder.resolve(decoded)
+                    self._definitions |= {(each.name, each.version): each for each in decoded.resolved}
                 folded = await self._read_and_fold(decoded.received, trust_copies)
                 return await self._commit(decoded, folded)
             except RevisionConflict:
@@ -143,7 +143,7 @@ class Engine:
         driven = {(state.saga, state.version) for state in sagas.states.values()}
         for saga, version in driven - self._definitions.keys():
             await self._learn(saga, version)
-        return fold(received, sagas.states, self._definition, self._now_ms(), self._patience)
+        return fold(received, sagas.states, self._definition, self._now_ms(), self._deferral)
 
     async def _learn(self, saga: str, version: str) -> None:
         definition = await self._store.definition(saga, version)
@@ -156,20 +156,20 @@ class Engine:
     # ------------------------------------------------------------------------------------------------------- commit
 
     async def _commit(self, decoded: Decoded, folded: Folded) -> Committed:
-        turned_down = [letter for letter, _ in decoded.turned_down]
-        dead_letters = [*decoded.dead_letters, *turned_down, *folded.dead_letters]
+        refused_requests = [letter for letter, _ in decoded.refused_requests]
+        dead_letters = [*decoded.dead_letters, *refused_requests, *folded.dead_letters]
         messages = self._messages(folded, dead_letters)
         batch = Batch(
             folded.writes,
             folded.history,
             [*decoded.reported, *dead_letters],
             messages,
-            answered=[*(answer for _, answer in decoded.turned_down), *folded.answered],
-            early=[*decoded.early, *folded.early],
+            results=[*(answer for _, answer in decoded.refused_requests), *folded.results],
+            deferred=[*decoded.deferred, *folded.deferred],
         )
         outbox_id = None if batch.is_empty() else await self._write(batch)
         self._cache.keep(folded.states.values())
-        tell(folded, dead_letters)
+        log_commit(folded, dead_letters)
         wake_at_ms = min((write.state.wake_at_ms for write in folded.writes if write.state.wake_at_ms), default=None)
         return Committed(outbox_id, messages, decoded.handled, wake_at_ms)
 
@@ -187,8 +187,8 @@ class Engine:
     def _messages(self, folded: Folded, dead_letters: Iterable[DeadLetter]) -> list[Message]:
         return [
             *(self._sent(sent) for sent in folded.commands),
-            *(write_parent_reply(reply, self._names, self._codec) for reply in folded.replies),
-            *(write_outcome(ended, self._names, self._codec) for ended in folded.ended),
+            *(write_parent_reply(reply, self._names, self._cipher) for reply in folded.replies),
+            *(write_outcome(ended, self._names, self._cipher) for ended in folded.ended),
             # What came from the dead-letter stream is there already, and sent again would go round for ever.
             *(
                 announce_dead_letter(letter, self._names)
@@ -199,8 +199,8 @@ class Engine:
 
     def _sent(self, sent: Sent) -> Message:
         if isinstance(sent, Command):
-            return write_command(sent, self._names, self._codec)
-        return write_child_request(sent, self._names, self._codec)
+            return write_command(sent, self._names, self._cipher)
+        return write_child_request(sent, self._names, self._cipher)
 
     # ---------------------------------------------------------------------------------------------------- set apart
 
@@ -213,9 +213,9 @@ class Engine:
                 raise
             except Exception as again:  # noqa: BLE001 - whatever it is, it is why the item is set apart
                 error = again
-        return await self._set_apart(item, error)
+        return await self._quarantine(item, error)
 
-    async def _set_apart(self, item: Item, error: Exception) -> Committed:
+    async def _quarantine(self, item: Item, error: Exception) -> Committed:
         """The one item that cannot be processed goes to the dead letters, and everything else goes on."""
         ours = not isinstance(error, _NOT_OURS)
         traceback = error if ours else None
@@ -226,17 +226,17 @@ class Engine:
             return Committed(None, [], {}, None)
         reason = _why(error)
         try:
-            return await self._bury(item, item, reason)
+            return await self._dead_letter(item, item, reason)
         except StoreBroken:
             raise
-        except Exception as refusal:  # noqa: BLE001 - too large for Postgres, say; the next replica would fare no better
+        except Exception as refusal:  # noqa: BLE001 - too large for Postgres, say
             log.error("an entry cannot be kept as it is; its fields are dropped", item=_named(item), error=str(refusal))
-            return await self._bury(
+            return await self._dead_letter(
                 item, replace(item, fields={}, repeated=()), f"{reason}; its fields could not be kept: {refusal}"
             )
 
-    async def _bury(self, item: Entry, kept: Entry, reason: str) -> Committed:
-        buried = Decoded(handled={item.stream: [item.id]} if item.kept is None else {})
+    async def _dead_letter(self, item: Entry, kept: Entry, reason: str) -> Committed:
+        buried = Decoded(handled={item.stream: [item.id]} if item.request is None else {})
         buried.add(item, dead_letter(kept, reason, self._now_ms()))
         return await self._until_committed(buried)
 
@@ -245,7 +245,7 @@ def _why(error: Exception) -> str:
     match error:
         case StoreRefused():
             return f"postgres refuses it: {error}"
-        case Unopenable():
+        case DecryptionFailed():
             return str(error)
         case _:
             return f"internal error, please report: {error!r}"

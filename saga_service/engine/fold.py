@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from saga_service.core.advance import advance, advance_nobody
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Ended, HistoryEntry, ParentReply, Sent, Transition, Verdict
-from saga_service.core.events import Asked, Event, Signalled, Started
+from saga_service.core.events import Event, OperationRequested, Signalled, Started
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.decode import Received
-from saga_service.engine.deferral import NO_PATIENCE, Patience
-from saga_service.engine.ports import Answered, Early, Write
+from saga_service.engine.deferral import NO_DEFERRAL, DeferralPolicy
+from saga_service.engine.ports import Deferred, RequestResult, Write
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
 from saga_service.wire.entries import Entry
-from saga_service.wire.stream_names import REQUESTS, WANTS_ANSWER
+from saga_service.wire.stream_names import REQUESTS, WANTS_RESULT
 
 DefinitionOf = Callable[[str, str], Definition | None]
 
@@ -34,8 +34,8 @@ class Folded:
     replies: list[ParentReply] = field(default_factory=list)
     """What child sagas answer their parents."""
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    answered: list[Answered] = field(default_factory=list)
-    early: list[Early] = field(default_factory=list)
+    results: list[RequestResult] = field(default_factory=list)
+    deferred: list[Deferred] = field(default_factory=list)
     """Entries that speak of sagas which nobody knows yet, and have not waited for long."""
     refusals: list[tuple[SagaId, str]] = field(default_factory=list)
     """Refused events of which no dead letter speaks, and why: a log line has to."""
@@ -49,7 +49,7 @@ def fold(
     states: Mapping[SagaId, SagaState],
     definition_of: DefinitionOf,
     now_ms: int,
-    patience: Patience = NO_PATIENCE,
+    deferral: DeferralPolicy = NO_DEFERRAL,
 ) -> Folded:
     """Events in their order, each on the state that the one before it left.
 
@@ -66,13 +66,13 @@ def fold(
         if transition.reply is not None:
             folded.replies.append(transition.reply)
         entry = item.entry
-        if transition.state is None and entry is not None and isinstance(event, Signalled | Asked):
+        if transition.state is None and entry is not None and isinstance(event, Signalled | OperationRequested):
             idle.add(event.saga_id)
-            if patience.lasts(entry, now_ms):
-                folded.early.append(patience.early(entry, now_ms))
+            if deferral.may_wait(entry, now_ms):
+                folded.deferred.append(deferral.deferred(entry, now_ms))
                 continue
-        if entry is not None and entry.kept is not None:
-            folded.answered.append(_answer(entry.kept.number, event, transition))
+        if entry is not None and entry.request is not None:
+            folded.results.append(_answer(entry.request.number, event, transition))
         if transition.verdict is not Verdict.APPLIED:
             idle.add(event.saga_id)
             if transition.verdict is Verdict.REFUSED:
@@ -89,8 +89,8 @@ def fold(
     return folded
 
 
-def _answer(request_id: int, event: Event, transition: Transition) -> Answered:
-    return Answered(request_id, transition.verdict.value, transition.reason, event.saga_id)
+def _answer(request_id: int, event: Event, transition: Transition) -> RequestResult:
+    return RequestResult(request_id, transition.verdict.value, transition.reason, event.saga_id)
 
 
 def _refuse(folded: Folded, item: Received, reason: str, now_ms: int) -> None:
@@ -102,9 +102,9 @@ def _refuse(folded: Folded, item: Received, reason: str, now_ms: int) -> None:
 
 def _is_answered_otherwise(event: Event, entry: Entry) -> bool:
     """Who asks in person is told at once; a parent saga hears of its child's end."""
-    if isinstance(event, Asked) and event.answers is not None:
+    if isinstance(event, OperationRequested) and event.answers is not None:
         return True
-    return entry.stream == REQUESTS and (isinstance(event, Asked) or WANTS_ANSWER in entry.fields)
+    return entry.stream == REQUESTS and (isinstance(event, OperationRequested) or WANTS_RESULT in entry.fields)
 
 
 def _advance(state: SagaState | None, event: Event, definition_of: DefinitionOf, now_ms: int) -> Transition:

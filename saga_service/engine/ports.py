@@ -13,7 +13,7 @@ from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message
-from saga_service.wire.saga_spec import Blueprint
+from saga_service.wire.saga_spec import SagaSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,10 @@ class Write:
     """A saga's new state, and the revision of the stored one that it grew out of; 0 where there must be none."""
 
     state: SagaState
-    grown_from: int
+    expected_revision: int
 
 
-class Answered(NamedTuple):
+class RequestResult(NamedTuple):
     """What became of a request that came by SQL."""
 
     request_id: int
@@ -33,7 +33,7 @@ class Answered(NamedTuple):
     saga_id: SagaId | None
 
 
-class WithKey(NamedTuple):
+class KeyedSaga(NamedTuple):
     """A saga that has a business key."""
 
     key: BusinessKey
@@ -41,7 +41,7 @@ class WithKey(NamedTuple):
     has_ended: bool
 
 
-class Early(NamedTuple):
+class Deferred(NamedTuple):
     """An entry that speaks of a saga that nobody knows yet: it is looked at again at `due_at_ms`."""
 
     entry: Entry
@@ -62,11 +62,11 @@ class Batch:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     published: list[int] = field(default_factory=list)
-    answered: list[Answered] = field(default_factory=list)
-    early: list[Early] = field(default_factory=list)
+    results: list[RequestResult] = field(default_factory=list)
+    deferred: list[Deferred] = field(default_factory=list)
 
     def is_empty(self) -> bool:
-        return not (self.writes or self.dead_letters or self.messages or self.answered or self.early)
+        return not (self.writes or self.dead_letters or self.messages or self.results or self.deferred)
 
 
 class RevisionConflict(Exception):
@@ -92,7 +92,8 @@ class StoreBroken(Exception):
 
 class Store(Protocol):
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
-        """Those of the sagas that exist. One round trip. Raises StoreUnavailable, and Unopenable where the key that a
+        """Those of the sagas that exist. One round trip. Raises StoreUnavailable, and DecryptionFailed where the
+        key that a
         saga is sealed with is not known here."""
         ...
 
@@ -107,15 +108,15 @@ class Store(Protocol):
         """A version that some replica has driven. Raises StoreUnavailable."""
         ...
 
-    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[WithKey]:
+    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[KeyedSaga]:
         """The sagas with these keys, of each kind two at most for each key. Raises StoreUnavailable."""
         ...
 
 
-class Records(Protocol):
+class DefinitionRegistry(Protocol):
     """What other replicas have, or had, deployed."""
 
-    async def newest(self, sagas: Collection[str]) -> dict[str, Blueprint | None]:
+    async def newest(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
         """Of those of these sagas that are on record the version that was put there last; None where this release
         cannot read it. Raises StoreUnavailable."""
         ...

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
-from saga_service.core.events import Asked, BusinessKey, Event, Signalled, Started
+from saga_service.core.events import BusinessKey, Event, OperationRequested, Signalled, Started
 from saga_service.core.ids import SagaId
 from saga_service.core.state import ENDED, SagaState
 from saga_service.engine.decode import Received
-from saga_service.engine.deferral import Patience
-from saga_service.engine.ports import Store, WithKey
+from saga_service.engine.deferral import DeferralPolicy
+from saga_service.engine.ports import KeyedSaga, Store
 
 DISTRUST_MS = 5_000
 
@@ -70,10 +70,10 @@ class Sagas:
 class SagaReader:
     """All raise StoreUnavailable."""
 
-    def __init__(self, store: Store, cache: SagaCache, patience: Patience, now_ms: Callable[[], int]) -> None:
+    def __init__(self, store: Store, cache: SagaCache, deferral: DeferralPolicy, now_ms: Callable[[], int]) -> None:
         self._store = store
         self._cache = cache
-        self._patience = patience
+        self._deferral = deferral
         self._now_ms = now_ms
 
     async def read(self, received: list[Received], trust_copies: bool) -> Sagas:
@@ -106,11 +106,11 @@ class SagaReader:
 
     def _by_id(self, item: Received, found: _Found) -> Received:
         event, key = item.event, _key(item.event)
-        assert isinstance(event, Signalled | Asked), "only these are said to a saga by its key"
+        assert isinstance(event, Signalled | OperationRequested), "only these are said to a saga by its key"
         if key is None:
             return item
         # While it may be early, it may well be meant for a saga that is only being started.
-        may_be_early = item.entry is not None and self._patience.lasts(item.entry, self._now_ms())
+        may_be_early = item.entry is not None and self._deferral.may_wait(item.entry, self._now_ms())
         saga_id = found.only(key, has_ended=False) or (None if may_be_early else found.only(key, has_ended=True))
         return item if saga_id is None else Received(replace(event, saga_id=saga_id), item.entry)
 
@@ -125,19 +125,19 @@ class SagaReader:
         sagas.certain |= saga_ids
 
 
-def _is_unknown(event: Event, sagas: Sagas) -> TypeGuard[Signalled | Asked]:
+def _is_unknown(event: Event, sagas: Sagas) -> TypeGuard[Signalled | OperationRequested]:
     """Whether something is said to a saga that is not there."""
-    return isinstance(event, Signalled | Asked) and event.saga_id not in sagas.states
+    return isinstance(event, Signalled | OperationRequested) and event.saga_id not in sagas.states
 
 
 def _key(event: Event) -> BusinessKey | None:
-    return event.by_key if isinstance(event, Signalled | Asked) else None
+    return event.by_key if isinstance(event, Signalled | OperationRequested) else None
 
 
 class _Found:
     """Sagas by their keys."""
 
-    def __init__(self, sagas: list[WithKey]) -> None:
+    def __init__(self, sagas: list[KeyedSaga]) -> None:
         self._sagas = sagas
 
     def only(self, key: BusinessKey, *, has_ended: bool) -> SagaId | None:

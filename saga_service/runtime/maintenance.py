@@ -8,25 +8,25 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from saga_service.engine.ports import StoreUnavailable, StreamLost, StreamRefused, TransportUnavailable
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 Task = Callable[[], Awaitable[object]]
 
 
-class Upkeep:
+class Maintenance:
     """Every task once in a period; one that fails does not keep the others from their turn."""
 
-    def __init__(self, tasks: Sequence[Task], period_s: float, stopping: Stopping) -> None:
+    def __init__(self, tasks: Sequence[Task], period_s: float, shutdown: Shutdown) -> None:
         self._tasks = tasks
         self._period_s = period_s
-        self._stopping = stopping
+        self._shutdown = shutdown
 
     async def run(self) -> None:
-        while not self._stopping:
-            await self._stopping.pause(self._period_s * random.uniform(0.75, 1.25))
+        while not self._shutdown:
+            await self._shutdown.pause(self._period_s * random.uniform(0.75, 1.25))
             for task in self._tasks:
-                if self._stopping:
+                if self._shutdown:
                     return
                 await self._try(task)
 

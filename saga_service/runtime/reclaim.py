@@ -8,25 +8,25 @@ import structlog
 
 from saga_service.engine.ports import Source, StreamLost, StreamRefused, TransportUnavailable
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 ENTRIES_MAX = 100
 
 
 class Reclaim:
-    def __init__(self, source: Source, inlet: Inlet, period_s: float, stopping: Stopping) -> None:
+    def __init__(self, source: Source, inlet: Inlet, period_s: float, shutdown: Shutdown) -> None:
         self._source = source
         self._inlet = inlet
         self._period_s = period_s
-        self._stopping = stopping
+        self._shutdown = shutdown
 
     async def run(self) -> None:
-        while not self._stopping:
+        while not self._shutdown:
             more = await self._reclaim()
             if not more:
                 # Jitter keeps the replicas from walking the list in step.
-                await self._stopping.pause(self._period_s * random.uniform(0.5, 1.5))
+                await self._shutdown.pause(self._period_s * random.uniform(0.5, 1.5))
 
     async def _reclaim(self) -> bool:
         room = await self._inlet.room()

@@ -11,16 +11,16 @@ from saga_service.core.events import TransportLost
 from saga_service.core.ids import SagaId
 from saga_service.engine.ports import InFlight, StoreUnavailable
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 
 
 class Recovery:
-    def __init__(self, in_flight: InFlight, inlet: Inlet, stopping: Stopping) -> None:
+    def __init__(self, in_flight: InFlight, inlet: Inlet, shutdown: Shutdown) -> None:
         self._in_flight = in_flight
         self._inlet = inlet
-        self._stopping = stopping
+        self._shutdown = shutdown
         self._lost = asyncio.Event()
         self._backoff = Backoff()
 
@@ -35,7 +35,7 @@ class Recovery:
     async def run(self) -> None:
         while True:
             await self._lost.wait()
-            if self._stopping:
+            if self._shutdown:
                 return
             self._lost.clear()
             await self._send_again()
@@ -54,12 +54,12 @@ class Recovery:
             log.warning("redis had lost its data; commands in flight are sent again", sagas=sagas)
 
     async def _page(self, after: SagaId | None, limit: int) -> list[SagaId]:
-        while not self._stopping:
+        while not self._shutdown:
             try:
                 page = await self._in_flight.in_flight(after, limit)
             except StoreUnavailable as error:
                 log.warning("postgres is away; recovery waits", error=str(error))
-                await self._stopping.pause(self._backoff.next_s())
+                await self._shutdown.pause(self._backoff.next_s())
             else:
                 self._backoff.reset()
                 return page

@@ -8,7 +8,7 @@ import structlog
 
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import Outbox, Publisher, StoreUnavailable
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 ROWS_MAX = 20
@@ -26,7 +26,7 @@ class Relay:
         lease_ms: int,
         period_s: float,
         now_ms: Callable[[], int],
-        stopping: Stopping,
+        shutdown: Shutdown,
     ) -> None:
         self._outbox = outbox
         self._rows = rows
@@ -34,13 +34,13 @@ class Relay:
         self._lease_ms = lease_ms
         self._period_s = period_s
         self._now_ms = now_ms
-        self._stopping = stopping
+        self._shutdown = shutdown
 
     async def run(self) -> None:
-        while not self._stopping:
+        while not self._shutdown:
             more = await self._round()
             if not more:
-                await self._stopping.pause(self._period_s)
+                await self._shutdown.pause(self._period_s)
 
     async def tidy(self) -> None:
         """Delete the rows that are published. Raises StoreUnavailable."""

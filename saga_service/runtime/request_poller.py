@@ -13,13 +13,13 @@ import structlog
 from saga_service.base.backoff import Backoff
 from saga_service.engine.ports import Requests, StoreUnavailable
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 POLL_MS_MIN = 20
 
 
-class RequestReader:
+class RequestPoller:
     """`poll_ms` is the longest time between two looks."""
 
     def __init__(
@@ -31,7 +31,7 @@ class RequestReader:
         lease_ms: int,
         requests_max: int,
         now_ms: Callable[[], int],
-        stopping: Stopping,
+        shutdown: Shutdown,
     ) -> None:
         self._requests = requests
         self._inlet = inlet
@@ -39,12 +39,12 @@ class RequestReader:
         self._lease_ms = lease_ms
         self._requests_max = requests_max
         self._now_ms = now_ms
-        self._stopping = stopping
+        self._shutdown = shutdown
         self._backoff = Backoff()
 
     async def run(self) -> None:
         pause_ms = self._poll_ms
-        while not self._stopping:
+        while not self._shutdown:
             room = await self._inlet.room()
             if not room:
                 return
@@ -54,14 +54,14 @@ class RequestReader:
                 # There may be more.
                 continue
             pause_ms = min(POLL_MS_MIN if found else pause_ms * 2, self._poll_ms)
-            await self._stopping.pause(pause_ms / 1000)
+            await self._shutdown.pause(pause_ms / 1000)
 
     async def _look(self, limit: int) -> int:
         try:
             entries = await self._requests.claim_requests(self._now_ms(), limit, self._lease_ms)
         except StoreUnavailable as error:
             log.warning("postgres is away; requests wait", error=str(error))
-            await self._stopping.pause(self._backoff.next_s())
+            await self._shutdown.pause(self._backoff.next_s())
             return 0
         self._backoff.reset()
         if entries:

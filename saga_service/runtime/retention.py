@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 
@@ -38,13 +38,13 @@ class Retention:
         *,
         budget_s: float,
         now_ms: Callable[[], int],
-        stopping: Stopping,
+        shutdown: Shutdown,
         elapsed_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._removal = removal
         self._budget_s = budget_s
         self._now_ms = now_ms
-        self._stopping = stopping
+        self._shutdown = shutdown
         self._elapsed_s = elapsed_s
 
     async def remove_ended(self, kept_ms: int) -> None:
@@ -72,7 +72,7 @@ class Retention:
         until_s = self._elapsed_s() + self._budget_s
         total, removed = 0, BATCH_ROWS_MAX
         try:
-            while removed == BATCH_ROWS_MAX and not self._stopping and self._elapsed_s() < until_s:
+            while removed == BATCH_ROWS_MAX and not self._shutdown and self._elapsed_s() < until_s:
                 removed = await remove_some()
                 total += removed
         finally:

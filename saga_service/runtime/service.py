@@ -1,6 +1,6 @@
 """All loops together, from the first read to the last acknowledgement.
 
-Stopping goes with the stream of the data: the sources end first, the lanes finish what is in the intake, the outbox is
+Shutdown goes with the stream of the data: the sources end first, the lanes finish what is in the intake, the outbox is
 tidied, and our consumers leave their groups. Nothing that was read is left behind.
 """
 
@@ -17,7 +17,7 @@ from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class Service:
         lanes: Sequence[Lane],
         recovery: Recovery,
         relay: Relay,
-        stopping: Stopping,
+        shutdown: Shutdown,
     ) -> None:
         self._sources = sources
         self._intake = intake
@@ -48,7 +48,7 @@ class Service:
         self._lanes = lanes
         self._recovery = recovery
         self._relay = relay
-        self._stopping = stopping
+        self._shutdown = shutdown
 
     async def run(self) -> None:
         """Until stopping is said and everything taken in is done.
@@ -61,7 +61,7 @@ class Service:
             async with asyncio.TaskGroup() as feeders:
                 for feeder in (*self._feeders, self._recovery, self._relay):
                     feeders.create_task(feeder.run())
-                await self._stopping.wait()
+                await self._shutdown.wait()
                 log.info("stopping: nothing more is read, what was read is finished")
                 self._intake.fill_no_more()
                 self._recovery.let_go()

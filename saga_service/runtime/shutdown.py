@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Stopping:
+class Shutdown:
     """Said once, heard by every loop."""
 
     def __init__(self, event: asyncio.Event | None = None) -> None:

@@ -15,7 +15,7 @@ from saga_service.base.backoff import Backoff
 from saga_service.core.events import TimerDue
 from saga_service.engine.ports import DueSagas, StoreUnavailable
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ class Timers:
         lease_ms: int,
         sagas_max: int,
         now_ms: Callable[[], int],
-        stopping: Stopping,
+        shutdown: Shutdown,
     ) -> None:
         self._due_sagas = due_sagas
         self._inlet = inlet
@@ -40,7 +40,7 @@ class Timers:
         self._lease_ms = lease_ms
         self._sagas_max = sagas_max
         self._now_ms = now_ms
-        self._stopping = stopping
+        self._shutdown = shutdown
         self._next_look_ms = 0
         self._sooner = asyncio.Event()
         self._backoff = Backoff()
@@ -52,7 +52,7 @@ class Timers:
             self._sooner.set()
 
     async def run(self) -> None:
-        while not self._stopping:
+        while not self._shutdown:
             room = await self._inlet.room()
             if not room:
                 return
@@ -67,7 +67,7 @@ class Timers:
             saga_ids, next_due_ms = await self._due_sagas.claim_due(now_ms, limit, self._lease_ms)
         except StoreUnavailable as error:
             log.warning("postgres is away; timers wait", error=str(error))
-            await self._stopping.pause(self._backoff.next_s())
+            await self._shutdown.pause(self._backoff.next_s())
             return True
         self._backoff.reset()
         self._inlet.put(TimerDue(saga_id) for saga_id in saga_ids)
@@ -76,12 +76,12 @@ class Timers:
         return len(saga_ids) == limit
 
     async def _until_the_next_look(self) -> None:
-        while not self._stopping:
+        while not self._shutdown:
             self._sooner.clear()
             left_ms = self._next_look_ms - self._now_ms()
             if left_ms <= 0:
                 return
-            waits = [asyncio.ensure_future(self._stopping.wait()), asyncio.ensure_future(self._sooner.wait())]
+            waits = [asyncio.ensure_future(self._shutdown.wait()), asyncio.ensure_future(self._sooner.wait())]
             try:
                 await asyncio.wait(waits, timeout=left_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
             finally:

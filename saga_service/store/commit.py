@@ -13,11 +13,11 @@ import orjson
 
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.state import SagaState
-from saga_service.engine.ports import Answered, Batch, Write
+from saga_service.engine.ports import Batch, RequestResult, Write
 from saga_service.store.encryption import sealed
 from saga_service.store.rows import write_detail, write_extra, write_fault, write_json, write_steps
 from saga_service.wire.dead_letters import DeadLetter
-from saga_service.wire.encryption import Codec, seals
+from saga_service.wire.encryption import Cipher, encrypts
 from saga_service.wire.entries import Message
 
 _IDS, _NUMBERS, _MOMENTS, _WORDS, _JSON = (
@@ -30,7 +30,8 @@ _TYPES = (
     # ended_at_ms, wake_at_ms, fault, steps, extra, parent_id
     *(_IDS, _MOMENTS, _TEXTS, _TEXTS, _TEXTS, _TEXTS, _JSON, _WORDS, _NUMBERS, _MOMENTS),
     *(_MOMENTS, _MOMENTS, _JSON, _JSON, _JSON, _IDS),
-    # sagas that went on: id, grown_from, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, fault, steps, extra
+    # sagas that went on: id, expected_revision, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, fault,
+    # steps, extra
     *(_IDS, _NUMBERS, _WORDS, _NUMBERS, _MOMENTS, _MOMENTS, _MOMENTS, _JSON, _JSON, _JSON),
     # history: saga_id, revision, attempt, at_ms, event, status, step, direction, detail
     *(_IDS, _NUMBERS, _NUMBERS, _MOMENTS, _TEXTS, _WORDS, _TEXTS, _WORDS, _JSON),
@@ -46,35 +47,35 @@ _PARAMETERS = ", ".join(f"${place}::{type_}" for place, type_ in enumerate(_TYPE
 COMMIT = f"select saga_private.commit_batch({_PARAMETERS})"
 
 
-def arguments(batch: Batch, now_ms: int, codec: Codec | None = None) -> list[object]:
+def arguments(batch: Batch, now_ms: int, cipher: Cipher | None = None) -> list[object]:
     """The parameters of `COMMIT`. Raises Unwritable or orjson.JSONEncodeError where a value cannot be stored."""
     # Sorted by id, so that all replicas lock rows in one order and never wait for each other in a circle.
     writes = sorted(batch.writes, key=_saga_id)
-    if seals(codec):
-        writes = [_sealed(write, codec) for write in writes]
+    if encrypts(cipher):
+        writes = [_sealed(write, cipher) for write in writes]
     return [
-        *_started([write.state for write in writes if write.grown_from == 0]),
-        *_grown([write for write in writes if write.grown_from != 0]),
+        *_started([write.state for write in writes if write.expected_revision == 0]),
+        *_grown([write for write in writes if write.expected_revision != 0]),
         *_history(batch.history),
         *_dead_letters(batch.dead_letters),
-        *_answered(sorted(batch.answered, key=_request_id)),
+        *_answered(sorted(batch.results, key=_request_id)),
         now_ms,
         write_messages(batch.messages) if batch.messages else None,
         batch.published,
     ]
 
 
-def _sealed(write: Write, codec: Codec) -> Write:
+def _sealed(write: Write, cipher: Cipher) -> Write:
     # A saga that went on has its input in its row, and that is never written again.
-    return Write(sealed(write.state, codec, with_input=write.grown_from == 0), write.grown_from)
+    return Write(sealed(write.state, cipher, with_input=write.expected_revision == 0), write.expected_revision)
 
 
 def _saga_id(write: Write) -> str:
     return write.state.id
 
 
-def _request_id(answered: Answered) -> int:
-    return answered.request_id
+def _request_id(results: RequestResult) -> int:
+    return results.request_id
 
 
 def _started(states: Sequence[SagaState]) -> tuple[object, ...]:
@@ -95,7 +96,7 @@ def _grown(writes: Sequence[Write]) -> tuple[object, ...]:
     states = [write.state for write in writes]
     return (
         _literal([state.id for state in states]),
-        _literal([write.grown_from for write in writes]),
+        _literal([write.expected_revision for write in writes]),
         *_progress(states),
     )
 
@@ -139,12 +140,12 @@ def _dead_letters(letters: Sequence[DeadLetter]) -> tuple[object, ...]:
     )
 
 
-def _answered(answered: Sequence[Answered]) -> tuple[object, ...]:
+def _answered(results: Sequence[RequestResult]) -> tuple[object, ...]:
     return (
-        [each.request_id for each in answered],
-        [each.verdict for each in answered],
-        [each.reason for each in answered],
-        [each.saga_id for each in answered],
+        [each.request_id for each in results],
+        [each.verdict for each in results],
+        [each.reason for each in results],
+        [each.saga_id for each in results],
     )
 
 

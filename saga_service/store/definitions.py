@@ -10,20 +10,20 @@ import orjson
 
 from saga_service.store import queries
 from saga_service.store.pool import borrowed
-from saga_service.wire.saga_spec import Blueprint
+from saga_service.wire.saga_spec import SagaSpec
 
-ReadBlueprint = Callable[[Mapping[str, Any]], Blueprint | None]
+ReadBlueprint = Callable[[Mapping[str, Any]], SagaSpec | None]
 """Makes a blueprint of a stored document, or nothing where this release cannot. `Any`: a JSON object."""
 
 
-class PostgresRecords:
+class PostgresDefinitionRegistry:
     """Fulfils `engine.ports.Records`."""
 
     def __init__(self, pool: asyncpg.Pool, read_blueprint: ReadBlueprint) -> None:
         self._pool = pool
         self._read_blueprint = read_blueprint
 
-    async def newest(self, sagas: Collection[str]) -> dict[str, Blueprint | None]:
+    async def newest(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
         """Of those of these sagas that are on record the version that was put there last."""
         async with borrowed(self._pool) as connection:
             rows = await connection.fetch(queries.NEWEST_DEFINITION, sorted(sagas))

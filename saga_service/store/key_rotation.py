@@ -17,7 +17,7 @@ from saga_service.store import queries
 from saga_service.store.encryption import opened, sealed, values
 from saga_service.store.pool import borrowed
 from saga_service.store.rows import read_saga, write_extra, write_json, write_steps
-from saga_service.wire.encryption import Codec, Unopenable, is_sealed, key_id, sealing_key_id, seals
+from saga_service.wire.encryption import Cipher, DecryptionFailed, encryption_key_id, encrypts, is_encrypted, key_id
 
 _NEXT = "select id::text from saga_private.sagas where id > $1 order by id limit $2"
 _WRITE = """
@@ -37,7 +37,7 @@ _BEFORE_ALL = SagaId("00000000-0000-0000-0000-000000000000")
 
 
 @dataclass(frozen=True, slots=True)
-class Resealed:
+class Reencrypted:
     """What became of some sagas. Those in none of these had nothing to be sealed anew."""
 
     done: int
@@ -47,13 +47,13 @@ class Resealed:
     """Why, of each that cannot be opened."""
 
 
-class PostgresResealing:
+class PostgresKeyRotation:
     """All raise StoreUnavailable where Postgres cannot be reached."""
 
-    def __init__(self, pool: asyncpg.Pool, codec: Codec) -> None:
+    def __init__(self, pool: asyncpg.Pool, cipher: Cipher) -> None:
         self._pool = pool
-        self._codec = codec
-        self._key_id = sealing_key_id(codec)
+        self._cipher = cipher
+        self._key_id = encryption_key_id(cipher)
 
     async def next_sagas(self, after_id: SagaId | None, sagas_max: int) -> list[SagaId]:
         """Saga ids in their order: the page after `after_id`, the first one after None."""
@@ -61,16 +61,16 @@ class PostgresResealing:
             rows = await connection.fetch(_NEXT, after_id or _BEFORE_ALL, sagas_max)
         return [row[0] for row in rows]
 
-    async def reseal(self, saga_ids: Sequence[SagaId]) -> Resealed:
+    async def reseal(self, saga_ids: Sequence[SagaId]) -> Reencrypted:
         """Seal what is plain, or sealed with another key than the one that seals now. A codec that opens only leaves
         everything plain."""
         async with borrowed(self._pool) as connection:
             stored = [read_saga(row) for row in await connection.fetch(queries.LOAD, saga_ids)]
             plain, unopenable = self._opened([state for state in stored if self._is_old(state)])
-            fresh = [sealed(state, self._codec) for state in plain] if seals(self._codec) else plain
+            fresh = [sealed(state, self._cipher) for state in plain] if encrypts(self._cipher) else plain
             rows = await connection.fetch(_WRITE, *_columns(fresh)) if fresh else []
         written = {row[0] for row in rows}
-        return Resealed(len(written), [state.id for state in fresh if state.id not in written], unopenable)
+        return Reencrypted(len(written), [state.id for state in fresh if state.id not in written], unopenable)
 
     def _is_old(self, state: SagaState) -> bool:
         return any(value and _key_of(value) != self._key_id for value in values(state))
@@ -80,14 +80,14 @@ class PostgresResealing:
         unopenable: list[str] = []
         for state in states:
             try:
-                plain.append(opened(state, self._codec))
-            except Unopenable as error:
+                plain.append(opened(state, self._cipher))
+            except DecryptionFailed as error:
                 unopenable.append(str(error))
         return plain, unopenable
 
 
 def _key_of(value: JsonObject) -> str | None:
-    return key_id(value) if is_sealed(value) else None
+    return key_id(value) if is_encrypted(value) else None
 
 
 def _columns(states: Sequence[SagaState]) -> tuple[object, ...]:

@@ -13,11 +13,11 @@ import orjson
 from asyncpg.pool import PoolConnectionProxy
 
 from saga_service.base.clock import now_ms
-from saga_service.core.definition import NEVER_STARTED, Definition, never_started
+from saga_service.core.definition import TOMBSTONE, Definition, tombstone
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
-from saga_service.engine.ports import Batch, WithKey
+from saga_service.engine.ports import Batch, KeyedSaga
 from saga_service.store import queries
 from saga_service.store.commit import COMMIT, arguments, read_messages, write_messages
 from saga_service.store.encryption import opened
@@ -25,7 +25,7 @@ from saga_service.store.errors import translated
 from saga_service.store.pool import ACQUIRE_TIMEOUT_SECONDS, borrowed
 from saga_service.store.requests import read_request, waiting
 from saga_service.store.rows import read_saga
-from saga_service.wire.encryption import Codec
+from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Message
 
 ReadDefinition = Callable[[Mapping[str, Any]], Definition]
@@ -44,23 +44,23 @@ class PostgresStore:
         pool: asyncpg.Pool,
         read_definition: ReadDefinition,
         *,
-        codec: Codec | None = None,
+        cipher: Cipher | None = None,
         clock_ms: Callable[[], int] = now_ms,
         acquire_timeout_seconds: float = ACQUIRE_TIMEOUT_SECONDS,
     ) -> None:
         self._pool = pool
         self._read_definition = read_definition
-        self._codec = codec
+        self._cipher = cipher
         self._clock_ms = clock_ms
         self._acquire_timeout_seconds = acquire_timeout_seconds
 
     # ------------------------------------------------------------------------------------------ the way of a batch
 
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
-        """Those of the sagas that exist, in no order. Raises Unopenable."""
+        """Those of the sagas that exist, in no order. Raises DecryptionFailed."""
         async with self._connection() as connection:
             rows = await connection.fetch(queries.LOAD, saga_ids)
-        return [opened(read_saga(row), self._codec) for row in rows]
+        return [opened(read_saga(row), self._cipher) for row in rows]
 
     async def commit(self, batch: Batch) -> int | None:
         """Write all of it or nothing, in one round trip; the id of the outbox row, if there is one.
@@ -72,31 +72,31 @@ class PostgresStore:
 
     async def _commit(self, batch: Batch) -> int | None:
         with translated():
-            values = arguments(batch, self._clock_ms(), self._codec)
+            values = arguments(batch, self._clock_ms(), self._cipher)
         async with self._connection() as connection:
-            if not batch.early:
+            if not batch.deferred:
                 return await _committed(connection, values)
             async with connection.transaction():
-                await connection.execute(queries.LET_WAIT, *waiting(batch.early, self._clock_ms()))
+                await connection.execute(queries.LET_WAIT, *waiting(batch.deferred, self._clock_ms()))
                 return await _committed(connection, values)
 
     # ---------------------------------------------------------------------------------------------------- definitions
 
     async def definition(self, saga: str, version: str) -> Definition | None:
         """A version that some replica has driven."""
-        if version == NEVER_STARTED:
-            return never_started(saga)
+        if version == TOMBSTONE:
+            return tombstone(saga)
         async with self._connection() as connection:
             document = await connection.fetchval(queries.DEFINITION, saga, version)
         return None if document is None else self._read_definition(orjson.loads(document))
 
-    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[WithKey]:
+    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[KeyedSaga]:
         """The sagas with these keys, of each kind two at most for each key."""
         async with self._connection() as connection:
             rows = await connection.fetch(
                 queries.IDS_WITH_KEY, [each.saga for each in keys], [each.key for each in keys]
             )
-        return [WithKey(BusinessKey(saga, key), SagaId(saga_id), ended) for saga, key, saga_id, ended in rows]
+        return [KeyedSaga(BusinessKey(saga, key), SagaId(saga_id), ended) for saga, key, saga_id, ended in rows]
 
     async def remember_definitions(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Put definitions on record, so that any replica can end the sagas that begin with them.

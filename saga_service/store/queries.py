@@ -28,10 +28,10 @@ CLAIM_UNPUBLISHED = "select outbox_id, outgoing_messages from saga_private.claim
 
 CLAIM_WAITING = """
 select request_id, request_fields, is_awaited, since_ms, looked_at, came_on, came_as, request_raw
-from saga_private.claim_waiting($1, $2, $3)
+from saga_private.claim_requests_2($1, $2, $3)
 """
 
-LET_WAIT = "select saga_private.let_wait($1, $2, $3, $4, $5, $6, $7, $8)"
+LET_WAIT = "select saga_private.defer($1, $2, $3, $4, $5, $6, $7, $8)"
 
 FORGET_ANSWERED = "select saga_private.forget_answered($1)"
 

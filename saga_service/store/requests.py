@@ -8,24 +8,24 @@ from typing import NamedTuple
 import asyncpg
 import orjson
 
-from saga_service.core.events import Resolution, Verb
+from saga_service.core.events import Operation, Resolution
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject
-from saga_service.engine.ports import Early
+from saga_service.engine.ports import Deferred
 from saga_service.store.pool import borrowed
 from saga_service.wire.dead_letters import raw_pairs, shown, write_raw
-from saga_service.wire.encryption import EVENT, Codec, write_data
-from saga_service.wire.entries import Entry, Kept, entry_of
-from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS, WANTS_ANSWER
+from saga_service.wire.encryption import EVENT, Cipher, write_data
+from saga_service.wire.entries import Entry, RequestRow, entry_of
+from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS, WANTS_RESULT
 
 ASK = """
-select saga.ask($2, saga_id, $3, $4, $5, $6, output::jsonb) as number
+select saga.operate($2, saga_id, $3, $4, $5, $6, output::jsonb) as number
 from unnest($1::uuid[], $7::text[]) with ordinality as given (saga_id, output, place) order by place
 """
 SIGNAL = """
-select saga.signal($1, $2::uuid, $3::text::jsonb, id => $4, wants_answer => true)
+select saga.signal($1, $2::uuid, $3::text::jsonb, id => $4, wants_result => true)
 """
-ANSWERS = "select request, verdict, reason from saga.answers($1)"
+ANSWERS = "select request, verdict, reason from saga.request_results($1)"
 PUT_BACK = """
 with replayed as (update saga_private.dead_letters set replayed_at_ms = $2 where id = $1 returning id)
 insert into saga_private.requests (at_ms, fields) select $2, $3::text::json from replayed
@@ -36,7 +36,7 @@ returning id
 class Asking(NamedTuple):
     """A verb with all that goes with it, whatever saga it is asked of."""
 
-    verb: Verb
+    operation: Operation
     actor: str
     reason: str | None = None
     step: str | None = None
@@ -54,14 +54,14 @@ class Answer(NamedTuple):
 class PostgresRequests:
     """Raises StoreUnavailable where Postgres cannot be reached, StoreRefused for what it will not take."""
 
-    def __init__(self, pool: asyncpg.Pool, codec: Codec | None = None) -> None:
+    def __init__(self, pool: asyncpg.Pool, cipher: Cipher | None = None) -> None:
         self._pool = pool
-        self._codec = codec
+        self._cipher = cipher
 
     async def ask(self, saga_ids: Sequence[SagaId], asking: Asking) -> list[int]:
         """Ask the same of each saga, in one statement; the requests' numbers, in the order of the sagas."""
         outputs = [self._output(asking, saga_id) for saga_id in saga_ids]
-        rest = (asking.verb.value, asking.actor, asking.reason, asking.step, asking.resolution, outputs)
+        rest = (asking.operation.value, asking.actor, asking.reason, asking.step, asking.resolution, outputs)
         async with borrowed(self._pool) as connection:
             rows = await connection.fetch(ASK, saga_ids, *rest)
         return [row["number"] for row in rows]
@@ -70,11 +70,11 @@ class PostgresRequests:
         if asking.output is None:
             return None
         # Sealed, it fits one saga alone.
-        return write_data(asking.output, self._codec, EVENT, f"{OWN_TYPES_PREFIX}{asking.verb.value}", saga_id)
+        return write_data(asking.output, self._cipher, EVENT, f"{OWN_TYPES_PREFIX}{asking.operation.value}", saga_id)
 
     async def signal(self, saga_id: SagaId, name: str, data: JsonObject, signal_id: str | None) -> int:
         """Tell a saga something; the request's number. Without an id it is a signal of its own each time."""
-        written = write_data(data, self._codec, EVENT, name, saga_id)
+        written = write_data(data, self._cipher, EVENT, name, saga_id)
         async with borrowed(self._pool) as connection:
             number: int = await connection.fetchval(SIGNAL, name, saga_id, written, signal_id)
             return number
@@ -99,11 +99,11 @@ class PostgresRequests:
 _READABLE = ("type", "saga_id", "saga", "subject")
 
 
-def waiting(early: Sequence[Early], now_ms: int) -> tuple[object, ...]:
-    """The parameters of `saga_private.let_wait`: those that wait already, and those that come to wait."""
-    there = sorted((each.entry.kept.number, each.due_at_ms) for each in early if each.entry.kept is not None)
+def waiting(deferred: Sequence[Deferred], now_ms: int) -> tuple[object, ...]:
+    """The parameters of `saga_private.defer`: those that wait already, and those that come to wait."""
+    there = sorted((each.entry.request.number, each.due_at_ms) for each in deferred if each.entry.request is not None)
     # In one order on all replicas, so that none waits for another in a circle.
-    coming = sorted((each for each in early if each.entry.kept is None), key=_place)
+    coming = sorted((each for each in deferred if each.entry.request is None), key=_place)
     return (
         [number for number, _ in there],
         [due_at_ms for _, due_at_ms in there],
@@ -116,8 +116,8 @@ def waiting(early: Sequence[Early], now_ms: int) -> tuple[object, ...]:
     )
 
 
-def _place(early: Early) -> tuple[str, str]:
-    return early.entry.stream, early.entry.id
+def _place(deferred: Deferred) -> tuple[str, str]:
+    return deferred.entry.stream, deferred.entry.id
 
 
 def _readable(entry: Entry) -> str:
@@ -131,15 +131,15 @@ def read_request(
     fields: str,
     is_awaited: bool,
     since_ms: int,
-    looks: int,
+    attempts: int,
     stream: str | None,
     entry_id: str | None,
     raw: str | None,
 ) -> Entry:
     """A row as the entry that a stream would deliver."""
-    kept = Kept(number, since_ms, looks)
+    kept = RequestRow(number, since_ms, attempts)
     if stream is None or entry_id is None or raw is None:
-        return Entry(REQUESTS, str(number), _fields(fields, is_awaited), kept=kept)
+        return Entry(REQUESTS, str(number), _fields(fields, is_awaited), request=kept)
     flat = [part for pair in raw_pairs(raw) for part in pair]
     return entry_of(stream, entry_id, flat, kept)
 
@@ -147,5 +147,5 @@ def read_request(
 def _fields(text: str, is_awaited: bool) -> dict[bytes, bytes]:
     """Those that are null are not there."""
     fields = {name.encode(): value.encode() for name, value in orjson.loads(text).items() if value is not None}
-    fields.pop(WANTS_ANSWER, None)
-    return fields | {WANTS_ANSWER: b"true"} if is_awaited else fields
+    fields.pop(WANTS_RESULT, None)
+    return fields | {WANTS_RESULT: b"true"} if is_awaited else fields

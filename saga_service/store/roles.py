@@ -10,13 +10,13 @@ _GRANTS = {
         "grant usage on schema saga to {role}",
         "grant execute on function saga.start to {role}",
         "grant execute on function saga.signal to {role}",
-        "grant execute on function saga.answers to {role}",
+        "grant execute on function saga.request_results to {role}",
     ),
     OPERATOR_ROLE: (
         "grant usage on schema saga to {role}",
-        "grant execute on function saga.ask to {role}",
+        "grant execute on function saga.operate to {role}",
         "grant execute on function saga.signal to {role}",
-        "grant execute on function saga.answers to {role}",
+        "grant execute on function saga.request_results to {role}",
     ),
 }
 

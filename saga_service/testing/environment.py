@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from saga_service.core.effects import ChildRequest, ChildVerb, Command, Sent
+from saga_service.core.effects import ChildOperation, ChildRequest, Command, Sent
 from saga_service.core.ids import SagaId, command_id
 from saga_service.testing.handlers import carry_out
 from saga_service.testing.scripts import Answer, Asked, Script
@@ -108,7 +108,7 @@ class Outside:
     def stands_in_for(self, request: ChildRequest) -> list[Coming] | None:
         """The answer to a child saga's parent, where a script has one in the child's place; None lets it go to the
         child."""
-        if request.verb is ChildVerb.START:
+        if request.operation is ChildOperation.START:
             answer = self._scripted(request.saga, request.step)
             if answer is None or answer.reply is None:
                 return None
@@ -117,7 +117,7 @@ class Outside:
             return [once] * answer.deliveries if answer.is_heard else []
         if request.child_id not in self._stood_in_for:
             return None
-        if request.verb is ChildVerb.CANCEL:
+        if request.operation is ChildOperation.CANCEL:
             return []
         asked = self._asked(request)
         return [Coming(self._answers_after_ms, write_success(asked.reply_to, asked.id, asked.saga_id, {}))]

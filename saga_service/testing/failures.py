@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from saga_service.core.definition import StepDefinition, Task
 from saga_service.definitions.catalog import Catalog
-from saga_service.definitions.saga_spec import SagaBlueprint
+from saga_service.definitions.saga_spec import DefinedSaga
 from saga_service.testing.saga import SimulatedSaga
 from saga_service.testing.simulation import Data, Simulation
 from saga_service.testing.sources import Source, catalog_of
@@ -56,7 +56,7 @@ class StepFailure:
         return saga
 
     def _defined(self) -> StepDefinition:
-        definition = _blueprint(self.catalog, self.saga).definition
+        definition = _spec(self.catalog, self.saga).definition
         return definition.steps[definition.positions[self.step]]
 
     def __str__(self) -> str:
@@ -74,19 +74,19 @@ def every_failure(sagas: Source, saga: str | None = None) -> list[StepFailure]:
     not there.
     """
     catalog = catalog_of(sagas, jitter=True)
-    blueprint = catalog.blueprints()[0] if saga is None else _blueprint(catalog, saga)
-    return list(_failures(catalog, blueprint))
+    spec = catalog.specs()[0] if saga is None else _spec(catalog, saga)
+    return list(_failures(catalog, spec))
 
 
-def _failures(catalog: Catalog, blueprint: SagaBlueprint) -> Iterator[StepFailure]:
-    for step in blueprint.definition.steps:
+def _failures(catalog: Catalog, spec: DefinedSaga) -> Iterator[StepFailure]:
+    for step in spec.definition.steps:
         for how in _WAYS[step.task]:
-            yield StepFailure(catalog, blueprint.name, step.name, how)
+            yield StepFailure(catalog, spec.name, step.name, how)
 
 
-def _blueprint(catalog: Catalog, saga: str) -> SagaBlueprint:
-    blueprint = catalog.by_name(saga)
-    if blueprint is None:
-        known = ", ".join(each.name for each in catalog.blueprints())
+def _spec(catalog: Catalog, saga: str) -> DefinedSaga:
+    spec = catalog.by_name(saga)
+    if spec is None:
+        known = ", ".join(each.name for each in catalog.specs())
         raise KeyError(f"no saga '{saga}' is given; there are: {known}")
-    return blueprint
+    return spec

@@ -96,7 +96,7 @@ class SimulatedSaga:
     def done(self) -> list[str]:
         """The steps that are done, in the order in which they were."""
         done = [step for step in self.state.steps if step.status is StepStatus.SUCCEEDED]
-        return [step.name for step in sorted(done, key=lambda step: step.finished_order or 0)]
+        return [step.name for step in sorted(done, key=lambda step: step.effect_revision or 0)]
 
     @property
     def undone(self) -> list[str]:

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
 
-from saga_service.core.events import Resolution, Verb
+from saga_service.core.events import Operation, Resolution
 from saga_service.core.ids import SagaId
 from saga_service.definitions.authoring import Duration
 from saga_service.definitions.keywords import duration_ms
@@ -106,25 +106,25 @@ class Simulation:
 
     def cancel(self, saga: SimulatedSaga, *, reason: str = "") -> None:
         """Stop, and undo what was done. Raises Refused, as all that people ask."""
-        self._ask(saga, Verb.CANCEL, reason=reason)
+        self._ask(saga, Operation.CANCEL, reason=reason)
 
     def compensate(self, saga: SimulatedSaga, *, reason: str = "") -> None:
         """As cancel, and for a completed saga as well."""
-        self._ask(saga, Verb.COMPENSATE, reason=reason)
+        self._ask(saga, Operation.COMPENSATE, reason=reason)
 
     def pause(self, saga: SimulatedSaga, *, reason: str = "") -> None:
-        self._ask(saga, Verb.PAUSE, reason=reason)
+        self._ask(saga, Operation.PAUSE, reason=reason)
 
     def resume(self, saga: SimulatedSaga, *, reason: str = "") -> None:
-        self._ask(saga, Verb.RESUME, reason=reason)
+        self._ask(saga, Operation.RESUME, reason=reason)
 
     def retry(self, saga: SimulatedSaga, step: str | None = None, *, reason: str = "") -> None:
         """Try what is parked, or waits for its next attempt, now. Without a step, all that is parked; so below."""
-        self._ask(saga, Verb.RETRY, step=step or "", reason=reason)
+        self._ask(saga, Operation.RETRY, step=step or "", reason=reason)
 
     def skip(self, saga: SimulatedSaga, step: str | None = None, *, reason: str = "") -> None:
         """Go on without it."""
-        self._ask(saga, Verb.SKIP, step=step or "", reason=reason)
+        self._ask(saga, Operation.SKIP, step=step or "", reason=reason)
 
     def resolve(
         self,
@@ -138,7 +138,7 @@ class Simulation:
         """Say what became of a step: `succeeded` (with its output), `failed` or `compensated`."""
         data = "" if output is None else write(plain(output))
         resolved = Resolution(resolution).value
-        self._ask(saga, Verb.RESOLVE, step=step or "", resolution=resolved, data=data, reason=reason)
+        self._ask(saga, Operation.RESOLVE, step=step or "", resolution=resolved, data=data, reason=reason)
 
     # ---------------------------------------------------------------------------------------------------------- time
 
@@ -194,8 +194,8 @@ class Simulation:
     def __repr__(self) -> str:
         return f"<Simulation after {self.elapsed}: {', '.join(map(repr, self.sagas)) or 'no saga yet'}>"
 
-    def _ask(self, saga: SimulatedSaga, verb: Verb, **fields: str) -> None:
-        self._add(self._event(f"{OWN_TYPES_PREFIX}{verb.value}", saga.id, actor=ACTOR, **fields))
+    def _ask(self, saga: SimulatedSaga, operation: Operation, **fields: str) -> None:
+        self._add(self._event(f"{OWN_TYPES_PREFIX}{operation.value}", saga.id, actor=ACTOR, **fields))
 
     def _event(self, event_type: str, saga_id: SagaId, **fields: str) -> Message:
         given = {"v": WIRE_VERSION, "type": event_type, "saga_id": saga_id, **fields}

@@ -8,11 +8,11 @@ from dataclasses import replace
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.definitions.authoring import Saga
 from saga_service.definitions.catalog import Catalog
-from saga_service.definitions.saga_spec import SagaBlueprint
+from saga_service.definitions.saga_spec import DefinedSaga
 from saga_service.definitions.schema.source import read_input_source
 from saga_service.definitions.validation import check_saga
 
-OneSource = Saga | Definition | SagaBlueprint | Catalog
+OneSource = Saga | Definition | DefinedSaga | Catalog
 Source = OneSource | Iterable[OneSource]
 """A saga as it is written, or read already; all that `load_definitions` gives; or several of these."""
 
@@ -20,26 +20,26 @@ Source = OneSource | Iterable[OneSource]
 def catalog_of(source: Source, *, jitter: bool) -> Catalog:
     """Raises DefinitionErrors for a saga that is wrong, TypeError for what is none, and ValueError for no saga, or two
     of one name."""
-    blueprints: dict[str, SagaBlueprint] = {}
-    for blueprint in _blueprints(source):
-        if blueprint.name in blueprints:
-            raise ValueError(f"two sagas have the name '{blueprint.name}'")
-        blueprints[blueprint.name] = blueprint if jitter else _without_jitter(blueprint)
-    if not blueprints:
+    specs: dict[str, DefinedSaga] = {}
+    for spec in _blueprints(source):
+        if spec.name in specs:
+            raise ValueError(f"two sagas have the name '{spec.name}'")
+        specs[spec.name] = spec if jitter else _without_jitter(spec)
+    if not specs:
         raise ValueError("a simulation needs at least one saga")
-    return Catalog(blueprints.values())
+    return Catalog(specs.values())
 
 
-def _blueprints(source: Source) -> Iterator[SagaBlueprint]:
+def _blueprints(source: Source) -> Iterator[DefinedSaga]:
     match source:
         case Saga():
             yield check_saga(source)
-        case SagaBlueprint():
+        case DefinedSaga():
             yield source
         case Definition():
             yield _of_any_input(source)
         case Catalog():
-            yield from source.blueprints()
+            yield from source.specs()
         case Iterable() if not isinstance(source, str | Mapping):
             for each in source:
                 yield from _blueprints(each)
@@ -50,10 +50,10 @@ def _blueprints(source: Source) -> Iterator[SagaBlueprint]:
             )
 
 
-def _of_any_input(definition: Definition) -> SagaBlueprint:
+def _of_any_input(definition: Definition) -> DefinedSaga:
     any_object, _ = read_input_source(None)
     assert any_object is not None, "no description is a right one"
-    return SagaBlueprint(
+    return DefinedSaga(
         definition=definition,
         input=any_object,
         key=None,
@@ -64,10 +64,10 @@ def _of_any_input(definition: Definition) -> SagaBlueprint:
     )
 
 
-def _without_jitter(blueprint: SagaBlueprint) -> SagaBlueprint:
-    definition = blueprint.definition
+def _without_jitter(spec: DefinedSaga) -> DefinedSaga:
+    definition = spec.definition
     exact = replace(definition, steps=tuple(_exact(step) for step in definition.steps))
-    return replace(blueprint, definition=exact)
+    return replace(spec, definition=exact)
 
 
 def _exact(step: StepDefinition) -> StepDefinition:

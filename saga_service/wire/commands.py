@@ -11,7 +11,7 @@ from typing import Any
 
 from saga_service.core.effects import Command
 from saga_service.core.ids import CommandId, CommandName, Direction, IdempotencyKey, SagaId, parse_command_id
-from saga_service.wire.encryption import COMMAND, Codec, Unopenable, is_sealed, open_data, write_data
+from saga_service.wire.encryption import COMMAND, Cipher, DecryptionFailed, decrypt_data, is_encrypted, write_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_moment_ms, required_text, text
 from saga_service.wire.json import NESTING_MAX, read_object
 from saga_service.wire.stream_names import StreamNames
@@ -42,7 +42,7 @@ class ReceivedCommand:
     """`data` as JSON text."""
     unopenable: str | None = None
     """Why the data cannot be opened here; `data` is empty then."""
-    codec: Codec | None = field(default=None, compare=False, repr=False)
+    cipher: Cipher | None = field(default=None, compare=False, repr=False)
     """What seals the reply: who opens the one seals the other."""
 
     @property
@@ -58,7 +58,7 @@ class ReceivedCommand:
         return self.name.attempt
 
 
-def write_command(command: Command, names: StreamNames, codec: Codec | None = None) -> Message:
+def write_command(command: Command, names: StreamNames, cipher: Cipher | None = None) -> Message:
     command_id = command.id
     fields: tuple[str, ...] = (
         "v",
@@ -84,7 +84,7 @@ def write_command(command: Command, names: StreamNames, codec: Codec | None = No
         "reply_to",
         names.replies,
         "data",
-        write_data({**command.input, OUTPUTS_FIELD: command.outputs}, codec, COMMAND, command_id),
+        write_data({**command.input, OUTPUTS_FIELD: command.outputs}, cipher, COMMAND, command_id),
     )
     if command.traceparent is not None:
         fields += ("traceparent", command.traceparent)
@@ -93,7 +93,7 @@ def write_command(command: Command, names: StreamNames, codec: Codec | None = No
     return Message(names.commands(service_of(command.type)), fields)
 
 
-def read_command(entry: Entry, codec: Codec | None = None) -> ReceivedCommand:
+def read_command(entry: Entry, cipher: Cipher | None = None) -> ReceivedCommand:
     """An entry of a commands stream. Raises Malformed.
 
     A command whose data cannot be opened is one all the same: its saga can be told.
@@ -103,7 +103,7 @@ def read_command(entry: Entry, codec: Codec | None = None) -> ReceivedCommand:
     name = parse_command_id(given_id)
     if name is None:
         raise Malformed(f"field 'id' is not the id of a command: '{given_id[:200]}'")
-    plain, data, unopenable = _read_data(fields.get(b"data") or b"{}", codec, given_id)
+    plain, data, unopenable = _read_data(fields.get(b"data") or b"{}", cipher, given_id)
     return ReceivedCommand(
         id=CommandId(given_id),
         name=name,
@@ -119,17 +119,17 @@ def read_command(entry: Entry, codec: Codec | None = None) -> ReceivedCommand:
         was_delivered_before=entry.was_delivered_before,
         plain=plain,
         unopenable=unopenable,
-        codec=codec,
+        cipher=cipher,
     )
 
 
-def _read_data(raw: bytes, codec: Codec | None, given_id: str) -> tuple[bytes, dict[str, Any], str | None]:
+def _read_data(raw: bytes, cipher: Cipher | None, given_id: str) -> tuple[bytes, dict[str, Any], str | None]:
     data = read_object(raw, "data", nesting_max=_NESTING_MAX)
-    if not is_sealed(data):
+    if not is_encrypted(data):
         return raw, data, None
     try:
-        plain = open_data(data, codec, COMMAND, given_id)
-    except Unopenable as error:
+        plain = decrypt_data(data, cipher, COMMAND, given_id)
+    except DecryptionFailed as error:
         return b"{}", {}, str(error)
     return plain, read_object(plain, "data", nesting_max=_NESTING_MAX), None
 

@@ -12,15 +12,15 @@ from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.json import read_object, write
 
 
-class Unopenable(Exception):
+class DecryptionFailed(Exception):
     """A sealed value cannot be opened here. The text goes on after the name of the value: `is sealed with key ...`."""
 
 
-class UnknownKey(Unopenable):
+class UnknownKey(DecryptionFailed):
     """The key is not known here. Nothing is wrong with the value."""
 
 
-class Codec(Protocol):
+class Cipher(Protocol):
     """Both are called while a batch is made, for every value, so neither may wait for a network: whoever keeps keys
     elsewhere fetches them when the codec is made."""
 
@@ -34,34 +34,34 @@ class Codec(Protocol):
     def open(self, sealed: str, context: str) -> bytes:
         """What was sealed in the same context.
 
-        Raises UnknownKey, and Unopenable where the text was altered or sealed in another context.
+        Raises UnknownKey, and DecryptionFailed where the text was altered or sealed in another context.
         """
         ...
 
 
-class OpensOnly:
+class DecryptOnly:
     """Opens what a codec has sealed; what is written stays plain. For the time in which processes come to have keys one
     after the other: who has them must not yet write what the others cannot read."""
 
-    def __init__(self, codec: Codec) -> None:
-        self._codec = codec
+    def __init__(self, cipher: Cipher) -> None:
+        self._cipher = cipher
 
     def seal(self, plain: bytes, context: str) -> str:
         raise TypeError("this codec opens only; ask `seals` first")
 
     def open(self, sealed: str, context: str) -> bytes:
-        return self._codec.open(sealed, context)
+        return self._cipher.open(sealed, context)
 
 
-def seals(codec: Codec | None) -> TypeGuard[Codec]:
+def encrypts(cipher: Cipher | None) -> TypeGuard[Cipher]:
     """Whether what is written is to be sealed."""
-    return codec is not None and not isinstance(codec, OpensOnly)
+    return cipher is not None and not isinstance(cipher, DecryptOnly)
 
 
 # MERGED from wire.sealing:
 # Sealed values: what they look like, and where each belongs.
 #
-# A sealed value is a JSON object with the one field `$sealed`, so it may stand wherever a plain one does: in a field
+# A sealed value is a JSON object with the one field `$encrypted`, so it may stand wherever a plain one does: in a field
 # `data` on a stream, in a JSON column. Its text is a codec's. An object of this shape is never taken for a plain
 # one, and
 # an empty object is never sealed. Plain values are taken in where sealed ones are expected: producers and workers
@@ -85,7 +85,7 @@ def seals(codec: Codec | None) -> TypeGuard[Codec]:
 #
 # A start cannot be bound to its saga, whose id its producer seldom knows.
 
-SEALED = "$sealed"
+ENCRYPTED = "$encrypted"
 
 COMMAND, REPLY, CHILD, OUTCOME, EVENT = "command", "reply", "child", "outcome", "event"
 INPUT, OUTPUT, SIGNAL = "input", "output", "signal"
@@ -93,76 +93,76 @@ INPUT, OUTPUT, SIGNAL = "input", "output", "signal"
 _SEPARATOR = "\0"
 
 
-def is_sealed(value: JsonObject) -> bool:
-    return len(value) == 1 and SEALED in value
+def is_encrypted(value: JsonObject) -> bool:
+    return len(value) == 1 and ENCRYPTED in value
 
 
 def key_id(value: JsonObject) -> str:
     """Of the key that a sealed value was sealed with."""
-    return str(value[SEALED]).partition(".")[0]
+    return str(value[ENCRYPTED]).partition(".")[0]
 
 
-def sealing_key_id(codec: Codec) -> str | None:
+def encryption_key_id(cipher: Cipher) -> str | None:
     """Of the key that a codec seals with now; None where it opens only."""
-    return key_id(seal({}, codec)) if seals(codec) else None
+    return key_id(seal({}, cipher)) if encrypts(cipher) else None
 
 
-def seal(value: JsonObject, codec: Codec, *place: str) -> dict[str, str]:
+def seal(value: JsonObject, cipher: Cipher, *place: str) -> dict[str, str]:
     """Raises orjson.JSONEncodeError where the value is no JSON."""
-    return {SEALED: codec.seal(orjson.dumps(value), _SEPARATOR.join(place))}
+    return {ENCRYPTED: cipher.seal(orjson.dumps(value), _SEPARATOR.join(place))}
 
 
-def unseal(value: JsonObject, codec: Codec | None, *place: str) -> bytes:
-    """The JSON text of a sealed value. Raises Unopenable."""
-    text = value[SEALED]
+def decrypt_value(value: JsonObject, cipher: Cipher | None, *place: str) -> bytes:
+    """The JSON text of a sealed value. Raises DecryptionFailed."""
+    text = value[ENCRYPTED]
     if not isinstance(text, str):
-        raise Unopenable(f"has '{SEALED}', and in it no text")
-    if codec is None:
+        raise DecryptionFailed(f"has '{ENCRYPTED}', and in it no text")
+    if cipher is None:
         raise UnknownKey(f"is sealed with key '{key_id(value)[:100]}', and no keys are set here (SAGA_ENCRYPTION_KEYS)")
-    return codec.open(text, _SEPARATOR.join(place))
+    return cipher.open(text, _SEPARATOR.join(place))
 
 
-def write_data(value: JsonObject, codec: Codec | None, *place: str) -> str:
+def write_data(value: JsonObject, cipher: Cipher | None, *place: str) -> str:
     """The text of a field `data`: sealed where there is a codec. What is sealed already stays as it is."""
-    return write(seal(value, codec, *place) if seals(codec) and value and not is_sealed(value) else value)
+    return write(seal(value, cipher, *place) if encrypts(cipher) and value and not is_encrypted(value) else value)
 
 
-def read_data(raw: bytes | None, codec: Codec | None, *place: str) -> dict[str, Any]:
+def read_data(raw: bytes | None, cipher: Cipher | None, *place: str) -> dict[str, Any]:
     """The object in a field `data`, plain or sealed; an empty one where the field is missing.
 
-    Raises Malformed, and Unopenable.
+    Raises Malformed, and DecryptionFailed.
     """
     value = read_object(raw or b"{}", "data")
-    return read_opened(value, codec, *place) if is_sealed(value) else value
+    return read_decrypted(value, cipher, *place) if is_encrypted(value) else value
 
 
-def read_opened(value: JsonObject, codec: Codec | None, *place: str) -> dict[str, Any]:
+def read_decrypted(value: JsonObject, cipher: Cipher | None, *place: str) -> dict[str, Any]:
     """What is in a sealed field `data`. Raises as `read_data` does."""
-    return read_object(open_data(value, codec, *place), "data")
+    return read_object(decrypt_data(value, cipher, *place), "data")
 
 
-def open_data(value: JsonObject, codec: Codec | None, *place: str) -> bytes:
-    """As `unseal`, for what came in a field `data`."""
+def decrypt_data(value: JsonObject, cipher: Cipher | None, *place: str) -> bytes:
+    """As `decrypt_value`, for what came in a field `data`."""
     try:
-        return unseal(value, codec, *place)
-    except Unopenable as error:
+        return decrypt_value(value, cipher, *place)
+    except DecryptionFailed as error:
         raise type(error)(f"field 'data' {error}") from None
 
 
-def came_sealed(entry: Entry) -> bool:
+def came_encrypted(entry: Entry) -> bool:
     """Whether an entry's data is sealed: then no reason that others may read tells what is in it."""
     try:
-        return is_sealed(read_object(entry.fields.get(b"data") or b"{}", "data"))
+        return is_encrypted(read_object(entry.fields.get(b"data") or b"{}", "data"))
     except Malformed:
         return False
 
 
-def seal_event_data(
-    codec: Codec, event_type: str, data: Mapping[str, Any], *, key: str | None = None, saga_id: str | None = None
+def encrypt_event_data(
+    cipher: Cipher, event_type: str, data: Mapping[str, Any], *, key: str | None = None, saga_id: str | None = None
 ) -> str:
     """What a producer writes into the field `data` of an event, so that only who has the key can read it.
 
     `key` is what goes into the field `subject`, if anything does. `saga_id` is for an event that is no start and has no
     `subject`: the saga that it is addressed to. `Any`: a JSON object.
     """
-    return write_data(data, codec, EVENT, event_type, key or (saga_id or "").lower())
+    return write_data(data, cipher, EVENT, event_type, key or (saga_id or "").lower())

@@ -13,13 +13,13 @@ MOMENT_MS_MAX = 253_402_300_799_999
 """The last millisecond of the year 9999, the last that a date can name."""
 
 
-class Kept(NamedTuple):
+class RequestRow(NamedTuple):
     """A row in which an entry waits in Postgres: it came by SQL, or for a saga that nobody knew yet."""
 
     number: int
     since_ms: int
     """When it was looked at first."""
-    looks: int
+    attempts: int
     """How often it was, this time included."""
 
 
@@ -33,7 +33,7 @@ class Entry:
     """Of a name that comes more than once, the last value."""
     repeated: tuple[tuple[bytes, bytes], ...] = ()
     """All names and values in their order where some name comes more than once; elsewhere `fields` has them all."""
-    kept: Kept | None = None
+    request: RequestRow | None = None
     """Where it comes from now, if not from its stream."""
     was_delivered_before: bool = field(default=False, compare=False)
     """Whether somebody was given it already, who may have begun on it."""
@@ -53,13 +53,17 @@ class Entry:
 
 
 def entry_of(
-    stream: str, entry_id: str, flat: Sequence[bytes], kept: Kept | None = None, was_delivered_before: bool = False
+    stream: str,
+    entry_id: str,
+    flat: Sequence[bytes],
+    request: RequestRow | None = None,
+    was_delivered_before: bool = False,
 ) -> Entry:
     """An entry as Redis tells it: names and values alternate."""
     names, values = flat[::2], flat[1::2]
     fields = dict(zip(names, values, strict=True))
     repeated = () if len(fields) == len(names) else tuple(zip(names, values, strict=True))
-    return Entry(stream, entry_id, fields, repeated, kept, was_delivered_before)
+    return Entry(stream, entry_id, fields, repeated, request, was_delivered_before)
 
 
 @dataclass(frozen=True, slots=True)

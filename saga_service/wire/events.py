@@ -12,48 +12,48 @@ from saga_service.core.events import BusinessKey, Event, Signalled, Started
 from saga_service.core.ids import SagaId, saga_id_from_entry, saga_id_from_event, saga_id_from_key
 from saga_service.core.state import JsonObject
 from saga_service.wire.children import read_child_start
-from saga_service.wire.encryption import EVENT, Codec, came_sealed, read_data, write_data
+from saga_service.wire.encryption import EVENT, Cipher, came_encrypted, read_data, write_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, as_text, required_text, text
 from saga_service.wire.fields import given_key, given_saga_id
-from saga_service.wire.operations import read_asked
-from saga_service.wire.saga_spec import Blueprint, Catalog, InvalidInput, UnknownHere
+from saga_service.wire.operations import read_operation
+from saga_service.wire.saga_spec import Catalog, InvalidInput, NotDeployedHere, SagaSpec
 from saga_service.wire.stream_names import CHILD_START, OWN_TYPES_PREFIX, REQUESTS
 
 _ENTRY_ID = re.compile("[0-9]{1,20}-[0-9]{1,20}")
 
 
-def read_event(entry: Entry, catalog: Catalog, codec: Codec | None = None) -> Event:
-    """An entry of the common events stream. Raises Malformed, UnknownHere, and Unopenable."""
+def read_event(entry: Entry, catalog: Catalog, cipher: Cipher | None = None) -> Event:
+    """An entry of the common events stream. Raises Malformed, NotDeployedHere, and DecryptionFailed."""
     event_type = required_text(entry.fields, "type")
     if event_type.startswith(OWN_TYPES_PREFIX):
         if event_type == CHILD_START:
-            return read_child_start(entry, catalog, codec)
-        return read_asked(entry, event_type, codec)
-    blueprint = catalog.by_event_type(event_type)
-    if blueprint is None:
-        return _signal(entry, event_type, catalog, codec)
-    return _start(entry, event_type, blueprint, codec)
+            return read_child_start(entry, catalog, cipher)
+        return read_operation(entry, event_type, cipher)
+    spec = catalog.by_event_type(event_type)
+    if spec is None:
+        return _signal(entry, event_type, catalog, cipher)
+    return _start(entry, event_type, spec, cipher)
 
 
-def _start(entry: Entry, event_type: str, blueprint: Blueprint, codec: Codec | None) -> Started:
+def _start(entry: Entry, event_type: str, spec: SagaSpec, cipher: Cipher | None) -> Started:
     given = given_key(entry)
-    data = read_data(entry.fields.get(b"data"), codec, EVENT, event_type, given or "")
+    data = read_data(entry.fields.get(b"data"), cipher, EVENT, event_type, given or "")
     try:
-        saga_input = blueprint.read_input(data)
-        key = given or blueprint.business_key(saga_input)
+        saga_input = spec.read_input(data)
+        key = given or spec.business_key(saga_input)
     except InvalidInput as error:
-        told = error.without_values if came_sealed(entry) else str(error)
-        raise Malformed(f"the data does not fit the input of saga '{blueprint.definition.name}': {told}") from None
-    saga_id = _given_id(blueprint, entry, key) or _derived_id(blueprint, entry, key, text(entry.fields, "id"))
-    return _started(blueprint, saga_id, key, saga_input, text(entry.fields, "traceparent"))
+        told = error.without_values if came_encrypted(entry) else str(error)
+        raise Malformed(f"the data does not fit the input of saga '{spec.definition.name}': {told}") from None
+    saga_id = _given_id(spec, entry, key) or _derived_id(spec, entry, key, text(entry.fields, "id"))
+    return _started(spec, saga_id, key, saga_input, text(entry.fields, "traceparent"))
 
 
-def _given_id(blueprint: Blueprint, entry: Entry, key: str | None) -> SagaId | None:
+def _given_id(spec: SagaSpec, entry: Entry, key: str | None) -> SagaId | None:
     """A key has one saga, so its id is the one that follows from it. By SQL the caller has been told the id already."""
     given = given_saga_id(entry)
     if given is None or key is None or entry.stream == REQUESTS:
         return given
-    name = blueprint.definition.name
+    name = spec.definition.name
     its_own = saga_id_from_key(name, key)
     if given != its_own:
         raise Malformed(
@@ -63,13 +63,13 @@ def _given_id(blueprint: Blueprint, entry: Entry, key: str | None) -> SagaId | N
     return given
 
 
-def _signal(entry: Entry, name: str, catalog: Catalog, codec: Codec | None) -> Signalled:
+def _signal(entry: Entry, name: str, catalog: Catalog, cipher: Cipher | None) -> Signalled:
     """Addressed by the saga's id, or by its business key and, where several sagas wait for such a signal, its name."""
     saga_id, by_key = given_saga_id(entry), None
     if saga_id is None:
         by_key = _addressed(entry, name, catalog)
         saga_id = saga_id_from_key(*by_key)
-    data = read_data(entry.fields.get(b"data"), codec, EVENT, name, given_key(entry) or saga_id)
+    data = read_data(entry.fields.get(b"data"), cipher, EVENT, name, given_key(entry) or saga_id)
     return Signalled(saga_id, name, text(entry.fields, "id") or f"{entry.stream} {entry.id}", data, by_key)
 
 
@@ -79,7 +79,7 @@ def _addressed(entry: Entry, name: str, catalog: Catalog) -> BusinessKey:
     key = given_key(entry)
     if not waiting and (saga is None or key is None):
         known = ", ".join(catalog.event_types())
-        raise UnknownHere(
+        raise NotDeployedHere(
             f"no saga is started by an event of type '{name}', and none waits for a signal of that name; "
             f"known types: {known}",
             event_type=name,
@@ -95,18 +95,18 @@ def _addressed(entry: Entry, name: str, catalog: Catalog) -> BusinessKey:
 
 def read_trigger(entry: Entry, catalog: Catalog) -> Started:
     """An entry of somebody else's stream: its flat fields are the saga's input as they are. Raises Malformed."""
-    blueprint = catalog.by_stream(entry.stream)
-    if blueprint is None:
+    spec = catalog.by_stream(entry.stream)
+    if spec is None:
         raise Malformed(f"no saga is triggered by the stream '{entry.stream}'")
     fields = {as_text(name, "(a name)"): as_text(value, name.decode()) for name, value in entry.fields.items()}
     if not fields:
         raise Malformed("the entry has no fields")
     try:
-        saga_input = blueprint.read_fields(fields)
-        key = blueprint.business_key(saga_input)
+        saga_input = spec.read_fields(fields)
+        key = spec.business_key(saga_input)
     except InvalidInput as error:
-        raise Malformed(f"the fields do not fit the input of saga '{blueprint.definition.name}': {error}") from None
-    return _started(blueprint, _derived_id(blueprint, entry, key, None), key, saga_input, None)
+        raise Malformed(f"the fields do not fit the input of saga '{spec.definition.name}': {error}") from None
+    return _started(spec, _derived_id(spec, entry, key, None), key, saga_input, None)
 
 
 def write_event(
@@ -116,10 +116,10 @@ def write_event(
     *,
     event_id: str | None = None,
     key: str | None = None,
-    codec: Codec | None = None,
+    cipher: Cipher | None = None,
 ) -> Message:
     """The entry that starts a saga, as any client may add it."""
-    fields = ["v", WIRE_VERSION, "type", event_type, "data", write_data(data, codec, EVENT, event_type, key or "")]
+    fields = ["v", WIRE_VERSION, "type", event_type, "data", write_data(data, cipher, EVENT, event_type, key or "")]
     if event_id is not None:
         fields += ["id", event_id]
     if key is not None:
@@ -128,14 +128,14 @@ def write_event(
 
 
 def _started(
-    blueprint: Blueprint, saga_id: SagaId, key: str | None, saga_input: JsonObject, traceparent: str | None
+    spec: SagaSpec, saga_id: SagaId, key: str | None, saga_input: JsonObject, traceparent: str | None
 ) -> Started:
-    definition = blueprint.definition
+    definition = spec.definition
     return Started(saga_id, definition.name, definition.version, key, saga_input, traceparent)
 
 
-def _derived_id(blueprint: Blueprint, entry: Entry, key: str | None, event_id: str | None) -> SagaId:
-    name = blueprint.definition.name
+def _derived_id(spec: SagaSpec, entry: Entry, key: str | None, event_id: str | None) -> SagaId:
+    name = spec.definition.name
     if key is not None:
         return saga_id_from_key(name, key)
     if event_id is not None:

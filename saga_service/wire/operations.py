@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from saga_service.core.effects import ChildRequest
-from saga_service.core.events import Asked, Resolution, Verb
+from saga_service.core.events import Operation, OperationRequested, Resolution
 from saga_service.core.ids import CommandName, SagaId, command_id, parse_command_id
 from saga_service.core.state import JsonObject
-from saga_service.wire.encryption import EVENT, Codec, read_data
+from saga_service.wire.encryption import EVENT, Cipher, read_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
 from saga_service.wire.fields import addressed, given_key
 from saga_service.wire.stream_names import OWN_TYPES_PREFIX, StreamNames
@@ -16,26 +16,26 @@ IS_DONE = "is_done"
 """A field of what a parent asks: `true` where it has heard that its child is done."""
 _YES = "true"
 TEXT_CHARACTERS_MAX = 1_000
-_VERBS = {f"{OWN_TYPES_PREFIX}{verb.value}": verb for verb in Verb}
+_VERBS = {f"{OWN_TYPES_PREFIX}{operation.value}": operation for operation in Operation}
 _RESOLUTIONS = {resolution.value: resolution for resolution in Resolution}
 
 
-def read_asked(entry: Entry, event_type: str, codec: Codec | None = None) -> Asked:
-    """Raises Malformed, and Unopenable."""
-    verb = _VERBS.get(event_type)
-    if verb is None:
+def read_operation(entry: Entry, event_type: str, cipher: Cipher | None = None) -> OperationRequested:
+    """Raises Malformed, and DecryptionFailed."""
+    operation = _VERBS.get(event_type)
+    if operation is None:
         known = ", ".join(_VERBS)
         raise Malformed(f"the type '{event_type}' is not known; types that begin with '{OWN_TYPES_PREFIX}': {known}")
     fields, answers = entry.fields, _answers(entry)
     saga_id, by_key = addressed(entry)
-    return Asked(
+    return OperationRequested(
         saga_id=saga_id,
-        verb=verb,
+        operation=operation,
         actor=(text(fields, "actor") or ACTOR_DEFAULT)[:TEXT_CHARACTERS_MAX],
         reason=(text(fields, "reason") or "")[:TEXT_CHARACTERS_MAX] or None,
         step=text(fields, "step"),
-        resolution=_resolution(entry) if verb is Verb.RESOLVE else None,
-        output=_output(entry, codec, event_type, saga_id),
+        resolution=_resolution(entry) if operation is Operation.RESOLVE else None,
+        output=_output(entry, cipher, event_type, saga_id),
         answers=answers,
         by_key=by_key,
         child=(text(fields, "saga") or "") if answers is not None else "",
@@ -43,9 +43,9 @@ def read_asked(entry: Entry, event_type: str, codec: Codec | None = None) -> Ask
     )
 
 
-def _output(entry: Entry, codec: Codec | None, event_type: str, saga_id: SagaId) -> JsonObject | None:
+def _output(entry: Entry, cipher: Cipher | None, event_type: str, saga_id: SagaId) -> JsonObject | None:
     raw = entry.fields.get(b"data")
-    return read_data(raw, codec, EVENT, event_type, given_key(entry) or saga_id) if raw else None
+    return read_data(raw, cipher, EVENT, event_type, given_key(entry) or saga_id) if raw else None
 
 
 def _resolution(entry: Entry) -> Resolution:
@@ -74,7 +74,7 @@ def write_asked_of_child(request: ChildRequest, names: StreamNames) -> Message:
             "v",
             WIRE_VERSION,
             "type",
-            f"{OWN_TYPES_PREFIX}{request.verb.value}",
+            f"{OWN_TYPES_PREFIX}{request.operation.value}",
             "saga",
             request.saga,
             "saga_id",

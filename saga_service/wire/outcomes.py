@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from saga_service.core.effects import Ended
-from saga_service.wire.encryption import OUTCOME, Codec, write_data
+from saga_service.wire.encryption import OUTCOME, Cipher, write_data
 from saga_service.wire.entries import WIRE_VERSION, Message
 from saga_service.wire.json import write
 from saga_service.wire.stream_names import StreamNames
 
 
-def write_outcome(ended: Ended, names: StreamNames, codec: Codec | None = None) -> Message:
+def write_outcome(ended: Ended, names: StreamNames, cipher: Cipher | None = None) -> Message:
     """Its `id` names the saga and the revision, so that a reader can tell a repeat."""
     outcome_id = f"{ended.saga_id}:{ended.revision}"
     fields: tuple[str, ...] = (
@@ -28,7 +28,7 @@ def write_outcome(ended: Ended, names: StreamNames, codec: Codec | None = None) 
         "time",
         str(ended.at_ms),
         "data",
-        write_data(ended.outputs, codec, OUTCOME, outcome_id),
+        write_data(ended.outputs, cipher, OUTCOME, outcome_id),
     )
     if ended.key is not None:
         fields += ("subject", ended.key)

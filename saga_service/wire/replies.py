@@ -5,7 +5,7 @@ from __future__ import annotations
 from saga_service.core.events import Outcome, Replied
 from saga_service.core.ids import CommandId, CommandName, SagaId, idempotency_key, parse_command_id
 from saga_service.core.state import Fault, JsonObject
-from saga_service.wire.encryption import REPLY, Codec, is_sealed, read_opened, write_data
+from saga_service.wire.encryption import REPLY, Cipher, is_encrypted, read_decrypted, write_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
 from saga_service.wire.json import read_object, write
 
@@ -17,8 +17,8 @@ ERROR_MESSAGE_CHARACTERS_MAX = 2_000
 """An error is kept at each attempt, and shown to people: a worker's whole log has no place in it."""
 
 
-def read_reply(entry: Entry, codec: Codec | None = None) -> Replied:
-    """An entry of the replies stream. Raises Malformed, and Unopenable.
+def read_reply(entry: Entry, cipher: Cipher | None = None) -> Replied:
+    """An entry of the replies stream. Raises Malformed, and DecryptionFailed.
 
     `error` is a JSON object with `code`, `message` and, at will, `retry_after_ms`; plain text is taken as the message.
     Both texts are shortened where they are too long.
@@ -36,16 +36,16 @@ def read_reply(entry: Entry, codec: Codec | None = None) -> Replied:
     if outcome is None:
         raise Malformed(f"field 'outcome' must be one of {', '.join(_OUTCOMES)}, but is '{given_outcome[:100]}'")
     if outcome is Outcome.SUCCEEDED:
-        return Replied(command, outcome, output=_read_output(fields.get(b"data"), codec, command))
+        return Replied(command, outcome, output=_read_output(fields.get(b"data"), cipher, command))
     if outcome is Outcome.PROGRESS:
         return Replied(command, outcome)
     fault, retry_after_ms = _read_error(fields.get(b"error"), text(fields, "error"))
     return Replied(command, outcome, fault=fault, retry_after_ms=retry_after_ms)
 
 
-def _read_output(raw: bytes | None, codec: Codec | None, command: CommandName) -> JsonObject:
+def _read_output(raw: bytes | None, cipher: Cipher | None, command: CommandName) -> JsonObject:
     output = read_object(raw or b"{}", "data")
-    return read_opened(output, codec, *_place(command)) if is_sealed(output) else output
+    return read_decrypted(output, cipher, *_place(command)) if is_encrypted(output) else output
 
 
 def _place(command: CommandName) -> tuple[str, str]:
@@ -75,16 +75,16 @@ def _shortened(text: str, characters_max: int) -> str:
 
 
 def write_success(
-    stream: str, command_id: CommandId, saga_id: SagaId, output: JsonObject, codec: Codec | None = None
+    stream: str, command_id: CommandId, saga_id: SagaId, output: JsonObject, cipher: Cipher | None = None
 ) -> Message:
-    data = write(output) if codec is None else _write_sealed(output, codec, command_id)
+    data = write(output) if cipher is None else _write_sealed(output, cipher, command_id)
     return _reply(stream, command_id, saga_id, Outcome.SUCCEEDED, "data", data)
 
 
-def _write_sealed(output: JsonObject, codec: Codec, command_id: CommandId) -> str:
+def _write_sealed(output: JsonObject, cipher: Cipher, command_id: CommandId) -> str:
     command = parse_command_id(command_id)
     assert command is not None, "what carries out a command has its id"
-    return write_data(output, codec, *_place(command))
+    return write_data(output, cipher, *_place(command))
 
 
 def write_failure(

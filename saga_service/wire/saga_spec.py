@@ -30,7 +30,7 @@ class InvalidInput(Exception):
         return f"{at_fault}more is not told, for the data is sealed"
 
 
-class UnknownHere(Malformed):
+class NotDeployedHere(Malformed):
     """No definition that is deployed here has the name. One that other replicas have, or had, may: what is on record
     in Postgres tells. The text is the reason where that does not know it either."""
 
@@ -44,7 +44,7 @@ class UnknownHere(Malformed):
         """What the entry means where nobody knows the name; None for nothing."""
 
 
-class Blueprint(Protocol):
+class SagaSpec(Protocol):
     """A definition with its input schema and business key."""
 
     @property
@@ -66,11 +66,11 @@ class Blueprint(Protocol):
 class Catalog(Protocol):
     """Which sagas can be started, and by what."""
 
-    def by_event_type(self, event_type: str) -> Blueprint | None: ...
+    def by_event_type(self, event_type: str) -> SagaSpec | None: ...
 
-    def by_name(self, name: str) -> Blueprint | None: ...
+    def by_name(self, name: str) -> SagaSpec | None: ...
 
-    def by_stream(self, stream: str) -> Blueprint | None: ...
+    def by_stream(self, stream: str) -> SagaSpec | None: ...
 
     def waiting_for(self, signal: str) -> Sequence[str]:
         """The names of the sagas that have a step which waits for such a signal."""

@@ -12,7 +12,7 @@ CHILD_START = f"{OWN_TYPES_PREFIX}child.start"
 
 REQUESTS = "saga.requests"
 """Stands for a stream's name where an entry came by SQL."""
-WANTS_ANSWER = b"wants_answer"
+WANTS_RESULT = b"wants_result"
 """A field of such an entry: `true` where whoever asked waits for the answer."""
 
 

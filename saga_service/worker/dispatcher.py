@@ -29,7 +29,7 @@ from saga_service.base.clock import now_ms
 from saga_service.base.tasks import cancel
 from saga_service.core.ids import CommandId
 from saga_service.wire.commands import ReceivedCommand, read_command
-from saga_service.wire.encryption import Codec
+from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.replies import write_progress
 from saga_service.worker.context import StepContext
@@ -67,7 +67,7 @@ class Handling:
         concurrency: int,
         reply_bytes_max: int,
         log: FilteringBoundLogger,
-        codec: Codec | None = None,
+        cipher: Cipher | None = None,
         once: Once | None = None,
     ) -> None:
         self._handlers = handlers
@@ -75,7 +75,7 @@ class Handling:
         self._concurrency = concurrency
         self._reply_bytes_max = reply_bytes_max
         self._log = log
-        self._codec = codec
+        self._cipher = cipher
         self._once = once
         self._limits = Limits(handlers.values())
         self._has_limits = any(handler.is_limited for handler in handlers.values())
@@ -102,7 +102,7 @@ class Handling:
         """Start on these. Whoever calls has made sure that there is room."""
         for entry in entries:
             try:
-                command = read_command(entry, self._codec)
+                command = read_command(entry, self._cipher)
             except Malformed as error:
                 self._log.warning(
                     "an entry is no command; it goes to the dead letters", entry=entry.id, error=str(error)

@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from saga_service.core.events import Outcome
 from saga_service.core.state import Fault
 from saga_service.wire.commands import ReceivedCommand
-from saga_service.wire.encryption import seals
+from saga_service.wire.encryption import encrypts
 from saga_service.wire.entries import Malformed, Message
 from saga_service.wire.json import read_object, write
 from saga_service.wire.replies import write_failure, write_success
@@ -34,12 +34,12 @@ def success(command: ReceivedCommand, result: object, reply_bytes_max: int) -> M
     """Raises InvalidResult."""
     output = _json_object(result)
     try:
-        reply = write_success(command.reply_to, command.id, command.saga_id, output, command.codec)
+        reply = write_success(command.reply_to, command.id, command.saga_id, output, command.cipher)
         written = reply.fields[-1].encode()
         if len(written) > reply_bytes_max - ENVELOPE_BYTES_MAX:
             raise InvalidResult(f"the result has {len(written)} bytes, and a reply may have {reply_bytes_max}")
         # What the service could not read would be lost on it: the step would time out and nobody would know why.
-        read_object(write(output).encode() if seals(command.codec) else written, "result")
+        read_object(write(output).encode() if encrypts(command.cipher) else written, "result")
     except (TypeError, ValueError, Malformed) as error:
         raise InvalidResult(f"the result cannot be sent: {error}") from None
     return reply
@@ -95,7 +95,7 @@ def _sendable(text: str) -> str:
 # | raises anything else                         | failed    | the exception's class         |
 # | returns what is no JSON object, or too large | failed    | `invalid_result`              |
 # | is not known here                            | failed    | `unknown_command`             |
-# | is not reached, the data being sealed        | failed    | `sealed_command`              |
+# | is not reached, the data being sealed        | failed    | `encrypted_command`              |
 #
 # An unknown command is not rejected: while a new version is rolled out, another process of the same service may know
 # it,
@@ -177,7 +177,7 @@ def unknown(command: ReceivedCommand, known_types: Iterable[str]) -> Message:
 
 def unopenable(command: ReceivedCommand, why: str) -> Message:
     """The reply to a command whose data this worker has no key for."""
-    return failure(command, Outcome.FAILED, "sealed_command", why)
+    return failure(command, Outcome.FAILED, "encrypted_command", why)
 
 
 def _unforeseen(command: ReceivedCommand, context: StepContext, error: BaseException) -> Message:

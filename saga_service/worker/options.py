@@ -7,9 +7,9 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 
-from saga_service.encryption import load_codec
+from saga_service.encryption import load_cipher
 from saga_service.settings import Settings
-from saga_service.wire.encryption import Codec
+from saga_service.wire.encryption import Cipher
 from saga_service.wire.stream_names import PREFIX_DEFAULT
 
 
@@ -39,7 +39,7 @@ class WorkerOptions:
     """How long a stop waits for handlers that are running, and then once more for Redis to take the replies."""
     reply_bytes_max: int = 1_048_576
     """The largest reply that the service takes in (`SAGA_DATA_BYTES_MAX` there)."""
-    codec: Codec | None = None
+    cipher: Cipher | None = None
     """What opens the data of commands and seals that of replies; the service's own, or one with the same keys."""
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class WorkerOptions:
 
 
 def worker_options(settings: Settings) -> WorkerOptions:
-    """What `saga-service worker` and workers inside the service run with. Raises CodecNotLoaded."""
+    """What `saga-service worker` and workers inside the service run with. Raises CipherNotLoaded."""
     return WorkerOptions(
         redis_url=settings.redis_url.get_secret_value(),
         prefix=settings.prefix,
@@ -68,7 +68,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
         reclaim_period_ms=settings.reclaim_period_ms,
         stop_grace_ms=settings.stop_grace_ms,
         reply_bytes_max=settings.data_bytes_max,
-        codec=load_codec(
-            settings.encryption_keys.get_secret_value(), settings.codec, sealing=settings.encryption_seals
+        cipher=load_cipher(
+            settings.encryption_keys.get_secret_value(), settings.encryption_cipher, sealing=settings.encryption_enabled
         ),
     )

@@ -78,7 +78,7 @@ class RunningWorker:
             options.concurrency or worker.concurrency,
             options.reply_bytes_max,
             self._log,
-            options.codec,
+            options.cipher,
             None if inbox is None else inbox.once,
         )
         self._intake = Intake(
@@ -182,15 +182,15 @@ async def _wait(stop: asyncio.Event) -> None:
 
 async def _until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
     """Do the work until it ends or `stop` is set; whether it came to its end. Raises what the work raised."""
-    working, stopping = asyncio.create_task(work), asyncio.create_task(_wait(stop))
+    working, shutdown = asyncio.create_task(work), asyncio.create_task(_wait(stop))
     try:
-        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, shutdown), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             working.result()
             return True
         return False
     finally:
-        await cancel((working, stopping))
+        await cancel((working, shutdown))
 
 
 # MERGED from worker.run:

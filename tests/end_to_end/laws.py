@@ -107,7 +107,7 @@ async def _see(system: System) -> list[Saga]:
 async def nothing_is_left_over(system: System, foreign_streams: tuple[str, ...] = ()) -> None:
     async def quiet() -> bool:
         assert await system.value("select count(*) from saga_private.outbox") == 0, "the outbox is empty"
-        assert await system.value("select count(*) from saga.sagas where next_look_at is not null") == 0, "no timer"
+        assert await system.value("select count(*) from saga.sagas where next_check_at is not null") == 0, "no timer"
         for stream in system.streams(*foreign_streams):
             for name, group in system.groups(stream).items():
                 assert group["pending"] == 0, f"{group['pending']} entries of {stream} are pending in {name}"
@@ -174,7 +174,7 @@ def an_end_owes_nothing(saga: Saga) -> None:
 
 def undo_goes_in_reverse_order_of_completion(saga: Saga) -> None:
     """A step that is found to have succeeded after all is undone when that is known."""
-    finished = {step["step"]: step["finished_order"] for step in saga.steps}
+    finished = {step["step"]: step["effect_revision"] for step in saga.steps}
     undone = [
         (command.partition(":")[0], line["revision"])
         for line in saga.history

@@ -8,10 +8,10 @@ import orjson
 import pytest
 
 from saga_service.core.ids import saga_id_from_event
-from saga_service.encryption import EncryptionKey, seal_event_data
-from saga_service.encryption.aes_gcm import AesGcmCodec
+from saga_service.encryption import EncryptionKey, encrypt_event_data
+from saga_service.encryption.aes_gcm import AesGcmCipher
 from saga_service.encryption.keys import write_key
-from saga_service.wire.encryption import COMMAND, OUTCOME, REPLY, SEALED, unseal, write_data
+from saga_service.wire.encryption import COMMAND, ENCRYPTED, OUTCOME, REPLY, decrypt_value, write_data
 from tests.end_to_end.system import System
 from tests.support.waiting import eventually
 
@@ -50,10 +50,10 @@ async def _places_of(marker: str, system: System) -> set[str]:
     return {place.removeprefix(system.names.prefix) for place in places} | ({"database"} if rows else set())
 
 
-def _start(system: System, key: str, codec: AesGcmCodec | None, **plan: list[str]) -> None:
+def _start(system: System, key: str, cipher: AesGcmCipher | None, **plan: list[str]) -> None:
     """The first step returns what its plan says, so the marker is in an input and in an output."""
     data = {"trip": key, "passenger": MARKER, "plan": {"flight": [MARKER], **plan}}
-    text = orjson.dumps(data).decode() if codec is None else seal_event_data(codec, "trip", data, key=key)
+    text = orjson.dumps(data).decode() if cipher is None else encrypt_event_data(cipher, "trip", data, key=key)
     system.add(system.names.events, {"type": "trip", "subject": key, "data": text})
 
 
@@ -67,13 +67,13 @@ async def test_without_keys_the_marker_is_everywhere_so_the_next_test_looks_wher
 
 
 async def test_with_keys_no_payload_is_found_in_any_row_or_on_any_stream(watched: System) -> None:
-    codec = AesGcmCodec([OLD])
+    cipher = AesGcmCipher([OLD])
     await watched.start_in_one(SAGA_ENCRYPTION_KEYS=OLD_ALONE, SAGA_TRIM_PERIOD_MS=NEVER_TRIM_MS)
-    _start(watched, "done", codec)
-    _start(watched, "undone", codec, invoice=["reject"])
+    _start(watched, "done", cipher)
+    _start(watched, "undone", cipher, invoice=["reject"])
     watched.add(  # and one that is refused: the reason must not tell what was in it
         watched.names.events,
-        {"type": "trip", "data": seal_event_data(codec, "trip", {"trip": [MARKER]})},
+        {"type": "trip", "data": encrypt_event_data(cipher, "trip", {"trip": [MARKER]})},
     )
     await watched.until("done", "completed")
     await watched.until("undone", "compensated")
@@ -85,7 +85,7 @@ async def test_with_keys_no_payload_is_found_in_any_row_or_on_any_stream(watched
 
     assert "trip; more is not told, for the data is sealed" in await eventually(letter)
     assert await _places_of(MARKER, watched) == set()
-    assert "database" in await _places_of("$sealed", watched)
+    assert "database" in await _places_of("$encrypted", watched)
     shown = await watched.command("show", "done", "--json", SAGA_ENCRYPTION_KEYS=OLD_ALONE)
     story = orjson.loads(shown.out)
     assert (story["saga"]["input"]["passenger"], story["steps"][0]["output"]["verb"]) == (MARKER, MARKER)
@@ -102,10 +102,10 @@ class ByHand:
     def __init__(self, system: System) -> None:
         self.system = system
         self.saga_id = str(saga_id_from_event("by-hand", "rotated"))
-        self.codec = AesGcmCodec([NEW, OLD])
+        self.cipher = AesGcmCipher([NEW, OLD])
 
     def start(self) -> None:
-        data = seal_event_data(AesGcmCodec([OLD]), "by-hand", {"passenger": MARKER})
+        data = encrypt_event_data(AesGcmCipher([OLD]), "by-hand", {"passenger": MARKER})
         self.system.add(self.system.names.events, {"type": "by-hand", "id": "rotated", "data": data})
 
     async def command(self, name: str) -> dict[str, str]:
@@ -119,11 +119,13 @@ class ByHand:
 
     def opened(self, command: dict[str, str]) -> dict[str, Any]:
         """Any: a JSON object."""
-        plain: dict[str, Any] = orjson.loads(unseal(orjson.loads(command["data"]), self.codec, COMMAND, command["id"]))
+        plain: dict[str, Any] = orjson.loads(
+            decrypt_value(orjson.loads(command["data"]), self.cipher, COMMAND, command["id"])
+        )
         return plain
 
     def succeed(self, command: dict[str, str]) -> None:
-        data = write_data({"seat": "12A"}, self.codec, REPLY, command["idempotency_key"])
+        data = write_data({"seat": "12A"}, self.cipher, REPLY, command["idempotency_key"])
         self.system.add(command["reply_to"], {"command_id": command["id"], "outcome": "succeeded", "data": data})
 
     async def until(self, status: str) -> None:
@@ -136,7 +138,7 @@ class ByHand:
 
 
 def _key_of(command: dict[str, str]) -> str:
-    return str(orjson.loads(command["data"])[SEALED]).partition(".")[0]
+    return str(orjson.loads(command["data"])[ENCRYPTED]).partition(".")[0]
 
 
 async def test_a_saga_goes_on_while_its_key_is_changed_and_the_old_key_can_be_retired(system: System) -> None:
@@ -175,7 +177,7 @@ async def test_a_saga_goes_on_while_its_key_is_changed_and_the_old_key_can_be_re
         return fields
 
     ended = await eventually(outcome)
-    outputs = unseal(orjson.loads(ended["data"]), saga.codec, OUTCOME, ended["id"])
+    outputs = decrypt_value(orjson.loads(ended["data"]), saga.cipher, OUTCOME, ended["id"])
     assert orjson.loads(outputs) == {"first": {"seat": "12A"}, "second": {"seat": "12A"}}
 
 

@@ -110,7 +110,7 @@ async def test_retry_sets_a_saga_going_that_can_only_go_forward(running: System)
     assert ran.exit_code == 0, ran.err
     await running.until("retried", "completed")
     assert effects_of(running, "retried") == ["flight", "hotel", "invoice", "car"]
-    line = await running.until_history("retried", "retry_asked")
+    line = await running.until_history("retried", "retry_requested")
     assert (line["actor"], line["reason"]) == ("anna", "the garage is open")
 
 
@@ -235,10 +235,10 @@ async def test_by_sql_and_by_stream_the_same_business_key_is_one_saga(running: S
 
 async def test_an_operator_by_sql_reads_the_answer(running: System) -> None:
     await waiting(running, "sql-2")
-    request = await running.value("select saga.ask('cancel', $1, 'anna')", saga_id_from_key("approval", "sql-2"))
+    request = await running.value("select saga.operate('cancel', $1, 'anna')", saga_id_from_key("approval", "sql-2"))
 
     saga = await running.until("sql-2", "compensated")
-    (answer,) = await running.fetch("select * from saga.answers($1)", [request])
+    (answer,) = await running.fetch("select * from saga.request_results($1)", [request])
 
     assert (answer["verdict"], answer["reason"], str(answer["saga_id"])) == ("applied", "", str(saga["id"]))
 

@@ -37,8 +37,10 @@ def _signal(system: System, name: str, key: str, **fields: str) -> None:
     system.add(system.names.events, {"type": name, "subject": key, **fields})
 
 
-async def _ask(system: System, verb: str, saga: str, key: str, **fields: str) -> None:
-    system.add(system.names.events, {"type": f"saga.{verb}", "saga": saga, "subject": key, "actor": "Ann", **fields})
+async def _ask(system: System, operation: str, saga: str, key: str, **fields: str) -> None:
+    system.add(
+        system.names.events, {"type": f"saga.{operation}", "saga": saga, "subject": key, "actor": "Ann", **fields}
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- graph
@@ -103,7 +105,7 @@ async def test_after_the_pivot_a_step_is_tried_on_and_then_waits_for_a_person(st
         "select event, actor, reason from saga.history where actor is not null and saga_id = $1",
         saga_id_from_key("decided", "past-the-pivot"),
     )
-    assert [tuple(line) for line in lines] == [("retry_asked", "Ann", "the printer is back")]
+    assert [tuple(line) for line in lines] == [("retry_requested", "Ann", "the printer is back")]
 
 
 async def test_a_child_saga_after_the_pivot_is_begun_anew_until_it_is_done(standing: System) -> None:

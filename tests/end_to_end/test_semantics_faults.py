@@ -96,8 +96,8 @@ async def test_every_saga_ends_as_it_must_when_everything_fails_in_turn(system: 
     assert await system.value("select count(*) from saga_private.requests where answered_at_ms is null") == 0
 
 
-async def _ask(system: System, verb: str, keys: list[str]) -> None:
-    await system.fetch("select saga.ask($1, id) from saga.sagas where key = any($2)", verb, keys)
+async def _ask(system: System, operation: str, keys: list[str]) -> None:
+    await system.fetch("select saga.operate($1, id) from saga.sagas where key = any($2)", operation, keys)
 
 
 async def _cut_every_link(system: System) -> None:
@@ -160,10 +160,10 @@ async def _nothing_stands_that_was_undone(system: System) -> None:
 
 async def _undo_went_in_reverse_order(system: System) -> None:
     rows = await system.fetch(
-        "select saga_id, step, finished_order from saga.steps join saga.sagas on sagas.id = saga_id"
+        "select saga_id, step, effect_revision from saga.steps join saga.sagas on sagas.id = saga_id"
         " where sagas.saga <> 'side-by-side'"
     )
-    finished = {(row["saga_id"], row["step"]): row["finished_order"] for row in rows}
+    finished = {(row["saga_id"], row["step"]): row["effect_revision"] for row in rows}
     histories: dict[object, list[asyncpg.Record]] = {}
     for line in await system.fetch("select * from saga.history order by saga_id, revision"):
         histories.setdefault(line["saga_id"], []).append(line)

@@ -51,24 +51,24 @@ WORKERS = {
 async def carry_out(command: dict[str, Any], context: StepContext) -> dict[str, Any]:
     """Any: the input is the test's own."""
     began_ns = time.time_ns()
-    verb, *rest = _planned(command, context).split()
-    if verb == "reject" and rest and not is_first(rest[-1]):
-        verb = "succeed"
-    if verb == "sleep":
+    operation, *rest = _planned(command, context).split()
+    if operation == "reject" and rest and not is_first(rest[-1]):
+        operation = "succeed"
+    if operation == "sleep":
         await asyncio.sleep(int(rest[0]) / 1000)
-    elif verb == "beat":
+    elif operation == "beat":
         await _beat(int(rest[0]) / 1000, context)
-    elif verb == "overrun":
+    elif operation == "overrun":
         await asyncio.sleep(context.remaining_seconds + int(rest[0]) / 1000)
-    elif verb == "hang":
+    elif operation == "hang":
         await _hang(heeding="on" not in rest)
-    outcome = {"fail": "failed", "reject": "rejected"}.get(verb, "succeeded")
+    outcome = {"fail": "failed", "reject": "rejected"}.get(operation, "succeeded")
     write_effect(_effect(context, began_ns, outcome))
     if outcome == "failed":
         raise Retryable("as planned", code="planned", delay=_delay_s(rest))
     if outcome == "rejected":
         raise Rejected("planned", "as planned")
-    return {"attempt": context.attempt, "verb": verb}
+    return {"attempt": context.attempt, "verb": operation}
 
 
 async def carry_out_and_tell(command: dict[str, Any], context: StepContext) -> dict[str, Any]:
@@ -127,9 +127,9 @@ def _effect(context: StepContext, began_ns: int, outcome: str) -> Effect:
 
 
 def _register() -> None:
-    for worker, verbs in WORKERS.items():
-        for verb in verbs:
-            worker.handler(f"{worker.service}.{verb}")(carry_out_and_tell if worker is lab else carry_out)
+    for worker, operations in WORKERS.items():
+        for operation in operations:
+            worker.handler(f"{worker.service}.{operation}")(carry_out_and_tell if worker is lab else carry_out)
     lab.handler("lab.few", concurrency=FEW_AT_ONCE_MAX)(carry_out)
     lab.handler("lab.paced", rate=f"{PACED_PER_SECOND}/s")(carry_out)
 

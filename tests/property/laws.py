@@ -6,13 +6,13 @@ Each law is a function that fails with a sentence. `every_law` tries them all on
 from __future__ import annotations
 
 from saga_service.core.definition import Definition, Kind, UndoOrder
-from saga_service.core.effects import ChildRequest, ChildVerb, Command, Sent, Transition, Verdict
-from saga_service.core.events import Asked, Event, Replied, TimerDue, TransportLost, Verb
+from saga_service.core.effects import ChildOperation, ChildRequest, Command, Sent, Transition, Verdict
+from saga_service.core.events import Event, Operation, OperationRequested, Replied, TimerDue, TransportLost
 from saga_service.core.ids import Direction
 from saga_service.core.look import standing
 from saga_service.core.pivot import has_passed_pivot
 from saga_service.core.state import DONE, ENDED, Course, Due, SagaState, SagaStatus, StepState, StepStatus
-from saga_service.core.transitions import SAGA_TURNS, STANDS_AS
+from saga_service.core.transitions import SAGA_TRANSITIONS, STATUS_OF
 from tests.support.builders import sent_attempts
 
 _DUES: dict[StepStatus, set[Due | None]] = {
@@ -101,7 +101,7 @@ def every_turn_is_in_the_table(before: SagaState | None, transition: Transition)
         return
     was = before.status
     for line in transition.history:
-        allowed = {STANDS_AS[finding] for finding in SAGA_TURNS[was]}
+        allowed = {STATUS_OF[finding] for finding in SAGA_TRANSITIONS[was]}
         assert line.status is was or line.status in allowed, f"no turn from {was} to {line.status}"
         was = line.status
 
@@ -121,7 +121,7 @@ def what_may_have_happened_is_not_called_failed(after: SagaState) -> None:
         in_flight = step.status is StepStatus.DISPATCHED
         assert set(step.unanswered) <= set(range(1, step.attempts + (not in_flight))), "and was sent, and is over"
         given_up_in_doubt = step.status is StepStatus.UNKNOWN and step.due is None
-        assert not given_up_in_doubt or step.finished_order, "a doubt has a place in the order of undoing"
+        assert not given_up_in_doubt or step.effect_revision, "a doubt has a place in the order of undoing"
 
 
 def waking_moves_later_only_by_a_timer(before: SagaState | None, after: SagaState, event: Event) -> None:
@@ -251,12 +251,16 @@ def commands_are_of_the_history_that_sent_them(
 
 def is_said_again(before: SagaState, event: Event, sent: Sent) -> bool:
     """A person may have a child saga asked again for the answer to what it was asked. So does the end of a pause."""
-    if not isinstance(event, Asked) or not isinstance(sent, ChildRequest):
+    if not isinstance(event, OperationRequested) or not isinstance(sent, ChildRequest):
         return False
     step = _step(before, sent)
     is_held = sent.direction is Direction.ACTION and sent.attempt in step.unanswered
     in_flight = sent.attempt == sent_attempts(step, sent.direction) and step.due is Due.TIMEOUT
-    return is_held if event.verb is Verb.RETRY else event.verb is Verb.RESUME and (is_held or in_flight)
+    return (
+        is_held
+        if event.operation is Operation.RETRY
+        else event.operation is Operation.RESUME and (is_held or in_flight)
+    )
 
 
 def a_paused_saga_sends_nothing_but_calls_off_children(
@@ -266,7 +270,7 @@ def a_paused_saga_sends_nothing_but_calls_off_children(
     assert after is not None
     if after.status is SagaStatus.PAUSED:
         assert all(is_calling_off(sent) for sent in transition.commands), "a paused saga sends nothing"
-    if before is not None and before.status is SagaStatus.PAUSED and not isinstance(event, Asked):
+    if before is not None and before.status is SagaStatus.PAUSED and not isinstance(event, OperationRequested):
         assert after.status is SagaStatus.PAUSED, "nobody but a person ends a pause"
 
 
@@ -297,11 +301,11 @@ def undo_goes_in_reverse_order(
         step = after.steps[place]
         assert step.status is StepStatus.COMPENSATING
         assert not any(each.status is StepStatus.DISPATCHED for each in after.steps), "what is in flight is awaited"
-        assert step.finished_order, "what is undone had its effect, or may have"
+        assert step.effect_revision, "what is undone had its effect, or may have"
         left = standing(definition, after.steps)
         if definition.undo is UndoOrder.REVERSE:
-            orders = [(after.steps[other].finished_order or 0, other) for other in left]
-            assert all(order < (step.finished_order, place) for order in orders), "reverse order"
+            orders = [(after.steps[other].effect_revision or 0, other) for other in left]
+            assert all(order < (step.effect_revision, place) for order in orders), "reverse order"
         else:
             assert definition.descendants[place].isdisjoint([*left, *under_way]), "what came after it is undone first"
 
@@ -321,7 +325,7 @@ def a_repeat_changes_nothing(event: Event, again: Transition) -> None:
 
 
 def is_calling_off(sent: Sent) -> bool:
-    return isinstance(sent, ChildRequest) and sent.verb is ChildVerb.CANCEL
+    return isinstance(sent, ChildRequest) and sent.operation is ChildOperation.CANCEL
 
 
 def _is_heeded(state: SagaState, step: StepState) -> bool:

@@ -12,8 +12,9 @@ from saga_service.core.advance import advance
 from saga_service.core.definition import Definition, Task
 from saga_service.core.effects import Ended, HistoryEntry, Sent, Transition, Verdict
 from saga_service.core.events import (
-    Asked,
     Event,
+    Operation,
+    OperationRequested,
     Outcome,
     Replied,
     Resolution,
@@ -21,7 +22,6 @@ from saga_service.core.events import (
     Started,
     TimerDue,
     TransportLost,
-    Verb,
 )
 from saga_service.core.ids import CommandName, Direction
 from saga_service.core.state import ENDED, Course, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
@@ -66,7 +66,7 @@ class Move(NamedTuple):
     outcome: Outcome
     code: str
     wish_ms: int | None
-    verb: Verb
+    operation: Operation
     resolution: Resolution
 
 
@@ -80,7 +80,7 @@ moves = st.lists(
         st.sampled_from([Outcome.FAILED, Outcome.FAILED, Outcome.SUCCEEDED, Outcome.REJECTED, Outcome.PROGRESS]),
         st.sampled_from(["failed", "declined", "timeout"]),
         st.sampled_from([None, None, 0, 7]),
-        st.sampled_from(Verb),
+        st.sampled_from(Operation),
         st.sampled_from(Resolution),
     ),
     min_size=1,
@@ -171,23 +171,29 @@ class Life:
 
     def ask(self, move: Move) -> None:
         names = [None, None, *self.definition.positions, "nowhere"]
-        undo_for_parent = move.verb is Verb.COMPENSATE and self.start.parent is not None and move.pick % 2
+        undo_for_parent = move.operation is Operation.COMPENSATE and self.start.parent is not None and move.pick % 2
         self.ask_for(
-            move.verb,
+            move.operation,
             names[move.pick % len(names)],
-            move.resolution if move.verb is Verb.RESOLVE else None,
+            move.resolution if move.operation is Operation.RESOLVE else None,
             PARENT_UNDO if undo_for_parent else None,
         )
 
     def ask_for(
         self,
-        verb: Verb,
+        operation: Operation,
         step: str | None = None,
         resolution: Resolution | None = None,
         answers: CommandName | None = None,
     ) -> Transition:
-        asked = Asked(
-            saga_id=SAGA_ID, verb=verb, actor="ada", step=step, resolution=resolution, output={}, answers=answers
+        asked = OperationRequested(
+            saga_id=SAGA_ID,
+            operation=operation,
+            actor="ada",
+            step=step,
+            resolution=resolution,
+            output={},
+            answers=answers,
         )
         return self.apply(asked)
 
@@ -272,7 +278,7 @@ class Life:
     def one_thing_goes_well(self) -> None:
         in_flight = self.in_flight()
         if self.saga.status is SagaStatus.PAUSED:
-            self.ask_for(Verb.RESUME)
+            self.ask_for(Operation.RESUME)
         elif in_flight:
             self.answer(in_flight[0], Outcome.SUCCEEDED)
         elif self.saga.status is SagaStatus.STUCK:
@@ -292,9 +298,9 @@ class Life:
     def a_person_decides(self) -> None:
         for step in self.saga.steps:
             if step.status is StepStatus.COMPENSATION_FAILED:
-                decided = self.ask_for(Verb.RESOLVE, step.name, Resolution.COMPENSATED)
+                decided = self.ask_for(Operation.RESOLVE, step.name, Resolution.COMPENSATED)
             elif step.status in (StepStatus.FAILED, StepStatus.UNKNOWN) and step.due is None:
-                decided = self.ask_for(Verb.RESOLVE, step.name, Resolution.SUCCEEDED)
+                decided = self.ask_for(Operation.RESOLVE, step.name, Resolution.SUCCEEDED)
             else:
                 continue
             assert decided.verdict is Verdict.APPLIED, "a person's word counts"
@@ -305,13 +311,13 @@ class Life:
         assert [line.revision for line in self.history] == list(range(1, self.saga.revision + 1))
         self.attempts_stay_within_their_budgets()
         undone = [sent for sent in self.sent if sent.direction is Direction.COMPENSATION]
-        asked_for = any(line.event == "compensate_asked" for line in self.history)
+        asked_for = any(line.event == "compensate_requested" for line in self.history)
         completed = any(ended.status is SagaStatus.COMPLETED for ended in self.ends)
         assert not (undone and completed) or asked_for, "never both completed and undone, unless somebody asked for it"
         assert not completed or len(self.ends) == 1 or asked_for, "completed is for ever"
 
     def attempts_stay_within_their_budgets(self) -> None:
-        retries = Counter(line.step for line in self.history if line.event == "retry_asked")
+        retries = Counter(line.step for line in self.history if line.event == "retry_requested")
         late = Counter(line.step for line in self.history if line.event in ("action_succeeded", "probe_succeeded"))
         for step, defined in zip(self.saga.steps, self.definition.steps, strict=True):
             series = 1 + retries[step.name]

@@ -9,9 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_service.core.advance import advance
-from saga_service.core.definition import NEVER_STARTED, Definition, OnUnknown, RetryPolicy, Task, never_started
-from saga_service.core.effects import ChildRequest, ChildVerb, Command, ParentReply, Transition
-from saga_service.core.events import Asked, Event, Outcome, Replied, Resolution, Started, TimerDue, TransportLost, Verb
+from saga_service.core.definition import TOMBSTONE, Definition, OnUnknown, RetryPolicy, Task, tombstone
+from saga_service.core.effects import ChildOperation, ChildRequest, Command, ParentReply, Transition
+from saga_service.core.events import (
+    Event,
+    Operation,
+    OperationRequested,
+    Outcome,
+    Replied,
+    Resolution,
+    Started,
+    TimerDue,
+    TransportLost,
+)
 from saga_service.core.ids import CommandName, SagaId
 from saga_service.core.state import ENDED, Course, Fault, SagaState, SagaStatus, StepStatus
 from tests.property.laws import every_law
@@ -65,16 +75,16 @@ class Family:
         self.work: list[Command] = []
         self.apply(started(parent))
 
-    def definition_of(self, saga: SagaState | Started | Asked) -> Definition:
-        if isinstance(saga, Asked):
-            return never_started(saga.child)
-        return never_started(saga.saga) if saga.version == NEVER_STARTED else self.definitions[saga.saga]
+    def definition_of(self, saga: SagaState | Started | OperationRequested) -> Definition:
+        if isinstance(saga, OperationRequested):
+            return tombstone(saga.child)
+        return tombstone(saga.saga) if saga.version == TOMBSTONE else self.definitions[saga.saga]
 
     def apply(self, event: Event) -> None:
         before = self.states.get(event.saga_id)
         if before is not None:
             defined = self.definition_of(before)
-        elif isinstance(event, Started | Asked):
+        elif isinstance(event, Started | OperationRequested):
             defined = self.definition_of(event)
         else:
             return  # It speaks of nobody.
@@ -139,7 +149,7 @@ class Family:
 
     def cancel(self, pick: int) -> None:
         ids = list(self.states)
-        self.apply(Asked(saga_id=ids[pick % len(ids)], verb=Verb.CANCEL, actor="ada"))
+        self.apply(OperationRequested(saga_id=ids[pick % len(ids)], operation=Operation.CANCEL, actor="ada"))
 
     # ------------------------------------------------------------------------------------------------ how it ends
 
@@ -158,7 +168,9 @@ class Family:
         for state in reversed(self.known()):
             for each in state.steps if state.status is SagaStatus.STUCK else ():
                 if each.status is StepStatus.COMPENSATION_FAILED:
-                    self.apply(Asked(saga_id=state.id, verb=Verb.RETRY, actor="ada", step=each.name))
+                    self.apply(
+                        OperationRequested(saga_id=state.id, operation=Operation.RETRY, actor="ada", step=each.name)
+                    )
                     return True
                 if state.course is Course.BACKWARD:
                     continue
@@ -166,12 +178,14 @@ class Family:
                 is_child = self.definition_of(state).steps[position].task is Task.CHILD
                 if each.status is StepStatus.UNKNOWN and each.due is None and is_child:
                     # Its answer may be lost; with what a person may ask of it, it is asked again.
-                    self.apply(Asked(saga_id=state.id, verb=Verb.RETRY, actor="ada", step=each.name))
+                    self.apply(
+                        OperationRequested(saga_id=state.id, operation=Operation.RETRY, actor="ada", step=each.name)
+                    )
                     return True
                 if each.status is StepStatus.UNKNOWN and each.due is None:
-                    asked = Asked(
+                    asked = OperationRequested(
                         saga_id=state.id,
-                        verb=Verb.RESOLVE,
+                        operation=Operation.RESOLVE,
                         actor="ada",
                         step=each.name,
                         resolution=Resolution.SUCCEEDED,
@@ -202,13 +216,13 @@ class Family:
             )
 
     def as_event(self, request: ChildRequest) -> Event:
-        if request.verb is ChildVerb.START:
+        if request.operation is ChildOperation.START:
             version = self.definitions[request.saga].version
             return Started(request.child_id, request.saga, version, None, request.input, None, request.command)
-        verb = Verb.CANCEL if request.verb is ChildVerb.CANCEL else Verb.COMPENSATE
-        return Asked(
+        operation = Operation.CANCEL if request.operation is ChildOperation.CANCEL else Operation.COMPENSATE
+        return OperationRequested(
             saga_id=request.child_id,
-            verb=verb,
+            operation=operation,
             actor="parent",
             answers=request.command,
             child=request.saga,

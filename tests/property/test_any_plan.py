@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_service.core.definition import Definition, UndoOrder
-from saga_service.core.events import Outcome, Resolution, Verb
+from saga_service.core.events import Operation, Outcome, Resolution
 from saga_service.core.ids import Direction
 from saga_service.core.state import SagaStatus, StepStatus
 from saga_service.core.undo_plan import Plan, plan
@@ -22,8 +22,8 @@ def test_a_plan_is_what_comes_to_pass(definition: Definition, moves: list[Move],
     planned = plan(definition, life.saga)
     sent_before = len(life.sent)
     under_way = {name.step for name in life.in_flight() if name.direction is Direction.COMPENSATION}
-    life.ask_for(Verb.RESUME)
-    life.ask_for(Verb.COMPENSATE)
+    life.ask_for(Operation.RESUME)
+    life.ask_for(Operation.COMPENSATE)
     if planned.stays_because is not None:
         assert not any(sent.direction is Direction.COMPENSATION for sent in life.sent[sent_before:])
         return
@@ -49,7 +49,7 @@ def _all_is_undone(life: Life) -> None:
             life.answer(in_flight[0], Outcome.SUCCEEDED)
         elif life.saga.status is SagaStatus.STUCK:
             [given_up] = [step.name for step in life.saga.steps if step.status is StepStatus.COMPENSATION_FAILED][:1]
-            life.ask_for(Verb.RESOLVE, given_up, Resolution.COMPENSATED)
+            life.ask_for(Operation.RESOLVE, given_up, Resolution.COMPENSATED)
         else:
             life.let_come_due()
     raise AssertionError("it is never undone")

@@ -19,8 +19,8 @@ from saga_service.core.definition import (
     Variables,
 )
 from saga_service.core.effects import (
+    ChildOperation,
     ChildRequest,
-    ChildVerb,
     Command,
     Ended,
     HistoryEntry,
@@ -29,8 +29,9 @@ from saga_service.core.effects import (
     Transition,
 )
 from saga_service.core.events import (
-    Asked,
     Event,
+    Operation,
+    OperationRequested,
     Outcome,
     Replied,
     Resolution,
@@ -38,12 +39,11 @@ from saga_service.core.events import (
     Started,
     TimerDue,
     TransportLost,
-    Verb,
 )
 from saga_service.core.ids import CommandName, Direction, SagaId, saga_id_from_key
 from saga_service.core.state import Fault, JsonObject, SagaState, StepState
 from saga_service.wire.entries import Entry, Message
-from saga_service.wire.saga_spec import Blueprint, InvalidInput
+from saga_service.wire.saga_spec import InvalidInput, SagaSpec
 
 START_MS = 1_000_000
 TIMEOUT_MS = 30_000
@@ -205,7 +205,7 @@ class SagaInMemory:
     @property
     def asked_of_children(self) -> list[str]:
         """All that was ever asked of child sagas, in short: `start deliver 1`, `cancel deliver 1`."""
-        return [f"{request.verb} {request.step} {request.attempt}" for request in self.requests]
+        return [f"{request.operation} {request.step} {request.attempt}" for request in self.requests]
 
     def statuses(self, *names: str) -> list[str]:
         return [self.step(name).status.value for name in names]
@@ -264,9 +264,9 @@ class SagaInMemory:
     def signal(self, name: str, data: JsonObject | None = None, *, signal_id: str = "signal-1") -> Transition:
         return self.apply(Signalled(self.state.id, name, signal_id, data or {}))
 
-    def ask(
+    def operate(
         self,
-        verb: Verb,
+        operation: Operation,
         step: str | None = None,
         *,
         resolution: Resolution | None = None,
@@ -276,9 +276,9 @@ class SagaInMemory:
     ) -> Transition:
         """As a person called Ada."""
         return self.apply(
-            Asked(
+            OperationRequested(
                 saga_id=self.state.id,
-                verb=verb,
+                operation=operation,
                 actor="ada",
                 reason=reason,
                 step=step,
@@ -339,7 +339,7 @@ _VERBS_IN_SHORT = {Direction.ACTION: "", Direction.COMPENSATION: "undo ", Direct
 
 
 def in_short(sent: Sent) -> str:
-    if isinstance(sent, ChildRequest) and sent.verb is ChildVerb.CANCEL:
+    if isinstance(sent, ChildRequest) and sent.operation is ChildOperation.CANCEL:
         return f"cancel {sent.step} {sent.attempt}"
     return f"{_VERBS_IN_SHORT[sent.direction]}{sent.step} {sent.attempt}"
 
@@ -405,23 +405,23 @@ class PlainBlueprint:
 class PlainCatalog:
     """One blueprint under one event type and one stream."""
 
-    def __init__(self, blueprint: Blueprint, *, event_type: str = "order", stream: str = "orders") -> None:
-        self._blueprint = blueprint
+    def __init__(self, spec: SagaSpec, *, event_type: str = "order", stream: str = "orders") -> None:
+        self._spec = spec
         self.event_type = event_type
         self._stream = stream
 
-    def by_name(self, name: str) -> Blueprint | None:
-        return self._blueprint if name == self._blueprint.definition.name else None
+    def by_name(self, name: str) -> SagaSpec | None:
+        return self._spec if name == self._spec.definition.name else None
 
     def waiting_for(self, signal: str) -> Sequence[str]:
-        definition = self._blueprint.definition
+        definition = self._spec.definition
         return [definition.name] if signal in definition.signals else []
 
-    def by_event_type(self, event_type: str) -> Blueprint | None:
-        return self._blueprint if event_type == self.event_type else None
+    def by_event_type(self, event_type: str) -> SagaSpec | None:
+        return self._spec if event_type == self.event_type else None
 
-    def by_stream(self, stream: str) -> Blueprint | None:
-        return self._blueprint if stream == self._stream else None
+    def by_stream(self, stream: str) -> SagaSpec | None:
+        return self._spec if stream == self._stream else None
 
     def event_types(self) -> list[str]:
         return [self.event_type]

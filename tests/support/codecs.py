@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from saga_service.encryption import EncryptionKey
-from saga_service.encryption.aes_gcm import AesGcmCodec
+from saga_service.encryption.aes_gcm import AesGcmCipher
 
 MARKER = "Ada-Lovelace-12-Saint-James-Square"
 OLD, NEW = EncryptionKey("old", b"o" * 32), EncryptionKey("new", b"n" * 32)
-OF_OLD, OF_NEW, OF_BOTH = AesGcmCodec([OLD]), AesGcmCodec([NEW]), AesGcmCodec([NEW, OLD])
+OF_OLD, OF_NEW, OF_BOTH = AesGcmCipher([OLD]), AesGcmCipher([NEW]), AesGcmCipher([NEW, OLD])

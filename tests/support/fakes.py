@@ -20,22 +20,22 @@ from saga_service.engine.decode import Decoder, Item
 from saga_service.engine.engine import Committed, Engine
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import (
-    Answered,
     Batch,
-    Early,
-    Records,
+    Deferred,
+    DefinitionRegistry,
+    KeyedSaga,
+    RequestResult,
     RequestsAnswered,
     RevisionConflict,
     StoreRefused,
-    WithKey,
 )
 from saga_service.engine.saga_loader import SagaCache
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 from saga_service.wire.dead_letters import DeadLetter
-from saga_service.wire.encryption import Codec
-from saga_service.wire.entries import Entry, Kept, Message
+from saga_service.wire.encryption import Cipher
+from saga_service.wire.entries import Entry, Message, RequestRow
 from saga_service.wire.events import write_event
 from saga_service.wire.replies import write_success
 from saga_service.wire.stream_names import StreamNames
@@ -70,9 +70,9 @@ class MemoryStore:
         self.history: list[HistoryEntry] = []
         self.dead_letters: dict[tuple[str, str], DeadLetter] = {}
         self.outbox: dict[int, list[Message]] = {}
-        self.early: dict[int, Early] = {}
+        self.deferred: dict[int, Deferred] = {}
         """Entries that wait for their sagas, by the numbers of their rows."""
-        self.answered: dict[int, Answered] = {}
+        self.results: dict[int, RequestResult] = {}
         """Of requests by SQL, by their numbers. Any that is not here is open."""
         self.definitions: dict[tuple[str, str], Definition] = {}
         self.commits: list[Batch] = []
@@ -96,14 +96,14 @@ class MemoryStore:
             raise StoreRefused("a value that cannot be stored")
         for write in batch.writes:
             stored = self.sagas.get(write.state.id)
-            if (stored.revision if stored else 0) != write.grown_from:
+            if (stored.revision if stored else 0) != write.expected_revision:
                 raise RevisionConflict(write.state.id)
-        answered = {answer.request_id: answer for answer in batch.answered}
-        if len(answered) < len(batch.answered) or answered.keys() & self.answered.keys():
+        results = {answer.request_id: answer for answer in batch.results}
+        if len(results) < len(batch.results) or results.keys() & self.results.keys():
             raise RequestsAnswered("some request is not open")
-        self.answered |= answered
-        self._let_wait(batch.early)
-        self.early = {number: early for number, early in self.early.items() if number not in answered}
+        self.results |= results
+        self._let_wait(batch.deferred)
+        self.deferred = {number: deferred for number, deferred in self.deferred.items() if number not in results}
         self.journal.append("commit")
         self.commits.append(batch)
         self.sagas.update({write.state.id: write.state for write in batch.writes})
@@ -117,22 +117,22 @@ class MemoryStore:
         self.after_commit_faults.strike()
         return outbox_id
 
-    def _let_wait(self, early: Iterable[Early]) -> None:
-        for each in early:
+    def _let_wait(self, deferred: Iterable[Deferred]) -> None:
+        for each in deferred:
             # What comes of a claim: the next look is counted.
-            before = each.entry.kept or Kept(1_000 + len(self.early), START_MS, 1)
-            kept = before._replace(looks=before.looks + 1)
-            self.early[kept.number] = each._replace(entry=replace(each.entry, kept=kept))
+            before = each.entry.request or RequestRow(1_000 + len(self.deferred), START_MS, 1)
+            kept = before._replace(attempts=before.attempts + 1)
+            self.deferred[kept.number] = each._replace(entry=replace(each.entry, request=kept))
 
     async def forget_published(self, ids: Sequence[int]) -> None:
         for outbox_id in ids:
             self.outbox.pop(outbox_id, None)
 
-    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[WithKey]:
+    async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[KeyedSaga]:
         self.journal.append(f"keys {len(keys)}")
         await asyncio.sleep(0)
         with_keys = [
-            WithKey(BusinessKey(state.saga, state.key), state.id, state.status in ENDED)
+            KeyedSaga(BusinessKey(state.saga, state.key), state.id, state.status in ENDED)
             for state in self.sagas.values()
             if state.key is not None
         ]
@@ -206,7 +206,7 @@ class ScriptedSource:
         return answer
 
 
-class PausesThatPass(Stopping):
+class PausesThatPass(Shutdown):
     """Pauses are over at once and kept in `pauses_s`; stopping is said when the last of `pauses_max` is asked for."""
 
     def __init__(self, pauses_max: int = 5) -> None:
@@ -256,10 +256,10 @@ class ServiceInMemory:
         self,
         store: MemoryStore | None = None,
         defined: Definition = ORDER,
-        codec: Codec | None = None,
+        cipher: Cipher | None = None,
         *,
-        records: Records | None = None,
-        early_kept_ms: int = 0,
+        registry: DefinitionRegistry | None = None,
+        deferral_max_ms: int = 0,
     ) -> None:
         self.journal: list[str] = []
         self.defined = defined
@@ -272,15 +272,15 @@ class ServiceInMemory:
         self.catalog = PlainCatalog(PlainBlueprint(defined, integers=["amount"]))
         self.engine = Engine(
             self.store,
-            Decoder(self.catalog, NAMES, DATA_BYTES_MAX, codec),
+            Decoder(self.catalog, NAMES, DATA_BYTES_MAX, cipher),
             {(defined.name, defined.version): defined},
             NAMES,
             self.cache,
             self.outbox,
             lambda: self.now_ms,
-            codec,
-            records=records,
-            early_kept_ms=early_kept_ms,
+            cipher,
+            registry=registry,
+            deferral_max_ms=deferral_max_ms,
         )
 
     async def process(self, *items: Item) -> Committed:

@@ -19,8 +19,8 @@ from saga_service.engine.ports import Store
 from saga_service.engine.saga_loader import SagaCache
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
-from saga_service.runtime.request_poller import RequestReader
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.request_poller import RequestPoller
+from saga_service.runtime.shutdown import Shutdown
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.saga_spec import Catalog
 from saga_service.wire.stream_names import StreamNames
@@ -35,16 +35,16 @@ async def answering(
 ) -> AsyncIterator[MemoryPublisher]:
     """While this lasts, requests are answered; what goes out is with the publisher that is given back."""
     store, outbox, publisher = PostgresStore(pool, definition_from_document), OutboxRows(), MemoryPublisher()
-    intake, stopping = Intake(BATCH_BYTES_MAX), Stopping()
+    intake, shutdown = Intake(BATCH_BYTES_MAX), Shutdown()
     engine = engine_on(store, catalog, definitions, outbox)
-    reader = RequestReader(
+    reader = RequestPoller(
         store,
         intake.inlet(100),
         poll_ms=poll_ms,
         lease_ms=10_000,
         requests_max=100,
         now_ms=now_ms,
-        stopping=stopping,
+        shutdown=shutdown,
     )
     # A command that a test runs in this process has stdout to itself.
     with capture_logs():
@@ -54,7 +54,7 @@ async def answering(
             try:
                 yield publisher
             finally:
-                stopping.say()
+                shutdown.say()
                 intake.fill_no_more()
                 await reading
                 intake.close()

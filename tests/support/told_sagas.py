@@ -54,7 +54,7 @@ def _step_row(position: int, step: StepState, defined: StepDefinition) -> StepRo
         status=step.status,
         attempts=step.attempts,
         compensation_attempts=step.compensation_attempts,
-        finished_order=step.finished_order,
+        effect_revision=step.effect_revision,
         waiting_for=step.due,
         due_at=_moment(step.due_at_ms),
         in_doubt=step.in_doubt,

@@ -22,8 +22,8 @@ def in_yaml(directory: Path, number: int) -> Catalog:
 
 def test_the_first_saga_is_the_same_in_both_forms(directory: Path, module: str) -> None:
     (directory / f"{module}.py").write_text(shown("python")[0])
-    (in_python,) = load_definitions([module]).blueprints()
-    (written,) = in_yaml(directory, 0).blueprints()
+    (in_python,) = load_definitions([module]).specs()
+    (written,) = in_yaml(directory, 0).specs()
     # Their schemas differ by the titles that pydantic writes, and so their versions do.
     assert written.definition.steps == in_python.definition.steps
     assert (written.name, written.key, written.event_types) == (in_python.name, in_python.key, in_python.event_types)
@@ -32,4 +32,4 @@ def test_the_first_saga_is_the_same_in_both_forms(directory: Path, module: str) 
 
 
 def test_the_saga_with_everything_loads_with_the_child_that_it_names(directory: Path) -> None:
-    assert [blueprint.name for blueprint in in_yaml(directory, 1).blueprints()] == ["order", "shipment"]
+    assert [spec.name for spec in in_yaml(directory, 1).specs()] == ["order", "shipment"]

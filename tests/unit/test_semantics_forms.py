@@ -9,7 +9,7 @@ YAML = ROOT / "tests" / "end_to_end" / "semantics.yaml"
 
 
 def _versions(source: str) -> dict[str, str]:
-    return {blueprint.name: blueprint.version for blueprint in load_definitions([source]).blueprints()}
+    return {spec.name: spec.version for spec in load_definitions([source]).specs()}
 
 
 def test_all_semantics_are_the_same_in_python_and_in_yaml() -> None:

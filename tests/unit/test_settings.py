@@ -255,10 +255,12 @@ def test_wrong_keys_are_told_without_repeating_them(monkeypatch: pytest.MonkeyPa
 
 def test_a_codec_of_ones_own_has_its_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGA_ENCRYPTION_KEYS", f"2026b:{b64encode(bytes(32)).decode()}")
-    monkeypatch.setenv("SAGA_CODEC", "shop.keys:codec")
-    assert problems() == ["SAGA_CODEC and SAGA_ENCRYPTION_KEYS cannot both be set: a codec has its own keys"]
+    monkeypatch.setenv("SAGA_ENCRYPTION_CIPHER", "shop.keys:codec")
+    assert problems() == [
+        "SAGA_ENCRYPTION_CIPHER and SAGA_ENCRYPTION_KEYS cannot both be set: a codec has its own keys"
+    ]
 
-    monkeypatch.setenv("SAGA_CODEC", "shop.keys")
+    monkeypatch.setenv("SAGA_ENCRYPTION_CIPHER", "shop.keys")
     assert "must have the form MODULE:function" in problems()[0]
 
 

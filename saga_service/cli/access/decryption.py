@@ -10,50 +10,52 @@ from saga_service.cli.console.exits import CommandFailed, ExitCode
 if TYPE_CHECKING:
     from saga_service.cli.access.views import SagaRow, SagaStory
     from saga_service.settings import Settings
-    from saga_service.wire.encryption import Codec
+    from saga_service.wire.encryption import Cipher
 
 
-def codec_of(settings: Settings) -> Codec | None:
+def cipher_of(settings: Settings) -> Cipher | None:
     """Raises CommandFailed where the settings name one that cannot be had."""
-    from saga_service.encryption import CodecNotLoaded, load_codec
+    from saga_service.encryption import CipherNotLoaded, load_cipher
 
     try:
-        return load_codec(
-            settings.encryption_keys.get_secret_value(), settings.codec, sealing=settings.encryption_seals
+        return load_cipher(
+            settings.encryption_keys.get_secret_value(), settings.encryption_cipher, sealing=settings.encryption_enabled
         )
-    except CodecNotLoaded as error:
+    except CipherNotLoaded as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from None
 
 
-def opened_saga(saga: SagaRow, codec: Codec | None) -> SagaRow:
+def decrypted_saga(saga: SagaRow, cipher: Cipher | None) -> SagaRow:
     """The saga with its input as a person reads it."""
     from saga_service.wire.encryption import INPUT
 
-    return replace(saga, input=_shown(saga.input, codec, INPUT, saga.id))
+    return replace(saga, input=_shown(saga.input, cipher, INPUT, saga.id))
 
 
-def opened_story(story: SagaStory, codec: Codec | None) -> SagaStory:
+def decrypted_story(story: SagaStory, cipher: Cipher | None) -> SagaStory:
     """The story with input, outputs and signals' data as a person reads them."""
     from saga_service.wire.encryption import OUTPUT, SIGNAL
 
-    steps = [replace(step, output=_shown(step.output, codec, OUTPUT, story.saga.id, step.step)) for step in story.steps]
+    steps = [
+        replace(step, output=_shown(step.output, cipher, OUTPUT, story.saga.id, step.step)) for step in story.steps
+    ]
     signals = [
-        replace(each, data=_shown(each.data, codec, SIGNAL, story.saga.id, each.name, each.signal_id))
+        replace(each, data=_shown(each.data, cipher, SIGNAL, story.saga.id, each.name, each.signal_id))
         for each in story.signals
     ]
-    children = [opened_saga(child, codec) for child in story.children]
-    return replace(story, saga=opened_saga(story.saga, codec), steps=steps, signals=signals, children=children)
+    children = [decrypted_saga(child, cipher) for child in story.children]
+    return replace(story, saga=decrypted_saga(story.saga, cipher), steps=steps, signals=signals, children=children)
 
 
-def _shown(value: Any, codec: Codec | None, *place: str) -> Any:
+def _shown(value: Any, cipher: Cipher | None, *place: str) -> Any:
     """Any: whatever the author's data is."""
     import orjson
 
-    from saga_service.wire.encryption import Unopenable, is_sealed, key_id, unseal
+    from saga_service.wire.encryption import DecryptionFailed, decrypt_value, is_encrypted, key_id
 
-    if not isinstance(value, dict) or not is_sealed(value):
+    if not isinstance(value, dict) or not is_encrypted(value):
         return value
     try:
-        return orjson.loads(unseal(value, codec, *place))
-    except Unopenable:
+        return orjson.loads(decrypt_value(value, cipher, *place))
+    except DecryptionFailed:
         return f"sealed (key {key_id(value)})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from saga_service.cli.access.servers import open_postgres
 from saga_service.cli.access.views import SagaRow, definition_document, newest_document
 from saga_service.cli.console.exits import CommandFailed, ExitCode
-from saga_service.core.definition import NEVER_STARTED, Definition, never_started
+from saga_service.core.definition import TOMBSTONE, Definition, tombstone
 from saga_service.definitions import definition_from_document
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 async def definition_of(connection: Connection, saga: SagaRow) -> Definition | None:
     """None where it is not on record. Raises UnreadableDocument."""
-    if saga.version == NEVER_STARTED:
-        return never_started(saga.saga)
+    if saga.version == TOMBSTONE:
+        return tombstone(saga.saga)
     document = await definition_document(connection, saga.saga, saga.version)
     return None if document is None else definition_from_document(document)
 
@@ -62,7 +62,7 @@ async def catalog_on_record(settings: Settings, saga: str, stream: str | None) -
 
     Raises CommandFailed where it is not on record, or Postgres cannot be used.
     """
-    from saga_service.definitions import Catalog, StreamTrigger, UnreadableDocument, blueprint_from_document
+    from saga_service.definitions import Catalog, StreamTrigger, UnreadableDocument, saga_spec_from_document
 
     async with open_postgres(settings) as connection:
         document = await newest_document(connection, saga)
@@ -72,8 +72,8 @@ async def catalog_on_record(settings: Settings, saga: str, stream: str | None) -
             "set SAGA_DEFINITIONS, or look: saga-service list"
         )
     try:
-        blueprint = blueprint_from_document(document)
+        spec = saga_spec_from_document(document)
     except UnreadableDocument as error:
         raise CommandFailed(str(error)) from None
     streams = () if stream is None else (StreamTrigger(stream, None),)
-    return Catalog([replace(blueprint, event_types=(saga,), streams=streams)])
+    return Catalog([replace(spec, event_types=(saga,), streams=streams)])

@@ -72,14 +72,14 @@ def _sample_input(catalog: Catalog, event_type: str) -> JsonObject:
     from saga_service.definitions.schema.samples import input_samples
     from saga_service.wire.saga_spec import InvalidInput
 
-    blueprint = catalog.by_event_type(event_type)
-    if blueprint is None:
+    spec = catalog.by_event_type(event_type)
+    if spec is None:
         return {}
-    schema = blueprint.input.schema
-    names = {*schema.get("required", ()), *([] if blueprint.key is None else [blueprint.key])}
+    schema = spec.input.schema
+    names = {*schema.get("required", ()), *([] if spec.key is None else [spec.key])}
     for sample in input_samples(schema, names) or ():
         with suppress(InvalidInput):
-            blueprint.business_key(blueprint.read_input(sample))
+            spec.business_key(spec.read_input(sample))
             return sample
     return {}
 

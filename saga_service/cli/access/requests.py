@@ -21,7 +21,7 @@ from saga_service.cli.commands.start import read_json_object
 from saga_service.cli.console.exits import CommandFailed, ExitCode
 from saga_service.cli.console.output import duration, print_json, print_line, print_table
 from saga_service.cli.console.timeline import why
-from saga_service.core.events import Resolution, Verb
+from saga_service.core.events import Operation, Resolution
 from saga_service.core.ids import SagaId
 from saga_service.store.requests import Answer, Asking, PostgresRequests
 
@@ -54,16 +54,16 @@ async def operate(settings: Settings, wish: Wish, selection: Selection, manner: 
     asking = _asking(wish)
     refuse_unclear(selection)
     async with open_postgres(settings) as connection:
-        chosen = await select(connection, wish.verb, selection)
+        chosen = await select(connection, wish.operation, selection)
         if manner.dry_run:
             _show(chosen, as_json=manner.as_json)
             return ExitCode.FINE
         if chosen.sagas and selection.target is None and not manner.yes:
-            _make_sure(asking.verb, _counted(chosen))
+            _make_sure(asking.operation, _counted(chosen))
         async with open_requests(settings) as requests:
             numbers = await requests.ask([SagaId(saga.id) for saga in chosen.sagas], asking)
             became = await outcome(connection, requests, chosen.sagas, numbers, manner.timeout_s)
-    _tell(became, asking.verb, as_json=manner.as_json)
+    _tell(became, asking.operation, as_json=manner.as_json)
     if left := chosen.fit - len(chosen.sagas):
         typer.echo(f"{left:,} more fit; --limit says how many are asked at once", err=True)
     return exit_code(became, manner.timeout_s)
@@ -76,7 +76,7 @@ def _asking(wish: Wish) -> Asking:
     if wish.output is not None and wish.resolution != Resolution.SUCCEEDED:
         raise CommandFailed("--output goes with --as succeeded, and with nothing else", ExitCode.USAGE)
     return Asking(
-        Verb(wish.verb),
+        Operation(wish.operation),
         wish.actor or _own_name(),
         wish.reason,
         wish.step,
@@ -117,13 +117,14 @@ _SHOWN = (
 )
 
 
-def _make_sure(verb: Verb, counted: str) -> None:
+def _make_sure(operation: Operation, counted: str) -> None:
     if not is_terminal():
         raise CommandFailed(
-            f"this would {verb} {counted}, and there is no terminal to ask on; look with --dry-run, then say --yes",
+            f"this would {operation} {counted}, and there is no terminal to ask on; look with --dry-run, then "
+            "say --yes",
             ExitCode.USAGE,
         )
-    if not typer.confirm(f"{verb} {counted}?", err=True):
+    if not typer.confirm(f"{operation} {counted}?", err=True):
         raise CommandFailed("nothing was asked of any")
 
 
@@ -174,14 +175,14 @@ def _became(saga: SagaRow, number: int, answer: Answer | None, status: str) -> B
     return Became(saga.id, saga.saga, saga.key, number, verdict, reason, status)
 
 
-def _tell(became: Sequence[Became], verb: Verb, *, as_json: bool) -> None:
+def _tell(became: Sequence[Became], operation: Operation, *, as_json: bool) -> None:
     if as_json:
         print_json(became)
         return
     if not became:
         typer.echo("no saga fits", err=True)
     for each in became:
-        print_line(in_words(each, _DONE[verb]))
+        print_line(in_words(each, _DONE[operation]))
 
 
 def in_words(became: Became, done: str) -> str:
@@ -199,14 +200,14 @@ def in_words(became: Became, done: str) -> str:
     return f"{name}: {done}; the saga is now {became.status}"
 
 
-_DONE: dict[Verb, str] = {
-    Verb.RETRY: "tried again",
-    Verb.SKIP: "skipped",
-    Verb.RESOLVE: "resolved",
-    Verb.CANCEL: "cancelled",
-    Verb.COMPENSATE: "told to undo everything",
-    Verb.PAUSE: "paused",
-    Verb.RESUME: "resumed",
+_DONE: dict[Operation, str] = {
+    Operation.RETRY: "tried again",
+    Operation.SKIP: "skipped",
+    Operation.RESOLVE: "resolved",
+    Operation.CANCEL: "cancelled",
+    Operation.COMPENSATE: "told to undo everything",
+    Operation.PAUSE: "paused",
+    Operation.RESUME: "resumed",
 }
 
 

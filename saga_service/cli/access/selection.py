@@ -15,7 +15,7 @@ from saga_service.core.ids import parse_saga_id
 class Wish:
     """What is asked, of whatever saga. `output` is JSON text."""
 
-    verb: str
+    operation: str
     actor: str | None
     reason: str | None
     step: str | None = None
@@ -128,13 +128,13 @@ def refuse_unclear(selection: Selection) -> None:
     _age(selection.older_than)
 
 
-async def select(connection: Connection, verb: str, selection: Selection) -> Chosen:
+async def select(connection: Connection, operation: str, selection: Selection) -> Chosen:
     """Raises CommandFailed where the one saga that is named cannot be found."""
     if selection.target is not None:
         return Chosen([await find_saga(connection, selection.target, selection.saga)], 1)
     sagas, fit = await sagas_to_operate(
         connection,
-        statuses=USEFUL_FOR[verb] if selection.status is None else (selection.status,),
+        statuses=USEFUL_FOR[operation] if selection.status is None else (selection.status,),
         saga=selection.saga,
         error_code=selection.error_code,
         unchanged_for=_age(selection.older_than),

@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
     from saga_service.settings import Settings
     from saga_service.store.dead_letters import DeadLetterBox
-    from saga_service.store.key_rotation import PostgresResealing
+    from saga_service.store.key_rotation import PostgresKeyRotation
     from saga_service.store.requests import PostgresRequests
     from saga_service.store.retention import PostgresRemoval
     from saga_service.store.schema import SchemaState
-    from saga_service.wire.encryption import Codec as DataCodec
+    from saga_service.wire.encryption import Cipher as DataCodec
 
 CONNECT_S_MAX = 5.0
 
-Codec = Callable[[Any], Any]  # asyncpg's own type for what reads or writes a column
+Cipher = Callable[[Any], Any]  # asyncpg's own type for what reads or writes a column
 
 
 @asynccontextmanager
@@ -105,12 +105,12 @@ async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterBox]:
 @asynccontextmanager
 async def open_requests(settings: Settings) -> AsyncIterator[PostgresRequests]:
     """What is asked of sagas. Raises CommandFailed as `open_postgres` does."""
-    from saga_service.cli.access.decryption import codec_of
+    from saga_service.cli.access.decryption import cipher_of
     from saga_service.store.requests import PostgresRequests
 
-    codec = codec_of(settings)
+    cipher = cipher_of(settings)
     async with _open_pool(settings) as pool:
-        yield PostgresRequests(pool, codec)
+        yield PostgresRequests(pool, cipher)
 
 
 @asynccontextmanager
@@ -123,12 +123,12 @@ async def open_removal(settings: Settings) -> AsyncIterator[PostgresRemoval]:
 
 
 @asynccontextmanager
-async def open_resealing(settings: Settings, codec: DataCodec) -> AsyncIterator[PostgresResealing]:
+async def open_key_rotation(settings: Settings, cipher: DataCodec) -> AsyncIterator[PostgresKeyRotation]:
     """What seals sagas anew. Raises CommandFailed as `open_postgres` does."""
-    from saga_service.store.key_rotation import PostgresResealing
+    from saga_service.store.key_rotation import PostgresKeyRotation
 
     async with _open_pool(settings) as pool:
-        yield PostgresResealing(pool, codec)
+        yield PostgresKeyRotation(pool, cipher)
 
 
 @asynccontextmanager
@@ -213,7 +213,7 @@ async def _read_plain_values(connection: Connection) -> None:
     def to_json(value: object) -> str:
         return orjson.dumps(value).decode()
 
-    codecs: dict[str, tuple[Codec, Codec]] = {
+    codecs: dict[str, tuple[Cipher, Cipher]] = {
         "json": (to_json, orjson.loads),
         "jsonb": (to_json, orjson.loads),
         "uuid": (str, str),

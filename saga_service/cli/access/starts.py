@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from saga_service.cli.access.decryption import codec_of
+from saga_service.cli.access.decryption import cipher_of
 from saga_service.cli.access.definitions import catalog_on_record, load_catalog
 from saga_service.cli.access.servers import open_postgres, open_redis
 from saga_service.cli.access.views import saga_with_id
@@ -18,7 +18,7 @@ from saga_service.core.ids import saga_id_from_key
 from saga_service.core.state import JsonObject
 from saga_service.engine.decode import Decoder, Received
 from saga_service.wire.dead_letters import DeadLetter
-from saga_service.wire.encryption import Codec
+from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.events import write_event
 from saga_service.wire.json import write
@@ -70,12 +70,12 @@ async def start(settings: Settings, request: StartRequest, *, is_awaited: bool =
     where the saga is to be awaited, where nobody could tell its id."""
     names = StreamNames(settings.prefix)
     catalog, unknown_because = await _catalog(settings, request, is_needed=is_awaited and request.key is None)
-    codec = codec_of(settings)
-    message = _message(names, request, catalog, codec)
+    cipher = cipher_of(settings)
+    message = _message(names, request, catalog, cipher)
     if catalog is None:
         id_of_saga = _by_what_is_given(request)
     else:
-        id_of_saga = _by_definitions(Decoder(catalog, names, settings.data_bytes_max, codec), message)
+        id_of_saga = _by_definitions(Decoder(catalog, names, settings.data_bytes_max, cipher), message)
     # Finds out what the service would refuse, before anything is added.
     foreseen = id_of_saga(_SOME_ENTRY_ID)
     is_new = await _is_new(settings, foreseen) if is_awaited and foreseen is not None else None
@@ -104,11 +104,11 @@ async def _is_new(settings: Settings, saga_id: str) -> bool:
 # ------------------------------------------------------------------------------------------------------- the entry
 
 
-def _message(names: StreamNames, request: StartRequest, catalog: Catalog | None, codec: Codec | None) -> Message:
+def _message(names: StreamNames, request: StartRequest, catalog: Catalog | None, cipher: Cipher | None) -> Message:
     stream = request.stream
     if stream is None or stream == names.events:
         data = _read_fields(request, catalog) if request.data is None else request.data
-        return write_event(names.events, request.saga, data, event_id=request.event_id, key=request.key, codec=codec)
+        return write_event(names.events, request.saga, data, event_id=request.event_id, key=request.key, cipher=cipher)
     if stream.startswith(names.prefix):
         raise CommandFailed(f"'{stream}' is a stream of the service itself; leave --stream out", ExitCode.USAGE)
     if request.key is not None or request.event_id is not None:
@@ -117,11 +117,11 @@ def _message(names: StreamNames, request: StartRequest, catalog: Catalog | None,
 
 
 def _read_fields(request: StartRequest, catalog: Catalog | None) -> JsonObject:
-    blueprint = None if catalog is None else catalog.by_event_type(request.saga)
-    if blueprint is None:
+    spec = None if catalog is None else catalog.by_event_type(request.saga)
+    if spec is None:
         return {name: guessed(value) for name, value in request.fields.items()}
     try:
-        return blueprint.read_fields(request.fields)
+        return spec.read_fields(request.fields)
     except InvalidInput as error:
         raise CommandFailed(f"nothing was started: {error}", ExitCode.USAGE) from None
 

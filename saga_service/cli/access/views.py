@@ -48,7 +48,7 @@ class StepRow:
     status: str
     attempts: int
     compensation_attempts: int
-    finished_order: int | None
+    effect_revision: int | None
     waiting_for: str | None
     due_at: datetime | None
     in_doubt: bool
@@ -106,7 +106,7 @@ class DebtRow:
     error_code: str | None
     error_message: str | None
     effect_at: datetime | None
-    owed_since: datetime
+    outstanding_since: datetime
 
 
 @dataclass(frozen=True, slots=True)

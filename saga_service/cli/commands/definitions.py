@@ -13,7 +13,7 @@ from saga_service.cli.event_loop import run_to_end
 if TYPE_CHECKING:
     from saga_service.cli.access.views import DefinitionRow
     from saga_service.core.definition import Definition
-    from saga_service.definitions import Catalog, SagaBlueprint
+    from saga_service.definitions import Catalog, DefinedSaga
     from saga_service.settings import Settings
 
 commands = typer.Typer(no_args_is_help=True, help="Saga definitions: check, list, graph.")
@@ -40,10 +40,10 @@ def check_command(sources: Sources = None, as_json: AsJson = False) -> None:
         print_json({"sagas": [], "problems": error.problems})
         raise typer.Exit(ExitCode.PROBLEM) from None
     if as_json:
-        print_json({"sagas": [blueprint.name for blueprint in catalog.blueprints()], "problems": []})
+        print_json({"sagas": [spec.name for spec in catalog.specs()], "problems": []})
         return
-    for blueprint in catalog.blueprints():
-        print_line(f"{blueprint.name}: right, {len(blueprint.definition.steps)} steps ({blueprint.place})")
+    for spec in catalog.specs():
+        print_line(f"{spec.name}: right, {len(spec.definition.steps)} steps ({spec.place})")
 
 
 @commands.command("list", epilog="Example: saga-service definitions list --json")
@@ -54,7 +54,7 @@ def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
     """
     from saga_service.cli.console.output import print_json, print_table, shape
 
-    facts = [_facts(blueprint) for blueprint in _catalog(sources).blueprints()]
+    facts = [_facts(spec) for spec in _catalog(sources).specs()]
     try:
         facts = with_driven(facts, run_to_end(_driving(read_settings())))
     except CommandFailed as failure:
@@ -108,13 +108,13 @@ def graph_command(
     from saga_service.definitions import graph
 
     catalog = _catalog(sources)
-    chosen = catalog.blueprints()
+    chosen = catalog.specs()
     if saga is not None:
-        chosen = [blueprint for blueprint in chosen if blueprint.name == saga]
+        chosen = [spec for spec in chosen if spec.name == saga]
     if not chosen:
-        known = ", ".join(blueprint.name for blueprint in catalog.blueprints())
+        known = ", ".join(spec.name for spec in catalog.specs())
         raise CommandFailed(f"there is no saga '{saga}'; there are: {known}")
-    typer.echo("\n".join(graph(blueprint.definition) for blueprint in chosen), nl=False)
+    typer.echo("\n".join(graph(spec.definition) for spec in chosen), nl=False)
 
 
 def _given(sources: list[str] | None) -> list[str]:
@@ -132,16 +132,16 @@ def _catalog(sources: list[str] | None) -> Catalog:
     return load_catalog(_given(sources), read_settings().prefix, ExitCode.PROBLEM)
 
 
-def _facts(blueprint: SagaBlueprint) -> dict[str, Any]:
+def _facts(spec: DefinedSaga) -> dict[str, Any]:
     """Plain values, `Any` for that, of what one saga is."""
     return {
-        "saga": blueprint.name,
-        "version": blueprint.version,
-        "place": blueprint.place,
-        "key": blueprint.key,
-        "event_types": list(blueprint.event_types),
-        "streams": [{"stream": trigger.stream, "group": trigger.group} for trigger in blueprint.streams],
-        **_facts_of_steps(blueprint.definition),
+        "saga": spec.name,
+        "version": spec.version,
+        "place": spec.place,
+        "key": spec.key,
+        "event_types": list(spec.event_types),
+        "streams": [{"stream": trigger.stream, "group": trigger.group} for trigger in spec.streams],
+        **_facts_of_steps(spec.definition),
         "not_ended": None,
     }
 

@@ -136,11 +136,11 @@ async def _schema(connection: Connection) -> Finding:
 _COUNTS = """
 select
     (select count(*) from saga.sagas where status = 'stuck') as stuck,
-    (select count(*) from saga.sagas where next_look_at < now() - $1::interval) as overdue,
+    (select count(*) from saga.sagas where next_check_at < now() - $1::interval) as overdue,
     (select count(*) from saga.dead_letters where replayed_at is null) as dead_letters,
     (
         select count(*) from saga.requests
-        where answered_at is null and greatest(at, next_look_at) < now() - $2::interval
+        where answered_at is null and greatest(at, next_check_at) < now() - $2::interval
     ) as requests
 """
 
@@ -202,7 +202,7 @@ async def _taken_over(connection: Connection, settings: Settings) -> Finding:
 
 
 async def _keys(connection: Connection, settings: Settings) -> Finding:
-    has_keys = bool(settings.encryption_keys.get_secret_value() or settings.codec)
+    has_keys = bool(settings.encryption_keys.get_secret_value() or settings.encryption_cipher)
     try:
         usage = await keys_in_use(connection, None if has_keys else LOOK_FOR_SEALED_S_MAX)
     except TimeoutError:
@@ -217,7 +217,7 @@ async def _keys(connection: Connection, settings: Settings) -> Finding:
         )
         advice = f"put {', '.join(unknown)} {back}"
         return Finding("keys", "problem", f"{text}; not known here: {', '.join(unknown)}", advice)
-    if known and settings.encryption_seals and any(each.sagas and each.key_id != known[0] for each in usage):
+    if known and settings.encryption_enabled and any(each.sagas and each.key_id != known[0] for each in usage):
         return Finding("keys", "ok", f"{text}; to seal all with {known[0]}: saga-service keys reseal")
     return Finding("keys", "ok", text)
 

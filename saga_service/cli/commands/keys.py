@@ -25,17 +25,17 @@ PLAIN = ""
 KEYS_IN_USE = r"""
 select coalesce(key_id, '') as key_id, count(distinct saga_id) as sagas, count(distinct letter_id) as dead_letters
 from (
-    select split_part(input ->> '$sealed', '.', 1) as key_id, id as saga_id, null::bigint as letter_id
+    select split_part(input ->> '$encrypted', '.', 1) as key_id, id as saga_id, null::bigint as letter_id
     from saga.sagas where input <> '{}'
     union all
-    select split_part(output ->> '$sealed', '.', 1), saga_id, null from saga.steps
+    select split_part(output ->> '$encrypted', '.', 1), saga_id, null from saga.steps
     where output is not null and output <> '{}'
     union all
-    select split_part(data ->> '$sealed', '.', 1), saga_id, null from saga.signals
+    select split_part(data ->> '$encrypted', '.', 1), saga_id, null from saga.signals
     where data is not null and data <> '{}'
     union all
-    select substring(fields ->> 'data' from '^\s*\{\s*"\$sealed"\s*:\s*"([^".]+)\.'), null, id
-    from saga.dead_letters where replayed_at is null and fields ->> 'data' ~ '^\s*\{\s*"\$sealed"'
+    select substring(fields ->> 'data' from '^\s*\{\s*"\$encrypted"\s*:\s*"([^".]+)\.'), null, id
+    from saga.dead_letters where replayed_at is null and fields ->> 'data' ~ '^\s*\{\s*"\$encrypted"'
 ) as found
 group by 1 order by 1
 """
@@ -60,7 +60,7 @@ def known_key_ids(settings: Settings) -> Sequence[str] | None:
     """The first one seals. None where a codec of the team's own has the keys."""
     from saga_service.encryption import read_keys
 
-    if settings.codec is not None:
+    if settings.encryption_cipher is not None:
         return None
     return [key.id for key in read_keys(settings.encryption_keys.get_secret_value())]
 
@@ -74,8 +74,8 @@ if TYPE_CHECKING:
     from saga_service.cli.commands.keys import KeyUsage
     from saga_service.core.ids import SagaId
     from saga_service.settings import Settings
-    from saga_service.store.key_rotation import PostgresResealing
-    from saga_service.wire.encryption import Codec
+    from saga_service.store.key_rotation import PostgresKeyRotation
+    from saga_service.wire.encryption import Cipher
 
 commands = typer.Typer(no_args_is_help=True, help="Keys that seal inputs, outputs and data: make, list, reseal.")
 
@@ -128,7 +128,7 @@ def list_command(as_json: AsJson = False) -> None:
         print_json(usage)
         return
     known = known_key_ids(settings)
-    sealing = known[0] if known and settings.encryption_seals else None
+    sealing = known[0] if known and settings.encryption_enabled else None
     rows = [
         (each.key_id or "(plain)", str(each.sagas), str(each.dead_letters), _state(each.key_id, known, sealing))
         for each in usage
@@ -140,16 +140,16 @@ def list_command(as_json: AsJson = False) -> None:
 def reseal_command(as_json: AsJson = False) -> None:
     """Seal every saga anew that is plain, or sealed with another key than the first. The service may run meanwhile.
 
-    With SAGA_ENCRYPTION_SEALS=false every saga is made plain.
+    With SAGA_ENCRYPTION_ENABLED=false every saga is made plain.
     """
-    from saga_service.cli.access.decryption import codec_of
+    from saga_service.cli.access.decryption import cipher_of
     from saga_service.cli.console.output import print_json
 
     settings = read_settings()
-    codec = codec_of(settings)
-    if codec is None:
+    cipher = cipher_of(settings)
+    if cipher is None:
         raise CommandFailed("there is no key to seal with: set SAGA_ENCRYPTION_KEYS", ExitCode.USAGE)
-    done = run_to_end(_reseal(settings, codec))
+    done = run_to_end(_reseal(settings, cipher))
     if as_json:
         print_json(done)
     else:
@@ -181,13 +181,13 @@ def _state(key_id: str, known: Sequence[str] | None, sealing: str | None) -> str
 # ------------------------------------------------------------------------------------------------------------- reseal
 
 
-async def _reseal(settings: Settings, codec: Codec) -> Done:
+async def _reseal(settings: Settings, cipher: Cipher) -> Done:
     import asyncio
 
-    from saga_service.cli.access.servers import open_resealing
+    from saga_service.cli.access.servers import open_key_rotation
 
     done = Done()
-    async with open_resealing(settings, codec) as resealing:
+    async with open_key_rotation(settings, cipher) as resealing:
         changed = await _all_sagas(resealing, done)
         for _ in range(ROUNDS_MAX):
             if not changed:
@@ -199,7 +199,7 @@ async def _reseal(settings: Settings, codec: Codec) -> Done:
     return done
 
 
-async def _all_sagas(resealing: PostgresResealing, done: Done) -> list[SagaId]:
+async def _all_sagas(resealing: PostgresKeyRotation, done: Done) -> list[SagaId]:
     """Those that changed meanwhile."""
     changed: list[SagaId] = []
     after: SagaId | None = None
@@ -212,7 +212,7 @@ async def _all_sagas(resealing: PostgresResealing, done: Done) -> list[SagaId]:
     return changed
 
 
-async def _some_sagas(resealing: PostgresResealing, saga_ids: list[SagaId], done: Done) -> list[SagaId]:
+async def _some_sagas(resealing: PostgresKeyRotation, saga_ids: list[SagaId], done: Done) -> list[SagaId]:
     changed: list[SagaId] = []
     for begin in range(0, len(saga_ids), SAGAS_AT_ONCE):
         resealed = await resealing.reseal(saga_ids[begin : begin + SAGAS_AT_ONCE])

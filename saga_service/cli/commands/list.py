@@ -86,7 +86,7 @@ def show_command(
 async def _list(
     settings: Settings, status: str | None, saga: str | None, key: str | None, parent: str | None, sagas_max: int
 ) -> list[SagaRow]:
-    from saga_service.cli.access.decryption import codec_of, opened_saga
+    from saga_service.cli.access.decryption import cipher_of, decrypted_saga
     from saga_service.cli.access.selection import find_saga
     from saga_service.cli.access.servers import open_postgres
     from saga_service.cli.access.views import list_sagas
@@ -97,12 +97,12 @@ async def _list(
         found = await list_sagas(
             connection, status=status, saga=saga, key=key, parent_id=parent_id, sagas_max=sagas_max
         )
-    codec = codec_of(settings)
-    return [opened_saga(row, codec) for row in found]
+    cipher = cipher_of(settings)
+    return [decrypted_saga(row, cipher) for row in found]
 
 
 async def _show(settings: Settings, given: str, named: str | None) -> tuple[SagaStory, Definition | None]:
-    from saga_service.cli.access.decryption import codec_of, opened_story
+    from saga_service.cli.access.decryption import cipher_of, decrypted_story
     from saga_service.cli.access.selection import find_saga
     from saga_service.cli.access.servers import open_postgres
     from saga_service.cli.access.views import story_of
@@ -112,7 +112,7 @@ async def _show(settings: Settings, given: str, named: str | None) -> tuple[Saga
         story = await story_of(connection, found.id)
         if story is None:
             raise CommandFailed(f"the saga {found.id} was removed just now")
-        return opened_story(story, codec_of(settings)), await _definition(connection, story.saga)
+        return decrypted_story(story, cipher_of(settings)), await _definition(connection, story.saga)
 
 
 async def _definition(connection: Connection, saga: SagaRow) -> Definition | None:

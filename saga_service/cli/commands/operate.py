@@ -62,7 +62,7 @@ Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="How long to 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def _of_sagas(verb: str) -> Callable[..., None]:
+def _of_sagas(operation: str) -> Callable[..., None]:
     """The command for a verb that is asked of a saga as a whole."""
 
     def command(
@@ -80,7 +80,7 @@ def _of_sagas(verb: str) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         _operate(
-            Wish(verb, actor, reason),
+            Wish(operation, actor, reason),
             Selection(target, status, saga, error_code, older_than, sagas_max),
             Manner(dry_run, yes, timeout_s, as_json),
         )
@@ -88,7 +88,7 @@ def _of_sagas(verb: str) -> Callable[..., None]:
     return command
 
 
-def _of_steps(verb: str) -> Callable[..., None]:
+def _of_steps(operation: str) -> Callable[..., None]:
     """The command for a verb that is asked of a saga's steps."""
 
     def command(
@@ -107,7 +107,7 @@ def _of_steps(verb: str) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         _operate(
-            Wish(verb, actor, reason, step),
+            Wish(operation, actor, reason, step),
             Selection(target, status, saga, error_code, older_than, sagas_max),
             Manner(dry_run, yes, timeout_s, as_json),
         )

@@ -11,7 +11,7 @@ from saga_service.cli.access.views import SagaRow, SagaStory, StepRow
 from saga_service.core.advance import advance
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.effects import Transition, Verdict
-from saga_service.core.events import Asked, Resolution, Verb
+from saga_service.core.events import Operation, OperationRequested, Resolution
 from saga_service.core.ids import SagaId
 from saga_service.core.look import is_parked
 from saga_service.core.state import Course, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
@@ -46,7 +46,7 @@ def _step_of(step: StepRow) -> StepState:
         status=StepStatus(step.status),
         attempts=step.attempts,
         compensation_attempts=step.compensation_attempts,
-        finished_order=step.finished_order,
+        effect_revision=step.effect_revision,
         due_at_ms=_milliseconds(step.due_at),
         due=None if step.waiting_for is None else Due(step.waiting_for),
         unanswered=(step.attempts,) if step.in_doubt else (),
@@ -92,8 +92,10 @@ class AskedInAdvance:
             return step.status is StepStatus.COMPENSATION_FAILED
         return is_parked(step)
 
-    def to(self, verb: Verb, step: str | None = None, resolution: Resolution | None = None) -> Transition:
-        word = Asked(saga_id=self.state.id, verb=verb, actor="", step=step, resolution=resolution)
+    def to(self, operation: Operation, step: str | None = None, resolution: Resolution | None = None) -> Transition:
+        word = OperationRequested(
+            saga_id=self.state.id, operation=operation, actor="", step=step, resolution=resolution
+        )
         return advance(self._definition, self.state, word, self._now_ms)
 
 
@@ -102,33 +104,37 @@ class AskedInAdvance:
 
 WITH_A_REASON = "--reason '...'"
 
-Choice = tuple[str, Verb, Resolution | None]
+Choice = tuple[str, Operation, Resolution | None]
 """What a person knows or wants, and what to say then."""
 
 _WHERE: dict[StepStatus, tuple[str, tuple[Choice, ...]]] = {
     StepStatus.COMPENSATION_FAILED: (
         "the undo of {step} was given up on",
         (
-            ("undo it by hand, then say so, and the rest is undone by itself:", Verb.RESOLVE, Resolution.COMPENSATED),
-            ("once what kept it from being undone is mended, let its worker try again:", Verb.RETRY, None),
-            ("to let its effect stand, and undo the rest:", Verb.SKIP, None),
+            (
+                "undo it by hand, then say so, and the rest is undone by itself:",
+                Operation.RESOLVE,
+                Resolution.COMPENSATED,
+            ),
+            ("once what kept it from being undone is mended, let its worker try again:", Operation.RETRY, None),
+            ("to let its effect stand, and undo the rest:", Operation.SKIP, None),
         ),
     ),
     StepStatus.UNKNOWN: (
         "nobody knows whether {step} has happened; look",
         (
-            ("if it has:", Verb.RESOLVE, Resolution.SUCCEEDED),
-            ("if it has not, and the saga is to be undone:", Verb.RESOLVE, Resolution.FAILED),
-            ("if it may be done once more (with the same idempotency key):", Verb.RETRY, None),
-            ("to go on without it:", Verb.SKIP, None),
+            ("if it has:", Operation.RESOLVE, Resolution.SUCCEEDED),
+            ("if it has not, and the saga is to be undone:", Operation.RESOLVE, Resolution.FAILED),
+            ("if it may be done once more (with the same idempotency key):", Operation.RETRY, None),
+            ("to go on without it:", Operation.SKIP, None),
         ),
     ),
     StepStatus.FAILED: (
         "{step} could not be done",
         (
-            ("once what kept it from it is mended, try again:", Verb.RETRY, None),
-            ("do it by hand, then say so:", Verb.RESOLVE, Resolution.SUCCEEDED),
-            ("to go on without it:", Verb.SKIP, None),
+            ("once what kept it from it is mended, try again:", Operation.RETRY, None),
+            ("do it by hand, then say so:", Operation.RESOLVE, Resolution.SUCCEEDED),
+            ("to go on without it:", Operation.SKIP, None),
         ),
     ),
 }
@@ -150,15 +156,16 @@ def ways_out(story: SagaStory, definition: Definition | None, now: datetime, add
 def _choices(asked: AskedInAdvance, step: StepState, address: str) -> Iterator[str]:
     situation, choices = _WHERE[step.status]
     yield situation.format(step=step.name)
-    for knowledge, verb, resolution in choices:
-        if asked.to(verb, step.name, resolution).verdict is Verdict.APPLIED:
+    for knowledge, operation, resolution in choices:
+        if asked.to(operation, step.name, resolution).verdict is Verdict.APPLIED:
             yield knowledge
             what = [f"--as {resolution}"] if resolution else []
-            yield f"  {' '.join(['saga-service', verb, address, '--step', quote(step.name), *what, WITH_A_REASON])}"
+            words = ["saga-service", operation, address, "--step", quote(step.name), *what, WITH_A_REASON]
+            yield f"  {' '.join(words)}"
 
 
 def _give_the_saga_up(asked: AskedInAdvance, address: str) -> Iterator[str]:
-    cancelled = asked.to(Verb.CANCEL)
+    cancelled = asked.to(Operation.CANCEL)
     if cancelled.verdict is Verdict.APPLIED:
         yield "or give the saga up, and undo what it has done:"
         yield f"  saga-service cancel {address} {WITH_A_REASON}"
@@ -193,7 +200,7 @@ def next_steps(story: SagaStory, definition: Definition | None, now: datetime, a
 
 
 def _resume(story: SagaStory, address: str) -> Iterator[str]:
-    paused = next((entry for entry in reversed(story.history) if entry.event == "pause_asked"), None)
+    paused = next((entry for entry in reversed(story.history) if entry.event == "pause_requested"), None)
     if paused is not None and paused.actor is not None:
         yield f"{paused.actor} has paused it" + (f": {paused.reason}" if paused.reason else "")
     yield "to let it go on:"

@@ -107,15 +107,15 @@ _EVENTS = {
     "left_out": "{step} left out, for its condition does not hold",
     "expression_failed": "an expression of {step} has no value: {error}",
     "deadline_passed": "the deadline has passed",
-    "retry_asked": "told to try {step} again",
-    "skip_asked": "told to go on without {step}",
+    "retry_requested": "told to try {step} again",
+    "skip_requested": "told to go on without {step}",
     "resolved_succeeded": "told that {step} has succeeded",
     "resolved_failed": "told that {step} has failed",
     "resolved_compensated": "told that {step} is undone",
-    "cancel_asked": "cancelled",
-    "compensate_asked": "told to undo everything",
-    "pause_asked": "paused",
-    "resume_asked": "resumed",
+    "cancel_requested": "cancelled",
+    "compensate_requested": "told to undo everything",
+    "pause_requested": "paused",
+    "resume_requested": "resumed",
 }
 
 

@@ -61,5 +61,5 @@ def _recorded(command: ReceivedCommand, row: Row) -> Message:
     # Any: what a handler returned, or the code and message of its rejection.
     recorded: dict[str, Any] = orjson.loads(side.result or "{}")
     if side.mark is Mark.DONE:
-        return write_success(command.reply_to, command.id, command.saga_id, recorded, command.codec)
+        return write_success(command.reply_to, command.id, command.saga_id, recorded, command.cipher)
     return failure(command, Outcome.REJECTED, recorded["code"], recorded["message"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from saga_service.encryption import Codec
+from saga_service.encryption import Cipher
 from saga_service.encryption.keys import read_keys, write_key
 from saga_service.store.pool import close_pool, create_pool
 from saga_service.store.postgres_store import PostgresStore
@@ -30,13 +30,13 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, redis_url: str, po
     monkeypatch.setenv("SAGA_ENCRYPTION_KEYS", KEYS)
 
 
-def keep(postgres_dsn: str, codec: Codec | None, key: str) -> None:
+def keep(postgres_dsn: str, cipher: Cipher | None, key: str) -> None:
     """A saga with an input and an output."""
     began = start(key, saga_input={"name": MARKER})
 
     async def commit() -> None:
         pool = await create_pool(postgres_dsn, 1)
-        store = PostgresStore(pool, lambda document: ORDER, codec=codec)
+        store = PostgresStore(pool, lambda document: ORDER, cipher=cipher)
         await store.commit(batch(began))
         await store.commit(batch(succeed(began, {"at": MARKER})))
         await close_pool(pool)
@@ -44,10 +44,10 @@ def keep(postgres_dsn: str, codec: Codec | None, key: str) -> None:
     asyncio.run(commit())
 
 
-def bury(postgres_dsn: str, codec: Codec) -> None:
+def bury(postgres_dsn: str, cipher: Cipher) -> None:
     """A dead letter whose data is sealed."""
     made = batch()
-    entry = delivered(write_event("saga:events", "order", {"name": MARKER}, codec=codec))
+    entry = delivered(write_event("saga:events", "order", {"name": MARKER}, cipher=cipher))
     made.dead_letters.append(dead_letter(entry, "nobody could use it", 1))
 
     async def commit() -> None:
@@ -80,8 +80,8 @@ def test_a_fresh_key_is_one_that_the_settings_take() -> None:
 
 
 def test_the_list_counts_sagas_and_dead_letters_by_key(postgres_dsn: str) -> None:
-    for codec, key in ((OF_NEW, "a"), (OF_OLD, "b"), (OF_OLD, "c"), (None, "d")):
-        keep(postgres_dsn, codec, key)
+    for cipher, key in ((OF_NEW, "a"), (OF_OLD, "b"), (OF_OLD, "c"), (None, "d")):
+        keep(postgres_dsn, cipher, key)
     bury(postgres_dsn, OF_OLD)
     assert run("keys", "list", "--json").json == [
         {"key_id": "", "sagas": 1, "dead_letters": 0},
@@ -145,4 +145,4 @@ def test_start_seals_what_it_adds(redis_url: str) -> None:
     with Redis.from_url(redis_url) as client:
         [(_, fields)] = client.xrange("saga:events")
     assert MARKER not in str(fields)
-    assert fields[b"data"].startswith(b'{"$sealed":"new.')
+    assert fields[b"data"].startswith(b'{"$encrypted":"new.')

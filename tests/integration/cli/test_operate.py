@@ -19,7 +19,7 @@ from saga_service.cli.access.selection import USEFUL_FOR
 from saga_service.cli.commands.operate import COMMANDS
 from saga_service.core.definition import Definition, Kind, StepDefinition, Task
 from saga_service.core.effects import ChildRequest
-from saga_service.core.events import Started, TransportLost, Verb
+from saga_service.core.events import Operation, Started, TransportLost
 from saga_service.core.ids import saga_id_from_key
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch, Write
@@ -149,25 +149,25 @@ async def test_a_step_is_resolved_with_what_it_returned(postgres_dsn: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("verb", "made", "event", "status", "said"),
+    ("operation", "made", "event", "status", "said"),
     [
-        ("retry", stuck, "retry_asked", "compensating", "tried again"),
-        ("skip", stuck, "skip_asked", "compensating", "skipped"),
-        ("retry", parked, "retry_asked", "running", "tried again"),
-        ("skip", parked, "skip_asked", "completed", "skipped"),
-        ("cancel", parked, "cancel_asked", "compensating", "cancelled"),
-        ("compensate", done, "compensate_asked", "compensating", "told to undo everything"),
-        ("pause", stuck, "pause_asked", "paused", "paused"),
+        ("retry", stuck, "retry_requested", "compensating", "tried again"),
+        ("skip", stuck, "skip_requested", "compensating", "skipped"),
+        ("retry", parked, "retry_requested", "running", "tried again"),
+        ("skip", parked, "skip_requested", "completed", "skipped"),
+        ("cancel", parked, "cancel_requested", "compensating", "cancelled"),
+        ("compensate", done, "compensate_requested", "compensating", "told to undo everything"),
+        ("pause", stuck, "pause_requested", "paused", "paused"),
     ],
 )
 @pytest.mark.usefixtures("replica")
 async def test_each_verb_does_what_it_says(
-    postgres_dsn: str, verb: str, made: Any, event: str, status: str, said: str
+    postgres_dsn: str, operation: str, made: Any, event: str, status: str, said: str
 ) -> None:
     saga = made("A-17")
     await keep(postgres_dsn, saga)
 
-    ran = await run_aside(verb, "A-17", "--reason", "why not", "--json")
+    ran = await run_aside(operation, "A-17", "--reason", "why not", "--json")
 
     assert ran.exit_code == 0, ran.err
     [became] = ran.json
@@ -189,7 +189,7 @@ async def test_a_paused_saga_goes_on_when_it_is_resumed_and_a_second_time_is_no_
     saga = stuck("A-17")
     await keep(postgres_dsn, saga)
 
-    ran = [await run_aside(verb, "A-17") for verb in ("pause", "pause", "resume", "resume")]
+    ran = [await run_aside(operation, "A-17") for operation in ("pause", "pause", "resume", "resume")]
 
     name = f"order A-17 ({saga.state.id})"
     assert [each.exit_code for each in ran] == [0, 0, 0, 1]
@@ -226,7 +226,7 @@ async def test_where_nobody_answers_the_request_stays_and_is_carried_out_later(
         again = await run_aside("pause", "A-17")
     assert again.exit_code == 0
     history = (await run_aside("show", "A-17", "--json")).json["history"]
-    assert [line["event"] for line in history[-2:]] == ["retry_asked", "pause_asked"]
+    assert [line["event"] for line in history[-2:]] == ["retry_requested", "pause_requested"]
 
 
 @pytest.mark.usefixtures("replica")
@@ -273,7 +273,7 @@ async def test_show_and_plan_tell_a_key_of_several_sagas_apart_as_well(postgres_
     await keep(postgres_dsn, stuck("A-17"), parked("A-17"))
 
     unclear = await run_aside("show", "A-17")
-    shown, planned = [await run_aside(verb, "A-17", "--saga", "order") for verb in ("show", "plan")]
+    shown, planned = [await run_aside(operation, "A-17", "--saga", "order") for operation in ("show", "plan")]
 
     assert unclear.exit_code == 2
     assert "name one by its id, or its definition by --saga" in unclear.err
@@ -529,8 +529,8 @@ async def test_a_request_that_became_a_dead_letter_is_asked_again_and_not_put_on
         assert (await run_aside("resume", "A-17")).exit_code == 0
     history = (await run_aside("show", "A-17", "--json")).json["history"]
     assert [(line["event"], line["actor"]) for line in history[-2:]] == [
-        ("pause_asked", "änna"),
-        ("resume_asked", getuser()),
+        ("pause_requested", "änna"),
+        ("resume_requested", getuser()),
     ]
 
 
@@ -607,4 +607,4 @@ async def test_definitions_are_listed_without_postgres(monkeypatch: pytest.Monke
 
 
 def test_every_verb_has_statuses_that_it_is_of_use_to() -> None:
-    assert {name for name, *_ in COMMANDS} == {verb.value for verb in Verb} == USEFUL_FOR.keys()
+    assert {name for name, *_ in COMMANDS} == {operation.value for operation in Operation} == USEFUL_FOR.keys()

@@ -10,8 +10,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from saga_service.core.definition import Kind, OnUnknown, UndoOrder, never_started
-from saga_service.core.events import Asked, Verb
+from saga_service.core.definition import Kind, OnUnknown, UndoOrder, tombstone
+from saga_service.core.events import Operation, OperationRequested
 from saga_service.core.ids import CommandName, Direction
 from saga_service.core.undo_plan import plan
 from saga_service.definitions import definition_to_document
@@ -91,9 +91,9 @@ def waiting() -> SagaInMemory:
 
 def undoing() -> SagaInMemory:
     saga = under_way()
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     saga.reject("ship")
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     return saga
 
 
@@ -161,8 +161,10 @@ async def test_whoever_may_read_needs_no_other_right_to_plan(
 
 async def test_a_child_saga_that_never_started_has_nothing_to_undo(postgres_dsn: str) -> None:
     parent = CommandName(SAGA_ID, "deliver", Direction.ACTION, 1)
-    saga = SagaInMemory(never_started("delivery"))
-    word = Asked(saga_id=SAGA_ID, verb=Verb.CANCEL, actor="its parent", answers=parent, child="delivery")
+    saga = SagaInMemory(tombstone("delivery"))
+    word = OperationRequested(
+        saga_id=SAGA_ID, operation=Operation.CANCEL, actor="its parent", answers=parent, child="delivery"
+    )
     saga.apply(word)
     await store(postgres_dsn, Batch(writes=[Write(saga.state, 0)], history=list(saga.history)))
 

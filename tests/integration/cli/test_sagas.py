@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saga_service.core.events import Asked, Started, Verb
+from saga_service.core.events import Operation, OperationRequested, Started
 from saga_service.core.ids import SagaId, saga_id_from_key
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch, Write
@@ -172,7 +172,9 @@ async def test_a_key_that_looks_like_an_option_is_not_in_lines_to_paste(postgres
 
 async def test_why_names_a_step_only_where_one_is_meant(postgres_dsn: str) -> None:
     called_off = begun("order", "A-1")
-    called_off.apply(Asked(saga_id=id_of(called_off), verb=Verb.CANCEL, actor="anna", reason="no more"))
+    called_off.apply(
+        OperationRequested(saga_id=id_of(called_off), operation=Operation.CANCEL, actor="anna", reason="no more")
+    )
     await keep(postgres_dsn, called_off)
 
     assert "  cancelled: asked by anna: no more" in (await run_aside("list")).out

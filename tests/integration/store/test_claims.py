@@ -117,11 +117,11 @@ async def test_a_row_that_commits_late_is_still_found(pool: asyncpg.Pool) -> Non
         late = await connection.fetchval(
             "insert into saga_private.outbox (taken_at_ms, messages) values (50000, '[]') returning id"
         )
-        early = await store.commit(batch(start("order-1")))
-        assert early is not None
-        assert late < early
-        assert [outbox_id for outbox_id, _ in await store.claim_unpublished(60_000, 1_000, 10)] == [early]
-        await store.forget_published([early])
+        deferred = await store.commit(batch(start("order-1")))
+        assert deferred is not None
+        assert late < deferred
+        assert [outbox_id for outbox_id, _ in await store.claim_unpublished(60_000, 1_000, 10)] == [deferred]
+        await store.forget_published([deferred])
         await transaction.commit()
     assert await store.claim_unpublished(60_000, 1_000, 10) == [(late, [])]
 

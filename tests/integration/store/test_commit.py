@@ -133,13 +133,13 @@ async def test_replicas_whose_batches_overlap_in_opposite_order_never_deadlock(
 ) -> None:
     states = [start(f"order-{number}") for number in range(60)]
     await store.commit(batch(*states))
-    looks = [Write(state_of(each)._replace(wake_at_ms=7), 1) for each in states]
+    attempts = [Write(state_of(each)._replace(wake_at_ms=7), 1) for each in states]
 
     async def look_at(writes: list[Write]) -> None:
         for _ in range(15):
             await store.commit(Batch(writes=list(writes)))
 
-    await asyncio.gather(look_at(looks), look_at(looks[::-1]), look_at(looks[30:] + looks[:30]))
+    await asyncio.gather(look_at(attempts), look_at(attempts[::-1]), look_at(attempts[30:] + attempts[:30]))
     assert await pool.fetchval("select deadlocks from pg_stat_database where datname = current_database()") == 0
 
 

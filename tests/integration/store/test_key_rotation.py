@@ -10,26 +10,28 @@ import pytest
 from saga_service.core.effects import Transition
 from saga_service.core.ids import SagaId
 from saga_service.core.state import Signal
-from saga_service.encryption import Codec
-from saga_service.store.key_rotation import PostgresResealing
+from saga_service.encryption import Cipher
+from saga_service.store.key_rotation import PostgresKeyRotation
 from saga_service.store.postgres_store import PostgresStore
-from saga_service.wire.encryption import OpensOnly, UnknownKey
+from saga_service.wire.encryption import DecryptOnly, UnknownKey
 from tests.support.codecs import MARKER, OF_BOTH, OF_NEW, OF_OLD
 from tests.support.store_batches import ORDER, batch, start, state_of, succeed
 
 KEYS_SEEN = """
 select array_agg(distinct key_id) from saga_private.sagas,
-    lateral (select (regexp_matches(concat(input, steps, extra), '"\\$sealed":"([^.]+)\\.', 'g'))[1] as key_id) as found
+    lateral (
+        select (regexp_matches(concat(input, steps, extra), '"\\$encrypted":"([^.]+)\\.', 'g'))[1] as key_id
+    ) as found
 """
 
 
 @pytest.fixture
-def resealing(pool: asyncpg.Pool) -> PostgresResealing:
-    return PostgresResealing(pool, OF_BOTH)
+def resealing(pool: asyncpg.Pool) -> PostgresKeyRotation:
+    return PostgresKeyRotation(pool, OF_BOTH)
 
 
-def store_with(pool: asyncpg.Pool, codec: Codec | None) -> PostgresStore:
-    return PostgresStore(pool, lambda document: ORDER, codec=codec)
+def store_with(pool: asyncpg.Pool, cipher: Cipher | None) -> PostgresStore:
+    return PostgresStore(pool, lambda document: ORDER, cipher=cipher)
 
 
 async def keep(store: PostgresStore, *keys: str) -> list[Transition]:
@@ -51,7 +53,7 @@ def ids_of(transitions: Sequence[Transition]) -> list[SagaId]:
 
 @pytest.mark.parametrize("before", [None, OF_OLD])
 async def test_sagas_that_are_plain_or_of_an_old_key_are_sealed_with_the_first(
-    pool: asyncpg.Pool, resealing: PostgresResealing, before: Codec | None
+    pool: asyncpg.Pool, resealing: PostgresKeyRotation, before: Cipher | None
 ) -> None:
     kept = await keep(store_with(pool, before), "a", "b")
 
@@ -63,7 +65,7 @@ async def test_sagas_that_are_plain_or_of_an_old_key_are_sealed_with_the_first(
     assert {state.id: state for state in loaded} == {state_of(each).id: state_of(each) for each in kept}
 
 
-async def test_what_the_first_key_has_sealed_is_left_alone(pool: asyncpg.Pool, resealing: PostgresResealing) -> None:
+async def test_what_the_first_key_has_sealed_is_left_alone(pool: asyncpg.Pool, resealing: PostgresKeyRotation) -> None:
     kept = await keep(store_with(pool, OF_BOTH), "a")
     before = await pool.fetchrow("select xmin::text, input::text from saga_private.sagas")
 
@@ -74,7 +76,7 @@ async def test_what_the_first_key_has_sealed_is_left_alone(pool: asyncpg.Pool, r
 async def test_a_codec_that_opens_only_makes_all_plain_again(pool: asyncpg.Pool) -> None:
     kept = await keep(store_with(pool, OF_OLD), "a", "b")
 
-    assert (await PostgresResealing(pool, OpensOnly(OF_BOTH)).reseal(ids_of(kept))).done == 2
+    assert (await PostgresKeyRotation(pool, DecryptOnly(OF_BOTH)).reseal(ids_of(kept))).done == 2
 
     assert await pool.fetchval(KEYS_SEEN) is None
     loaded = await store_with(pool, None).load(ids_of(kept))
@@ -82,7 +84,7 @@ async def test_a_codec_that_opens_only_makes_all_plain_again(pool: asyncpg.Pool)
 
 
 async def test_a_saga_that_somebody_holds_is_tried_again_and_not_waited_for(
-    pool: asyncpg.Pool, resealing: PostgresResealing
+    pool: asyncpg.Pool, resealing: PostgresKeyRotation
 ) -> None:
     kept = await keep(store_with(pool, OF_OLD), "a", "b")
     held, free = ids_of(kept)
@@ -95,7 +97,7 @@ async def test_a_saga_that_somebody_holds_is_tried_again_and_not_waited_for(
     assert (first.done, first.again, second.done) == (1, [held], 1)
 
 
-async def test_whoever_drives_a_saga_does_not_notice(pool: asyncpg.Pool, resealing: PostgresResealing) -> None:
+async def test_whoever_drives_a_saga_does_not_notice(pool: asyncpg.Pool, resealing: PostgresKeyRotation) -> None:
     [kept] = await keep(store_with(pool, OF_OLD), "a")
     await resealing.reseal(ids_of([kept]))
 
@@ -109,7 +111,7 @@ async def test_what_cannot_be_opened_is_told_and_the_others_are_sealed_anew(pool
     [lost] = await keep(store_with(pool, OF_OLD), "lost")
     kept = await keep(store_with(pool, None), "a")
 
-    resealed = await PostgresResealing(pool, OF_NEW).reseal(ids_of([lost, *kept]))
+    resealed = await PostgresKeyRotation(pool, OF_NEW).reseal(ids_of([lost, *kept]))
 
     assert resealed.done == 1
     assert [text for text in resealed.unopenable if f"saga {state_of(lost).id} is sealed with key 'old'" in text]
@@ -117,7 +119,7 @@ async def test_what_cannot_be_opened_is_told_and_the_others_are_sealed_anew(pool
         await store_with(pool, OF_NEW).load(ids_of([lost]))
 
 
-async def test_all_sagas_come_page_by_page(pool: asyncpg.Pool, resealing: PostgresResealing) -> None:
+async def test_all_sagas_come_page_by_page(pool: asyncpg.Pool, resealing: PostgresKeyRotation) -> None:
     kept = await keep(store_with(pool, OF_OLD), *"abcde")
     first = await resealing.next_sagas(None, 3)
     second = await resealing.next_sagas(first[-1], 3)

@@ -186,7 +186,7 @@ async def _migrate_to(revision: str, dsn: str, monkeypatch: pytest.MonkeyPatch) 
 async def test_an_older_database_is_brought_up_with_all_that_is_in_it(
     blank_postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    columns = "key, saga, version, status, revision, input, created_at, updated_at, ended_at, next_look_at"
+    columns = "key, saga, version, status, revision, input, created_at, updated_at, ended_at, next_check_at"
     shown = (
         f"select {columns} from saga.sagas order by key",
         "select saga, step, status, attempts, output from saga.steps order by status, saga_id",

@@ -11,7 +11,7 @@ import pytest
 
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
-from saga_service.engine.ports import Batch, Early, Write
+from saga_service.engine.ports import Batch, Deferred, Write
 from saga_service.store import queries
 from saga_service.store.pool import close_pool, create_pool
 from saga_service.store.postgres_store import PostgresStore
@@ -208,7 +208,9 @@ async def _one_round(store: PostgresStore, number: int) -> None:
     await store.load([state_of(started).id])
     await store.claim_due(START_MS, 100, 1_000)
     await store.ids_with_key([BusinessKey("order", f"key-{number}")])
-    await store.commit(Batch(early=[Early(Entry("saga:events", f"{number}-0", {b"type": b"approved"}), START_MS)]))
+    await store.commit(
+        Batch(deferred=[Deferred(Entry("saga:events", f"{number}-0", {b"type": b"approved"}), START_MS)])
+    )
     await store.claim_requests(START_MS, 100, 1_000)
     await store.claim_unpublished(START_MS, 50, 20)
     await store.forget_published([1, 2, 3])

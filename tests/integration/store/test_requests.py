@@ -15,18 +15,18 @@ from asyncpg.pool import PoolConnectionProxy
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from saga_service.core.events import Asked, Event, Resolution, Signalled, Started, Verb
+from saga_service.core.events import Event, Operation, OperationRequested, Resolution, Signalled, Started
 from saga_service.core.ids import SagaId, saga_id_from_key
-from saga_service.engine.ports import Answered, Batch, RequestsAnswered
+from saga_service.engine.ports import Batch, RequestResult, RequestsAnswered
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.requests import Asking, PostgresRequests
 from saga_service.store.roles import CLIENT_ROLE, OPERATOR_ROLE
 from saga_service.wire.dead_letters import dead_letter
-from saga_service.wire.encryption import seal_event_data
+from saga_service.wire.encryption import encrypt_event_data
 from saga_service.wire.entries import Entry
 from saga_service.wire.events import read_event
 from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX
-from saga_service.wire.stream_names import REQUESTS, WANTS_ANSWER
+from saga_service.wire.stream_names import REQUESTS, WANTS_RESULT
 from tests.support.builders import PlainBlueprint, PlainCatalog, definition
 from tests.support.codecs import MARKER, OF_NEW
 from tests.support.store_batches import batch, row_counts, saga_ids, start
@@ -146,17 +146,17 @@ async def test_the_newest_version_of_a_definition_says_what_the_key_is(pool: asy
         (f"saga.signal('approved', '{ONE}', '[]')", "a JSON object, but is array"),
         (f"saga.signal('approved', '{ONE}', null)", "a JSON object, but is null"),
         ("saga.signal('approved', 'A-1')", "invalid input syntax for type uuid"),
-        (f"saga.ask('explode', '{ONE}')", "a saga cannot be asked to 'explode'"),
-        (f"saga.ask(null, '{ONE}')", "a saga cannot be asked to NULL"),
-        ("saga.ask('retry', null)", "saga_id is null"),
-        (f"saga.ask('cancel', '{ONE}', step => 'charge')", "asked of a whole saga, and not of a step"),
-        (f"saga.ask('resolve', '{ONE}')", "here resolve has NULL"),
-        (f"saga.ask('resolve', '{ONE}', resolution => 'undone')", "here resolve has 'undone'"),
-        (f"saga.ask('retry', '{ONE}', resolution => 'failed')", "here retry has 'failed'"),
-        (f"saga.ask('retry', '{ONE}', resolution => 'nothing')", "here retry has 'nothing'"),
-        (f"saga.ask('retry', '{ONE}', output => '{{}}')", "an output is a JSON object, and of a step"),
-        (f"saga.ask('resolve', '{ONE}', resolution => 'failed', output => '{{}}')", "an output is a JSON object"),
-        (f"saga.ask('resolve', '{ONE}', resolution => 'succeeded', output => '[]')", "an output is a JSON object"),
+        (f"saga.operate('explode', '{ONE}')", "a saga cannot be asked to 'explode'"),
+        (f"saga.operate(null, '{ONE}')", "a saga cannot be asked to NULL"),
+        ("saga.operate('retry', null)", "saga_id is null"),
+        (f"saga.operate('cancel', '{ONE}', step => 'charge')", "asked of a whole saga, and not of a step"),
+        (f"saga.operate('resolve', '{ONE}')", "here resolve has NULL"),
+        (f"saga.operate('resolve', '{ONE}', resolution => 'undone')", "here resolve has 'undone'"),
+        (f"saga.operate('retry', '{ONE}', resolution => 'failed')", "here retry has 'failed'"),
+        (f"saga.operate('retry', '{ONE}', resolution => 'nothing')", "here retry has 'nothing'"),
+        (f"saga.operate('retry', '{ONE}', output => '{{}}')", "an output is a JSON object, and of a step"),
+        (f"saga.operate('resolve', '{ONE}', resolution => 'failed', output => '{{}}')", "an output is a JSON object"),
+        (f"saga.operate('resolve', '{ONE}', resolution => 'succeeded', output => '[]')", "an output is a JSON object"),
     ],
 )
 async def test_what_could_only_become_a_dead_letter_is_refused_at_once(
@@ -219,7 +219,7 @@ async def test_sql_and_the_core_come_to_the_same_id(pool: asyncpg.Pool, keys: li
 async def test_a_key_of_any_characters_arrives_as_it_is(pool: asyncpg.Pool, store: PostgresStore, key: str) -> None:
     saga_id = await pool.fetchval("select saga.start('order', $1, $2)::text", orjson.dumps({"k": key}).decode(), key)
     [entry] = await claimed(store)
-    await store.commit(Batch(answered=[Answered(int(entry.id), "applied", "", saga_id)]))
+    await store.commit(Batch(results=[RequestResult(int(entry.id), "applied", "", saga_id)]))
     assert read_event(entry, CATALOG) == Started(SagaId(saga_id), "order", "v1", key, {"k": key})
 
 
@@ -244,13 +244,15 @@ async def test_two_signals_without_an_id_are_two(pool: asyncpg.Pool, store: Post
     assert len({event.signal_id for event in await events(store) if isinstance(event, Signalled)}) == 2
 
 
-@pytest.mark.parametrize("verb", list(Verb))
+@pytest.mark.parametrize("operation", list(Operation))
 async def test_every_verb_of_the_core_can_be_asked_by_sql(
-    requests: PostgresRequests, store: PostgresStore, verb: Verb
+    requests: PostgresRequests, store: PostgresStore, operation: Operation
 ) -> None:
-    resolution = Resolution.FAILED if verb is Verb.RESOLVE else None
-    await requests.ask([ONE], Asking(verb, "anna", "because", resolution=resolution))
-    assert await events(store) == [Asked(saga_id=ONE, verb=verb, actor="anna", reason="because", resolution=resolution)]
+    resolution = Resolution.FAILED if operation is Operation.RESOLVE else None
+    await requests.ask([ONE], Asking(operation, "anna", "because", resolution=resolution))
+    assert await events(store) == [
+        OperationRequested(saga_id=ONE, operation=operation, actor="anna", reason="because", resolution=resolution)
+    ]
 
 
 @pytest.mark.parametrize("resolution", list(Resolution))
@@ -258,9 +260,9 @@ async def test_every_resolution_of_the_core_can_be_said_by_sql(
     requests: PostgresRequests, store: PostgresStore, resolution: Resolution
 ) -> None:
     output = {"receipt": "R-1 😀"} if resolution is Resolution.SUCCEEDED else None
-    await requests.ask([ONE], Asking(Verb.RESOLVE, "anna", None, "charge", resolution, output))
+    await requests.ask([ONE], Asking(Operation.RESOLVE, "anna", None, "charge", resolution, output))
     [asked] = await events(store)
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, OperationRequested)
     assert (asked.step, asked.resolution, asked.output) == ("charge", resolution, output)
 
 
@@ -268,7 +270,7 @@ async def test_the_same_is_asked_of_many_in_one_statement_and_in_their_order(
     requests: PostgresRequests, store: PostgresStore
 ) -> None:
     many = saga_ids(500)
-    numbers = await requests.ask(many, Asking(Verb.PAUSE, "anna"))
+    numbers = await requests.ask(many, Asking(Operation.PAUSE, "anna"))
     by_number = {int(entry.id): read_event(entry, CATALOG).saga_id for entry in await claimed(store, limit=1_000)}
     assert [by_number[number] for number in numbers] == many
 
@@ -276,19 +278,19 @@ async def test_the_same_is_asked_of_many_in_one_statement_and_in_their_order(
 async def test_who_names_no_actor_is_the_user_of_the_session(pool: asyncpg.Pool, store: PostgresStore) -> None:
     async with acting_as(pool, OPERATOR_ROLE) as connection:
         user = await connection.fetchval("select session_user")
-        await connection.execute("select saga.ask('pause', $1)", ONE)
-        await connection.execute("select saga.ask('pause', $1, actor => '')", ONE)
-    assert [event.actor for event in await events(store) if isinstance(event, Asked)] == [user, user]
+        await connection.execute("select saga.operate('pause', $1)", ONE)
+        await connection.execute("select saga.operate('pause', $1, actor => '')", ONE)
+    assert [event.actor for event in await events(store) if isinstance(event, OperationRequested)] == [user, user]
 
 
 # ----------------------------------------------------------------------------------------------------------- answers
 
 
 async def test_an_answer_can_be_read_once_it_is_there(requests: PostgresRequests, store: PostgresStore) -> None:
-    first, second = await requests.ask([ONE, TWO], Asking(Verb.PAUSE, "anna"))
+    first, second = await requests.ask([ONE, TWO], Asking(Operation.PAUSE, "anna"))
     assert await requests.answers([first, second]) == {}
 
-    await store.commit(Batch(answered=[Answered(first, "refused", "it has ended", ONE)]))
+    await store.commit(Batch(results=[RequestResult(first, "refused", "it has ended", ONE)]))
 
     assert await requests.answers([first, second]) == {first: ("refused", "it has ended")}
     assert [entry.id for entry in await claimed(store)] == [str(second)]
@@ -298,30 +300,30 @@ async def test_the_first_answer_stands_where_two_replicas_answer(
     requests: PostgresRequests, store: PostgresStore, pool: asyncpg.Pool
 ) -> None:
     """A replica that was slower than its lease finds out that another one was quicker, and writes nothing."""
-    [number] = await requests.ask([ONE], Asking(Verb.PAUSE, "anna"))
-    await store.commit(Batch(answered=[Answered(number, "applied", "", ONE)]))
+    [number] = await requests.ask([ONE], Asking(Operation.PAUSE, "anna"))
+    await store.commit(Batch(results=[RequestResult(number, "applied", "", ONE)]))
     late = batch(start("late"))
-    late.answered.append(Answered(number, "repeated", "the saga is paused already", ONE))
+    late.results.append(RequestResult(number, "repeated", "the saga is paused already", ONE))
     with pytest.raises(RequestsAnswered, match="1 of 1 requests are not open any more"):
         await store.commit(late)
     assert await requests.answers([number]) == {number: ("applied", "")}
     assert await row_counts(pool) == {"sagas": 0, "history": 0, "outbox": 0, "dead_letters": 0}
 
 
-@pytest.mark.parametrize("wants_answer", [False, True])
+@pytest.mark.parametrize("wants_result", [False, True])
 async def test_a_request_is_answered_in_one_of_many_commits_at_once(
-    pool: asyncpg.Pool, store: PostgresStore, wants_answer: bool
+    pool: asyncpg.Pool, store: PostgresStore, wants_result: bool
 ) -> None:
     """Also where the row is gone with its answer."""
     numbers = [
-        await pool.fetchval("select saga.signal('approved', $1, wants_answer => $2)", ONE, wants_answer)
+        await pool.fetchval("select saga.signal('approved', $1, wants_result => $2)", ONE, wants_result)
         for _ in range(20)
     ]
-    answers = [Answered(number, "applied", "", ONE) for number in numbers]
+    answers = [RequestResult(number, "applied", "", ONE) for number in numbers]
 
     async def commit(place: int) -> None:
         made = batch(start(f"order-{place}"))
-        made.answered = answers if place % 2 else answers[::-1]
+        made.results = answers if place % 2 else answers[::-1]
         await store.commit(made)
 
     ends = await asyncio.gather(*(commit(place) for place in range(8)), return_exceptions=True)
@@ -335,7 +337,7 @@ async def test_an_answered_request_keeps_nothing_of_what_came_with_it(
 ) -> None:
     """The answer stays for an hour; data that others may want sealed does not."""
     number = await requests.signal(ONE, "approved", {"card": "4711"}, None)
-    await store.commit(Batch(answered=[Answered(number, "applied", "", ONE)]))
+    await store.commit(Batch(results=[RequestResult(number, "applied", "", ONE)]))
     assert await requests.answers([number]) == {number: ("applied", "")}
     assert await pool.fetchval("select fields::text from saga_private.requests") == "{}"
 
@@ -345,7 +347,7 @@ async def test_a_request_that_nobody_waits_for_is_gone_with_its_answer(
 ) -> None:
     await pool.execute("select saga.start('order')")
     [entry] = await claimed(store)
-    await store.commit(Batch(answered=[Answered(int(entry.id), "applied", "", ONE)]))
+    await store.commit(Batch(results=[RequestResult(int(entry.id), "applied", "", ONE)]))
     assert await pool.fetchval("select count(*) from saga_private.requests") == 0
 
 
@@ -355,17 +357,17 @@ async def test_a_claimed_request_says_whether_somebody_waits_for_the_answer(
     """Of one that is put back nobody does, whatever its fields say."""
     await requests.signal(ONE, "approved", {}, None)
     await pool.execute("select saga.signal('approved', $1)", ONE)
-    letter = dead_letter(Entry(REQUESTS, "17", {b"type": b"approved", WANTS_ANSWER: b"true"}), "no", 1)
+    letter = dead_letter(Entry(REQUESTS, "17", {b"type": b"approved", WANTS_RESULT: b"true"}), "no", 1)
     await store.commit(Batch(dead_letters=[letter]))
-    fields = {"type": "approved", "wants_answer": "true"}
+    fields = {"type": "approved", "wants_result": "true"}
     await requests.put_back(await pool.fetchval("select id from saga_private.dead_letters"), fields, 1_000)
-    assert [entry.fields.get(WANTS_ANSWER) for entry in await claimed(store)] == [b"true", None, None]
+    assert [entry.fields.get(WANTS_RESULT) for entry in await claimed(store)] == [b"true", None, None]
 
 
 async def test_a_claimed_request_comes_again_only_after_its_lease(
     requests: PostgresRequests, store: PostgresStore
 ) -> None:
-    [number] = await requests.ask([ONE], Asking(Verb.PAUSE, "anna"))
+    [number] = await requests.ask([ONE], Asking(Operation.PAUSE, "anna"))
     assert [entry.id for entry in await claimed(store, 1_000_000)] == [str(number)]
     assert await claimed(store, 1_000_000 + LEASE_MS - 1) == []
     assert [entry.id for entry in await claimed(store, 1_000_000 + LEASE_MS)] == [str(number)]
@@ -414,15 +416,15 @@ async def test_a_dead_letter_that_is_not_there_is_not_put_back(pool: asyncpg.Poo
 
 # ------------------------------------------------------------------------------------------------------------- rights
 
-OF_CLIENTS = ("saga.start('order')", f"saga.signal('approved', '{ONE}')", "saga.answers('{1}')")
-OF_OPERATORS = (f"saga.ask('pause', '{ONE}')", f"saga.signal('approved', '{ONE}')", "saga.answers('{1}')")
+OF_CLIENTS = ("saga.start('order')", f"saga.signal('approved', '{ONE}')", "saga.request_results('{1}')")
+OF_OPERATORS = (f"saga.operate('pause', '{ONE}')", f"saga.signal('approved', '{ONE}')", "saga.request_results('{1}')")
 OF_NOBODY = (
     "saga_private.claim_requests(0, 1, 0)",
     "saga_private.forget_answered(0)",
     "saga_private.saga_id_from_key('a', 'b')",
     "saga_private.key_of_input('trip', '{}')",
     "saga_private.remove_sagas('{}')",
-    "saga_private.let_wait('{}', '{}', '{}', '{}', '{}', '{}', '{}', 0)",
+    "saga_private.defer('{}', '{}', '{}', '{}', '{}', '{}', '{}', 0)",
     "saga_private.ids_with_key('{}', '{}')",
     f"saga_private.is_kept_from_above('{ONE}', 0)",
 )
@@ -461,9 +463,9 @@ async def test_a_role_may_call_what_is_its_own_and_nothing_else(
 async def test_who_may_signal_may_not_operate(pool: asyncpg.Pool) -> None:
     """A signal whose name is an operator's type would be read as one."""
     async with acting_as(pool, CLIENT_ROLE) as connection:
-        for verb in Verb:
+        for operation in Operation:
             with pytest.raises(asyncpg.DataError, match=r"does not begin with 'saga\.'"):
-                await connection.execute("select saga.signal($1, $2)", f"saga.{verb}", ONE)
+                await connection.execute("select saga.signal($1, $2)", f"saga.{operation}", ONE)
         with pytest.raises(asyncpg.DataError, match=r"does not begin with 'saga\.'"):
             await connection.execute("select saga.signal('saga.child.start', $1)", ONE)
 
@@ -497,7 +499,7 @@ async def test_data_is_sealed_for_the_one_saga_that_it_is_for_while_it_rests(
     await requests.signal(ONE, "approved", {"by": MARKER}, "s-1")
     await requests.ask(
         [ONE, TWO],
-        Asking(Verb.RESOLVE, "ada", step="charge", resolution=Resolution.SUCCEEDED, output={"at": MARKER}),
+        Asking(Operation.RESOLVE, "ada", step="charge", resolution=Resolution.SUCCEEDED, output={"at": MARKER}),
     )
 
     entries = await claimed(store)
@@ -514,7 +516,7 @@ async def test_data_is_sealed_for_the_one_saga_that_it_is_for_while_it_rests(
 async def test_what_is_sealed_is_started_by_sql_under_the_key_that_is_given(
     pool: asyncpg.Pool, store: PostgresStore
 ) -> None:
-    data = seal_event_data(OF_NEW, "order", {"name": MARKER}, key="A-1")
+    data = encrypt_event_data(OF_NEW, "order", {"name": MARKER}, key="A-1")
     saga_id = await pool.fetchval("select saga.start('order', $1, 'A-1')::text", data)
 
     [started] = [read_event(entry, CATALOG, OF_NEW) for entry in await claimed(store)]

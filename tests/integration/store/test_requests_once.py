@@ -9,7 +9,7 @@ import pytest
 
 from saga_service.base.backoff import Backoff
 from saga_service.core.definition import Kind
-from saga_service.core.events import Outcome, Verb
+from saga_service.core.events import Operation, Outcome
 from saga_service.core.ids import Direction, command_id, saga_id_from_key
 from saga_service.core.state import Fault
 from saga_service.engine.engine import Engine
@@ -72,15 +72,15 @@ async def steps(store: PostgresStore) -> list[str]:
     return [step.status.value for step in state.steps]
 
 
-async def ask(pool: asyncpg.Pool, verb: Verb) -> int:
-    [number] = await PostgresRequests(pool).ask([ONE], Asking(verb, "ann"))
+async def ask(pool: asyncpg.Pool, operation: Operation) -> int:
+    [number] = await PostgresRequests(pool).ask([ONE], Asking(operation, "ann"))
     return number
 
 
 async def test_a_skip_that_comes_late_does_not_skip_the_next_step_as_well(
     engine: Engine, deaf: DeafStore, pool: asyncpg.Pool
 ) -> None:
-    number = await ask(pool, Verb.SKIP)
+    number = await ask(pool, Operation.SKIP)
     slow = await deaf.claim_requests(now_ms=1_000_000, limit=10, lease_ms=10_000)
     quick = await deaf.claim_requests(now_ms=1_010_000, limit=10, lease_ms=10_000)
     assert [entry.id for entry in slow] == [entry.id for entry in quick], "the lease was over"
@@ -96,7 +96,7 @@ async def test_a_skip_that_comes_late_does_not_skip_the_next_step_as_well(
 async def test_a_skip_whose_commit_was_not_heard_of_does_not_skip_the_next_step_as_well(
     engine: Engine, deaf: DeafStore, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = await ask(pool, Verb.SKIP)
+    number = await ask(pool, Operation.SKIP)
     entries = await deaf.claim_requests(now_ms=1_000_000, limit=10, lease_ms=10_000)
     other = replica(PostgresStore(pool, no_definition))
 
@@ -116,7 +116,7 @@ async def test_a_skip_whose_commit_was_not_heard_of_does_not_skip_the_next_step_
 async def test_many_replicas_that_hold_the_same_requests_carry_each_out_once(
     engine: Engine, deaf: DeafStore, pool: asyncpg.Pool
 ) -> None:
-    numbers = [await ask(pool, Verb.PAUSE if place % 2 else Verb.RETRY) for place in range(10)]
+    numbers = [await ask(pool, Operation.PAUSE if place % 2 else Operation.RETRY) for place in range(10)]
     entries = await deaf.claim_requests(now_ms=1_000_000, limit=100, lease_ms=10_000)
 
     await asyncio.gather(*(replica(deaf).process(entries) for _ in range(4)))
@@ -125,4 +125,4 @@ async def test_many_replicas_that_hold_the_same_requests_carry_each_out_once(
     assert sorted(answers) == numbers
     assert len({row[0] for row in await pool.fetch("select id from saga_private.outbox")}) == 2
     lines = [row[0] for row in await pool.fetch("select event from saga_private.history order by revision")]
-    assert lines == ["started", "action_rejected", "retry_asked", "pause_asked"]
+    assert lines == ["started", "action_rejected", "retry_requested", "pause_requested"]

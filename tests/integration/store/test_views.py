@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from saga_service.core.definition import Kind, UndoOrder
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.state import StepStatus
 from saga_service.core.undo_plan import plan
 from saga_service.definitions import definition_from_document, definition_to_document
@@ -100,7 +100,7 @@ async def test_a_saga_under_way(store: PostgresStore, pool: asyncpg.Pool) -> Non
         "created_at": moment(START_MS),
         "updated_at": moment(START_MS + 250),
         "ended_at": None,
-        "next_look_at": moment(START_MS + 30_000),
+        "next_check_at": moment(START_MS + 30_000),
         "traceparent": "00-trace-01",
         "course": "forward",
         "deadline_at": None,
@@ -120,7 +120,7 @@ async def test_a_saga_that_failed(store: PostgresStore, pool: asyncpg.Pool) -> N
     saga.undo_succeeds("reserve")
     await keep(store, saga)
     found = await rows(
-        pool, "select status, error_code, error_message, error_step, ended_at, next_look_at from saga.sagas"
+        pool, "select status, error_code, error_message, error_step, ended_at, next_check_at from saga.sagas"
     )
     assert found == [
         {
@@ -129,7 +129,7 @@ async def test_a_saga_that_failed(store: PostgresStore, pool: asyncpg.Pool) -> N
             "error_message": "charge: no-money",
             "error_step": "charge",
             "ended_at": moment(START_MS + 9),
-            "next_look_at": None,
+            "next_check_at": None,
         }
     ]
 
@@ -197,7 +197,7 @@ async def test_the_steps_of_a_saga(store: PostgresStore, pool: asyncpg.Pool) -> 
             "step": "reserve",
             "status": "succeeded",
             "attempts": 1,
-            "finished_order": 2,
+            "effect_revision": 2,
             "output": output,
             "started_at": moment(START_MS),
             "ended_at": moment(START_MS + 100),
@@ -290,7 +290,7 @@ async def test_the_history_of_a_saga(store: PostgresStore, pool: asyncpg.Pool) -
 # ---------------------------------------------------------------------------------------------------------------- debt
 
 DEBT = (
-    "select saga_status, step, status, compensation, undo_order, attempts, error_code, effect_at, owed_since"
+    "select saga_status, step, status, compensation, undo_order, attempts, error_code, effect_at, outstanding_since"
     " from saga.compensation_debt order by undo_order"
 )
 
@@ -350,17 +350,17 @@ def _in_doubt_at_once() -> SagaInMemory:
     saga.succeed("reserve")
     saga.timer_when_due_of("charge")
     assert saga.statuses("charge", "ship") == ["unknown", "unknown"]
-    saga.ask(Verb.PAUSE)
-    saga.ask(Verb.CANCEL)
-    assert saga.step("charge").finished_order == saga.step("ship").finished_order
+    saga.operate(Operation.PAUSE)
+    saga.operate(Operation.CANCEL)
+    assert saga.step("charge").effect_revision == saga.step("ship").effect_revision
     return saga
 
 
 def _skipped_in_doubt() -> SagaInMemory:
     saga = running("reserve", "charge", "ship")
     saga.succeed("reserve")
-    saga.ask(Verb.SKIP, "charge")
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.SKIP, "charge")
+    saga.operate(Operation.CANCEL)
     assert saga.statuses("charge", "ship") == ["skipped", "dispatched"]
     return saga
 
@@ -370,7 +370,7 @@ def _still_awaited() -> SagaInMemory:
     saga = running("reserve", "charge", "ship")
     saga.succeed("reserve")
     saga.succeed("charge")
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     return saga
 
 
@@ -459,7 +459,7 @@ async def test_debt_is_owed_since_the_latest_turn(pool: asyncpg.Pool, store: Pos
     saga.now_ms += 50_000
     saga.succeed("reserve")
     await keep(store, saga)
-    assert [row["owed_since"] for row in await rows(pool, DEBT)] == [moment(START_MS + 51_000)]
+    assert [row["outstanding_since"] for row in await rows(pool, DEBT)] == [moment(START_MS + 51_000)]
 
 
 # -------------------------------------------------------------------------------------------------------- dead letters
@@ -562,7 +562,7 @@ def _one_of_each_status() -> dict[str, SagaInMemory]:
         if status == "completed":
             saga.succeed("charge")
         if status == "paused":
-            saga.ask(Verb.PAUSE)
+            saga.operate(Operation.PAUSE)
         if status in ("compensating", "compensated", "stuck"):
             saga.reject("charge")
         if status == "compensated":

@@ -13,7 +13,7 @@ from saga_service.local.servers.redis import EmbeddedRedis
 from saga_service.runtime.ingest import Ingest
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.reclaim import Reclaim
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 from saga_service.streams.connection import connect
 from saga_service.streams.group_reader import GroupReader
 from saga_service.streams.source import StreamSource
@@ -35,7 +35,7 @@ class Reading:
         self.source = StreamSource(self.reader, GroupReader(self.client, STREAM, GROUP, "me"), BLOCK_MS, 60_000)
         self.intake = Intake(BATCH_BYTES_MAX)
         self.inlet = self.intake.inlet(1_000)
-        self.stopping = Stopping()
+        self.shutdown = Shutdown()
         self.losses = 0
         self.lost = asyncio.Event()
 
@@ -45,8 +45,8 @@ class Reading:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as loops:
-            loops.create_task(Ingest(self.source, self.inlet, 100, self._transport_lost, self.stopping).run())
-            loops.create_task(Reclaim(self.source, self.inlet, 0.01, self.stopping).run())
+            loops.create_task(Ingest(self.source, self.inlet, 100, self._transport_lost, self.shutdown).run())
+            loops.create_task(Reclaim(self.source, self.inlet, 0.01, self.shutdown).run())
 
     async def take(self, count: int) -> list[str]:
         """The next so many entries."""
@@ -66,7 +66,7 @@ async def reading(own_redis: EmbeddedRedis) -> AsyncIterator[Reading]:
         await reading.lost.wait()
     reading.lost.clear()
     yield reading
-    reading.stopping.say()
+    reading.shutdown.say()
     reading.intake.fill_no_more()
     async with asyncio.timeout(20):
         await running

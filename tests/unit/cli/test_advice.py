@@ -11,7 +11,7 @@ from saga_service.cli.console.advice import next_steps, state_of
 from saga_service.core.advance import advance
 from saga_service.core.definition import Kind, OnUnknown, UndoOrder
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Asked, Resolution, Verb
+from saga_service.core.events import Operation, OperationRequested, Resolution
 from saga_service.core.undo_plan import plan
 from tests.support.builders import NO_VALUE, ONCE, SagaInMemory, approval, child, running, step
 from tests.support.told_sagas import moment, story_of
@@ -133,19 +133,19 @@ def advised(saga: SagaInMemory) -> list[str]:
     return list(next_steps(story_of(saga), saga.definition, moment(saga.now_ms), "A 17"))
 
 
-def offered(lines: list[str]) -> list[Asked]:
+def offered(lines: list[str]) -> list[OperationRequested]:
     """Each command as the core would be asked it."""
     return [_read(shlex.split(line)) for line in lines if line.strip().startswith("saga-service ")]
 
 
-def _read(words: list[str]) -> Asked:
-    program, verb, address, *rest = words
+def _read(words: list[str]) -> OperationRequested:
+    program, operation, address, *rest = words
     options = dict(zip(rest[::2], rest[1::2], strict=True))
     assert (program, address, options.pop("--reason")) == ("saga-service", "A 17", "...")
     resolution = options.pop("--as", None)
-    asked = Asked(
+    asked = OperationRequested(
         saga_id=running("any").state.id,
-        verb=Verb(verb),
+        operation=Operation(operation),
         actor="ada",
         step=options.pop("--step", None),
         resolution=None if resolution is None else Resolution(resolution),
@@ -158,7 +158,9 @@ def _read(words: list[str]) -> Asked:
 def test_what_is_offered_is_what_a_person_may_decide(made: Callable[[], SagaInMemory], expected: list[str]) -> None:
     saga = made()
     assert saga.status == "stuck"
-    words = [" ".join(filter(None, (asked.verb, asked.step, asked.resolution))) for asked in offered(advised(saga))]
+    words = [
+        " ".join(filter(None, (asked.operation, asked.step, asked.resolution))) for asked in offered(advised(saga))
+    ]
     assert words == expected
 
 
@@ -185,4 +187,4 @@ def test_without_a_definition_all_is_offered_that_may_be_done_and_a_line_says_so
     saga = failed_past_its_pivot()
     lines = list(next_steps(story_of(saga), None, moment(saga.now_ms), "A 17"))
     assert lines[0] == "its definition is not on record, or cannot be read here: some of this may be refused"
-    assert [asked.verb for asked in offered(lines)] == ["retry", "resolve", "skip", "cancel"]
+    assert [asked.operation for asked in offered(lines)] == ["retry", "resolve", "skip", "cancel"]

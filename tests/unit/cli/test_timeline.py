@@ -12,7 +12,7 @@ from saga_service.cli.access.views import DebtRow, HistoryRow, SagaRow, SagaStor
 from saga_service.cli.console.advice import OVERDUE
 from saga_service.cli.console.timeline import happened, print_story, timeline
 from saga_service.core.definition import Definition, Kind
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.look import NOTED
 from saga_service.core.transitions import Stimulus
 from tests.support.builders import definition
@@ -55,7 +55,7 @@ def step(name: str, status: str, **changes: Any) -> StepRow:  # Any: the row's o
         "status": status,
         "attempts": 1,
         "compensation_attempts": 0,
-        "finished_order": None,
+        "effect_revision": None,
         "waiting_for": None,
         "due_at": None,
         "in_doubt": False,
@@ -113,8 +113,8 @@ def told(story: SagaStory, capsys: pytest.CaptureFixture[str], defined: Definiti
 # --------------------------------------------------------------------------------------------------------- timeline
 
 
-OF_WHOLE_SAGAS = (Verb.CANCEL, Verb.COMPENSATE, Verb.PAUSE, Verb.RESUME)
-OF_THE_SAGA = ["started", "signal_kept", "deadline_passed", *(f"{verb}_asked" for verb in OF_WHOLE_SAGAS)]
+OF_WHOLE_SAGAS = (Operation.CANCEL, Operation.COMPENSATE, Operation.PAUSE, Operation.RESUME)
+OF_THE_SAGA = ["started", "signal_kept", "deadline_passed", *(f"{operation}_requested" for operation in OF_WHOLE_SAGAS)]
 OF_STEPS = [*(stimulus.name.lower() for stimulus in Stimulus), *NOTED]
 
 
@@ -152,7 +152,7 @@ def test_what_a_person_asked_is_told_with_name_and_reason() -> None:
     assert happened(resolved, "stuck") == (
         "told that charge has succeeded by anna (seen at the bank); the saga is now running; sent ship"
     )
-    assert happened(entry("pause_asked", NOW, "paused", step=None, actor="anna"), "paused") == "paused by anna"
+    assert happened(entry("pause_requested", NOW, "paused", step=None, actor="anna"), "paused") == "paused by anna"
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_what_a_person_asked_is_told_with_name_and_reason() -> None:
     [
         ("action_timed_out", "running", "charge:probe:1", "sent the question whether charge has happened"),
         ("probe_timed_out", "running", "charge:probe:2", "sent the question whether charge has happened (attempt 2)"),
-        ("cancel_asked", "compensating", "trip:cancel:1", "sent the word to stop to the child saga of trip"),
+        ("cancel_requested", "compensating", "trip:cancel:1", "sent the word to stop to the child saga of trip"),
         ("action_timed_out", "stuck", "charge:cancel:2", "sent the word to stop to the child saga of charge"),
-        ("retry_asked", "running", "charge:action:2", "sent charge (attempt 2)"),
+        ("retry_requested", "running", "charge:action:2", "sent charge (attempt 2)"),
         ("action_failed", "running", "charge:wave:1", "sent wave of charge"),
     ],
 )
@@ -273,7 +273,7 @@ def test_a_failed_step_that_is_passed_over_while_undoing_asks_nothing_of_a_perso
 def test_a_paused_saga_tells_who_paused_it_and_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     history = [
         entry("started", NOW),
-        entry("pause_asked", NOW, "paused", step=None, actor="anna", reason="the bank is down"),
+        entry("pause_requested", NOW, "paused", step=None, actor="anna", reason="the bank is down"),
     ]
 
     text = told(story(saga("paused"), history=history), capsys)

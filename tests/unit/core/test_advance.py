@@ -137,7 +137,7 @@ def test_three_steps_that_go_well_are_done_in_order_and_complete_the_saga() -> N
             name,
             StepStatus.SUCCEEDED,
             attempts=1,
-            finished_order=position + 2,
+            effect_revision=position + 2,
             output=output,
             started_at_ms=START_MS + 10 * position,
             ended_at_ms=START_MS + 10 * position + 10,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from saga_service.core.advance import advance
-from saga_service.core.definition import NEVER_STARTED, Kind, OnUnknown
-from saga_service.core.effects import ChildRequest, ChildVerb, ParentReply, Verdict
-from saga_service.core.events import Asked, Outcome, Resolution, Verb
+from saga_service.core.definition import TOMBSTONE, Kind, OnUnknown
+from saga_service.core.effects import ChildOperation, ChildRequest, ParentReply, Verdict
+from saga_service.core.events import Operation, OperationRequested, Outcome, Resolution
 from saga_service.core.ids import CommandName, Direction, saga_id_of_child
 from saga_service.core.state import Fault, SagaStatus
 from tests.support.builders import (
@@ -46,7 +46,7 @@ def test_a_child_saga_is_started_with_the_step_s_input_under_an_id_of_its_own() 
     saga = _parent()
     assert saga.requests == [
         ChildRequest(
-            ChildVerb.START, saga_id_of_child("delivery", START), "delivery", START, {"amount": 5}, "00-trace-01"
+            ChildOperation.START, saga_id_of_child("delivery", START), "delivery", START, {"amount": 5}, "00-trace-01"
         )
     ]
     assert saga.statuses("deliver") == ["dispatched"]
@@ -63,7 +63,7 @@ def test_a_child_that_failed_is_tried_again_as_another_saga() -> None:
     saga.fail("deliver")
     saga.timer_when_due()
     first, second = saga.requests
-    assert (second.verb, second.attempt) == (ChildVerb.START, 2)
+    assert (second.operation, second.attempt) == (ChildOperation.START, 2)
     assert first.child_id != second.child_id
 
 
@@ -74,7 +74,7 @@ def test_the_child_that_is_asked_to_undo_itself_is_the_one_that_succeeded() -> N
     saga.succeed("deliver")
     saga.reject("charge")
     undo = saga.requests[-1]
-    assert (undo.verb, undo.command, undo.input) == (ChildVerb.COMPENSATE, UNDO, {})
+    assert (undo.operation, undo.command, undo.input) == (ChildOperation.COMPENSATE, UNDO, {})
     assert undo.child_id == saga.requests[1].child_id
     saga.undo_succeeds("deliver")
     assert saga.sent_names[-1] == "undo reserve 1"
@@ -91,7 +91,7 @@ def test_a_child_that_was_called_off_and_never_answered_is_asked_again_by_a_pers
     """Its start, or its end, may have been lost: whether it is there or not, it answers that it has ended."""
     saga = _parent()
     saga.timer_when_due()
-    retried = saga.ask(Verb.RETRY, "deliver")
+    retried = saga.operate(Operation.RETRY, "deliver")
     assert [in_short(sent) for sent in retried.commands] == ["cancel deliver 1"]
     assert (retried.verdict, saga.status, saga.statuses("deliver")) == (Verdict.APPLIED, SagaStatus.STUCK, ["unknown"])
     saga.fail("deliver", "cancelled")
@@ -101,7 +101,7 @@ def test_a_child_that_was_called_off_and_never_answered_is_asked_again_by_a_pers
 def test_a_child_that_is_held_is_asked_for_its_answer_by_a_person() -> None:
     saga = running(child("deliver", on_unknown=OnUnknown.HOLD))
     saga.timer_when_due()
-    saga.ask(Verb.RETRY)
+    saga.operate(Operation.RETRY)
     assert (saga.asked_of_children, saga.status) == (["start deliver 1", "start deliver 1"], SagaStatus.STUCK)
     saga.succeed("deliver")
     assert saga.status == SagaStatus.COMPLETED
@@ -139,7 +139,7 @@ def test_a_child_that_is_to_be_held_is_not_called_off() -> None:
 
 def test_a_parent_that_is_cancelled_calls_its_child_off_and_awaits_its_end() -> None:
     saga = _parent()
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     assert (saga.asked_of_children[-1], saga.statuses("reserve")) == ("cancel deliver 1", ["succeeded"])
     saga.fail("deliver", "cancelled")
     assert saga.sent_names[-1] == "undo reserve 1"
@@ -147,14 +147,14 @@ def test_a_parent_that_is_cancelled_calls_its_child_off_and_awaits_its_end() -> 
 
 def test_a_child_that_ends_well_though_its_parent_was_cancelled_is_undone() -> None:
     saga = _parent()
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     saga.succeed("deliver")
     assert saga.asked_of_children[-1] == "compensate deliver 1"
 
 
 def test_a_child_that_does_not_answer_its_cancelled_parent_is_asked_to_undo_itself() -> None:
     saga = _parent()
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     saga.timer_when_due()
     assert saga.asked_of_children[-1] == "compensate deliver 1"
 
@@ -162,7 +162,7 @@ def test_a_child_that_does_not_answer_its_cancelled_parent_is_asked_to_undo_itse
 def test_after_a_lost_stream_a_child_is_asked_again_for_all_that_it_owes() -> None:
     saga = _parent()
     assert [in_short(sent) for sent in saga.lose_transport().commands] == ["deliver 1"]
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     assert [in_short(sent) for sent in saga.lose_transport().commands] == ["cancel deliver 1"]
     called_off = _parent()
     called_off.timer_when_due()
@@ -213,9 +213,9 @@ def test_a_repeated_start_of_a_child_that_has_ended_answers_again() -> None:
 def test_a_completed_child_that_is_to_be_undone_undoes_itself_and_answers_the_undo() -> None:
     saga = _child("drive")
     saga.succeed("drive")
-    saga.ask(Verb.COMPENSATE, answers=UNDO)
+    saga.operate(Operation.COMPENSATE, answers=UNDO)
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo drive 1")
-    assert saga.ask(Verb.COMPENSATE, answers=UNDO).verdict is Verdict.REPEATED
+    assert saga.operate(Operation.COMPENSATE, answers=UNDO).verdict is Verdict.REPEATED
     saga.undo_succeeds("drive")
     assert saga.replies[1:] == [ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)]
 
@@ -223,14 +223,14 @@ def test_a_completed_child_that_is_to_be_undone_undoes_itself_and_answers_the_un
 def test_a_repeated_undo_of_a_child_that_is_undone_answers_again() -> None:
     saga = _child("drive")
     saga.reject("drive")
-    again = saga.ask(Verb.COMPENSATE, answers=UNDO)
+    again = saga.operate(Operation.COMPENSATE, answers=UNDO)
     assert (again.verdict, again.reply) == (Verdict.REPEATED, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None))
 
 
 def test_a_child_past_its_pivot_rejects_its_undo() -> None:
     saga = _child("drive", kind=Kind.PIVOT)
     saga.succeed("drive")
-    refusal = saga.ask(Verb.COMPENSATE, answers=UNDO)
+    refusal = saga.operate(Operation.COMPENSATE, answers=UNDO)
     assert refusal.verdict is Verdict.REFUSED
     assert refusal.reply is not None
     assert (refusal.reply.command, refusal.reply.outcome) == (UNDO, Outcome.REJECTED)
@@ -238,7 +238,7 @@ def test_a_child_past_its_pivot_rejects_its_undo() -> None:
 
 def test_a_child_past_its_pivot_that_is_called_off_goes_on_and_answers_its_end() -> None:
     saga = _child("drive", kind=Kind.PIVOT)
-    assert saga.ask(Verb.CANCEL, answers=START).reply is None
+    assert saga.operate(Operation.CANCEL, answers=START).reply is None
     saga.succeed("drive")
     assert saga.replies[-1].outcome is Outcome.SUCCEEDED
 
@@ -246,7 +246,7 @@ def test_a_child_past_its_pivot_that_is_called_off_goes_on_and_answers_its_end()
 def test_a_completed_child_that_is_called_off_too_late_says_that_it_is_done() -> None:
     saga = _child("drive")
     saga.succeed("drive")
-    refusal = saga.ask(Verb.CANCEL, answers=START)
+    refusal = saga.operate(Operation.CANCEL, answers=START)
     assert (refusal.verdict, refusal.reply) == (Verdict.REFUSED, saga.replies[0])
 
 
@@ -254,7 +254,7 @@ def test_a_child_that_is_undoing_by_itself_answers_the_undo_when_it_was_asked_fo
     saga = _child("drive", "unload")
     saga.succeed("drive")
     saga.reject("unload")
-    saga.ask(Verb.COMPENSATE, answers=UNDO)
+    saga.operate(Operation.COMPENSATE, answers=UNDO)
     saga.undo_succeeds("drive")
     assert saga.replies == [ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)]
 
@@ -263,31 +263,33 @@ def test_being_called_off_after_being_asked_to_undo_changes_nothing() -> None:
     """The two requests may come in either order; the undo is what the parent waits for."""
     saga = _child("drive", "unload")
     saga.succeed("drive")
-    saga.ask(Verb.COMPENSATE, answers=UNDO)
-    assert saga.ask(Verb.CANCEL, answers=START).verdict is Verdict.REPEATED
+    saga.operate(Operation.COMPENSATE, answers=UNDO)
+    assert saga.operate(Operation.CANCEL, answers=START).verdict is Verdict.REPEATED
     assert saga.state.parent == UNDO
 
 
-def _before_its_start(verb: Verb, answers: CommandName) -> SagaInMemory:
+def _before_its_start(operation: Operation, answers: CommandName) -> SagaInMemory:
     """A child of which its parent's word came first."""
     saga = SagaInMemory(definition("drive", name="delivery"))
-    saga.apply(Asked(saga_id=SAGA_ID, verb=verb, actor="saga 1", answers=answers, child="delivery"))
+    saga.apply(
+        OperationRequested(saga_id=SAGA_ID, operation=operation, actor="saga 1", answers=answers, child="delivery")
+    )
     return saga
 
 
 @pytest.mark.parametrize(
-    ("verb", "command", "answer"),
+    ("operation", "command", "answer"),
     [
-        (Verb.COMPENSATE, UNDO, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)),
-        (Verb.CANCEL, START, ParentReply(START, Outcome.FAILED, {}, Fault("cancelled", "asked by saga 1"))),
+        (Operation.COMPENSATE, UNDO, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)),
+        (Operation.CANCEL, START, ParentReply(START, Outcome.FAILED, {}, Fault("cancelled", "asked by saga 1"))),
     ],
 )
 def test_a_child_that_is_called_off_before_its_start_came_never_begins(
-    verb: Verb, command: CommandName, answer: ParentReply
+    operation: Operation, command: CommandName, answer: ParentReply
 ) -> None:
-    saga = _before_its_start(verb, command)
-    assert (saga.status, saga.state.saga, saga.state.version) == (SagaStatus.COMPENSATED, "delivery", NEVER_STARTED)
-    assert (saga.state.steps, [line.event for line in saga.history]) == ((), [f"{verb}_asked"])
+    saga = _before_its_start(operation, command)
+    assert (saga.status, saga.state.saga, saga.state.version) == (SagaStatus.COMPENSATED, "delivery", TOMBSTONE)
+    assert (saga.state.steps, [line.event for line in saga.history]) == ((), [f"{operation}_requested"])
     assert saga.replies == [answer]
     late = saga.apply(started(saga.definition)._replace(parent=START))
     assert (late.verdict, late.commands) == (Verdict.REPEATED, ())
@@ -296,25 +298,34 @@ def test_a_child_that_is_called_off_before_its_start_came_never_begins(
 
 
 def test_a_child_that_was_called_off_before_its_start_is_undone_already() -> None:
-    saga = _before_its_start(Verb.CANCEL, START)
-    undo = saga.ask(Verb.COMPENSATE, answers=UNDO)
+    saga = _before_its_start(Operation.CANCEL, START)
+    undo = saga.operate(Operation.COMPENSATE, answers=UNDO)
     assert (undo.verdict, undo.reply) == (Verdict.REPEATED, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None))
 
 
-@pytest.mark.parametrize("verb", list(Verb))
-def test_a_person_s_word_to_a_saga_that_nobody_knows_is_refused(verb: Verb) -> None:
-    transition = advance(definition("drive"), None, Asked(saga_id=SAGA_ID, verb=verb, actor="ada"), START_MS)
+@pytest.mark.parametrize("operation", list(Operation))
+def test_a_person_s_word_to_a_saga_that_nobody_knows_is_refused(operation: Operation) -> None:
+    transition = advance(
+        definition("drive"), None, OperationRequested(saga_id=SAGA_ID, operation=operation, actor="ada"), START_MS
+    )
     assert (transition.verdict, transition.state) == (Verdict.REFUSED, None)
 
 
 def test_a_parent_can_only_end_what_was_never_started() -> None:
-    asked = Asked(saga_id=SAGA_ID, verb=Verb.RETRY, actor="saga 1", answers=START, child="delivery")
+    asked = OperationRequested(
+        saga_id=SAGA_ID, operation=Operation.RETRY, actor="saga 1", answers=START, child="delivery"
+    )
     assert advance(definition("drive"), None, asked, START_MS).verdict is Verdict.REFUSED
 
 
 def test_a_child_that_was_done_and_is_not_there_any_more_is_not_said_to_be_undone() -> None:
-    asked = Asked(
-        saga_id=SAGA_ID, verb=Verb.COMPENSATE, actor="saga 1", answers=UNDO, child="delivery", is_known_done=True
+    asked = OperationRequested(
+        saga_id=SAGA_ID,
+        operation=Operation.COMPENSATE,
+        actor="saga 1",
+        answers=UNDO,
+        child="delivery",
+        is_known_done=True,
     )
     transition = advance(definition("drive"), None, asked, START_MS)
     assert (transition.verdict, transition.state) == (Verdict.REFUSED, None)
@@ -326,7 +337,7 @@ def test_a_child_that_was_done_and_is_not_there_any_more_is_not_said_to_be_undon
 
 def test_the_undo_by_a_parent_of_the_version_before_succeeds_where_no_child_is_there() -> None:
     """It did not name its child, so nothing can take the child's place."""
-    asked = Asked(saga_id=SAGA_ID, verb=Verb.COMPENSATE, actor="saga 1", answers=UNDO)
+    asked = OperationRequested(saga_id=SAGA_ID, operation=Operation.COMPENSATE, actor="saga 1", answers=UNDO)
     transition = advance(definition("drive"), None, asked, START_MS)
     assert (transition.state, transition.reply) == (None, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None))
 
@@ -347,21 +358,21 @@ def test_a_child_whose_start_failed_is_not_known_to_be_done_though_nothing_of_it
     unheard.fail("deliver", attempt=1)
     unheard.undo_fails("deliver")
     unheard.timer_when_due()
-    assert (unheard.requests[-1].verb, unheard.requests[-1].is_known_done) == (ChildVerb.COMPENSATE, False)
+    assert (unheard.requests[-1].operation, unheard.requests[-1].is_known_done) == (ChildOperation.COMPENSATE, False)
 
 
 def test_a_child_of_which_a_person_says_that_it_failed_is_called_off() -> None:
     saga = _parent()
-    saga.ask(Verb.RESOLVE, "deliver", resolution=Resolution.FAILED)
+    saga.operate(Operation.RESOLVE, "deliver", resolution=Resolution.FAILED)
     assert (saga.asked_of_children[-1], saga.sent_names[-1]) == ("cancel deliver 1", "undo reserve 1")
 
 
 def test_what_a_parent_asked_during_a_pause_of_its_own_is_asked_again_when_it_is_resumed() -> None:
     """Redis may have lost it meanwhile, and nothing is sent during a pause."""
     saga = _parent()
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     assert saga.lose_transport().commands == ()
-    resumed = saga.ask(Verb.RESUME)
+    resumed = saga.operate(Operation.RESUME)
     assert [in_short(sent) for sent in resumed.commands] == ["deliver 1"]
     assert resumed.commands == tuple(saga.requests[:1])
 
@@ -370,8 +381,8 @@ def test_a_child_answers_the_latest_undo_that_was_asked_for_in_whatever_order_th
     saga = _child("drive")
     saga.succeed("drive")
     latest = UNDO._replace(attempt=2)
-    saga.ask(Verb.COMPENSATE, answers=latest)
-    assert saga.ask(Verb.COMPENSATE, answers=UNDO).verdict is Verdict.REPEATED
+    saga.operate(Operation.COMPENSATE, answers=latest)
+    assert saga.operate(Operation.COMPENSATE, answers=UNDO).verdict is Verdict.REPEATED
     saga.undo_succeeds("drive")
     assert saga.replies[1:] == [ParentReply(latest, Outcome.SUCCEEDED, {}, None)]
 
@@ -387,7 +398,7 @@ def test_a_late_success_of_a_child_that_was_undone_has_it_undone_once_more() -> 
 
 def test_a_person_who_cancels_a_child_leaves_it_answering_its_start() -> None:
     saga = _child("drive")
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     saga.reject("drive")
     assert [reply.command for reply in saga.replies] == [START]
     assert saga.replies[0].fault == Fault("cancelled", "asked by ada: because")

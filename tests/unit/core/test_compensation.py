@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saga_service.core.definition import RetryPolicy
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.reaction import TIMED_OUT
 from saga_service.core.state import Due, Fault, SagaStatus, StepStatus
 from tests.support.builders import (
@@ -120,7 +120,7 @@ def test_what_an_undo_fails_at_is_not_why_the_saga_is_undone() -> None:
     saga.undo_rejected("charge", "gone for good")
     cause = Fault("no road", "ship: no road", step="ship")
     assert (saga.status, saga.state.fault) == (SagaStatus.STUCK, cause)
-    saga.ask(Verb.RETRY)
+    saga.operate(Operation.RETRY)
     saga.undo_succeeds("charge")
     saga.undo_succeeds("reserve")
     assert saga.ends[0].fault == cause

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from saga_service.core.definition import UndoOrder
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.state import SagaStatus
 from tests.support.builders import NO_VALUE, SagaInMemory, definition, in_short, running, step
 
@@ -60,7 +60,7 @@ def test_descendants_beyond_a_step_without_compensation_still_come_first() -> No
 def test_what_is_in_flight_is_awaited_before_anything_is_undone() -> None:
     saga = running("a", step("b", after=()), undo=UndoOrder.PARALLEL)
     saga.succeed("a")
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     assert saga.sent_names == ["a 1", "b 1"]
     saga.succeed("b")
     assert saga.sent_names[2:] == ["undo b 1", "undo a 1"]
@@ -81,7 +81,7 @@ def test_an_undo_that_cannot_be_sent_stops_the_saga_beside_what_is_under_way() -
     saga.succeed("a")
     saga.succeed("b")
     saga.definition = definition(step("a", sent=NO_VALUE), step("b", after=()), undo=UndoOrder.PARALLEL)
-    saga.ask(Verb.COMPENSATE)
+    saga.operate(Operation.COMPENSATE)
     assert (saga.status, saga.statuses("a", "b")) == (SagaStatus.STUCK, ["compensation_failed", "compensating"])
 
 

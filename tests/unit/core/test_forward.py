@@ -228,7 +228,7 @@ def test_the_same_moment_gives_waiting_attempts_in_doubt_an_order_that_is_always
     saga.now_ms += 10
     saga.timer()
     saga.reject("c")
-    assert saga.step("a").finished_order == saga.step("b").finished_order == saga.state.revision
+    assert saga.step("a").effect_revision == saga.step("b").effect_revision == saga.state.revision
     saga.undo_succeeds("b")
     assert saga.sent_names[3:] == ["undo b 1", "undo a 1"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from saga_service.core.definition import Kind, OnUnknown, RetryPolicy
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Resolution, Verb
+from saga_service.core.events import Operation, Resolution
 from saga_service.core.state import Due, SagaStatus
 from tests.support.builders import NO_VALUE, ONCE, SagaInMemory, definition, running, step
 
@@ -37,32 +37,32 @@ def _stuck_undo() -> SagaInMemory:
 
 def test_a_retry_without_a_step_tries_every_parked_one() -> None:
     saga = _parked()
-    retried = saga.ask(Verb.RETRY)
+    retried = saga.operate(Operation.RETRY)
     assert saga.sent_names[2:] == ["car 2", "hotel 2"]
     assert [(line.event, line.step, line.actor, line.reason) for line in retried.history] == [
-        ("retry_asked", "car", "ada", "because"),
-        ("retry_asked", "hotel", "ada", "because"),
+        ("retry_requested", "car", "ada", "because"),
+        ("retry_requested", "hotel", "ada", "because"),
     ]
     assert (saga.status, saga.state.fault) == (SagaStatus.RUNNING, None)
 
 
 def test_a_retry_of_one_of_two_parked_steps_leaves_the_saga_stuck_at_the_other() -> None:
     saga = _parked()
-    saga.ask(Verb.RETRY, "hotel")
+    saga.operate(Operation.RETRY, "hotel")
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.STUCK, "hotel 2")
 
 
 def test_a_retry_without_a_step_brings_forward_what_waits_for_its_next_attempt() -> None:
     saga = running("charge")
     saga.fail("charge")
-    saga.ask(Verb.RETRY)
+    saga.operate(Operation.RETRY)
     assert (saga.sent_names[-1], saga.step("charge").due) == ("charge 2", Due.TIMEOUT)
 
 
 def test_an_attempt_in_flight_is_not_retried() -> None:
     saga = running("charge")
-    assert saga.ask(Verb.RETRY, "charge").verdict is Verdict.REFUSED
-    assert saga.ask(Verb.RETRY).reason == (
+    assert saga.operate(Operation.RETRY, "charge").verdict is Verdict.REFUSED
+    assert saga.operate(Operation.RETRY).reason == (
         "the saga is running, and no step waits for a person; name the step that you mean"
     )
 
@@ -76,7 +76,7 @@ def test_a_retry_of_an_undo_begins_a_new_series() -> None:
     saga.timer_when_due()
     saga.undo_fails("reserve")
     assert saga.status == SagaStatus.STUCK
-    saga.ask(Verb.RETRY)
+    saga.operate(Operation.RETRY)
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo reserve 3")
     saga.undo_fails("reserve")
     assert saga.step("reserve").due is Due.RETRY
@@ -87,27 +87,27 @@ def test_a_retry_of_an_undo_begins_a_new_series() -> None:
 
 def test_an_undo_in_flight_is_not_retried() -> None:
     saga = _stuck_undo()
-    saga.ask(Verb.RETRY)
+    saga.operate(Operation.RETRY)
     before = saga.state
-    assert saga.ask(Verb.RETRY, "pack").reason == "the undo of step 'pack' is under way"
+    assert saga.operate(Operation.RETRY, "pack").reason == "the undo of step 'pack' is under way"
     assert saga.state is before
 
 
 def test_a_step_that_failed_is_not_retried_once_the_saga_is_undoing() -> None:
     saga = _stuck_undo()
-    refusal = saga.ask(Verb.RETRY, "charge")
+    refusal = saga.operate(Operation.RETRY, "charge")
     assert refusal.reason == "the saga is undoing; step 'charge' will not be done any more"
 
 
 def test_a_step_that_never_began_is_not_retried() -> None:
-    assert "no attempt of step 'b' was made" in running("a", "b").ask(Verb.RETRY, "b").reason
+    assert "no attempt of step 'b' was made" in running("a", "b").operate(Operation.RETRY, "b").reason
 
 
 def test_a_retry_whose_input_cannot_be_made_any_more_parks_the_step_again() -> None:
     saga = running(step("a", kind=Kind.RETRIABLE, retry=ONCE))
     saga.reject("a")
     saga.definition = definition(step("a", kind=Kind.RETRIABLE, sent=NO_VALUE))
-    saga.ask(Verb.RETRY)
+    saga.operate(Operation.RETRY)
     assert (saga.status, saga.statuses("a"), saga.step("a").attempts) == (SagaStatus.STUCK, ["failed"], 1)
 
 
@@ -116,13 +116,13 @@ def test_a_retry_whose_input_cannot_be_made_any_more_parks_the_step_again() -> N
 
 def test_a_skipped_step_lets_what_waits_for_it_begin() -> None:
     saga = _parked()
-    saga.ask(Verb.SKIP)
+    saga.operate(Operation.SKIP)
     assert (saga.statuses("car", "hotel"), saga.sent_names[-1]) == (["skipped", "skipped"], "pay 1")
 
 
 def test_a_step_skipped_in_flight_that_succeeds_later_is_recorded() -> None:
     saga = running("a", "b")
-    saga.ask(Verb.SKIP, "a")
+    saga.operate(Operation.SKIP, "a")
     assert saga.sent_names == ["a 1", "b 1"]
     saga.succeed("a", {"late": True})
     assert (saga.statuses("a"), saga.status) == (["succeeded"], SagaStatus.RUNNING)
@@ -132,19 +132,19 @@ def test_a_step_skipped_in_flight_that_succeeds_later_is_recorded() -> None:
 
 def test_a_skipped_undo_lets_the_effect_stand_and_continues_the_reverse_order() -> None:
     saga = _stuck_undo()
-    saga.ask(Verb.SKIP)
+    saga.operate(Operation.SKIP)
     assert (saga.statuses("pack"), saga.sent_names[-1]) == (["skipped"], "undo reserve 1")
 
 
 def test_a_skipped_undo_that_succeeds_after_all_is_recorded() -> None:
     saga = _stuck_undo()
-    saga.ask(Verb.SKIP)
+    saga.operate(Operation.SKIP)
     saga.undo_succeeds("pack")
     assert saga.statuses("pack", "reserve") == ["compensated", "compensating"]
 
 
 def test_a_step_that_is_not_done_yet_is_not_skipped_once_the_saga_is_undoing() -> None:
-    assert _stuck_undo().ask(Verb.SKIP, "charge").verdict is Verdict.REFUSED
+    assert _stuck_undo().operate(Operation.SKIP, "charge").verdict is Verdict.REFUSED
 
 
 # -------------------------------------------------------------------------------------------------------- resolve
@@ -153,7 +153,7 @@ def test_a_step_that_is_not_done_yet_is_not_skipped_once_the_saga_is_undoing() -
 def test_a_step_resolved_as_succeeded_has_the_output_that_the_person_says() -> None:
     saga = running(step("charge", on_unknown=OnUnknown.HOLD), "ship")
     saga.timer_when_due()
-    saga.ask(Verb.RESOLVE, resolution=Resolution.SUCCEEDED, output={"payment": 7})
+    saga.operate(Operation.RESOLVE, resolution=Resolution.SUCCEEDED, output={"payment": 7})
     assert (saga.step("charge").output, saga.sent_names[-1]) == ({"payment": 7}, "ship 1")
     assert saga.sent[-1].outputs == {"charge": {"payment": 7}}
 
@@ -161,7 +161,7 @@ def test_a_step_resolved_as_succeeded_has_the_output_that_the_person_says() -> N
 def test_a_step_resolved_as_failed_turns_the_saga_round_with_the_person_s_reason() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
-    saga.ask(Verb.RESOLVE, "charge", resolution=Resolution.FAILED)
+    saga.operate(Operation.RESOLVE, "charge", resolution=Resolution.FAILED)
     assert (saga.statuses("charge"), saga.sent_names[-1]) == (["failed"], "undo reserve 1")
     assert saga.state.fault is not None
     assert (saga.state.fault.code, saga.state.fault.message) == ("resolved", "asked by ada: because")
@@ -169,14 +169,14 @@ def test_a_step_resolved_as_failed_turns_the_saga_round_with_the_person_s_reason
 
 def test_an_undo_resolved_as_done_continues_the_reverse_order() -> None:
     saga = _stuck_undo()
-    saga.ask(Verb.RESOLVE, resolution=Resolution.COMPENSATED)
+    saga.operate(Operation.RESOLVE, resolution=Resolution.COMPENSATED)
     assert (saga.statuses("pack"), saga.sent_names[-1]) == (["compensated"], "undo reserve 1")
 
 
 def test_an_effect_that_still_stands_may_be_resolved_as_undone_before_its_turn() -> None:
     saga = _stuck_undo()
-    saga.ask(Verb.RESOLVE, "reserve", resolution=Resolution.COMPENSATED)
-    saga.ask(Verb.RETRY)
+    saga.operate(Operation.RESOLVE, "reserve", resolution=Resolution.COMPENSATED)
+    saga.operate(Operation.RETRY)
     saga.undo_succeeds("pack")
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATED, "undo pack 2")
 
@@ -184,19 +184,19 @@ def test_an_effect_that_still_stands_may_be_resolved_as_undone_before_its_turn()
 def test_what_goes_forward_is_not_resolved_as_undone() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
-    refusal = saga.ask(Verb.RESOLVE, "reserve", resolution=Resolution.COMPENSATED)
+    refusal = saga.operate(Operation.RESOLVE, "reserve", resolution=Resolution.COMPENSATED)
     assert refusal.reason.endswith("cancel the saga first")
 
 
 def test_a_resolution_of_several_parked_steps_at_once_is_refused_with_their_names() -> None:
-    refusal = _parked().ask(Verb.RESOLVE, resolution=Resolution.SUCCEEDED)
+    refusal = _parked().operate(Operation.RESOLVE, resolution=Resolution.SUCCEEDED)
     assert refusal.reason == "more than one step waits for a person (car, hotel); name the one that you mean"
 
 
 def test_a_step_that_failed_is_not_given_up_a_second_time() -> None:
     saga = _stuck_undo()
     before = saga.state
-    refusal = saga.ask(Verb.RESOLVE, "charge", resolution=Resolution.FAILED)
+    refusal = saga.operate(Operation.RESOLVE, "charge", resolution=Resolution.FAILED)
     assert (refusal.verdict, refusal.reason) == (
         Verdict.REFUSED,
         "step 'charge' is failed, and the saga is undoing already",
@@ -208,12 +208,12 @@ def test_a_step_that_failed_is_not_given_up_a_second_time() -> None:
 def test_the_same_word_twice_is_known_already(resolution: Resolution) -> None:
     saga = _stuck_undo() if resolution is Resolution.COMPENSATED else running("charge", "ship")
     name = "pack" if resolution is Resolution.COMPENSATED else "charge"
-    assert saga.ask(Verb.RESOLVE, name, resolution=resolution).verdict is Verdict.APPLIED
+    assert saga.operate(Operation.RESOLVE, name, resolution=resolution).verdict is Verdict.APPLIED
     before = saga.state
-    assert saga.ask(Verb.RESOLVE, name, resolution=resolution).verdict is Verdict.REPEATED
+    assert saga.operate(Operation.RESOLVE, name, resolution=resolution).verdict is Verdict.REPEATED
     assert saga.state is before
 
 
 def test_a_step_that_is_not_there_is_refused_with_the_names_that_are() -> None:
-    refusal = running("a", "b").ask(Verb.SKIP, "c")
+    refusal = running("a", "b").operate(Operation.SKIP, "c")
     assert refusal.reason == "saga 'order' has no step 'c'; its steps: a, b"

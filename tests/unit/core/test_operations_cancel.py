@@ -6,11 +6,11 @@ import pytest
 
 from saga_service.core.definition import OnUnknown, StepDefinition
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.state import Fault, SagaStatus
 from tests.support.builders import SagaInMemory, approval, nap, running, step
 
-BOTH = pytest.mark.parametrize("verb", [Verb.CANCEL, Verb.COMPENSATE])
+BOTH = pytest.mark.parametrize("operation", [Operation.CANCEL, Operation.COMPENSATE])
 
 
 @pytest.mark.parametrize("done", range(4))
@@ -19,7 +19,7 @@ def test_a_saga_cancelled_with_so_many_steps_done_undoes_them_in_reverse_order(d
     saga = running(*names)
     for name in names[:done]:
         saga.succeed(name)
-    cancelled = saga.ask(Verb.CANCEL)
+    cancelled = saga.operate(Operation.CANCEL)
     assert cancelled.commands == (), "what is in flight is awaited"
     saga.reject(names[done])
     for name in reversed(names[:done]):
@@ -29,25 +29,25 @@ def test_a_saga_cancelled_with_so_many_steps_done_undoes_them_in_reverse_order(d
 
 
 @BOTH
-def test_who_asked_and_why_is_in_the_history_and_in_the_fault(verb: Verb) -> None:
+def test_who_asked_and_why_is_in_the_history_and_in_the_fault(operation: Operation) -> None:
     saga = running("reserve")
-    saga.ask(verb)
+    saga.operate(operation)
     line = saga.history[-1]
-    assert (line.event, line.actor, line.reason) == (f"{verb}_asked", "ada", "because")
-    code = "cancelled" if verb is Verb.CANCEL else "undo_asked"
+    assert (line.event, line.actor, line.reason) == (f"{operation}_requested", "ada", "because")
+    code = "cancelled" if operation is Operation.CANCEL else "undo_requested"
     assert saga.state.fault == Fault(code, "asked by ada: because")
 
 
 def test_no_reason_is_a_reason_too() -> None:
     saga = running("reserve")
-    saga.ask(Verb.CANCEL, reason=None)
+    saga.operate(Operation.CANCEL, reason=None)
     assert saga.state.fault == Fault("cancelled", "asked by ada")
 
 
 def test_a_step_in_flight_that_succeeds_after_the_cancel_is_undone_first() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     saga.succeed("charge")
     assert saga.sent_names[2:] == ["undo charge 1"]
 
@@ -55,7 +55,7 @@ def test_a_step_in_flight_that_succeeds_after_the_cancel_is_undone_first() -> No
 def test_a_step_in_flight_that_times_out_after_the_cancel_is_unknown_and_undone() -> None:
     saga = running("reserve", step("charge", on_unknown=OnUnknown.HOLD))
     saga.succeed("reserve")
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     saga.timer_when_due()
     assert saga.sent_names[2:] == ["undo charge 1"]
 
@@ -64,7 +64,7 @@ def test_a_step_that_waits_for_its_retry_is_not_tried_again() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
     saga.fail("charge")
-    assert saga.ask(Verb.CANCEL).commands == (saga.sent[-1],)
+    assert saga.operate(Operation.CANCEL).commands == (saga.sent[-1],)
     assert (saga.statuses("charge"), saga.sent_names[-1]) == (["failed"], "undo reserve 1")
 
 
@@ -72,13 +72,13 @@ def test_a_step_that_waits_for_its_retry_is_not_tried_again() -> None:
 def test_a_wait_is_left_out(waiting: StepDefinition) -> None:
     saga = running("reserve", waiting)
     saga.succeed("reserve")
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     assert (saga.statuses("wait"), saga.sent_names[-1]) == (["skipped"], "undo reserve 1")
 
 
 def test_with_nothing_done_and_nothing_in_flight_the_saga_ends_at_once() -> None:
     saga = running(nap("wait"), "reserve")
-    assert saga.ask(Verb.CANCEL).ended is not None
+    assert saga.operate(Operation.CANCEL).ended is not None
     assert (saga.status, saga.state.wake_at_ms) == (SagaStatus.COMPENSATED, None)
 
 
@@ -86,10 +86,10 @@ def test_a_completed_saga_is_not_cancelled_but_may_be_undone() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
     saga.succeed("charge")
-    refusal = saga.ask(Verb.CANCEL)
+    refusal = saga.operate(Operation.CANCEL)
     assert refusal.verdict is Verdict.REFUSED
     assert "ask for 'compensate'" in refusal.reason
-    saga.ask(Verb.COMPENSATE)
+    saga.operate(Operation.COMPENSATE)
     assert (saga.status, saga.state.ended_at_ms) == (SagaStatus.COMPENSATING, None)
     saga.undo_succeeds("charge")
     saga.undo_succeeds("reserve")
@@ -98,16 +98,16 @@ def test_a_completed_saga_is_not_cancelled_but_may_be_undone() -> None:
 
 
 @BOTH
-def test_asked_of_a_saga_that_is_undoing_or_undone_it_changes_nothing(verb: Verb) -> None:
+def test_asked_of_a_saga_that_is_undoing_or_undone_it_changes_nothing(operation: Operation) -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
     saga.reject("charge")
     before = saga.state
-    assert saga.ask(verb).verdict is Verdict.REPEATED
+    assert saga.operate(operation).verdict is Verdict.REPEATED
     assert saga.state is before
     saga.undo_succeeds("reserve")
     before = saga.state
-    assert saga.ask(verb).verdict is Verdict.REPEATED
+    assert saga.operate(operation).verdict is Verdict.REPEATED
     assert saga.state is before
 
 
@@ -115,13 +115,13 @@ def test_a_stuck_saga_that_goes_forward_may_be_cancelled() -> None:
     saga = running("reserve", step("charge", on_unknown=OnUnknown.HOLD))
     saga.succeed("reserve")
     saga.timer_when_due()
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo charge 1")
 
 
 def test_a_step_that_a_person_went_on_without_is_undone_where_it_may_have_happened() -> None:
     saga: SagaInMemory = running("reserve", "charge")
-    saga.ask(Verb.SKIP, "reserve")
+    saga.operate(Operation.SKIP, "reserve")
     saga.reject("charge")
     assert saga.sent_names == ["reserve 1", "charge 1", "undo reserve 1"]
     saga.undo_succeeds("reserve")
@@ -130,7 +130,7 @@ def test_a_step_that_a_person_went_on_without_is_undone_where_it_may_have_happen
 
 def test_a_step_that_a_person_went_on_without_is_not_undone_once_it_is_known_not_to_have_happened() -> None:
     saga: SagaInMemory = running("reserve", "charge")
-    saga.ask(Verb.SKIP, "reserve")
+    saga.operate(Operation.SKIP, "reserve")
     saga.fail("reserve")
     saga.reject("charge")
     assert (saga.status, saga.sent_names) == (SagaStatus.COMPENSATED, ["reserve 1", "charge 1"])
@@ -138,8 +138,8 @@ def test_a_step_that_a_person_went_on_without_is_not_undone_once_it_is_known_not
 
 def test_a_completed_saga_that_is_to_be_undone_undoes_what_may_have_happened_as_well() -> None:
     saga: SagaInMemory = running("reserve", "charge")
-    saga.ask(Verb.SKIP, "reserve")
+    saga.operate(Operation.SKIP, "reserve")
     saga.succeed("charge")
-    saga.ask(Verb.COMPENSATE)
+    saga.operate(Operation.COMPENSATE)
     saga.undo_succeeds("charge")
     assert saga.sent_names[-1] == "undo reserve 1"

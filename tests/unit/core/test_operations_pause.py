@@ -6,28 +6,33 @@ import pytest
 
 from saga_service.core.definition import OnUnknown
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Resolution, Verb
+from saga_service.core.events import Operation, Resolution
 from saga_service.core.state import Course, Due, SagaStatus
 from tests.support.builders import ONCE, SagaInMemory, child, nap, running, step
 
 
 def _paused(*names: str) -> SagaInMemory:
     saga = running(*names)
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     return saga
 
 
 def test_a_pause_is_recorded_with_who_asked_and_why() -> None:
     saga = _paused("reserve")
     line = saga.history[-1]
-    assert (line.event, line.status, line.actor, line.reason) == ("pause_asked", SagaStatus.PAUSED, "ada", "because")
+    assert (line.event, line.status, line.actor, line.reason) == (
+        "pause_requested",
+        SagaStatus.PAUSED,
+        "ada",
+        "because",
+    )
 
 
 def test_a_success_while_paused_is_recorded_and_the_next_step_begins_when_resumed() -> None:
     saga = _paused("reserve", "charge")
     assert saga.succeed("reserve").commands == ()
     assert (saga.status, saga.statuses("reserve", "charge")) == (SagaStatus.PAUSED, ["succeeded", "pending"])
-    assert saga.ask(Verb.RESUME).commands == (saga.sent[-1],)
+    assert saga.operate(Operation.RESUME).commands == (saga.sent[-1],)
     assert (saga.status, saga.sent_names) == (SagaStatus.RUNNING, ["reserve 1", "charge 1"])
     assert saga.history[-1].sent == (saga.sent[-1],)
 
@@ -36,36 +41,36 @@ def test_the_last_success_while_paused_ends_the_saga_only_when_it_is_resumed() -
     saga = _paused("reserve")
     saga.succeed("reserve")
     assert (saga.status, saga.ends) == (SagaStatus.PAUSED, [])
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     assert (saga.status, len(saga.ends)) == (SagaStatus.COMPLETED, 1)
 
 
 def test_a_failure_while_paused_changes_the_course_and_the_undo_begins_when_resumed() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     saga.reject("charge")
     assert (saga.status, saga.state.course) == (SagaStatus.PAUSED, Course.BACKWARD)
     assert saga.sent_names == ["reserve 1", "charge 1"]
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo reserve 1")
 
 
 def test_a_cancel_while_paused_changes_the_course_and_the_saga_stays_paused() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
-    saga.ask(Verb.PAUSE)
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.PAUSE)
+    saga.operate(Operation.CANCEL)
     assert (saga.status, saga.state.course) == (SagaStatus.PAUSED, Course.BACKWARD)
     saga.reject("charge")
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     assert saga.sent_names[-1] == "undo reserve 1"
 
 
 def test_a_cancel_while_paused_calls_a_child_off_all_the_same() -> None:
     saga = running(child("deliver"))
-    saga.ask(Verb.PAUSE)
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.PAUSE)
+    saga.operate(Operation.CANCEL)
     assert saga.asked_of_children == ["start deliver 1", "cancel deliver 1"]
 
 
@@ -75,7 +80,7 @@ def test_a_failed_attempt_waits_and_is_not_tried_again_before_the_saga_is_resume
     assert (saga.step("reserve").due, saga.state.wake_at_ms) == (Due.RETRY, None)
     saga.now_ms += 1_000_000
     assert saga.timer().verdict is Verdict.REPEATED
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     assert saga.state.wake_at_ms == saga.step("reserve").due_at_ms
     saga.timer()
     assert saga.sent_names == ["reserve 1", "reserve 2"]
@@ -89,17 +94,17 @@ def test_a_time_out_while_paused_is_recorded() -> None:
 
 def test_a_time_out_that_leads_to_a_question_is_asked_when_resumed() -> None:
     saga = running(step("charge", on_unknown=OnUnknown.PROBE))
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     saga.timer_when_due()
     assert (saga.step("charge").due, saga.sent_names) == (Due.PROBE_RETRY, ["charge 1"])
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     saga.timer_when_due()
     assert saga.sent_names == ["charge 1", "ask charge 1"]
 
 
 def test_time_passes_for_a_sleep_while_paused() -> None:
     saga = running(nap("rest"), "charge")
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     saga.timer_when_due()
     assert (saga.statuses("rest", "charge"), saga.sent_names) == (["succeeded", "pending"], [])
 
@@ -109,30 +114,30 @@ def test_an_undo_that_succeeds_while_paused_is_recorded_and_the_next_one_waits()
     saga.succeed("reserve")
     saga.succeed("pack")
     saga.fail("charge")
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     assert saga.undo_succeeds("pack").commands == ()
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo reserve 1")
 
 
 def test_a_stuck_saga_may_be_paused_and_is_stuck_again_when_resumed() -> None:
     saga = running(step("charge", on_unknown=OnUnknown.HOLD))
     saga.timer_when_due()
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     assert saga.status == SagaStatus.PAUSED
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     assert saga.status == SagaStatus.STUCK
 
 
 def test_a_person_s_word_counts_while_paused_but_nothing_is_sent_for_it() -> None:
     saga = running(step("charge", on_unknown=OnUnknown.HOLD), "ship")
     saga.timer_when_due()
-    saga.ask(Verb.PAUSE)
-    refusal = saga.ask(Verb.RETRY, "charge")
+    saga.operate(Operation.PAUSE)
+    refusal = saga.operate(Operation.RETRY, "charge")
     assert (refusal.verdict, refusal.reason) == (Verdict.REFUSED, "the saga is paused; resume it first")
-    saga.ask(Verb.RESOLVE, "charge", resolution=Resolution.SUCCEEDED)
+    saga.operate(Operation.RESOLVE, "charge", resolution=Resolution.SUCCEEDED)
     assert (saga.status, saga.sent_names) == (SagaStatus.PAUSED, ["charge 1"])
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     assert saga.sent_names == ["charge 1", "ship 1"]
 
 
@@ -143,15 +148,15 @@ def test_after_a_lost_stream_a_paused_saga_sends_nothing() -> None:
 
 def test_an_ended_saga_is_not_paused_and_one_that_is_not_paused_is_not_resumed() -> None:
     saga = running("reserve")
-    assert saga.ask(Verb.RESUME).reason == "the saga is not paused, but running"
+    assert saga.operate(Operation.RESUME).reason == "the saga is not paused, but running"
     saga.succeed("reserve")
-    assert saga.ask(Verb.PAUSE).verdict is Verdict.REFUSED
+    assert saga.operate(Operation.PAUSE).verdict is Verdict.REFUSED
 
 
 def test_a_second_pause_changes_nothing() -> None:
     saga = _paused("reserve")
     before = saga.state
-    assert saga.ask(Verb.PAUSE).verdict is Verdict.REPEATED
+    assert saga.operate(Operation.PAUSE).verdict is Verdict.REPEATED
     assert saga.state is before
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from saga_service.core.definition import Kind, OnUnknown, RetryPolicy
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Resolution, Verb
+from saga_service.core.events import Operation, Resolution
 from saga_service.core.state import Course, Due, SagaStatus
 from saga_service.core.timers import PAST_DEADLINE
 from tests.support.builders import ONCE, RETRY, START_MS, TIMEOUT_MS, SagaInMemory, running, step
@@ -65,7 +65,7 @@ def test_nothing_new_begins_while_a_step_is_parked_and_what_is_in_flight_is_reco
     saga.fail("a")
     saga.succeed("b")
     assert (saga.status, saga.statuses("b", "c")) == (SagaStatus.STUCK, ["succeeded", "pending"])
-    saga.ask(Verb.SKIP, "a")
+    saga.operate(Operation.SKIP, "a")
     assert saga.sent_names[-1] == "c 1"
 
 
@@ -102,13 +102,13 @@ def test_a_person_may_say_that_a_parked_pivot_did_not_happen() -> None:
     saga = _order()
     saga.succeed("reserve")
     saga.timer_when_due()
-    saga.ask(Verb.RESOLVE, resolution=Resolution.FAILED)
+    saga.operate(Operation.RESOLVE, resolution=Resolution.FAILED)
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo reserve 1")
 
 
 def test_before_the_pivot_begins_the_saga_may_be_cancelled() -> None:
     saga = _order()
-    assert saga.ask(Verb.CANCEL).verdict is Verdict.APPLIED
+    assert saga.operate(Operation.CANCEL).verdict is Verdict.APPLIED
 
 
 def test_a_pivot_that_failed_and_waits_for_its_retry_has_not_decided_yet() -> None:
@@ -116,7 +116,7 @@ def test_a_pivot_that_failed_and_waits_for_its_retry_has_not_decided_yet() -> No
     saga.succeed("reserve")
     saga.fail("charge")
     assert saga.step("charge").due is Due.RETRY
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     assert (saga.statuses("charge"), saga.sent_names[-1]) == (["failed"], "undo reserve 1")
 
 
@@ -131,7 +131,7 @@ def test_once_the_pivot_is_done_or_may_be_no_cancel_turns_the_saga_round(answer:
     if answer == "all done":
         saga.succeed("ship")
     before = saga.state
-    refusal = saga.ask(Verb.COMPENSATE)
+    refusal = saga.operate(Operation.COMPENSATE)
     assert (refusal.verdict, saga.state) == (Verdict.REFUSED, before)
     assert refusal.reason == "the pivot 'charge' is done, or may be: the saga can only go forward"
 
@@ -178,6 +178,6 @@ def test_a_pivot_that_may_have_happened_keeps_the_saga_from_its_deadline_until_t
 
 def test_a_person_can_not_give_up_what_must_be_done() -> None:
     saga = _shipping()
-    refusal = saga.ask(Verb.RESOLVE, "ship", resolution=Resolution.FAILED)
+    refusal = saga.operate(Operation.RESOLVE, "ship", resolution=Resolution.FAILED)
     assert refusal.verdict is Verdict.REFUSED
     assert "the saga can only go forward" in refusal.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saga_service.core.definition import Kind, OnUnknown
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.state import Due, SagaStatus, StepStatus
 from tests.support.builders import ONCE, RETRY, SagaInMemory, in_short, only_command, running, step
 
@@ -57,7 +57,7 @@ def test_after_the_step_was_given_up_it_is_recorded_and_undone_in_its_turn() -> 
     assert transition.commands == ()
     charge = saga.step("charge")
     assert (charge.status, charge.output) == (StepStatus.SUCCEEDED, {"payment": 7})
-    assert charge.finished_order == saga.state.revision
+    assert charge.effect_revision == saga.state.revision
     # One undo at a time: the one that was under way is finished first.
     saga.undo_succeeds("reserve")
     assert saga.sent_names[-1] == "undo charge 1"
@@ -143,11 +143,11 @@ def test_an_unknown_step_that_turns_out_to_have_succeeded_keeps_its_place_in_the
     saga = running("reserve", step("notify", retry=ONCE, undoable=False))
     saga.succeed("reserve")
     saga.timer_when_due()
-    order = saga.step("notify").finished_order
+    order = saga.step("notify").effect_revision
     assert order == saga.state.revision
     saga.succeed("notify")
     notify = saga.step("notify")
-    assert (notify.status, notify.finished_order, notify.in_doubt) == (StepStatus.SUCCEEDED, order, False)
+    assert (notify.status, notify.effect_revision, notify.in_doubt) == (StepStatus.SUCCEEDED, order, False)
 
 
 def _succeeded_while_undoing() -> SagaInMemory:
@@ -202,17 +202,17 @@ def test_a_late_success_of_a_step_whose_undo_was_given_up_on_keeps_an_earlier_un
     saga.undo_rejected("charge")
     saga.succeed("charge", {"payment": 7})
     assert saga.undo_succeeds("charge").verdict is Verdict.REPEATED
-    saga.ask(Verb.RETRY)
+    saga.operate(Operation.RETRY)
     saga.undo_succeeds("charge")
     assert saga.status == SagaStatus.COMPENSATED
 
 
 def test_a_paused_saga_undoes_once_more_when_it_is_resumed() -> None:
     saga = _succeeded_while_undoing()
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     saga.undo_succeeds("charge")
     assert saga.timer().commands == ()
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     assert in_short(only_command(saga.timer())) == "undo charge 2"
 
 
@@ -237,7 +237,7 @@ def test_what_is_done_after_an_attempt_failed_late_is_undone_in_the_order_in_whi
 
 def test_what_a_person_had_tried_again_is_undone_in_the_order_in_which_it_was_done() -> None:
     saga = _with_one_branch_held()
-    saga.ask(Verb.RETRY, "left")
+    saga.operate(Operation.RETRY, "left")
     saga.succeed("left")
     saga.reject("join")
     assert saga.sent_names[-1] == "undo left 1"

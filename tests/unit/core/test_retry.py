@@ -6,7 +6,7 @@ import pytest
 
 from saga_service.core.definition import Kind, RetryPolicy
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.ids import Direction, command_id
 from saga_service.core.state import Due, Fault, SagaStatus, StepStatus
 from tests.support.builders import ONCE, SAGA_ID, START_MS, TIMEOUT_MS, SagaInMemory, only_command, running, step
@@ -87,7 +87,7 @@ def test_a_step_is_given_up_after_exactly_its_attempts(attempts_max: int) -> Non
     saga.fail("charge", "still busy")
     charge = saga.step("charge")
     assert (charge.status, charge.attempts, charge.due) == (StepStatus.FAILED, attempts_max, None)
-    assert (charge.finished_order, charge.ended_at_ms) == (None, saga.now_ms)
+    assert (charge.effect_revision, charge.ended_at_ms) == (None, saga.now_ms)
     assert saga.status == SagaStatus.COMPENSATING
     assert saga.state.fault == Fault("still busy", "charge: still busy", step="charge")
     assert saga.sent_names[-1] == "undo reserve 1"
@@ -214,7 +214,7 @@ def test_a_rejection_after_an_attempt_in_doubt_counts_as_unknown() -> None:
     assert saga.step("charge").status is StepStatus.COMPENSATING
     assert saga.sent_names[-1] == "undo charge 1"
     # It may have happened now at the latest, after all that is known to have happened.
-    assert saga.step("charge").finished_order == saga.state.revision
+    assert saga.step("charge").effect_revision == saga.state.revision
 
 
 def test_an_unknown_step_without_compensation_stays_unknown_and_is_passed_over() -> None:
@@ -333,7 +333,7 @@ def test_a_person_s_retry_begins_a_new_series_with_new_attempts_and_a_new_budget
     saga.fail("charge")
     assert saga.status == SagaStatus.STUCK
     saga.now_ms += 1_000_000
-    saga.ask(Verb.RETRY)
+    saga.operate(Operation.RETRY)
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.RUNNING, "charge 3")
     saga.fail("charge")
     assert saga.step("charge").due_at_ms == saga.now_ms + 400

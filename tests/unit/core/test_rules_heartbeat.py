@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.state import Due
 from tests.support.builders import START_MS, SagaInMemory, only_command, running, step
 
@@ -49,7 +49,7 @@ def test_a_command_says_how_long_its_worker_may_be_silent_and_its_undo_does_not(
     saga = _sent()
     assert saga.sent[0].heartbeat_ms == HEARTBEAT_MS
     saga.succeed("explore")
-    saga.ask(Verb.COMPENSATE)
+    saga.operate(Operation.COMPENSATE)
     assert (saga.sent_names[-1], saga.sent[-1].heartbeat_ms) == ("undo explore 1", None)
 
 

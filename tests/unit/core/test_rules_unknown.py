@@ -6,7 +6,7 @@ import pytest
 
 from saga_service.core.definition import Kind, OnUnknown
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Resolution, Verb
+from saga_service.core.events import Operation, Resolution
 from saga_service.core.ids import Direction
 from saga_service.core.state import Due, SagaStatus
 from tests.support.builders import ONCE, RETRY, START_MS, TIMEOUT_MS, SagaInMemory, only_command, running, step
@@ -65,7 +65,7 @@ def test_a_late_rejection_of_a_held_step_gives_it_up_with_nothing_to_undo() -> N
 
 def test_a_held_step_that_is_cancelled_is_undone_as_it_may_have_happened() -> None:
     saga = _held()
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     assert saga.sent_names[2:] == ["undo charge 1"]
 
 
@@ -93,7 +93,7 @@ def test_a_new_series_of_attempts_has_a_new_series_of_questions() -> None:
         saga.timer_when_due()
     saga.nobody_can_tell("charge")
     assert saga.status == SagaStatus.STUCK
-    saga.ask(Verb.RETRY)
+    saga.operate(Operation.RETRY)
     saga.timer_when_due()
     for _ in range(RETRY.attempts_max - 1):
         saga.nobody_can_tell("charge")
@@ -171,7 +171,7 @@ def test_a_denial_said_twice_does_not_settle_the_doubt_of_a_later_attempt() -> N
     saga.timer_when_due()
     saga.it_did_not_happen("charge")
     saga.timer_when_due()
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     saga.timer_when_due()
     assert saga.step("charge").unanswered == (2,)
     assert saga.it_did_not_happen("charge", attempt=1).verdict is not Verdict.APPLIED
@@ -183,11 +183,11 @@ def test_a_denial_said_twice_while_paused_does_not_settle_the_doubt_of_a_later_a
     saga.timer_when_due()
     saga.it_did_not_happen("charge")
     saga.timer_when_due()
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     saga.timer_when_due()
     assert saga.it_did_not_happen("charge", attempt=1).verdict is Verdict.REPEATED
     assert (saga.step("charge").unanswered, saga.statuses("charge")) == ((2,), ["unknown"])
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     saga.timer_when_due()
     assert saga.sent_names[-1] == "ask charge 2"
 
@@ -265,7 +265,7 @@ def test_a_step_given_up_as_unknown_that_did_not_happen_needs_no_undo(outcome: s
     saga.timer_when_due_of("charge")
     saga.timer_when_due_of("ship")
     assert (saga.statuses("charge"), saga.status) == (["unknown"], SagaStatus.STUCK)
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     assert saga.statuses("charge") == ["unknown"]
     answer = saga.fail if outcome == "fail" else saga.reject
     answer("charge")
@@ -300,14 +300,14 @@ def test_a_success_said_twice_does_not_take_up_an_effect_that_a_person_let_stand
     saga.succeed("reserve")
     saga.reject("charge")
     saga.undo_rejected("reserve")
-    saga.ask(Verb.SKIP)
+    saga.operate(Operation.SKIP)
     assert (saga.status, saga.statuses("reserve")) == (SagaStatus.COMPENSATED, ["skipped"])
     assert saga.succeed("reserve", attempt=1).verdict is Verdict.REPEATED
 
 
 def test_a_person_s_word_that_it_failed_settles_every_doubt() -> None:
     saga = _held()
-    saga.ask(Verb.RESOLVE, resolution=Resolution.FAILED)
+    saga.operate(Operation.RESOLVE, resolution=Resolution.FAILED)
     assert (saga.statuses("charge"), saga.step("charge").unanswered) == (["failed"], ())
     assert saga.sent_names[-1] == "undo reserve 1"
 

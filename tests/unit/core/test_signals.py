@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saga_service.core.definition import Kind
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Resolution, Verb
+from saga_service.core.events import Operation, Resolution
 from saga_service.core.signals import SIGNALS_MAX
 from saga_service.core.state import Due, SagaStatus, Signal
 from tests.support.builders import START_MS, SagaInMemory, approval, nap, running, step
@@ -103,7 +103,7 @@ def test_a_signal_that_no_step_waits_for_is_refused_with_the_names_that_are() ->
 
 def test_an_ended_saga_and_one_that_goes_backward_refuse_a_signal() -> None:
     saga = _waiting()
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     assert "no step waits for the signal 'approved' any more" in saga.signal("approved").reason
     saga.undo_succeeds("reserve")
     assert saga.signal("approved").verdict is Verdict.REFUSED
@@ -133,19 +133,19 @@ def test_a_wait_that_is_over_goes_on_with_the_default_where_there_is_one() -> No
 
 def test_a_signal_while_paused_is_taken_and_nothing_is_sent_until_the_saga_is_resumed() -> None:
     saga = _waiting()
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     assert saga.signal("approved").commands == ()
     assert (saga.status, saga.statuses("approve")) == (SagaStatus.PAUSED, ["succeeded"])
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     assert saga.sent_names[-1] == "charge 1"
 
 
 def test_a_person_may_skip_or_resolve_a_wait_but_not_retry_it() -> None:
-    refusal = _waiting().ask(Verb.RETRY, "approve")
+    refusal = _waiting().operate(Operation.RETRY, "approve")
     assert refusal.verdict is Verdict.REFUSED
     skipped, resolved = _waiting(), _waiting()
-    skipped.ask(Verb.SKIP, "approve")
-    resolved.ask(Verb.RESOLVE, "approve", resolution=Resolution.SUCCEEDED, output={"by": "phone"})
+    skipped.operate(Operation.SKIP, "approve")
+    resolved.operate(Operation.RESOLVE, "approve", resolution=Resolution.SUCCEEDED, output={"by": "phone"})
     assert skipped.sent_names[-1] == resolved.sent_names[-1] == "charge 1"
     assert resolved.step("approve").output == {"by": "phone"}
 

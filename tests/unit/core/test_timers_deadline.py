@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saga_service.core.definition import Kind, OnUnknown
 from saga_service.core.effects import Verdict
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.state import Course, Fault, SagaStatus
 from tests.support.builders import ONCE, START_MS, SagaInMemory, child, nap, running, step
 
@@ -87,11 +87,11 @@ def test_the_deadline_turns_round_a_parked_retriable_step_before_the_pivot() -> 
 def test_the_deadline_of_a_paused_saga_changes_its_course_and_nothing_is_sent_until_it_is_resumed() -> None:
     saga = running("reserve", nap("rest", 60_000), deadline_ms=DEADLINE_MS)
     saga.succeed("reserve")
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     saga.now_ms = START_MS + DEADLINE_MS
     saga.timer()
     assert (saga.status, saga.state.course, saga.sent_names) == (SagaStatus.PAUSED, Course.BACKWARD, ["reserve 1"])
-    saga.ask(Verb.RESUME)
+    saga.operate(Operation.RESUME)
     assert saga.sent_names[-1] == "undo reserve 1"
 
 

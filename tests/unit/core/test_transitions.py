@@ -10,15 +10,24 @@ import pytest
 from saga_service.core.advance import advance
 from saga_service.core.definition import Definition, Kind, OnUnknown
 from saga_service.core.effects import Transition, Verdict
-from saga_service.core.events import Asked, Event, Outcome, Replied, Resolution, Signalled, TimerDue, Verb
+from saga_service.core.events import (
+    Event,
+    Operation,
+    OperationRequested,
+    Outcome,
+    Replied,
+    Resolution,
+    Signalled,
+    TimerDue,
+)
 from saga_service.core.ids import CommandName, Direction
 from saga_service.core.state import Course, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
 from saga_service.core.transitions import (
-    LEADS_TO,
-    OF_PERSONS,
-    SAGA_TURNS,
-    STANDS_AS,
+    OPERATOR_STIMULI,
+    SAGA_TRANSITIONS,
+    STATUS_OF,
     STEP_RULES,
+    STEP_TRANSITIONS,
     Finding,
     Rule,
     Stimulus,
@@ -148,7 +157,7 @@ def _defined(status: StepStatus, stimulus: Stimulus) -> Definition:
     if status is StepStatus.WAITING or stimulus is Stimulus.SIGNALLED:
         return definition("reserve", approval("charge"), "ship")
     # A failed step that a person may still act on is one that can only go forward.
-    kind = Kind.RETRIABLE if status is StepStatus.FAILED and stimulus in OF_PERSONS else Kind.COMPENSATABLE
+    kind = Kind.RETRIABLE if status is StepStatus.FAILED and stimulus in OPERATOR_STIMULI else Kind.COMPENSATABLE
     return definition("reserve", step("charge", kind=kind, heartbeat_ms=1_000), "ship")
 
 
@@ -157,9 +166,9 @@ def _due(status: StepStatus, stimulus: Stimulus) -> Due | None:
         return TIMERS[stimulus]
     if status is StepStatus.UNKNOWN and stimulus.name.startswith("PROBE"):
         return Due.PROBE_TIMEOUT
-    if status is StepStatus.UNKNOWN and stimulus in OF_PERSONS:
+    if status is StepStatus.UNKNOWN and stimulus in OPERATOR_STIMULI:
         return None
-    if status is StepStatus.COMPENSATING and stimulus is Stimulus.RETRY_ASKED:
+    if status is StepStatus.COMPENSATING and stimulus is Stimulus.RETRY_REQUESTED:
         return Due.RETRY
     return NATURAL_DUE.get(status)
 
@@ -178,16 +187,16 @@ def _in_doubt(status: StepStatus, stimulus: Stimulus) -> tuple[int, ...]:
 def _a_saga_whose_charge_is(status: StepStatus, stimulus: Stimulus) -> SagaState:
     due = _due(status, stimulus)
     saga_status, course = _saga_while(status, stimulus)
-    reserved = StepState("reserve", StepStatus.SUCCEEDED, attempts=1, finished_order=2)
+    reserved = StepState("reserve", StepStatus.SUCCEEDED, attempts=1, effect_revision=2)
     if saga_status is SagaStatus.COMPENSATED:
-        reserved = StepState("reserve", StepStatus.COMPENSATED, 1, 1, finished_order=2)
+        reserved = StepState("reserve", StepStatus.COMPENSATED, 1, 1, effect_revision=2)
     charge = StepState(
         "charge",
         status,
         attempts=ATTEMPT,
         compensation_attempts=1,
         probes=1,
-        finished_order=3 if status not in (StepStatus.FAILED, StepStatus.SKIPPED) else None,
+        effect_revision=3 if status not in (StepStatus.FAILED, StepStatus.SKIPPED) else None,
         due=due,
         due_at_ms=START_MS if due else None,
         deadline_ms=START_MS + 30_000 if status is StepStatus.DISPATCHED else None,
@@ -217,7 +226,7 @@ def _saga_while(status: StepStatus, stimulus: Stimulus) -> tuple[SagaStatus, Cou
     stands = status in (StepStatus.SUCCEEDED, StepStatus.UNKNOWN)
     if stimulus is Stimulus.RESOLVED_COMPENSATED and stands:
         return SagaStatus.COMPENSATING, Course.BACKWARD
-    acts_on_parked = stimulus in OF_PERSONS or stimulus is Stimulus.SIGNALLED
+    acts_on_parked = stimulus in OPERATOR_STIMULI or stimulus is Stimulus.SIGNALLED
     if acts_on_parked and status in (StepStatus.FAILED, StepStatus.UNKNOWN):
         return SagaStatus.STUCK, Course.FORWARD
     saga_status = SAGA_WHILE[status]
@@ -225,11 +234,11 @@ def _saga_while(status: StepStatus, stimulus: Stimulus) -> tuple[SagaStatus, Cou
 
 
 ASKS = {
-    Stimulus.RETRY_ASKED: (Verb.RETRY, None),
-    Stimulus.SKIP_ASKED: (Verb.SKIP, None),
-    Stimulus.RESOLVED_SUCCEEDED: (Verb.RESOLVE, Resolution.SUCCEEDED),
-    Stimulus.RESOLVED_FAILED: (Verb.RESOLVE, Resolution.FAILED),
-    Stimulus.RESOLVED_COMPENSATED: (Verb.RESOLVE, Resolution.COMPENSATED),
+    Stimulus.RETRY_REQUESTED: (Operation.RETRY, None),
+    Stimulus.SKIP_REQUESTED: (Operation.SKIP, None),
+    Stimulus.RESOLVED_SUCCEEDED: (Operation.RESOLVE, Resolution.SUCCEEDED),
+    Stimulus.RESOLVED_FAILED: (Operation.RESOLVE, Resolution.FAILED),
+    Stimulus.RESOLVED_COMPENSATED: (Operation.RESOLVE, Resolution.COMPENSATED),
 }
 
 
@@ -247,8 +256,8 @@ def _event(stimulus: Stimulus) -> Event:
     if stimulus is Stimulus.SIGNALLED:
         return Signalled(SAGA_ID, "approved", "signal-1", {})
     if stimulus in ASKS:
-        verb, resolution = ASKS[stimulus]
-        return Asked(saga_id=SAGA_ID, verb=verb, actor="ada", step="charge", resolution=resolution)
+        asked, to = ASKS[stimulus]
+        return OperationRequested(saga_id=SAGA_ID, operation=asked, actor="ada", step="charge", resolution=to)
     direction, _, said = stimulus.name.partition("_")
     command = CommandName(SAGA_ID, "charge", Direction[direction], _attempt(stimulus) or 0)
     return Replied(command, OUTCOMES[said], output={"paid": 1}, fault=Fault("declined", "no money"))
@@ -298,14 +307,14 @@ def test_every_pair_has_one_result(status: StepStatus, stimulus: Stimulus) -> No
     assert line.event == stimulus.name.lower()
     assert (line.revision, line.step, line.direction) == (5, "charge", _direction(stimulus))
     assert line.attempt == _attempt(stimulus)
-    assert line.actor == ("ada" if stimulus in OF_PERSONS else None)
+    assert line.actor == ("ada" if stimulus in OPERATOR_STIMULI else None)
     assert line.status is transition.state.status
     assert line.sent == transition.commands
 
 
 @pytest.mark.parametrize(("status", "stimulus"), ALL_PAIRS, ids=lambda value: str(value).replace(" ", "-"))
 def test_every_rule_leaves_the_step_where_the_table_says(status: StepStatus, stimulus: Stimulus) -> None:
-    targets = LEADS_TO[STEP_RULES[status, stimulus]]
+    targets = STEP_TRANSITIONS[STEP_RULES[status, stimulus]]
     if not _has_a_door(status, stimulus):
         assert targets == ()
         return
@@ -320,7 +329,7 @@ def test_every_rule_leaves_the_step_where_the_table_says(status: StepStatus, sti
 
 def test_an_undo_that_waits_for_its_retry_is_not_failed_again_by_the_same_reply() -> None:
     """`compensating` is two situations, in flight and waiting; only the first can fail."""
-    before = _a_saga_whose_charge_is(StepStatus.COMPENSATING, Stimulus.RETRY_ASKED)
+    before = _a_saga_whose_charge_is(StepStatus.COMPENSATING, Stimulus.RETRY_REQUESTED)
     assert before.steps[1].due is Due.RETRY
     event = _event(Stimulus.COMPENSATION_FAILED)
     transition = advance(definition("reserve", "charge", "ship"), before, event, START_MS)
@@ -329,11 +338,11 @@ def test_an_undo_that_waits_for_its_retry_is_not_failed_again_by_the_same_reply(
 
 
 def test_every_rule_is_used_and_says_where_it_leads() -> None:
-    assert set(STEP_RULES.values()) == set(Rule) == set(LEADS_TO)
+    assert set(STEP_RULES.values()) == set(Rule) == set(STEP_TRANSITIONS)
 
 
 def test_every_status_is_led_to_by_a_rule_or_by_the_saga_s_look_at_itself() -> None:
-    reached = {status for rule in STEP_RULES.values() for status in LEADS_TO[rule]}
+    reached = {status for rule in STEP_RULES.values() for status in STEP_TRANSITIONS[rule]}
     assert reached == set(StepStatus) - {StepStatus.WAITING}, "only its turn makes a step wait"
 
 
@@ -441,7 +450,7 @@ def _late_undo_ends_it() -> tuple[SagaInMemory, SagaStatus]:
 def _undo_asked() -> tuple[SagaInMemory, SagaStatus]:
     saga, _ = _all_done()
     before = saga.state.status
-    saga.ask(Verb.COMPENSATE)
+    saga.operate(Operation.COMPENSATE)
     return saga, before
 
 
@@ -449,7 +458,7 @@ def _undo_asked_of_nothing() -> tuple[SagaInMemory, SagaStatus]:
     saga = running(step("notify", undoable=False))
     saga.succeed("notify")
     before = saga.state.status
-    saga.ask(Verb.COMPENSATE)
+    saga.operate(Operation.COMPENSATE)
     return saga, before
 
 
@@ -458,13 +467,13 @@ def _undo_asked_that_cannot_be_sent() -> tuple[SagaInMemory, SagaStatus]:
     saga.succeed("reserve")
     saga.definition = definition(step("reserve", sent=NO_VALUE))
     before = saga.state.status
-    saga.ask(Verb.COMPENSATE)
+    saga.operate(Operation.COMPENSATE)
     return saga, before
 
 
 def _late_success_of_a_skipped_step() -> tuple[SagaInMemory, SagaStatus]:
     saga = running("reserve")
-    saga.ask(Verb.SKIP, "reserve")
+    saga.operate(Operation.SKIP, "reserve")
     before = saga.state.status
     saga.succeed("reserve")
     return saga, before
@@ -512,7 +521,7 @@ def _paused(lead: Callable[[], tuple[SagaInMemory, SagaStatus]]) -> Callable[[],
     def pause() -> tuple[SagaInMemory, SagaStatus]:
         saga, _ = lead()
         before = saga.state.status
-        saga.ask(Verb.PAUSE)
+        saga.operate(Operation.PAUSE)
         return saga, before
 
     return pause
@@ -523,10 +532,10 @@ def _resumed(
 ) -> Callable[[], tuple[SagaInMemory, SagaStatus]]:
     def resume() -> tuple[SagaInMemory, SagaStatus]:
         saga, _ = lead()
-        saga.ask(Verb.PAUSE)
+        saga.operate(Operation.PAUSE)
         meanwhile(saga)
         before = saga.state.status
-        saga.ask(Verb.RESUME)
+        saga.operate(Operation.RESUME)
         return saga, before
 
     return resume
@@ -539,7 +548,7 @@ def _begun() -> tuple[SagaInMemory, SagaStatus]:
 
 def _answered_while_paused() -> tuple[SagaInMemory, SagaStatus]:
     saga = running("reserve")
-    saga.ask(Verb.PAUSE)
+    saga.operate(Operation.PAUSE)
     before = saga.state.status
     saga.succeed("reserve")
     return saga, before
@@ -582,20 +591,25 @@ TURN_CASES = [
 def test_every_turn_takes_the_saga_where_the_table_says(case: TurnCase) -> None:
     saga, before = case.lead()
     assert before is case.before
-    assert saga.status == STANDS_AS[case.finding]
-    assert case.finding in SAGA_TURNS[case.before]
+    assert saga.status == STATUS_OF[case.finding]
+    assert case.finding in SAGA_TRANSITIONS[case.before]
 
 
 def test_there_is_a_case_for_every_turn_in_the_table() -> None:
-    in_table = {(before, finding) for before, findings in SAGA_TURNS.items() for finding in findings}
+    in_table = {(before, finding) for before, findings in SAGA_TRANSITIONS.items() for finding in findings}
     assert {(case.before, case.finding) for case in TURN_CASES} == in_table
 
 
 def test_nothing_but_asking_for_its_undo_leads_out_of_a_completed_saga() -> None:
     saga, _ = _all_done()
-    for refused in (saga.ask(Verb.CANCEL), saga.ask(Verb.PAUSE), saga.ask(Verb.RETRY), saga.ask(Verb.SKIP, "reserve")):
+    for refused in (
+        saga.operate(Operation.CANCEL),
+        saga.operate(Operation.PAUSE),
+        saga.operate(Operation.RETRY),
+        saga.operate(Operation.SKIP, "reserve"),
+    ):
         assert refused.verdict is Verdict.REFUSED
-    assert saga.ask(Verb.COMPENSATE).verdict is Verdict.APPLIED
+    assert saga.operate(Operation.COMPENSATE).verdict is Verdict.APPLIED
 
 
 def test_a_completed_saga_takes_no_reply_and_no_timer() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from saga_service.core.definition import Kind, OnUnknown, UndoOrder
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.undo_plan import Plan, Undo, plan
 from tests.support.builders import ONCE, SagaInMemory, approval, child, running, step
 
@@ -118,7 +118,7 @@ def test_to_plan_changes_nothing_and_says_what_then_happens() -> None:
         saga.succeed(name)
     before, planned = saga.state, _plan(saga)
     assert saga.state is before
-    saga.ask(Verb.CANCEL)
+    saga.operate(Operation.CANCEL)
     saga.reject("ship")
     for wave in planned.waves:
         saga.undo_succeeds(wave[0].step)

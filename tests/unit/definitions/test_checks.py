@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from saga_service.definitions import DefinitionErrors, Retry, Saga, SagaBlueprint, Step, check_saga
+from saga_service.definitions import DefinedSaga, DefinitionErrors, Retry, Saga, Step, check_saga
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -47,7 +47,7 @@ def problems_of(*steps: Step, **words: Any) -> list[tuple[str, str]]:
     return [(problem.path, problem.text) for problem in raised.value.problems]
 
 
-def right(*steps: Step, **words: Any) -> SagaBlueprint:
+def right(*steps: Step, **words: Any) -> DefinedSaga:
     return check_saga(Saga("order", steps=steps, **{"input": SCHEMA, **words}))
 
 

@@ -63,7 +63,7 @@ def test_a_child_may_come_from_another_source(directory: Path, module: str) -> N
         "from saga_service import Saga, Step\nshipment = Saga('shipment', steps=[Step('a', action='b.c')])\n"
     )
     catalog = load_definitions(["order.yaml", module])
-    assert [blueprint.name for blueprint in catalog.blueprints()] == ["order", "shipment"]
+    assert [spec.name for spec in catalog.specs()] == ["order", "shipment"]
 
 
 def test_a_saga_is_not_its_own_descendant(directory: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_saga_is_not_its_own_descendant(directory: Path) -> None:
 def test_two_sagas_may_have_the_same_child(directory: Path) -> None:
     text = saga("one", child("leaf"), child("two")) + saga("two", child("leaf")) + saga("leaf", COMMAND)
     (directory / "a.yaml").write_text(text)
-    assert len(load_definitions(["a.yaml"]).blueprints()) == 3
+    assert len(load_definitions(["a.yaml"]).specs()) == 3
 
 
 @pytest.mark.parametrize("kind", ["", ", kind: compensatable"])
@@ -93,7 +93,7 @@ def test_a_child_that_decides_is_no_step_that_can_be_undone(directory: Path, kin
 def test_a_child_that_decides_is_a_step_that_does_so_too_or_is_never_undone(directory: Path, kind: str) -> None:
     deciding = saga("deciding", "{name: a, action: b.c, kind: pivot}")
     (directory / "a.yaml").write_text(deciding + saga("order", child("deciding", f", kind: {kind}")))
-    assert len(load_definitions(["a.yaml"]).blueprints()) == 2
+    assert len(load_definitions(["a.yaml"]).specs()) == 2
 
 
 def test_what_is_no_saga_takes_no_part(directory: Path) -> None:

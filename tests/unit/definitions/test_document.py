@@ -63,9 +63,9 @@ def version_of(saga: Saga) -> str:
 
 
 def test_a_definition_comes_back_from_its_document_as_it_was() -> None:
-    blueprint = check_saga(ORDER)
-    stored = orjson.loads(orjson.dumps(blueprint.document))
-    assert definition_from_document(stored) == blueprint.definition
+    spec = check_saga(ORDER)
+    stored = orjson.loads(orjson.dumps(spec.document))
+    assert definition_from_document(stored) == spec.definition
 
 
 def test_what_an_author_leaves_out_has_its_documented_default() -> None:

@@ -101,9 +101,9 @@ def sagas(draw: st.DrawFn) -> Saga:
 
 @given(sagas())
 def test_any_saga_comes_back_from_its_document_as_it_was(saga: Saga) -> None:
-    blueprint = check_saga(saga)
-    stored = orjson.loads(orjson.dumps(blueprint.document))
-    assert definition_from_document(stored) == blueprint.definition
+    spec = check_saga(saga)
+    stored = orjson.loads(orjson.dumps(spec.document))
+    assert definition_from_document(stored) == spec.definition
 
 
 @given(sagas())
@@ -141,7 +141,7 @@ def test_whatever_is_written_is_a_saga_or_told_to_be_none(content: dict[str, Any
     # Beside sagas that it may start, and that are wrong in their ways: none of them harms the others.
     others = [{**content, "name": "s0"}, {"name": "s1", "steps": [{"when": "((", "saga": 5}]}]
     outline, *_ = outlines_of([content, *others])
-    blueprint, problems = check(written, outline)
-    assert (blueprint is None) == bool(problems)
+    spec, problems = check(written, outline)
+    assert (spec is None) == bool(problems)
     assert all(problem.text and "\n" not in problem.text for problem in problems)
     assert all(problem.text for problem in conflicts([written, written], StreamNames()))

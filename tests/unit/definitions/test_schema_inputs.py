@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from saga_service.definitions import Saga, SagaBlueprint, Step, check_saga
+from saga_service.definitions import DefinedSaga, Saga, Step, check_saga
 from saga_service.wire.json import NESTING_MAX
-from saga_service.wire.saga_spec import Blueprint, InvalidInput
+from saga_service.wire.saga_spec import InvalidInput, SagaSpec
 
 
-def reading(schema: Any, key: str | None = None) -> SagaBlueprint:
+def reading(schema: Any, key: str | None = None) -> DefinedSaga:
     return check_saga(Saga("order", input=schema, key=key, steps=[Step("charge", action="payment.charge")]))
 
 
@@ -27,15 +27,15 @@ def schema_of(**properties: object) -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def refusal(blueprint: Blueprint, data: dict[str, Any]) -> str:
+def refusal(spec: SagaSpec, data: dict[str, Any]) -> str:
     with pytest.raises(InvalidInput) as raised:
-        blueprint.read_input(data)
+        spec.read_input(data)
     return str(raised.value)
 
 
 def test_a_blueprint_is_what_the_wire_asks_for() -> None:
-    blueprint: Blueprint = reading(None)
-    assert blueprint.definition.name == "order"
+    spec: SagaSpec = reading(None)
+    assert spec.definition.name == "order"
 
 
 # ------------------------------------------------------------------------------------------------- flat text fields
@@ -78,8 +78,8 @@ FLAT: list[tuple[object, str, object]] = [
 
 @pytest.mark.parametrize(("schema", "text", "value"), FLAT)
 def test_a_flat_field_becomes_what_its_schema_says(schema: object, text: str, value: object) -> None:
-    blueprint = reading({**schema_of(field=schema), "$defs": {"count": {"type": "integer"}}})
-    read = blueprint.read_fields({"field": text})
+    spec = reading({**schema_of(field=schema), "$defs": {"count": {"type": "integer"}}})
+    read = spec.read_fields({"field": text})
     assert read == {"field": value}
     assert type(read["field"]) is type(value)
 
@@ -300,9 +300,9 @@ json_values = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["ratio", "count", "anything", "more"]), json_values))
 def test_whatever_is_sent_is_either_stored_as_json_or_refused(data: dict[str, Any]) -> None:
-    for blueprint in (AS_MODEL, AS_SCHEMA):
+    for spec in (AS_MODEL, AS_SCHEMA):
         try:
-            stored = blueprint.read_input(data)
+            stored = spec.read_input(data)
         except InvalidInput:
             continue
         assert orjson.loads(orjson.dumps(stored)) == stored

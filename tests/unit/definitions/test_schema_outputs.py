@@ -127,9 +127,9 @@ def test_it_is_written_in_yaml_as_it_is_in_python(directory: Path) -> None:
 
 
 def test_it_comes_back_from_the_document_and_is_asked_as_before() -> None:
-    blueprint = check_saga(booking(Booked))
-    stored = definition_from_document(orjson.loads(orjson.dumps(blueprint.document)))
-    assert stored == blueprint.definition
+    spec = check_saga(booking(Booked))
+    stored = definition_from_document(orjson.loads(orjson.dumps(spec.document)))
+    assert stored == spec.definition
     shape = stored.steps[0].output
     assert shape is not None
     assert shape.misfit({"place": "Oslo", "stars": 0}) == "stars must fit 'minimum': 1"

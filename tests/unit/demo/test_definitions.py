@@ -86,10 +86,10 @@ def test_an_order_without_its_key_is_refused_and_crashes_nothing(catalog: Catalo
 
 
 def read(catalog: Catalog, saga: str, data: dict[str, Any], *, flat: bool) -> object:
-    blueprint = catalog.by_name(saga)
-    assert blueprint is not None
+    spec = catalog.by_name(saga)
+    assert spec is not None
     try:
-        return blueprint.read_fields(data) if flat else blueprint.read_input(data)
+        return spec.read_fields(data) if flat else spec.read_input(data)
     except InvalidInput:
         return "refused"
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_service.encryption import EncryptionKey, UnknownKey, Unopenable, read_keys
-from saga_service.encryption.aes_gcm import AesGcmCodec
+from saga_service.encryption import DecryptionFailed, EncryptionKey, UnknownKey, read_keys
+from saga_service.encryption.aes_gcm import AesGcmCipher
 from tests.support.paths import ROOT
 
 DOCUMENT = ROOT / "docs" / "encryption.md"
@@ -23,59 +23,59 @@ PLACE = "output\0saga\0charge"
 
 @given(st.binary(max_size=2_000), st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_sealed_comes_out_as_it_went_in(plain: bytes, place: str) -> None:
-    codec = AesGcmCodec([NEW])
-    assert codec.open(codec.seal(plain, place), place) == plain
+    cipher = AesGcmCipher([NEW])
+    assert cipher.open(cipher.seal(plain, place), place) == plain
 
 
 def test_the_same_value_is_never_sealed_to_the_same_text() -> None:
-    codec = AesGcmCodec([NEW])
-    assert len({codec.seal(b"{}", PLACE) for _ in range(100)}) == 100
+    cipher = AesGcmCipher([NEW])
+    assert len({cipher.seal(b"{}", PLACE) for _ in range(100)}) == 100
 
 
 @given(st.data())
 def test_a_text_that_was_altered_anywhere_is_refused(data: st.DataObject) -> None:
-    codec = AesGcmCodec([NEW])
-    key_id, _, encoded = codec.seal(b'{"amount":5}', PLACE).partition(".")
+    cipher = AesGcmCipher([NEW])
+    key_id, _, encoded = cipher.seal(b'{"amount":5}', PLACE).partition(".")
     octets = bytearray(b64decode(encoded))
     octets[data.draw(st.integers(0, len(octets) - 1))] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(Unopenable, match="does not open with key '2026b'"):
-        codec.open(f"{key_id}.{b64encode(octets).decode()}", PLACE)
+    with pytest.raises(DecryptionFailed, match="does not open with key '2026b'"):
+        cipher.open(f"{key_id}.{b64encode(octets).decode()}", PLACE)
 
 
 @pytest.mark.parametrize("place", ["output\0other saga\0charge", "output\0saga\0ship", "input\0saga", ""])
 def test_a_text_that_was_moved_elsewhere_is_refused(place: str) -> None:
-    codec = AesGcmCodec([NEW])
-    with pytest.raises(Unopenable, match="it belongs elsewhere"):
-        codec.open(codec.seal(b"{}", PLACE), place)
+    cipher = AesGcmCipher([NEW])
+    with pytest.raises(DecryptionFailed, match="it belongs elsewhere"):
+        cipher.open(cipher.seal(b"{}", PLACE), place)
 
 
 def test_the_first_key_seals_and_all_open() -> None:
-    sealed_before = AesGcmCodec([OLD]).seal(b"before", PLACE)
-    rotated = AesGcmCodec([NEW, OLD])
+    sealed_before = AesGcmCipher([OLD]).seal(b"before", PLACE)
+    rotated = AesGcmCipher([NEW, OLD])
     assert rotated.open(sealed_before, PLACE) == b"before"
     assert rotated.seal(b"after", PLACE).startswith("2026b.")
 
 
 def test_a_key_that_is_not_known_is_named() -> None:
     with pytest.raises(UnknownKey, match="sealed with key '2026a', which is not known here; known keys: 2026b"):
-        AesGcmCodec([NEW]).open(AesGcmCodec([OLD]).seal(b"{}", PLACE), PLACE)
+        AesGcmCipher([NEW]).open(AesGcmCipher([OLD]).seal(b"{}", PLACE), PLACE)
 
 
 def test_another_key_under_a_known_id_opens_nothing() -> None:
     impostor = EncryptionKey(NEW.id, OLD.secret)
-    with pytest.raises(Unopenable, match="another key has this id"):
-        AesGcmCodec([NEW]).open(AesGcmCodec([impostor]).seal(b"{}", PLACE), PLACE)
+    with pytest.raises(DecryptionFailed, match="another key has this id"):
+        AesGcmCipher([NEW]).open(AesGcmCipher([impostor]).seal(b"{}", PLACE), PLACE)
 
 
 @pytest.mark.parametrize("text", ["2026b.", "2026b.!!!", "2026b.AAAA", "2026b.\u00e9", "2026b"])
 def test_what_no_codec_wrote_is_refused(text: str) -> None:
-    with pytest.raises(Unopenable, match="no base64 of a nonce"):
-        AesGcmCodec([NEW]).open(text, PLACE)
+    with pytest.raises(DecryptionFailed, match="no base64 of a nonce"):
+        AesGcmCipher([NEW]).open(text, PLACE)
 
 
 def test_without_a_key_there_is_no_codec() -> None:
     with pytest.raises(ValueError, match="no key to seal with"):
-        AesGcmCodec([])
+        AesGcmCipher([])
 
 
 # ------------------------------------------------------------------------------------------ workers in other languages
@@ -88,9 +88,9 @@ def _of_the_document(name: str) -> str:
 
 
 def test_the_test_vector_in_the_documents_opens() -> None:
-    codec = AesGcmCodec(read_keys(_of_the_document("key")))
+    cipher = AesGcmCipher(read_keys(_of_the_document("key")))
     place = _of_the_document("place").replace("<0>", "\0")
-    assert codec.open(_of_the_document("sealed"), place).decode() == _of_the_document("plain")
+    assert cipher.open(_of_the_document("sealed"), place).decode() == _of_the_document("plain")
 
 
 def test_the_steps_that_the_documents_tell_make_the_test_vector() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from saga_service.encryption import CodecNotLoaded, load_codec
+from saga_service.encryption import CipherNotLoaded, load_cipher
 from saga_service.encryption.keys import fresh_key, write_key
-from saga_service.wire.encryption import seals
+from saga_service.wire.encryption import encrypts
 
 FACTORY = """
 class Reversing:
@@ -28,20 +28,20 @@ def make_nothing():
 
 
 def test_without_keys_and_factory_there_is_no_codec() -> None:
-    assert load_codec() is None
+    assert load_cipher() is None
 
 
 def test_keys_make_the_default_codec() -> None:
-    codec = load_codec(write_key(fresh_key("k1")))
-    assert codec is not None
-    assert codec.open(codec.seal(b"plain", "here"), "here") == b"plain"
+    cipher = load_cipher(write_key(fresh_key("k1")))
+    assert cipher is not None
+    assert cipher.open(cipher.seal(b"plain", "here"), "here") == b"plain"
 
 
 def test_a_factory_in_the_working_directory_makes_a_codec_of_ones_own(directory: Path, module: str) -> None:
     (directory / f"{module}.py").write_text(FACTORY)
-    codec = load_codec(factory=f"{module}:make")
-    assert codec is not None
-    assert codec.seal(b"abc", "") == "mine.cba"
+    cipher = load_cipher(factory=f"{module}:make")
+    assert cipher is not None
+    assert cipher.seal(b"abc", "") == "mine.cba"
 
 
 @pytest.mark.parametrize(
@@ -50,30 +50,30 @@ def test_a_factory_in_the_working_directory_makes_a_codec_of_ones_own(directory:
 )
 def test_a_factory_that_makes_no_codec_is_refused(directory: Path, module: str, name: str, problem: str) -> None:
     (directory / f"{module}.py").write_text(FACTORY)
-    with pytest.raises(CodecNotLoaded, match=problem):
-        load_codec(factory=f"{module}:{name}")
+    with pytest.raises(CipherNotLoaded, match=problem):
+        load_cipher(factory=f"{module}:{name}")
 
 
 def test_a_module_that_is_not_there_is_named(directory: Path, module: str) -> None:
-    with pytest.raises(CodecNotLoaded, match=f"no module '{module}'; it was looked for in {directory}"):
-        load_codec(factory=f"{module}:make")
+    with pytest.raises(CipherNotLoaded, match=f"no module '{module}'; it was looked for in {directory}"):
+        load_cipher(factory=f"{module}:make")
 
 
 def test_wrong_keys_are_refused() -> None:
-    with pytest.raises(CodecNotLoaded, match="SAGA_ENCRYPTION_KEYS: key 1 must be ID:SECRET"):
-        load_codec("nonsense")
+    with pytest.raises(CipherNotLoaded, match="SAGA_ENCRYPTION_KEYS: key 1 must be ID:SECRET"):
+        load_cipher("nonsense")
 
 
 def test_a_missing_library_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "saga_service.encryption.aes_gcm", None)
-    with pytest.raises(CodecNotLoaded, match=r"pip install 'saga-service\[encryption\]'"):
-        load_codec(write_key(fresh_key("k1")))
+    with pytest.raises(CipherNotLoaded, match=r"pip install 'saga-service\[encryption\]'"):
+        load_cipher(write_key(fresh_key("k1")))
 
 
 def test_without_sealing_the_codec_opens_only() -> None:
     key = write_key(fresh_key("k1"))
-    sealing, opening = load_codec(key), load_codec(key, sealing=False)
+    sealing, opening = load_cipher(key), load_cipher(key, sealing=False)
     assert sealing is not None
     assert opening is not None
-    assert [seals(codec) for codec in (sealing, opening, load_codec(sealing=False))] == [True, False, False]
+    assert [encrypts(cipher) for cipher in (sealing, opening, load_cipher(sealing=False))] == [True, False, False]
     assert opening.open(sealing.seal(b"plain", "here"), "here") == b"plain"

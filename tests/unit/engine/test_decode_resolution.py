@@ -6,13 +6,13 @@ from collections.abc import Collection
 
 import pytest
 
-from saga_service.core.effects import ChildRequest, ChildVerb
+from saga_service.core.effects import ChildOperation, ChildRequest
 from saga_service.core.ids import CommandName, Direction, saga_id_from_key, saga_id_of_child
-from saga_service.engine.deferral import LOOKS_MIN
+from saga_service.engine.deferral import ATTEMPTS_MIN
 from saga_service.engine.ports import StoreUnavailable
 from saga_service.wire.children import write_child_request
 from saga_service.wire.entries import Entry
-from saga_service.wire.saga_spec import Blueprint
+from saga_service.wire.saga_spec import SagaSpec
 from tests.support.builders import SAGA_ID, PlainBlueprint, approval, definition, delivered, entry
 from tests.support.fakes import NAMES, Faults, MemoryStore, ServiceInMemory, backoffs
 
@@ -26,18 +26,18 @@ CHILD_ID = saga_id_of_child("delivery", START)
 class OnRecord:
     """Fulfils `engine.ports.Records`."""
 
-    def __init__(self, *blueprints: Blueprint, waiting: dict[str, list[str]] | None = None) -> None:
-        self.blueprints = {blueprint.definition.name: blueprint for blueprint in blueprints}
+    def __init__(self, *specs: SagaSpec, waiting: dict[str, list[str]] | None = None) -> None:
+        self.specs = {spec.definition.name: spec for spec in specs}
         self.waiting = waiting or {}
         self.unreadable: set[str] = set()
         """Stored by a later release."""
         self.faults = Faults()
         self.asked: list[str] = []
 
-    async def newest(self, sagas: Collection[str]) -> dict[str, Blueprint | None]:
+    async def newest(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
         self.asked += sagas
         self.faults.strike()
-        known = {saga: self.blueprints[saga] for saga in sagas if saga in self.blueprints}
+        known = {saga: self.specs[saga] for saga in sagas if saga in self.specs}
         return known | {saga: None for saga in sagas if saga in self.unreadable}
 
     async def waiting_for(self, signals: Collection[str]) -> dict[str, list[str]]:
@@ -48,8 +48,8 @@ class OnRecord:
 
 async def past_all_patience(service: ServiceInMemory) -> None:
     service.now_ms += 60_000
-    for _ in range(LOOKS_MIN):
-        await service.process(*(early.entry for early in service.store.early.values()))
+    for _ in range(ATTEMPTS_MIN):
+        await service.process(*(deferred.entry for deferred in service.store.deferred.values()))
 
 
 @pytest.fixture
@@ -58,19 +58,19 @@ def store() -> MemoryStore:
 
 
 def start_of_child() -> Entry:
-    request = ChildRequest(ChildVerb.START, CHILD_ID, "delivery", START, {}, None)
+    request = ChildRequest(ChildOperation.START, CHILD_ID, "delivery", START, {}, None)
     return delivered(write_child_request(request, NAMES))
 
 
 async def test_a_child_saga_that_is_not_deployed_here_begins_by_what_is_on_record(store: MemoryStore) -> None:
     """While a new version is rolled out, or after its definition was taken out: its parent was promised it."""
-    service = ServiceInMemory(store, records=OnRecord(PlainBlueprint(DELIVERY)))
+    service = ServiceInMemory(store, registry=OnRecord(PlainBlueprint(DELIVERY)))
     await service.process(start_of_child())
     assert (store.sagas[CHILD_ID].saga, store.sagas[CHILD_ID].steps[0].status) == ("delivery", "dispatched")
 
 
 async def test_a_child_saga_that_nobody_has_ever_deployed_is_refused_to_its_parent(store: MemoryStore) -> None:
-    service = ServiceInMemory(store, records=OnRecord())
+    service = ServiceInMemory(store, registry=OnRecord())
     await service.process(start_of_child())
     assert store.sagas == {}
     # The parent of this test is not there either, so its answer becomes a dead letter: it says all the same.
@@ -80,18 +80,18 @@ async def test_a_child_saga_that_nobody_has_ever_deployed_is_refused_to_its_pare
 
 async def test_an_event_that_starts_what_only_other_replicas_have_waits_for_one_of_them(store: MemoryStore) -> None:
     """While a new version is rolled out: the newer replica has put it on record before it read anything."""
-    old = ServiceInMemory(store, records=OnRecord(PlainBlueprint(DELIVERY)), early_kept_ms=60_000)
+    old = ServiceInMemory(store, registry=OnRecord(PlainBlueprint(DELIVERY)), deferral_max_ms=60_000)
     await old.process(entry({"type": "delivery"}))
     assert (store.dead_letters, store.sagas) == ({}, {})
-    new = ServiceInMemory(store, DELIVERY, early_kept_ms=60_000)
+    new = ServiceInMemory(store, DELIVERY, deferral_max_ms=60_000)
     new.catalog.event_type = "delivery"
-    await new.process(*(early.entry for early in store.early.values()))
+    await new.process(*(deferred.entry for deferred in store.deferred.values()))
     assert [state.saga for state in store.sagas.values()] == ["delivery"]
-    assert store.early == {}
+    assert store.deferred == {}
 
 
 async def test_what_starts_a_saga_by_an_event_is_what_is_deployed_and_no_more(store: MemoryStore) -> None:
-    service = ServiceInMemory(store, records=OnRecord(PlainBlueprint(DELIVERY)), early_kept_ms=60_000)
+    service = ServiceInMemory(store, registry=OnRecord(PlainBlueprint(DELIVERY)), deferral_max_ms=60_000)
     await service.process(entry({"type": "delivery"}))
     await past_all_patience(service)
     [letter] = store.dead_letters.values()
@@ -99,15 +99,15 @@ async def test_what_starts_a_saga_by_an_event_is_what_is_deployed_and_no_more(st
 
 
 async def test_what_a_later_release_has_stored_waits_for_a_replica_that_can_read_it(store: MemoryStore) -> None:
-    records = OnRecord()
-    records.unreadable = {"delivery"}
-    service = ServiceInMemory(store, records=records, early_kept_ms=60_000)
+    registry = OnRecord()
+    registry.unreadable = {"delivery"}
+    service = ServiceInMemory(store, registry=registry, deferral_max_ms=60_000)
     await service.process(entry({"type": "delivery"}, entry_id="1900-0"), start_of_child())
-    assert (store.sagas, store.dead_letters, len(store.early)) == ({}, {}, 2)
+    assert (store.sagas, store.dead_letters, len(store.deferred)) == ({}, {}, 2)
 
 
 async def test_a_type_that_nobody_has_ever_deployed_is_a_dead_letter_at_once(store: MemoryStore) -> None:
-    service = ServiceInMemory(store, records=OnRecord(), early_kept_ms=60_000)
+    service = ServiceInMemory(store, registry=OnRecord(), deferral_max_ms=60_000)
     await service.process(entry({"type": "delivry"}))
     [letter] = store.dead_letters.values()
     assert "no saga is started by an event of type 'delivry'" in letter.reason
@@ -119,20 +119,20 @@ async def test_a_signal_finds_the_saga_that_waits_for_it_by_a_version_that_is_no
     waits = definition(approval("approval"), name="refund")
     other = ServiceInMemory(store, waits)
     await other.process(entry({"type": "order", "subject": "R-1"}))
-    service = ServiceInMemory(store, records=OnRecord(waiting={"approved": ["refund"]}))
+    service = ServiceInMemory(store, registry=OnRecord(waiting={"approved": ["refund"]}))
     store.definitions["refund", "v1"] = waits
     await service.process(entry({"type": "approved", "subject": "R-1"}, entry_id="1900-0"))
     assert store.sagas[saga_id_from_key("refund", "R-1")].status == "completed"
 
 
 async def test_nothing_is_asked_about_what_is_deployed_here(store: MemoryStore) -> None:
-    records = OnRecord()
-    await ServiceInMemory(store, records=records).process(entry({"type": "order"}))
-    assert records.asked == []
+    registry = OnRecord()
+    await ServiceInMemory(store, registry=registry).process(entry({"type": "order"}))
+    assert registry.asked == []
 
 
 async def test_while_postgres_is_away_what_is_not_known_here_waits(store: MemoryStore, backoffs: list[float]) -> None:
-    records = OnRecord(PlainBlueprint(DELIVERY))
-    records.faults.then(StoreUnavailable("away"))
-    await ServiceInMemory(store, records=records).process(start_of_child())
+    registry = OnRecord(PlainBlueprint(DELIVERY))
+    registry.faults.then(StoreUnavailable("away"))
+    await ServiceInMemory(store, registry=registry).process(start_of_child())
     assert (CHILD_ID in store.sagas, len(backoffs)) == (True, 1)

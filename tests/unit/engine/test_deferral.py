@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.ids import CommandName, Direction, saga_id_of_child
 from saga_service.core.state import SagaState, SagaStatus
-from saga_service.engine.deferral import LOOKS_MIN, PAUSE_MS_MAX, PAUSE_MS_MIN
+from saga_service.engine.deferral import ATTEMPTS_MIN, PAUSE_MS_MAX, PAUSE_MS_MIN
 from saga_service.wire.entries import Entry
 from tests.support.builders import SAGA_ID, START_MS, approval, definition, entry, started
 from tests.support.builders import SagaInMemory as Saga
@@ -24,7 +24,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def service(store: MemoryStore) -> ServiceInMemory:
-    return ServiceInMemory(store, APPROVED, early_kept_ms=KEPT_MS)
+    return ServiceInMemory(store, APPROVED, deferral_max_ms=KEPT_MS)
 
 
 def signal(entry_id: str = "1900-0", **fields: str) -> Entry:
@@ -32,17 +32,17 @@ def signal(entry_id: str = "1900-0", **fields: str) -> Entry:
 
 
 def cancel() -> Entry:
-    return entry({"type": f"saga.{Verb.CANCEL}", "subject": "order-1", "saga": "order"}, entry_id="1900-1")
+    return entry({"type": f"saga.{Operation.CANCEL}", "subject": "order-1", "saga": "order"}, entry_id="1900-1")
 
 
 async def past_all_patience(service: ServiceInMemory) -> None:
     service.now_ms += KEPT_MS
-    for _ in range(LOOKS_MIN):
+    for _ in range(ATTEMPTS_MIN):
         await service.process(*waiting(service.store))
 
 
 def waiting(store: MemoryStore) -> list[Entry]:
-    return [early.entry for early in store.early.values()]
+    return [deferred.entry for deferred in store.deferred.values()]
 
 
 async def test_a_signal_that_overtakes_the_start_of_its_saga_is_kept_until_it_is_there(
@@ -50,11 +50,11 @@ async def test_a_signal_that_overtakes_the_start_of_its_saga_is_kept_until_it_is
 ) -> None:
     committed = await service.process(signal())
     assert committed.handled == {"saga:events": ["1900-0"]}, "what waits in Postgres is off the stream"
-    assert (store.dead_letters, len(store.early)) == ({}, 1)
+    assert (store.dead_letters, len(store.deferred)) == ({}, 1)
     await service.process(start())
     committed = await service.process(*waiting(store))
     assert committed.handled == {}, "it was acknowledged already"
-    assert store.early == {}
+    assert store.deferred == {}
     assert [step.status for step in store.sagas[saga_id()].steps] == ["succeeded", "dispatched"]
 
 
@@ -85,7 +85,7 @@ async def test_a_saga_that_never_comes_makes_a_dead_letter_of_the_entry_as_it_ca
     await past_all_patience(service)
     letter = store.dead_letters["saga:events", "1900-0"]
     assert letter.reason == "no saga 'order' with the key 'order-1' is known"
-    assert (store.early, store.answered[kept.kept.number if kept.kept else 0].verdict) == ({}, "refused")
+    assert (store.deferred, store.results[kept.request.number if kept.request else 0].verdict) == ({}, "refused")
 
 
 async def test_after_a_long_outage_what_waits_is_looked_at_several_times_all_the_same(
@@ -95,17 +95,17 @@ async def test_after_a_long_outage_what_waits_is_looked_at_several_times_all_the
     await service.process(signal())
     service.now_ms += 10 * KEPT_MS
     await service.process(*waiting(store))
-    assert (store.dead_letters, len(store.early)) == ({}, 1)
+    assert (store.dead_letters, len(store.deferred)) == ({}, 1)
 
 
 async def test_what_waits_is_looked_at_less_and_less_often(service: ServiceInMemory, store: MemoryStore) -> None:
     pauses_ms = []
     await service.process(signal())
     for _ in range(12):
-        [early] = store.early.values()
-        pauses_ms.append(early.due_at_ms - service.now_ms)
-        service.now_ms = early.due_at_ms
-        await service.process(early.entry)
+        [deferred] = store.deferred.values()
+        pauses_ms.append(deferred.due_at_ms - service.now_ms)
+        service.now_ms = deferred.due_at_ms
+        await service.process(deferred.entry)
     assert pauses_ms == sorted(pauses_ms)
     assert (pauses_ms[0], pauses_ms[-1] <= PAUSE_MS_MAX) == (PAUSE_MS_MIN, True)
     assert sum(pauses_ms) < KEPT_MS
@@ -113,7 +113,7 @@ async def test_what_waits_is_looked_at_less_and_less_often(service: ServiceInMem
 
 async def test_where_nothing_is_kept_an_unknown_saga_is_refused_at_once(store: MemoryStore) -> None:
     await ServiceInMemory(store, APPROVED).process(signal())
-    assert (list(store.dead_letters), store.early) == ([("saga:events", "1900-0")], {})
+    assert (list(store.dead_letters), store.deferred) == ([("saga:events", "1900-0")], {})
 
 
 # ------------------------------------------------------------------------------------------------------- by its key
@@ -132,7 +132,7 @@ async def test_a_child_saga_hears_a_signal_by_its_key(service: ServiceInMemory, 
     store.sagas[child.id] = child
     await service.process(signal())
     assert store.sagas[child.id].steps[0].status == "succeeded"
-    assert store.early == {}
+    assert store.deferred == {}
 
 
 async def test_a_saga_that_was_started_by_its_key_comes_first(service: ServiceInMemory, store: MemoryStore) -> None:
@@ -150,7 +150,7 @@ async def test_a_child_that_has_ended_is_meant_only_when_no_saga_with_its_key_ha
     store.sagas[ended.id] = ended._replace(status=SagaStatus.COMPLETED, ended_at_ms=START_MS)
     compensate = entry({"type": "saga.compensate", "subject": "order-1", "saga": "order"}, entry_id="1900-2")
     await service.process(compensate)
-    assert (store.sagas[ended.id].status, len(store.early)) == (SagaStatus.COMPLETED, 1)
+    assert (store.sagas[ended.id].status, len(store.deferred)) == (SagaStatus.COMPLETED, 1)
     await past_all_patience(service)
     assert store.sagas[ended.id].status != SagaStatus.COMPLETED
 

@@ -104,7 +104,7 @@ async def test_two_events_of_one_saga_in_one_batch_are_two_lines_of_history_and_
     await service.process(start(), success("reserve"))
     [batch] = service.store.commits
     assert [line.revision for line in batch.history] == [1, 2]
-    assert [(write.state.revision, write.grown_from) for write in batch.writes] == [(2, 0)]
+    assert [(write.state.revision, write.expected_revision) for write in batch.writes] == [(2, 0)]
 
 
 # ------------------------------------------------------------------------------------------------------- dead letters

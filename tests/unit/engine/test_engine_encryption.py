@@ -30,8 +30,8 @@ class StoreWithoutAKey(MemoryStore):
 
 
 async def test_every_message_of_a_saga_is_sealed_and_the_core_works_on_what_is_plain() -> None:
-    service = ServiceInMemory(defined=CHARGE_ALONE, codec=OF_NEW)
-    event = write_event(NAMES.events, "order", {"name": MARKER}, key="order-1", codec=OF_NEW)
+    service = ServiceInMemory(defined=CHARGE_ALONE, cipher=OF_NEW)
+    event = write_event(NAMES.events, "order", {"name": MARKER}, key="order-1", cipher=OF_NEW)
     command = command_id(saga_id(), "charge", Direction.ACTION, 1)
     reply = write_success(NAMES.replies, command, saga_id(), {"at": MARKER}, OF_NEW)
     began = await service.process(delivered(event, "1700-1"))
@@ -42,7 +42,7 @@ async def test_every_message_of_a_saga_is_sealed_and_the_core_works_on_what_is_p
     assert (state.input, state.steps[0].output) == ({"name": MARKER}, {"at": MARKER})
     sent = [*began.messages, *ended.messages]
     assert [message.stream for message in sent] == ["saga:commands:service", "saga:outcomes"]
-    assert [str(message).count("$sealed") for message in sent] == [1, 1]
+    assert [str(message).count("$encrypted") for message in sent] == [1, 1]
     assert MARKER not in str(sent)
 
 

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.events import Verb
+from saga_service.core.events import Operation
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaStatus, StepStatus
 from saga_service.engine.ports import StoreUnavailable
-from saga_service.wire.entries import Entry, Kept
-from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS, WANTS_ANSWER
+from saga_service.wire.entries import Entry, RequestRow
+from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS, WANTS_RESULT
 from tests.support.builders import START_MS
 from tests.support.fakes import MemoryStore, ServiceInMemory, backoffs, saga_id, start, success
 
 __all__ = ["backoffs"]
 
 
-def request(number: int, verb: Verb, of: SagaId | None = None, **more: str) -> Entry:
-    fields = {"type": f"{OWN_TYPES_PREFIX}{verb.value}", "saga_id": of or saga_id(), "actor": "ann", **more}
+def request(number: int, operation: Operation, of: SagaId | None = None, **more: str) -> Entry:
+    fields = {"type": f"{OWN_TYPES_PREFIX}{operation.value}", "saga_id": of or saga_id(), "actor": "ann", **more}
     return by_sql(number, {name.encode(): value.encode() for name, value in fields.items()})
 
 
 def by_sql(number: int, fields: dict[bytes, bytes]) -> Entry:
-    return Entry(REQUESTS, str(number), fields, kept=Kept(number, START_MS, 1))
+    return Entry(REQUESTS, str(number), fields, request=RequestRow(number, START_MS, 1))
 
 
 def skip(number: int) -> Entry:
     """Of whatever is parked: asked twice, it would skip what is parked then."""
-    return request(number, Verb.SKIP)
+    return request(number, Operation.SKIP)
 
 
 @pytest.fixture
@@ -46,28 +46,28 @@ async def service(store: MemoryStore) -> ServiceInMemory:
 async def test_a_request_that_another_replica_answered_meanwhile_is_not_carried_out_again(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
-    await ServiceInMemory(store).process(request(7, Verb.PAUSE))
-    await ServiceInMemory(store).process(request(8, Verb.RESUME))
+    await ServiceInMemory(store).process(request(7, Operation.PAUSE))
+    await ServiceInMemory(store).process(request(8, Operation.RESUME))
     revision = store.sagas[saga_id()].revision
 
-    await service.process(request(7, Verb.PAUSE))
+    await service.process(request(7, Operation.PAUSE))
 
     assert store.sagas[saga_id()].status is SagaStatus.RUNNING
     assert store.sagas[saga_id()].revision == revision
-    assert {number: answer.verdict for number, answer in store.answered.items()} == {7: "applied", 8: "applied"}
+    assert {number: answer.verdict for number, answer in store.results.items()} == {7: "applied", 8: "applied"}
 
 
 async def test_what_came_with_an_answered_request_goes_on(service: ServiceInMemory, store: MemoryStore) -> None:
-    await ServiceInMemory(store).process(request(7, Verb.PAUSE))
-    await ServiceInMemory(store).process(request(8, Verb.RESUME))
+    await ServiceInMemory(store).process(request(7, Operation.PAUSE))
+    await ServiceInMemory(store).process(request(8, Operation.RESUME))
 
     reply = success("reserve")
-    committed = await service.process(request(7, Verb.PAUSE), reply, request(9, Verb.PAUSE))
+    committed = await service.process(request(7, Operation.PAUSE), reply, request(9, Operation.PAUSE))
 
     assert committed.handled == {reply.stream: [reply.id]}
     assert [step.status for step in store.sagas[saga_id()].steps] == [StepStatus.SUCCEEDED, StepStatus.DISPATCHED]
     assert store.sagas[saga_id()].status is SagaStatus.RUNNING
-    assert 9 not in store.answered, "it is still open, and is claimed again after its lease"
+    assert 9 not in store.results, "it is still open, and is claimed again after its lease"
 
 
 async def test_a_link_that_dies_after_the_commit_carries_no_request_out_twice(
@@ -78,41 +78,41 @@ async def test_a_link_that_dies_after_the_commit_carries_no_request_out_twice(
     before = store.sagas[saga_id()].revision
     store.after_commit_faults.then(StoreUnavailable("the link died"))
 
-    await service.process(request(7, Verb.SKIP, step="reserve"))
+    await service.process(request(7, Operation.SKIP, step="reserve"))
 
     assert store.sagas[saga_id()].revision == before + 1
-    assert store.answered[7].verdict == "applied"
+    assert store.results[7].verdict == "applied"
     assert len(backoffs) == 1
 
 
 async def test_the_same_request_twice_in_a_batch_is_one(service: ServiceInMemory, store: MemoryStore) -> None:
     """Where the first waits for longer than its lease, it is claimed again by the same replica."""
-    await service.process(request(7, Verb.PAUSE), request(7, Verb.PAUSE))
-    assert store.answered[7].verdict == "applied"
+    await service.process(request(7, Operation.PAUSE), request(7, Operation.PAUSE))
+    assert store.results[7].verdict == "applied"
 
 
 async def test_a_request_that_cannot_be_read_is_buried_once(service: ServiceInMemory, store: MemoryStore) -> None:
     bad = by_sql(7, {b"type": b"saga.dance"})
     await service.process(bad)
     await ServiceInMemory(store).process(bad)
-    assert store.answered[7].verdict == "refused"
+    assert store.results[7].verdict == "refused"
     assert list(store.dead_letters) == [(REQUESTS, "7")]
     assert len(store.outbox) == 2, "of the start, and of one dead letter"
 
 
-@pytest.mark.parametrize(("more", "buried"), [({}, True), ({WANTS_ANSWER: b"true"}, False)])
+@pytest.mark.parametrize(("more", "buried"), [({}, True), ({WANTS_RESULT: b"true"}, False)])
 async def test_a_refused_signal_is_a_dead_letter_unless_somebody_waits_for_the_answer(
     service: ServiceInMemory, store: MemoryStore, more: dict[bytes, bytes], buried: bool
 ) -> None:
     fields = {b"type": b"approved", b"saga_id": saga_id().encode(), b"data": b"{}"}
     await service.process(by_sql(7, fields | more))
-    assert store.answered[7].verdict == "refused"
+    assert store.results[7].verdict == "refused"
     assert bool(store.dead_letters) is buried
 
 
 async def test_who_signals_by_a_stream_and_says_to_wait_for_an_answer_gets_none(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
-    fields = {b"type": b"approved", b"saga_id": saga_id().encode(), b"data": b"{}", WANTS_ANSWER: b"true"}
+    fields = {b"type": b"approved", b"saga_id": saga_id().encode(), b"data": b"{}", WANTS_RESULT: b"true"}
     await service.process(Entry("saga:events", "1900-0", fields))
     assert list(store.dead_letters) == [("saga:events", "1900-0")]

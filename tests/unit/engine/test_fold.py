@@ -38,7 +38,9 @@ def _running_state() -> SagaState:
 
 def test_a_start_is_a_write_that_grew_out_of_nothing() -> None:
     folded = _fold(started(ORDER))
-    assert [(write.state.id, write.state.revision, write.grown_from) for write in folded.writes] == [(SAGA_ID, 1, 0)]
+    assert [(write.state.id, write.state.revision, write.expected_revision) for write in folded.writes] == [
+        (SAGA_ID, 1, 0)
+    ]
     assert [command.step for command in folded.commands] == ["reserve"]
     assert not folded.dead_letters
     assert not folded.without_effect
@@ -47,7 +49,7 @@ def test_a_start_is_a_write_that_grew_out_of_nothing() -> None:
 def test_two_events_of_one_saga_give_two_lines_of_history_and_one_write() -> None:
     folded = _fold(started(ORDER), _replied("reserve"))
     assert [line.revision for line in folded.history] == [1, 2]
-    assert [(write.state.revision, write.grown_from) for write in folded.writes] == [(2, 0)]
+    assert [(write.state.revision, write.expected_revision) for write in folded.writes] == [(2, 0)]
     assert [command.step for command in folded.commands] == ["reserve", "charge"]
 
 
@@ -62,7 +64,7 @@ def test_events_are_taken_in_their_order() -> None:
     folded = _fold(_replied("reserve"), _replied("charge"), state=_running_state())
     assert folded.writes[0].state.status is SagaStatus.COMPLETED
     assert [ended.saga_id for ended in folded.ended] == [SAGA_ID]
-    assert [(write.state.revision, write.grown_from) for write in folded.writes] == [(3, 1)]
+    assert [(write.state.revision, write.expected_revision) for write in folded.writes] == [(3, 1)]
 
 
 def test_events_of_different_sagas_do_not_touch_each_other() -> None:
@@ -116,7 +118,7 @@ def test_a_timer_that_comes_too_early_only_moves_the_moment_of_the_next_look() -
     assert reserved.wake_at_ms == START_MS + TIMEOUT_MS
     folded = _fold(TimerDue(SAGA_ID), state=reserved, now_ms=START_MS + TIMEOUT_MS)
     assert [write.state.wake_at_ms for write in folded.writes] == [START_MS + 10 + TIMEOUT_MS]
-    assert [write.grown_from for write in folded.writes] == [reserved.revision]
+    assert [write.expected_revision for write in folded.writes] == [reserved.revision]
     assert not folded.history
     assert not folded.commands
 

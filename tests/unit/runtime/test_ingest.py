@@ -11,7 +11,7 @@ from saga_service.engine.ports import StreamLost, StreamRefused, TransportUnavai
 from saga_service.runtime.ingest import Ingest
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.reclaim import ENTRIES_MAX, Reclaim
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 from saga_service.wire.entries import Entry
 from tests.support.builders import entry
 from tests.support.fakes import BATCH_BYTES_MAX, TURNS_MAX, PausesThatPass, ScriptedSource, turns
@@ -30,19 +30,19 @@ class Reading:
 
     def __init__(
         self,
-        stopping: Stopping | None = None,
+        shutdown: Shutdown | None = None,
         *,
         inlet_max: int = 10,
         entries_max: int = 10,
         bytes_max: int = BATCH_BYTES_MAX,
     ) -> None:
-        self.stopping = PausesThatPass() if stopping is None else stopping
+        self.shutdown = PausesThatPass() if shutdown is None else shutdown
         self.source = ScriptedSource()
-        self.source.at_the_end = self.stopping.say
+        self.source.at_the_end = self.shutdown.say
         self.intake = Intake(bytes_max)
         self.inlet = self.intake.inlet(inlet_max)
         self.losses = 0
-        self.ingest = Ingest(self.source, self.inlet, entries_max, self._lost, self.stopping)
+        self.ingest = Ingest(self.source, self.inlet, entries_max, self._lost, self.shutdown)
 
     def _lost(self) -> None:
         self.losses += 1
@@ -53,8 +53,8 @@ class Reading:
 
     @property
     def pauses_s(self) -> list[float]:
-        assert isinstance(self.stopping, PausesThatPass)
-        return self.stopping.pauses_s
+        assert isinstance(self.shutdown, PausesThatPass)
+        return self.shutdown.pauses_s
 
     @property
     def taken_in(self) -> list[str]:
@@ -90,7 +90,7 @@ async def test_nothing_is_read_while_there_is_no_room() -> None:
     assert len(await reading.intake.take(1)) == 1
     await turns()
     assert reading.source.asked_for == [1, 1]
-    reading.stopping.say()
+    reading.shutdown.say()
     reading.intake.fill_no_more()
     await running
 
@@ -199,20 +199,20 @@ async def test_what_was_read_while_stopping_was_said_is_still_taken_in(reading: 
     running = asyncio.create_task(reading.run())
     while "read" not in reading.source.journal:
         await turns(1)
-    reading.stopping.say()
+    reading.shutdown.say()
     reading.intake.fill_no_more()
     await running
     assert reading.taken_in == ["1-0"]
 
 
 async def test_a_pause_ends_when_it_is_time_to_stop() -> None:
-    reading = Reading(Stopping())
+    reading = Reading(Shutdown())
     reading.source.at_the_end = lambda: None
     reading.source.reads.extend([AWAY] * TURNS_MAX)
     reading.ingest._backoff.attempts = 30
     running = asyncio.create_task(reading.run())
     await turns()
-    reading.stopping.say()
+    reading.shutdown.say()
     await running
     assert len(reading.source.asked_for) == 1
 
@@ -222,11 +222,11 @@ async def test_a_pause_ends_when_it_is_time_to_stop() -> None:
 
 class Reclaiming:
     def __init__(self, *, inlet_max: int = 1_000, pauses_max: int = 1) -> None:
-        self.stopping = PausesThatPass(pauses_max)
+        self.shutdown = PausesThatPass(pauses_max)
         self.source = ScriptedSource()
         self.intake = Intake(BATCH_BYTES_MAX)
         self.inlet = self.intake.inlet(inlet_max)
-        self.reclaim = Reclaim(self.source, self.inlet, 10.0, self.stopping)
+        self.reclaim = Reclaim(self.source, self.inlet, 10.0, self.shutdown)
 
     async def run(self) -> None:
         async with asyncio.timeout(10):
@@ -239,14 +239,14 @@ async def test_the_whole_list_is_walked_before_the_pause() -> None:
     await reclaiming.run()
     assert reclaiming.source.asked_for == [ENTRIES_MAX] * 3
     assert len(reclaiming.inlet.waiting) == 2
-    assert len(reclaiming.stopping.pauses_s) == 1
+    assert len(reclaiming.shutdown.pauses_s) == 1
 
 
 async def test_pauses_have_jitter_so_that_replicas_do_not_walk_in_step() -> None:
     reclaiming = Reclaiming(pauses_max=20)
     await reclaiming.run()
-    assert len(set(reclaiming.stopping.pauses_s)) > 10
-    assert all(5 <= pause_s <= 15 for pause_s in reclaiming.stopping.pauses_s)
+    assert len(set(reclaiming.shutdown.pauses_s)) > 10
+    assert all(5 <= pause_s <= 15 for pause_s in reclaiming.shutdown.pauses_s)
 
 
 @pytest.mark.parametrize("trouble", [AWAY, LOST, REFUSED])
@@ -270,7 +270,7 @@ async def test_a_reclaim_that_waits_for_room_ends_at_the_stop() -> None:
     reclaiming.inlet.put(_entries("1-0"))
     running = asyncio.create_task(reclaiming.run())
     await turns()
-    reclaiming.stopping.say()
+    reclaiming.shutdown.say()
     reclaiming.intake.fill_no_more()
     await running
     assert reclaiming.source.asked_for == []

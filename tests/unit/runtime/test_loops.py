@@ -14,10 +14,10 @@ from saga_service.core.ids import SagaId
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import StoreUnavailable, StreamLost, TransportUnavailable
 from saga_service.runtime.intake import Intake
-from saga_service.runtime.maintenance import Upkeep
+from saga_service.runtime.maintenance import Maintenance
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import ROWS_MAX, Relay
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 from saga_service.wire.entries import Message
 from tests.support.fakes import BATCH_BYTES_MAX, Faults, MemoryPublisher, PausesThatPass, turns
 
@@ -33,7 +33,7 @@ class LeftBehind:
         self.claims: deque[list[int]] = deque()
         self.claimed_with: list[tuple[int, int, int]] = []
         self.forgotten: list[int] = []
-        self.kept: dict[int, list[Message]] = {}
+        self.request: dict[int, list[Message]] = {}
         self.claim_faults = Faults()
         self.forget_faults = Faults()
 
@@ -48,12 +48,12 @@ class LeftBehind:
         self.forgotten.extend(ids)
 
     async def keep_unpublished(self, outbox_id: int, messages: Sequence[Message]) -> None:
-        self.kept[outbox_id] = list(messages)
+        self.request[outbox_id] = list(messages)
 
 
 class Relaying:
     def __init__(self, pauses_max: int = 1) -> None:
-        self.stopping = PausesThatPass(pauses_max)
+        self.shutdown = PausesThatPass(pauses_max)
         self.outbox = LeftBehind()
         self.rows = OutboxRows()
         self.publisher = MemoryPublisher()
@@ -64,7 +64,7 @@ class Relaying:
             lease_ms=5_000,
             period_s=1.0,
             now_ms=lambda: 70_000,
-            stopping=self.stopping,
+            shutdown=self.shutdown,
         )
 
     async def run(self) -> None:
@@ -105,14 +105,14 @@ async def test_of_a_row_that_redis_refuses_in_part_only_that_part_stays(relaying
     relaying.outbox.claims.append([1])
     await relaying.run()
     assert relaying.outbox.forgotten == []
-    assert relaying.outbox.kept == {1: [REFUSED]}
+    assert relaying.outbox.request == {1: [REFUSED]}
 
 
 async def test_what_a_lane_was_refused_is_noted_so_that_the_rest_is_not_added_again(relaying: Relaying) -> None:
     relaying.rows.begin(7)
     relaying.rows.end(7, [REFUSED])
     await relaying.run()
-    assert relaying.outbox.kept == {7: [REFUSED]}
+    assert relaying.outbox.request == {7: [REFUSED]}
     assert relaying.outbox.forgotten == []
 
 
@@ -121,14 +121,14 @@ async def test_a_row_whose_publishing_was_cut_off_is_neither_forgotten_nor_reduc
     relaying.rows.end(7, None)
     await relaying.run()
     assert not relaying.rows.is_under_way(7)
-    assert (relaying.outbox.kept, relaying.outbox.forgotten) == ({}, [])
+    assert (relaying.outbox.request, relaying.outbox.forgotten) == ({}, [])
 
 
 async def test_many_rows_are_published_without_a_pause_between(relaying: Relaying) -> None:
     relaying.outbox.claims.extend([list(range(ROWS_MAX)), list(range(ROWS_MAX, 2 * ROWS_MAX)), []])
     await relaying.run()
     assert len(relaying.published) == 2 * ROWS_MAX
-    assert len(relaying.stopping.pauses_s) == 1
+    assert len(relaying.shutdown.pauses_s) == 1
 
 
 async def test_published_rows_are_deleted_while_nothing_else_happens(relaying: Relaying) -> None:
@@ -179,11 +179,11 @@ class Pages:
 
 
 class Recovering:
-    def __init__(self, sagas: int, stopping: Stopping | None = None, inlet_max: int = 10) -> None:
-        self.stopping = Stopping() if stopping is None else stopping
+    def __init__(self, sagas: int, shutdown: Shutdown | None = None, inlet_max: int = 10) -> None:
+        self.shutdown = Shutdown() if shutdown is None else shutdown
         self.pages = Pages(sagas)
         self.intake = Intake(BATCH_BYTES_MAX)
-        self.recovery = Recovery(self.pages, self.intake.inlet(inlet_max), self.stopping)
+        self.recovery = Recovery(self.pages, self.intake.inlet(inlet_max), self.shutdown)
         self.sent: list[str] = []
 
     async def run_until(self, sagas: int) -> None:
@@ -197,7 +197,7 @@ class Recovering:
             self.stop()
 
     def stop(self) -> None:
-        self.stopping.say()
+        self.shutdown.say()
         self.intake.fill_no_more()
         self.recovery.let_go()
 
@@ -238,7 +238,7 @@ async def test_a_loss_in_the_middle_of_a_recovery_is_followed_by_another() -> No
 
 
 async def test_a_recovery_waits_for_postgres_and_forgets_nobody() -> None:
-    recovering = Recovering(sagas=25, stopping=PausesThatPass(pauses_max=100))
+    recovering = Recovering(sagas=25, shutdown=PausesThatPass(pauses_max=100))
     recovering.pages.faults.then(GONE, None, GONE, GONE)
     recovering.recovery.transport_lost()
     await recovering.run_until(25)
@@ -247,7 +247,7 @@ async def test_a_recovery_waits_for_postgres_and_forgets_nobody() -> None:
 
 async def test_the_first_wait_of_the_next_outage_is_short_again() -> None:
     pauses = PausesThatPass(pauses_max=100)
-    recovering = Recovering(sagas=25, stopping=pauses)
+    recovering = Recovering(sagas=25, shutdown=pauses)
     recovering.pages.faults.then(*[GONE] * 8, None, GONE)
     recovering.recovery.transport_lost()
     await recovering.run_until(25)
@@ -309,47 +309,47 @@ async def test_a_chore_that_fails_keeps_neither_the_others_nor_the_sagas_from_th
 ) -> None:
     chores = Chores(fault, None)
     with structlog.testing.capture_logs() as logs:
-        await Upkeep(chores.tasks, 10.0, PausesThatPass(pauses_max=3)).run()
+        await Maintenance(chores.tasks, 10.0, PausesThatPass(pauses_max=3)).run()
     assert chores.done == [0, 1, 0, 1]
     assert [line["log_level"] for line in logs] == [level] * 2
 
 
 async def test_chores_are_done_once_in_a_period_with_jitter() -> None:
-    stopping = PausesThatPass(pauses_max=20)
+    shutdown = PausesThatPass(pauses_max=20)
     chores = Chores(None)
-    await Upkeep(chores.tasks, 10.0, stopping).run()
+    await Maintenance(chores.tasks, 10.0, shutdown).run()
     assert len(chores.done) == 19
-    assert all(7.5 <= pause_s <= 12.5 for pause_s in stopping.pauses_s)
-    assert len(set(stopping.pauses_s)) > 10
+    assert all(7.5 <= pause_s <= 12.5 for pause_s in shutdown.pauses_s)
+    assert len(set(shutdown.pauses_s)) > 10
 
 
 # ------------------------------------------------------------------------------------------------------------ stopping
 
 
 async def test_a_pause_that_nobody_interrupts_takes_its_time() -> None:
-    stopping = Stopping()
+    shutdown = Shutdown()
     loop = asyncio.get_running_loop()
     began_s = loop.time()
-    await stopping.pause(0.02)
+    await shutdown.pause(0.02)
     assert loop.time() - began_s >= 0.02 * 0.9
-    assert not stopping
+    assert not shutdown
 
 
 async def test_a_pause_is_over_when_stopping_is_said_and_stopping_can_be_said_again() -> None:
-    stopping = Stopping()
-    pause = asyncio.create_task(stopping.pause(3_600))
+    shutdown = Shutdown()
+    pause = asyncio.create_task(shutdown.pause(3_600))
     await turns()
-    stopping.say()
-    stopping.say()
+    shutdown.say()
+    shutdown.say()
     async with asyncio.timeout(10):
         await pause
-        await stopping.pause(3_600)
-        await stopping.wait()
-    assert stopping
+        await shutdown.pause(3_600)
+        await shutdown.wait()
+    assert shutdown
 
 
 async def test_a_cancelled_pause_is_cancelled() -> None:
-    pause = asyncio.create_task(Stopping().pause(3_600))
+    pause = asyncio.create_task(Shutdown().pause(3_600))
     await turns()
     pause.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -9,8 +9,8 @@ import pytest
 
 from saga_service.engine.ports import StoreUnavailable
 from saga_service.runtime.intake import Inlet, Intake
-from saga_service.runtime.request_poller import POLL_MS_MIN, RequestReader
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.request_poller import POLL_MS_MIN, RequestPoller
+from saga_service.runtime.shutdown import Shutdown
 from saga_service.wire.entries import Entry
 from saga_service.wire.stream_names import REQUESTS
 from tests.support.fakes import BATCH_BYTES_MAX, PausesThatPass, turns
@@ -59,15 +59,15 @@ class Reading:
         return [round(seconds * 1_000) for seconds in self.pauses.pauses_s]
 
 
-def reader(asked: Asked, intake: Intake, stopping: Stopping, *, inlet: Inlet | None = None) -> RequestReader:
-    return RequestReader(
+def reader(asked: Asked, intake: Intake, shutdown: Shutdown, *, inlet: Inlet | None = None) -> RequestPoller:
+    return RequestPoller(
         asked,
         inlet or intake.inlet(1),
         poll_ms=POLL_MS,
         lease_ms=LEASE_MS,
         requests_max=3,
         now_ms=lambda: 10_000,
-        stopping=stopping,
+        shutdown=shutdown,
     )
 
 
@@ -120,13 +120,13 @@ async def test_after_postgres_is_back_the_next_outage_begins_with_a_short_wait_a
 
 @pytest.mark.parametrize("inlet_is_full", [False, True])
 async def test_the_loop_ends_wherever_it_is_when_it_is_time_to_stop(inlet_is_full: bool) -> None:
-    stopping, intake = Stopping(), Intake(BATCH_BYTES_MAX)
+    shutdown, intake = Shutdown(), Intake(BATCH_BYTES_MAX)
     inlet = intake.inlet(1)
     if inlet_is_full:
         inlet.put([Entry(REQUESTS, "0", {})])
-    running = asyncio.create_task(reader(Asked(), intake, stopping, inlet=inlet).run())
+    running = asyncio.create_task(reader(Asked(), intake, shutdown, inlet=inlet).run())
     await turns()
-    stopping.say()
+    shutdown.say()
     intake.fill_no_more()
     async with asyncio.timeout(10):
         await running

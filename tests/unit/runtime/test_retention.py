@@ -9,7 +9,7 @@ import structlog
 
 from saga_service.engine.ports import StoreUnavailable
 from saga_service.runtime.retention import BATCH_ROWS_MAX, Retention
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 
 NOW_MS = 1_000_000_000
 KEPT_MS = 86_400_000
@@ -41,12 +41,12 @@ class Ended:
         return removed
 
 
-def retention(ended: Ended, *, budget_s: float = 100.0, stopping: Stopping | None = None) -> Retention:
+def retention(ended: Ended, *, budget_s: float = 100.0, shutdown: Shutdown | None = None) -> Retention:
     return Retention(
         ended,
         budget_s=budget_s,
         now_ms=lambda: NOW_MS,
-        stopping=Stopping() if stopping is None else stopping,
+        shutdown=Shutdown() if shutdown is None else shutdown,
         elapsed_s=lambda: ended.now_s,
     )
 
@@ -87,9 +87,9 @@ async def test_what_is_left_when_its_time_is_used_up_is_for_the_next_turn() -> N
 
 
 async def test_a_service_that_stops_waits_for_one_batch_at_most() -> None:
-    stopping = Stopping()
-    ended = Ended(10 * BATCH_ROWS_MAX, and_then=stopping.say)
-    await retention(ended, stopping=stopping).remove_ended(KEPT_MS)
+    shutdown = Shutdown()
+    ended = Ended(10 * BATCH_ROWS_MAX, and_then=shutdown.say)
+    await retention(ended, shutdown=shutdown).remove_ended(KEPT_MS)
     assert len(ended.calls) == 1
 
 

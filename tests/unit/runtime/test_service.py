@@ -17,7 +17,7 @@ from saga_service.runtime.lane import Lane
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
 from saga_service.runtime.service import Service
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 from saga_service.wire.entries import Entry, Message
 from tests.support.fakes import (
     BATCH_BYTES_MAX,
@@ -98,13 +98,13 @@ class Failing:
 class Running:
     def __init__(self, failing: Failing | None = None) -> None:
         self.outside = ServiceInMemory()
-        self.stopping = Stopping()
+        self.shutdown = Shutdown()
         self.intake = Intake(BATCH_BYTES_MAX)
         self.sources = [BlockingSource(stream, self.outside.journal) for stream in (NAMES.replies, NAMES.events)]
         self.left = NothingLeft(self.outside)
-        recovery = Recovery(self.left, self.intake.inlet(10), self.stopping)
+        recovery = Recovery(self.left, self.intake.inlet(10), self.shutdown)
         feeders = [
-            Ingest(source, self.intake.inlet(10), 10, recovery.transport_lost, self.stopping) for source in self.sources
+            Ingest(source, self.intake.inlet(10), 10, recovery.transport_lost, self.shutdown) for source in self.sources
         ]
         self.service = Service(
             sources=self.sources,
@@ -122,9 +122,9 @@ class Running:
                 lease_ms=5_000,
                 period_s=3_600.0,
                 now_ms=lambda: 0,
-                stopping=self.stopping,
+                shutdown=self.shutdown,
             ),
-            stopping=self.stopping,
+            shutdown=self.shutdown,
         )
 
     async def start(self) -> asyncio.Task[None]:
@@ -135,7 +135,7 @@ class Running:
         return running
 
     async def end(self, running: asyncio.Task[None]) -> None:
-        self.stopping.say()
+        self.shutdown.say()
         await turns()
         for source in self.sources:
             source.end_the_read()
@@ -166,7 +166,7 @@ async def test_what_the_last_read_brings_is_committed_published_and_acknowledged
     running: Running,
 ) -> None:
     task = await running.start()
-    running.stopping.say()
+    running.shutdown.say()
     await turns()
     assert not task.done(), "a read is still under way"
     running.sources[0].end_the_read()
@@ -190,7 +190,7 @@ async def test_nothing_is_read_any_more_once_stopping_is_said(running: Running) 
 
 
 async def test_a_service_that_is_told_to_stop_before_it_starts_ends_in_good_order(running: Running) -> None:
-    running.stopping.say()
+    running.shutdown.say()
     async with asyncio.timeout(10):
         await running.service.run()
     assert running.outside.journal == ["leave saga:replies", "leave saga:events"]
@@ -236,7 +236,7 @@ async def test_a_loop_that_fails_while_stopping_ends_everything_with_its_error()
     failing = Failing(ValueError("a bug"))
     running = Running(failing)
     task = await running.start()
-    running.stopping.say()
+    running.shutdown.say()
     await turns()
     failing.now.set()
     async with asyncio.timeout(10):

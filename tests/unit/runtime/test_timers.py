@@ -11,7 +11,7 @@ from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
 from saga_service.engine.ports import StoreUnavailable
 from saga_service.runtime.intake import Intake
-from saga_service.runtime.shutdown import Stopping
+from saga_service.runtime.shutdown import Shutdown
 from saga_service.runtime.timers import Timers
 from tests.support.fakes import BATCH_BYTES_MAX, PausesThatPass, turns
 
@@ -44,12 +44,12 @@ class Due:
 
 
 class Clockwork:
-    def __init__(self, stopping: Stopping | None = None, *, sagas_max: int = 3, inlet_max: int = 100) -> None:
+    def __init__(self, shutdown: Shutdown | None = None, *, sagas_max: int = 3, inlet_max: int = 100) -> None:
         self.now_ms = 10_000
         self.due = Due()
         self.intake = Intake(BATCH_BYTES_MAX)
         self.inlet = self.intake.inlet(inlet_max)
-        self.stopping = Stopping() if stopping is None else stopping
+        self.shutdown = Shutdown() if shutdown is None else shutdown
         self.timers = Timers(
             self.due,
             self.inlet,
@@ -57,14 +57,14 @@ class Clockwork:
             lease_ms=7_000,
             sagas_max=sagas_max,
             now_ms=lambda: self.now_ms,
-            stopping=self.stopping,
+            shutdown=self.shutdown,
         )
 
     def start(self) -> asyncio.Task[None]:
         return asyncio.create_task(self.timers.run())
 
     async def stop(self, running: asyncio.Task[None]) -> None:
-        self.stopping.say()
+        self.shutdown.say()
         self.intake.fill_no_more()
         async with asyncio.timeout(10):
             await running

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from saga_service.core.state import Signal, StepState
 from saga_service.store.commit import arguments
 from saga_service.store.encryption import opened, sealed, values
-from saga_service.wire.encryption import OpensOnly, UnknownKey, Unopenable, is_sealed
+from saga_service.wire.encryption import DecryptionFailed, DecryptOnly, UnknownKey, is_encrypted
 from tests.support.builders import SAGA_ID, running
 from tests.support.codecs import MARKER, OF_BOTH, OF_NEW, OF_OLD
 from tests.support.store_batches import batch, start, succeed
@@ -34,7 +34,7 @@ def test_a_saga_comes_out_as_it_went_in(
 def test_input_outputs_and_signals_are_sealed_and_all_else_is_readable() -> None:
     stored = sealed(STATE, OF_NEW)
     assert MARKER not in str(stored)
-    assert [is_sealed(value) for value in values(stored)] == [True, True, True]
+    assert [is_encrypted(value) for value in values(stored)] == [True, True, True]
     assert stored._replace(input=STATE.input, steps=STATE.steps, signals=TOLD) == STATE
     assert [step._replace(output=None) for step in stored.steps] == [step._replace(output=None) for step in STATE.steps]
 
@@ -58,7 +58,7 @@ def test_what_cannot_be_opened_is_named() -> None:
 def test_an_output_that_was_moved_to_another_step_is_refused() -> None:
     stored = sealed(STATE, OF_NEW)
     moved = stored.steps[1]._replace(output=stored.steps[0].output)
-    with pytest.raises(Unopenable, match="the stored output of charge"):
+    with pytest.raises(DecryptionFailed, match="the stored output of charge"):
         opened(stored._replace(steps=(stored.steps[0], moved)), OF_NEW)
 
 
@@ -67,7 +67,7 @@ def test_an_input_that_was_moved_to_another_saga_is_refused() -> None:
     other = sealed(STATE._replace(id=SAGA_ID, input={"name": "Grace"}), OF_NEW)
     moved = stored._replace(id=type(SAGA_ID)("00000000-0000-8000-8000-000000000000"))
     assert opened(stored._replace(input=other.input), OF_NEW).input == {"name": "Grace"}
-    with pytest.raises(Unopenable, match="it belongs elsewhere"):
+    with pytest.raises(DecryptionFailed, match="it belongs elsewhere"):
         opened(moved, OF_NEW)
 
 
@@ -81,4 +81,4 @@ def test_a_commit_holds_no_data_and_writes_the_input_once() -> None:
         assert MARKER in str(arguments(made, 1))
         assert MARKER not in str(arguments(made, 1, OF_NEW))
     assert str(arguments(batch(went_on), 1, OF_NEW)).count("new.") == 1
-    assert arguments(batch(began), 1, OpensOnly(OF_NEW)) == arguments(batch(began), 1)
+    assert arguments(batch(began), 1, DecryptOnly(OF_NEW)) == arguments(batch(began), 1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from saga_service.core.definition import OnUnknown, StepDefinition, Task
 from saga_service.core.effects import HistoryEntry
-from saga_service.core.events import Asked, Verb
+from saga_service.core.events import Operation, OperationRequested
 from saga_service.core.ids import CommandName, Direction
 from saga_service.core.state import Course, Due, Fault, SagaState, SagaStatus, Signal, StepState, StepStatus
 from saga_service.store.errors import Unwritable
@@ -41,7 +41,7 @@ STEPS = st.builds(
     status=st.sampled_from(StepStatus),
     attempts=st.integers(0, 1000),
     compensation_attempts=st.integers(0, 1000),
-    finished_order=st.none() | st.integers(1, 1000),
+    effect_revision=st.none() | st.integers(1, 1000),
     due_at_ms=st.none() | MOMENTS_MS,
     due=st.none() | st.sampled_from(Due),
     unanswered=st.lists(st.integers(1, 1000), max_size=3).map(tuple),
@@ -146,7 +146,7 @@ def test_a_line_of_history_tells_what_was_sent_and_what_went_wrong() -> None:
 def test_a_line_of_history_tells_a_child_that_was_told_to_stop_from_one_that_was_started() -> None:
     saga = running(StepDefinition(name="ship", task=Task.CHILD, action="shipment", on_unknown=OnUnknown.HOLD))
     assert write_detail(saga.history[0]) == '{"sent":["ship:action:1"]}'
-    saga.apply(Asked(saga_id=saga.state.id, verb=Verb.CANCEL, actor="Ann"))
+    saga.apply(OperationRequested(saga_id=saga.state.id, operation=Operation.CANCEL, actor="Ann"))
     assert write_detail(saga.history[1]) == '{"sent":["ship:cancel:1"],"actor":"Ann"}'
 
 

@@ -56,9 +56,9 @@ def test_after_always_there_is_nothing_to_add() -> None:
 
 
 def test_more_of_an_answer_needs_one() -> None:
-    for verb in (Script.twice, Script.unheard, Script.always):
+    for operation in (Script.twice, Script.unheard, Script.always):
         with pytest.raises(ValueError, match="say first what the answer is"):
-            verb(Script())
+            operation(Script())
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -340,7 +340,7 @@ def test_a_cancelled_saga_is_undone() -> None:
     sim.run()
     assert saga.sent == ["0s reserve", "1s charge", "2s undo of charge", "3s undo of reserve"]
     assert saga.error == "cancelled"
-    assert "cancel asked by the test (the customer changed her mind)" in saga.timeline()
+    assert "cancel requested by the test (the customer changed her mind)" in saga.timeline()
 
 
 def test_a_completed_saga_is_not_cancelled_but_undone() -> None:

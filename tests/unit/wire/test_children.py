@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.effects import ChildRequest, ChildVerb, ParentReply
-from saga_service.core.events import Asked, Outcome, Replied, Started, Verb
+from saga_service.core.effects import ChildOperation, ChildRequest, ParentReply
+from saga_service.core.events import Operation, OperationRequested, Outcome, Replied, Started
 from saga_service.core.ids import CommandName, Direction, command_id, saga_id_of_child
 from saga_service.core.state import Fault
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.entries import Malformed
 from saga_service.wire.events import read_event
 from saga_service.wire.replies import read_reply
-from saga_service.wire.saga_spec import UnknownHere
+from saga_service.wire.saga_spec import NotDeployedHere
 from saga_service.wire.stream_names import StreamNames
 from tests.support.builders import SAGA_ID, PlainBlueprint, PlainCatalog, definition, delivered, entry
 
@@ -24,44 +24,46 @@ UNDO = CommandName(SAGA_ID, "shipping", Direction.COMPENSATION, 2)
 CHILD_ID = saga_id_of_child("shipment", COMMAND)
 
 
-def request(verb: ChildVerb, command: CommandName = COMMAND, **data: object) -> ChildRequest:
-    return ChildRequest(verb, CHILD_ID, "shipment", command, data, "00-trace-01")
+def request(operation: ChildOperation, command: CommandName = COMMAND, **data: object) -> ChildRequest:
+    return ChildRequest(operation, CHILD_ID, "shipment", command, data, "00-trace-01")
 
 
 def test_a_start_begins_the_child_that_its_parents_command_names() -> None:
-    message = write_child_request(request(ChildVerb.START, parcels=2, order_id="A-17"), NAMES)
+    message = write_child_request(request(ChildOperation.START, parcels=2, order_id="A-17"), NAMES)
     assert message.stream == "saga:events"
     assert read_event(delivered(message), CATALOG) == Started(
         CHILD_ID, "shipment", "v1", "A-17", {"parcels": 2, "order_id": "A-17"}, "00-trace-01", COMMAND
     )
 
 
-@pytest.mark.parametrize(("verb", "asked"), [(ChildVerb.CANCEL, Verb.CANCEL), (ChildVerb.COMPENSATE, Verb.COMPENSATE)])
-def test_what_is_asked_of_a_child_names_its_parent(verb: ChildVerb, asked: Verb) -> None:
-    message = write_child_request(request(verb, UNDO), NAMES)
-    assert read_event(delivered(message), CATALOG) == Asked(
-        saga_id=CHILD_ID, verb=asked, actor=f"saga {SAGA_ID}", answers=UNDO, child="shipment"
+@pytest.mark.parametrize(
+    ("operation", "asked"), [(ChildOperation.CANCEL, Operation.CANCEL), (ChildOperation.COMPENSATE, Operation.COMPENSATE)]
+)
+def test_what_is_asked_of_a_child_names_its_parent(operation: ChildOperation, asked: Operation) -> None:
+    message = write_child_request(request(operation, UNDO), NAMES)
+    assert read_event(delivered(message), CATALOG) == OperationRequested(
+        saga_id=CHILD_ID, operation=asked, actor=f"saga {SAGA_ID}", answers=UNDO, child="shipment"
     )
 
 
 @pytest.mark.parametrize("is_done", [False, True])
 def test_a_child_is_told_whether_its_parent_has_heard_of_its_end(is_done: bool) -> None:
-    asked = request(ChildVerb.COMPENSATE, UNDO)._replace(is_known_done=is_done)
+    asked = request(ChildOperation.COMPENSATE, UNDO)._replace(is_known_done=is_done)
     event = read_event(delivered(write_child_request(asked, NAMES)), CATALOG)
-    assert isinstance(event, Asked)
+    assert isinstance(event, OperationRequested)
     assert event.is_known_done is is_done
 
 
 def test_a_child_whose_input_does_not_fit_is_refused_to_its_parent() -> None:
-    message = write_child_request(request(ChildVerb.START, parcels="many"), NAMES)
+    message = write_child_request(request(ChildOperation.START, parcels="many"), NAMES)
     refusal = read_event(delivered(message), CATALOG)
     fault = Fault("invalid_input", "the input does not fit saga 'shipment': parcels: must be a whole number")
     assert refusal == Replied(COMMAND, Outcome.REJECTED, fault=fault)
 
 
 def test_a_child_that_is_not_defined_is_refused_to_its_parent() -> None:
-    message = write_child_request(request(ChildVerb.START)._replace(saga="shipping"), NAMES)
-    with pytest.raises(UnknownHere, match="no saga 'shipping' is known") as unknown:
+    message = write_child_request(request(ChildOperation.START)._replace(saga="shipping"), NAMES)
+    with pytest.raises(NotDeployedHere, match="no saga 'shipping' is known") as unknown:
         read_event(delivered(message), CATALOG)
     assert unknown.value.child == "shipping"
     assert unknown.value.otherwise == Replied(
@@ -72,7 +74,7 @@ def test_a_child_that_is_not_defined_is_refused_to_its_parent() -> None:
 def test_a_parent_of_the_version_before_does_not_name_its_child() -> None:
     fields = {"type": "saga.cancel", "saga_id": CHILD_ID, "command_id": command_id(*COMMAND)}
     event = read_event(entry(fields), CATALOG)
-    assert isinstance(event, Asked)
+    assert isinstance(event, OperationRequested)
     assert (event.answers, event.child) == (COMMAND, "")
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_service.core.effects import ChildRequest, ChildVerb, Command, Ended, ParentReply
-from saga_service.core.events import Asked, Outcome, Replied, Signalled, Started
+from saga_service.core.effects import ChildOperation, ChildRequest, Command, Ended, ParentReply
+from saga_service.core.events import OperationRequested, Outcome, Replied, Signalled, Started
 from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key, saga_id_of_child
 from saga_service.core.state import SagaStatus
 from saga_service.engine.decode import Decoder
@@ -21,17 +21,17 @@ from saga_service.wire.commands import read_command, write_command
 from saga_service.wire.dead_letters import DeadLetter, raw_pairs
 from saga_service.wire.encryption import (
     OUTCOME,
-    Codec,
-    OpensOnly,
+    Cipher,
+    DecryptionFailed,
+    DecryptOnly,
     UnknownKey,
-    Unopenable,
-    is_sealed,
+    decrypt_value,
+    encrypt_event_data,
+    encryption_key_id,
+    is_encrypted,
     key_id,
     read_data,
     seal,
-    seal_event_data,
-    sealing_key_id,
-    unseal,
     write_data,
 )
 from saga_service.wire.entries import Message
@@ -99,17 +99,17 @@ def test_data_comes_out_as_it_went_in(value: dict[str, Any], place: list[str]) -
 
 def test_a_sealed_value_is_an_object_that_names_its_key_and_tells_nothing_else() -> None:
     sealed = seal(DATA, OF_NEW, "input", SAGA_ID)
-    assert (is_sealed(sealed), list(sealed), key_id(sealed)) == (True, ["$sealed"], "new")
+    assert (is_encrypted(sealed), list(sealed), key_id(sealed)) == (True, ["$encrypted"], "new")
     assert MARKER not in str(sealed)
 
 
 def test_what_is_plain_has_another_shape() -> None:
-    plain: list[dict[str, object]] = [{}, {"a": 1}, {"$sealed": "x", "a": 1}, {"sealed": "x"}]
-    assert [is_sealed(value) for value in plain] == [False] * 4
+    plain: list[dict[str, object]] = [{}, {"a": 1}, {"$encrypted": "x", "a": 1}, {"sealed": "x"}]
+    assert [is_encrypted(value) for value in plain] == [False] * 4
 
 
 def test_the_key_that_seals_is_the_first() -> None:
-    assert (sealing_key_id(OF_BOTH), sealing_key_id(OF_OLD)) == ("new", "old")
+    assert (encryption_key_id(OF_BOTH), encryption_key_id(OF_OLD)) == ("new", "old")
 
 
 def test_nothing_is_sealed_of_an_empty_object_and_of_what_is_sealed_already() -> None:
@@ -121,15 +121,15 @@ def test_nothing_is_sealed_of_an_empty_object_and_of_what_is_sealed_already() ->
 def test_places_whose_parts_differ_are_different_places() -> None:
     sealed = write_data(DATA, OF_NEW, "a", "bc").encode()
     for place in (("ab", "c"), ("a", "b", "c"), ("abc",), ("a", "bc", "")):
-        with pytest.raises(Unopenable, match="field 'data' does not open"):
+        with pytest.raises(DecryptionFailed, match="field 'data' does not open"):
             read_data(sealed, OF_NEW, *place)
 
 
 def test_while_keys_are_brought_to_all_what_is_sealed_is_opened_and_nothing_is_sealed() -> None:
-    opens_only = OpensOnly(OF_NEW)
+    opens_only = DecryptOnly(OF_NEW)
     assert read_data(write_data(DATA, OF_NEW, "here").encode(), opens_only, "here") == DATA
     assert orjson.loads(write_data(DATA, opens_only, "here")) == DATA
-    assert sealing_key_id(opens_only) is None
+    assert encryption_key_id(opens_only) is None
     with pytest.raises(TypeError, match="opens only"):
         opens_only.seal(b"{}", "here")
 
@@ -140,8 +140,8 @@ def test_a_sealed_value_without_a_codec_is_not_taken_for_a_plain_one() -> None:
 
 
 def test_a_value_of_the_reserved_shape_that_no_codec_wrote_is_refused() -> None:
-    with pytest.raises(Unopenable, match="and in it no text"):
-        read_data(b'{"$sealed": 5}', OF_NEW, "here")
+    with pytest.raises(DecryptionFailed, match="and in it no text"):
+        read_data(b'{"$encrypted": 5}', OF_NEW, "here")
 
 
 # ------------------------------------------------------------------------------------------------ each kind of message
@@ -164,8 +164,8 @@ def test_a_commands_data_fits_no_other_command(other: Command) -> None:
     assert "it belongs elsewhere" in received.unopenable
 
 
-def reply(attempt: int = 1, codec: Codec | None = OF_NEW, step: str = "charge") -> Message:
-    return write_success(NAMES.replies, command_id(SAGA_ID, step, Direction.ACTION, attempt), SAGA_ID, DATA, codec)
+def reply(attempt: int = 1, cipher: Cipher | None = OF_NEW, step: str = "charge") -> Message:
+    return write_success(NAMES.replies, command_id(SAGA_ID, step, Direction.ACTION, attempt), SAGA_ID, DATA, cipher)
 
 
 def test_a_reply_is_sealed_and_opened() -> None:
@@ -174,12 +174,12 @@ def test_a_reply_is_sealed_and_opened() -> None:
 
 
 def test_a_plain_reply_is_taken_in_too() -> None:
-    assert read_reply(delivered(reply(codec=None)), OF_NEW).output == DATA
+    assert read_reply(delivered(reply(cipher=None)), OF_NEW).output == DATA
 
 
 def test_a_recorded_result_answers_every_attempt_and_no_other_step() -> None:
     assert read_reply(delivered(with_data_of(reply(2), reply(1))), OF_NEW).output == DATA
-    with pytest.raises(Unopenable):
+    with pytest.raises(DecryptionFailed):
         read_reply(delivered(with_data_of(reply(step="ship"), reply())), OF_NEW)
 
 
@@ -191,7 +191,7 @@ def test_a_recorded_result_answers_the_question_whether_it_happened() -> None:
 
 def test_a_childs_start_and_its_answer_are_sealed_and_opened() -> None:
     child = saga_id_of_child("order", CHARGE)
-    start = write_child_request(ChildRequest(ChildVerb.START, child, "order", CHARGE, DATA, None), NAMES, OF_NEW)
+    start = write_child_request(ChildRequest(ChildOperation.START, child, "order", CHARGE, DATA, None), NAMES, OF_NEW)
     answer = write_parent_reply(ParentReply(CHARGE, Outcome.SUCCEEDED, DATA, None), NAMES, OF_NEW)
     begun = read_event(delivered(start), CATALOG, OF_NEW)
     assert MARKER not in str(start) + str(answer)
@@ -201,7 +201,7 @@ def test_a_childs_start_and_its_answer_are_sealed_and_opened() -> None:
 
 
 def test_a_child_that_cannot_be_opened_is_refused_to_its_parent() -> None:
-    start = write_child_request(ChildRequest(ChildVerb.START, SAGA_ID, "order", CHARGE, DATA, None), NAMES, OF_OLD)
+    start = write_child_request(ChildRequest(ChildOperation.START, SAGA_ID, "order", CHARGE, DATA, None), NAMES, OF_OLD)
     refusal = read_event(delivered(start), CATALOG, OF_NEW)
     assert isinstance(refusal, Replied)
     assert refusal.fault is not None
@@ -209,7 +209,7 @@ def test_a_child_that_cannot_be_opened_is_refused_to_its_parent() -> None:
 
 
 def test_a_child_whose_sealed_input_does_not_fit_is_refused_without_telling_it() -> None:
-    request = ChildRequest(ChildVerb.START, SAGA_ID, "order", CHARGE, {"amount": MARKER}, None)
+    request = ChildRequest(ChildOperation.START, SAGA_ID, "order", CHARGE, {"amount": MARKER}, None)
     refusal = read_event(delivered(write_child_request(request, NAMES, OF_NEW)), CATALOG, OF_NEW)
     assert isinstance(refusal, Replied)
     assert refusal.fault is not None
@@ -219,21 +219,21 @@ def test_a_child_whose_sealed_input_does_not_fit_is_refused_without_telling_it()
 def test_an_outcome_is_sealed_for_whoever_has_the_key() -> None:
     ended = Ended(SAGA_ID, "order", "order-1", SagaStatus.COMPLETED, 7, 1, {"charge": DATA}, None, None)
     sealed = data_of(write_outcome(ended, NAMES, OF_NEW))
-    assert orjson.loads(unseal(sealed, OF_NEW, OUTCOME, f"{SAGA_ID}:7")) == {"charge": DATA}
+    assert orjson.loads(decrypt_value(sealed, OF_NEW, OUTCOME, f"{SAGA_ID}:7")) == {"charge": DATA}
 
 
 # -------------------------------------------------------------------------------------------------- what producers send
 
 
 def test_a_start_that_a_producer_sealed_is_opened() -> None:
-    data = seal_event_data(OF_NEW, "order", DATA, key="A-17")
+    data = encrypt_event_data(OF_NEW, "order", DATA, key="A-17")
     begun = read_event(entry({"type": "order", "subject": "A-17", "data": data}), CATALOG, OF_NEW)
     assert isinstance(begun, Started)
     assert (begun.key, begun.input) == ("A-17", DATA)
 
 
 def test_a_start_without_a_subject_has_its_key_from_what_is_sealed() -> None:
-    message = write_event(NAMES.events, "order", {"order_id": "A-17", "name": MARKER}, codec=OF_NEW)
+    message = write_event(NAMES.events, "order", {"order_id": "A-17", "name": MARKER}, cipher=OF_NEW)
     begun = read_event(delivered(message), CATALOG, OF_NEW)
     assert MARKER not in str(message)
     assert isinstance(begun, Started)
@@ -241,8 +241,8 @@ def test_a_start_without_a_subject_has_its_key_from_what_is_sealed() -> None:
 
 
 def test_a_start_fits_no_other_key() -> None:
-    data = seal_event_data(OF_NEW, "order", DATA, key="A-17")
-    with pytest.raises(Unopenable, match="it belongs elsewhere"):
+    data = encrypt_event_data(OF_NEW, "order", DATA, key="A-17")
+    with pytest.raises(DecryptionFailed, match="it belongs elsewhere"):
         read_event(entry({"type": "order", "subject": "A-18", "data": data}), CATALOG, OF_NEW)
 
 
@@ -251,19 +251,19 @@ def test_a_start_fits_no_other_key() -> None:
     [{"subject": "A-17", "saga": "order"}, {"saga_id": SAGA_ID.upper()}, {"saga_id": SAGA_ID, "subject": "A-17"}],
 )
 def test_a_signal_is_bound_to_the_saga_that_it_is_addressed_to(address: dict[str, str]) -> None:
-    data = seal_event_data(OF_NEW, "approved", DATA, key=address.get("subject"), saga_id=address.get("saga_id"))
+    data = encrypt_event_data(OF_NEW, "approved", DATA, key=address.get("subject"), saga_id=address.get("saga_id"))
     signalled = read_event(entry({"type": "approved", "data": data, **address}), CATALOG, OF_NEW)
     assert isinstance(signalled, Signalled)
     assert signalled.data == DATA
-    with pytest.raises(Unopenable):
+    with pytest.raises(DecryptionFailed):
         read_event(entry({"type": "denied", "data": data, **address}), CATALOG, OF_NEW)
 
 
 def test_what_a_step_is_said_to_have_returned_may_be_sealed() -> None:
-    data = seal_event_data(OF_NEW, "saga.resolve", DATA, saga_id=SAGA_ID)
+    data = encrypt_event_data(OF_NEW, "saga.resolve", DATA, saga_id=SAGA_ID)
     fields = {"type": "saga.resolve", "saga_id": SAGA_ID, "step": "charge", "resolution": "succeeded", "data": data}
     asked = read_event(entry(fields), CATALOG, OF_NEW)
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, OperationRequested)
     assert asked.output == DATA
 
 
@@ -285,19 +285,19 @@ def decode() -> Decode:
 
 
 def test_a_start_that_is_sealed_with_an_unknown_key_is_a_dead_letter_that_can_be_replayed(decode: Decode) -> None:
-    message = write_event(NAMES.events, "order", DATA, key="A-17", codec=OF_OLD)
+    message = write_event(NAMES.events, "order", DATA, key="A-17", cipher=OF_OLD)
     letter = decode(message)
     assert letter.reason == "field 'data' is sealed with key 'old', which is not known here; known keys: new"
     kept = dict(raw_pairs(letter.raw))[b"data"]
-    assert OF_BOTH.open(orjson.loads(kept)["$sealed"], "event\0order\0A-17") == orjson.dumps(DATA)
+    assert OF_BOTH.open(orjson.loads(kept)["$encrypted"], "event\0order\0A-17") == orjson.dumps(DATA)
 
 
 def test_a_reply_that_is_sealed_with_an_unknown_key_is_a_dead_letter(decode: Decode) -> None:
-    assert "is sealed with key 'old'" in decode(reply(codec=OF_OLD)).reason
+    assert "is sealed with key 'old'" in decode(reply(cipher=OF_OLD)).reason
 
 
 def test_of_sealed_data_that_does_not_fit_nothing_is_told(decode: Decode) -> None:
-    letter = decode(write_event(NAMES.events, "order", {"amount": MARKER}, codec=OF_NEW))
+    letter = decode(write_event(NAMES.events, "order", {"amount": MARKER}, cipher=OF_NEW))
     assert "more is not told, for the data is sealed" in letter.reason
     assert MARKER not in str(letter)
 

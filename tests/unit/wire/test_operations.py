@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from saga_service.core.events import Asked, BusinessKey, Event, Resolution, Verb
+from saga_service.core.events import BusinessKey, Event, Operation, OperationRequested, Resolution
 from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key
 from saga_service.wire.entries import Malformed
 from saga_service.wire.events import read_event
@@ -21,21 +21,21 @@ def read(stream: str = "saga:events", **fields: Any) -> Event:  # Any: text or b
     return read_event(entry({"type": "saga.pause", "saga_id": SAGA_ID, **fields}, stream), CATALOG)
 
 
-def asked(verb: Verb = Verb.PAUSE, **more: Any) -> Asked:  # Any: the event's own fields
-    return Asked(**{"saga_id": SAGA_ID, "verb": verb, "actor": ACTOR_DEFAULT, **more})
+def asked(operation: Operation = Operation.PAUSE, **more: Any) -> OperationRequested:  # Any: the event's own fields
+    return OperationRequested(**{"saga_id": SAGA_ID, "operation": operation, "actor": ACTOR_DEFAULT, **more})
 
 
-@pytest.mark.parametrize("verb", [verb for verb in Verb if verb is not Verb.RESOLVE])
+@pytest.mark.parametrize("operation", [operation for operation in Operation if operation is not Operation.RESOLVE])
 @pytest.mark.parametrize("stream", ["saga:events", REQUESTS])
-def test_each_verb_is_read_alike_from_the_stream_and_from_sql(verb: Verb, stream: str) -> None:
-    event = read(stream, type=f"saga.{verb}", actor="anna", reason="why not", step="charge")
-    assert event == asked(verb, actor="anna", reason="why not", step="charge")
+def test_each_verb_is_read_alike_from_the_stream_and_from_sql(operation: Operation, stream: str) -> None:
+    event = read(stream, type=f"saga.{operation}", actor="anna", reason="why not", step="charge")
+    assert event == asked(operation, actor="anna", reason="why not", step="charge")
 
 
 @pytest.mark.parametrize("resolution", list(Resolution))
 def test_a_resolution_says_what_was_found(resolution: Resolution) -> None:
     event = read(type="saga.resolve", resolution=resolution.value, data='{"receipt": "R-1"}')
-    assert event == asked(Verb.RESOLVE, resolution=resolution, output={"receipt": "R-1"})
+    assert event == asked(Operation.RESOLVE, resolution=resolution, output={"receipt": "R-1"})
 
 
 def test_what_is_left_out_has_a_default() -> None:
@@ -51,7 +51,7 @@ def test_a_saga_is_named_by_its_business_key_as_well() -> None:
 def test_a_parent_names_the_command_that_is_to_be_answered() -> None:
     command = CommandName(SAGA_ID, "trip", Direction.COMPENSATION, 1)
     event = read(type="saga.compensate", saga="trip-booking", command_id=command_id(*command))
-    assert event == asked(Verb.COMPENSATE, answers=command, child="trip-booking")
+    assert event == asked(Operation.COMPENSATE, answers=command, child="trip-booking")
 
 
 def test_texts_of_any_length_are_kept_in_part() -> None:

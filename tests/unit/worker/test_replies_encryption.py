@@ -15,7 +15,7 @@ from saga_service.base.clock import now_ms
 from saga_service.base.tasks import cancel
 from saga_service.core.effects import Command
 from saga_service.core.events import Outcome
-from saga_service.encryption import Codec
+from saga_service.encryption import Cipher
 from saga_service.wire.commands import read_command, write_command
 from saga_service.wire.entries import Entry
 from saga_service.wire.replies import read_reply
@@ -38,13 +38,13 @@ class Charged(BaseModel):
     charged: str
 
 
-def sealed_command(codec: Codec | None, *, attempt: int = 1) -> Entry:
+def encrypted_command(cipher: Cipher | None, *, attempt: int = 1) -> Entry:
     [sent] = SagaInMemory(definition("charge")).start({"name": MARKER}).commands
     assert isinstance(sent, Command)
-    return delivered(write_command(sent._replace(deadline_ms=now_ms() + FAR_AWAY_MS, attempt=attempt), NAMES, codec))
+    return delivered(write_command(sent._replace(deadline_ms=now_ms() + FAR_AWAY_MS, attempt=attempt), NAMES, cipher))
 
 
-async def answer_to(entry: Entry, codec: Codec | None, *, reply_bytes_max: int = 10_000) -> RedisInMemory:
+async def answer_to(entry: Entry, cipher: Cipher | None, *, reply_bytes_max: int = 10_000) -> RedisInMemory:
     """What a worker with one handler, which returns the name that it was told, adds to the streams."""
     worker = Worker("service")
 
@@ -54,7 +54,7 @@ async def answer_to(entry: Entry, codec: Codec | None, *, reply_bytes_max: int =
 
     redis = RedisInMemory()
     replies = Replies(redis.send, (STREAM, GROUP), NAMES, lambda _: None, structlog.get_logger())
-    handling = Handling(worker.handlers, replies, 1, reply_bytes_max, structlog.get_logger(), codec)
+    handling = Handling(worker.handlers, replies, 1, reply_bytes_max, structlog.get_logger(), cipher)
     running = asyncio.create_task(replies.run())
     handling.accept([entry])
     async with asyncio.timeout(10):
@@ -70,32 +70,32 @@ def data_in(redis: RedisInMemory) -> Any:
 
 
 @pytest.mark.parametrize("key", [OF_OLD, OF_NEW])
-async def test_a_command_of_any_known_key_is_opened_and_its_reply_sealed_with_the_first(key: Codec) -> None:
-    redis = await answer_to(sealed_command(key), OF_BOTH)
-    assert data_in(redis)["$sealed"].startswith("new.")
+async def test_a_command_of_any_known_key_is_opened_and_its_reply_sealed_with_the_first(key: Cipher) -> None:
+    redis = await answer_to(encrypted_command(key), OF_BOTH)
+    assert data_in(redis)["$encrypted"].startswith("new.")
     assert read_reply(delivered(redis.added[0]), OF_NEW).output == {"charged": MARKER}
 
 
 async def test_a_plain_command_is_carried_out_too() -> None:
-    redis = await answer_to(sealed_command(None), OF_NEW)
+    redis = await answer_to(encrypted_command(None), OF_NEW)
     assert read_reply(delivered(redis.added[0]), OF_NEW).output == {"charged": MARKER}
 
 
-@pytest.mark.parametrize("codec", [OF_NEW, None])
-async def test_a_worker_without_the_key_asks_for_another_attempt(codec: Codec | None) -> None:
-    redis = await answer_to(sealed_command(OF_OLD), codec)
+@pytest.mark.parametrize("cipher", [OF_NEW, None])
+async def test_a_worker_without_the_key_asks_for_another_attempt(cipher: Cipher | None) -> None:
+    redis = await answer_to(encrypted_command(OF_OLD), cipher)
     [replied] = redis.replies
     assert replied.outcome is Outcome.FAILED
     assert replied.fault is not None
-    assert replied.fault.code == "sealed_command"
+    assert replied.fault.code == "encrypted_command"
     assert "is sealed with key 'old'" in replied.fault.message
     assert len(redis.acknowledged) == 1
 
 
 @pytest.mark.parametrize("recorded_by", [OF_OLD, None])
-def test_a_result_that_an_inbox_has_recorded_answers_a_later_attempt(recorded_by: Codec | None) -> None:
-    first, second = (read_command(sealed_command(OF_NEW, attempt=attempt), OF_BOTH) for attempt in (1, 2))
-    recorded = body_of(success(replace(first, codec=recorded_by), {"charged": MARKER}, 10_000))
+def test_a_result_that_an_inbox_has_recorded_answers_a_later_attempt(recorded_by: Cipher | None) -> None:
+    first, second = (read_command(encrypted_command(OF_NEW, attempt=attempt), OF_BOTH) for attempt in (1, 2))
+    recorded = body_of(success(replace(first, cipher=recorded_by), {"charged": MARKER}, 10_000))
     again = reply_to(second, Verdict.ANSWER, Row(action=Side(Mark.DONE, 1, recorded)))
     assert again is not None
     assert MARKER not in str(again)
@@ -104,6 +104,6 @@ def test_a_result_that_an_inbox_has_recorded_answers_a_later_attempt(recorded_by
 
 async def test_a_result_is_measured_as_it_is_sent() -> None:
     limit = 1_024 + 80
-    plain = await answer_to(sealed_command(None), None, reply_bytes_max=limit)
-    sealed = await answer_to(sealed_command(None), OF_NEW, reply_bytes_max=limit)
+    plain = await answer_to(encrypted_command(None), None, reply_bytes_max=limit)
+    sealed = await answer_to(encrypted_command(None), OF_NEW, reply_bytes_max=limit)
     assert [redis.replies[0].outcome for redis in (plain, sealed)] == [Outcome.SUCCEEDED, Outcome.FAILED]

@@ -12,7 +12,7 @@ from saga_service.store.migrations.full_semantics.plans import FIXED_PLANS
 # end, and goes on with the statement that it had.
 COLUMNS = (
     "alter table saga_private.requests add column due_at_ms bigint not null default 0",
-    "alter table saga_private.requests add column first_look_at_ms bigint",
+    "alter table saga_private.requests add column first_attempt_at_ms bigint",
     "alter table saga_private.requests add column looks integer not null default 0",
     "alter table saga_private.requests add column stream text",
     "alter table saga_private.requests add column entry_id text",
@@ -24,7 +24,7 @@ COLUMNS = (
 )
 
 CLAIM_WAITING = f"""
-create function saga_private.claim_waiting(now_ms bigint, requests_max integer, lease_ms bigint)
+create function saga_private.claim_requests_2(now_ms bigint, requests_max integer, lease_ms bigint)
 returns table (
     request_id bigint, request_fields text, is_awaited boolean, since_ms bigint, looked_at integer,
     came_on text, came_as text, request_raw text
@@ -41,10 +41,10 @@ begin
         for update skip locked
     )
     update saga_private.requests
-    set due_at_ms = now_ms + lease_ms, looks = looks + 1, first_look_at_ms = coalesce(first_look_at_ms, now_ms)
+    set due_at_ms = now_ms + lease_ms, looks = looks + 1, first_attempt_at_ms = coalesce(first_attempt_at_ms, now_ms)
     from waiting where requests.id = waiting.id
     returning
-        requests.id, requests.fields::text, requests.wants_answer, requests.first_look_at_ms, requests.looks,
+        requests.id, requests.fields::text, requests.wants_result, requests.first_attempt_at_ms, requests.looks,
         requests.stream, requests.entry_id, requests.raw;
 end
 $$
@@ -67,14 +67,14 @@ begin
     )
     update saga_private.requests set due_at_ms = now_ms + lease_ms
     from waiting where requests.id = waiting.id
-    returning requests.id, requests.fields::text, requests.wants_answer;
+    returning requests.id, requests.fields::text, requests.wants_result;
 end
 $$
 """
 
 # In the order of their numbers, as the commit of a batch locks them.
 LET_WAIT = f"""
-create function saga_private.let_wait(
+create function saga_private.defer(
     waiting_ids bigint[], waiting_due_at_ms bigint[],
     early_streams text[], early_entry_ids text[], early_fields text[], early_raws text[], early_due_at_ms bigint[],
     now_ms bigint
@@ -87,7 +87,7 @@ begin
     update saga_private.requests set due_at_ms = waiting.due_at_ms
     from unnest(waiting_ids, waiting_due_at_ms) as waiting (id, due_at_ms)
     where requests.id = waiting.id and requests.answered_at_ms is null;
-    insert into saga_private.requests (at_ms, due_at_ms, first_look_at_ms, looks, fields, stream, entry_id, raw)
+    insert into saga_private.requests (at_ms, due_at_ms, first_attempt_at_ms, looks, fields, stream, entry_id, raw)
     select now_ms, due_at_ms, now_ms, 1, fields::json, stream, entry_id, raw
     from unnest(early_streams, early_entry_ids, early_fields, early_raws, early_due_at_ms)
         as early (stream, entry_id, fields, raw, due_at_ms)

@@ -4,7 +4,7 @@ from saga_service.store.migrations.first_schema.moments import moment
 from saga_service.store.migrations.first_schema.views import Columns, view
 
 REQUESTS: Columns = {
-    "request": ("requests.id", "The request's number, for saga.answers."),
+    "request": ("requests.id", "The request's number, for saga.request_results."),
     "at": (moment("requests.at_ms"), "When it was asked, or when the entry came."),
     "type": (
         "requests.fields ->> 'type'",
@@ -21,7 +21,7 @@ REQUESTS: Columns = {
         "Where it came from: null for SQL, else the stream of an entry that waits for its saga to be there.",
     ),
     "entry_id": ("requests.entry_id", "The entry's id on that stream."),
-    "next_look_at": (
+    "next_check_at": (
         f"case when requests.answered_at_ms is null then {moment('nullif(requests.due_at_ms, 0)')} end",
         "When it is looked at again, at the earliest. Null before the first look, and once it is answered.",
     ),

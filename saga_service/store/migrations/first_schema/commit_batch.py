@@ -12,7 +12,7 @@ create function saga_private.commit_batch(
     started_keys text[], started_traceparents text[], started_inputs text[], started_statuses text[],
     started_revisions integer[], started_updated_at_ms bigint[], started_ended_at_ms bigint[],
     started_wake_at_ms bigint[], started_faults text[], started_steps text[],
-    grown_ids uuid[], grown_from integer[], grown_statuses text[], grown_revisions integer[],
+    grown_ids uuid[], expected_revision integer[], grown_statuses text[], grown_revisions integer[],
     grown_updated_at_ms bigint[], grown_ended_at_ms bigint[], grown_wake_at_ms bigint[], grown_faults text[],
     grown_steps text[],
     history_saga_ids uuid[], history_revisions integer[], history_attempts integer[], history_at_ms bigint[],
@@ -62,12 +62,12 @@ begin
             ended_at_ms = grown.ended_at_ms, wake_at_ms = grown.wake_at_ms, fault = grown.fault::json,
             steps = grown.steps::json
         from unnest(
-            grown_ids, grown_from, grown_statuses, grown_revisions, grown_updated_at_ms, grown_ended_at_ms,
+            grown_ids, expected_revision, grown_statuses, grown_revisions, grown_updated_at_ms, grown_ended_at_ms,
             grown_wake_at_ms, grown_faults, grown_steps
         ) as grown (
-            id, grown_from, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, fault, steps
+            id, expected_revision, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, fault, steps
         )
-        where sagas.id = grown.id and sagas.revision = grown.grown_from;
+        where sagas.id = grown.id and sagas.revision = grown.expected_revision;
         get diagnostics written = row_count;
         if written <> cardinality(grown_ids) then
             raise exception '% of % sagas are not at the revision that they grew from',

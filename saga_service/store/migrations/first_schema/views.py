@@ -51,7 +51,7 @@ SAGAS: Columns = {
     "created_at": (moment("sagas.created_at_ms"), "When the saga was taken in."),
     "updated_at": (moment("sagas.updated_at_ms"), "When the saga made its latest transition."),
     "ended_at": (moment("sagas.ended_at_ms"), "When the saga ended. Null while something is still owed."),
-    "next_look_at": (
+    "next_check_at": (
         moment("sagas.wake_at_ms"),
         "When the saga is looked at again at the latest, if nothing happens before. Null once nothing is due.",
     ),
@@ -70,7 +70,7 @@ STEPS: Columns = {
     ),
     "attempts": (_step(_ATTEMPTS, "integer"), "How often the action was sent."),
     "compensation_attempts": (_step(_COMPENSATION_ATTEMPTS, "integer"), "How often the compensation was sent."),
-    "finished_order": (
+    "effect_revision": (
         _step(_FINISHED_ORDER, "integer"),
         "The saga's revision at which the step took effect, or may have. Undo goes from the highest to the lowest.",
     ),
@@ -148,7 +148,7 @@ COMPENSATION_DEBT: Columns = {
     "error_code": (f"step.state -> {_FAULT} ->> 0", "The latest error of this step: a code for programs."),
     "error_message": (f"step.state -> {_FAULT} ->> 1", "The latest error of this step: for people."),
     "effect_at": (moment(_step(_ENDED_AT_MS, "bigint")), "When the step took effect, or was left in doubt."),
-    "owed_since": (
+    "outstanding_since": (
         f"""(
         select min({moment("turn.at_ms")}) from saga_private.history as turn
         where turn.saga_id = sagas.id and turn.revision > (

@@ -16,7 +16,7 @@ create function saga_private.commit_batch(
     started_revisions integer[], started_updated_at_ms bigint[], started_ended_at_ms bigint[],
     started_wake_at_ms bigint[], started_faults text[], started_steps text[], started_extras text[],
     started_parent_ids uuid[],
-    grown_ids uuid[], grown_from integer[], grown_statuses text[], grown_revisions integer[],
+    grown_ids uuid[], expected_revision integer[], grown_statuses text[], grown_revisions integer[],
     grown_updated_at_ms bigint[], grown_ended_at_ms bigint[], grown_wake_at_ms bigint[], grown_faults text[],
     grown_steps text[], grown_extras text[],
     history_saga_ids uuid[], history_revisions integer[], history_attempts integer[], history_at_ms bigint[],
@@ -64,12 +64,12 @@ begin
             ended_at_ms = grown.ended_at_ms, wake_at_ms = grown.wake_at_ms, fault = grown.fault::json,
             steps = grown.steps::json, extra = grown.extra::json
         from unnest(
-            grown_ids, grown_from, grown_statuses, grown_revisions, grown_updated_at_ms, grown_ended_at_ms,
+            grown_ids, expected_revision, grown_statuses, grown_revisions, grown_updated_at_ms, grown_ended_at_ms,
             grown_wake_at_ms, grown_faults, grown_steps, grown_extras
         ) as grown (
-            id, grown_from, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, fault, steps, extra
+            id, expected_revision, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, fault, steps, extra
         )
-        where sagas.id = grown.id and sagas.revision = grown.grown_from;
+        where sagas.id = grown.id and sagas.revision = grown.expected_revision;
         get diagnostics written = row_count;
         if written <> cardinality(grown_ids) then
             raise exception '% of % sagas are not at the revision that they grew from',
@@ -94,7 +94,7 @@ begin
         on conflict (stream, entry_id) do nothing;
     end if;
     if cardinality(answered_ids) > 0 then
-        delete from saga_private.requests where id = any(answered_ids) and not wants_answer;
+        delete from saga_private.requests where id = any(answered_ids) and not wants_result;
         get diagnostics deleted = row_count;
         update saga_private.requests
         set verdict = answered.verdict, reason = answered.reason, saga_id = answered.saga_id,

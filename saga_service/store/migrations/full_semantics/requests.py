@@ -15,7 +15,7 @@ REQUESTS_TABLE = (
         at_ms bigint not null,
         claimed_at_ms bigint not null default 0,
         fields json not null,
-        wants_answer boolean not null default false,
+        wants_result boolean not null default false,
         verdict text,
         reason text,
         saga_id uuid,
@@ -63,7 +63,7 @@ begin
     )
     update saga_private.requests set claimed_at_ms = now_ms
     from waiting where requests.id = waiting.id
-    returning requests.id, requests.fields::text, requests.wants_answer;
+    returning requests.id, requests.fields::text, requests.wants_result;
 end
 $$
 """
@@ -145,7 +145,7 @@ $$
 SIGNAL = f"""
 create function saga.signal(
     name text, saga_id uuid default null, data jsonb default '{{}}', saga text default null, key text default null,
-    id text default null, wants_answer boolean default false
+    id text default null, wants_result boolean default false
 )
 returns bigint
 {_OF_CALLERS}
@@ -174,8 +174,8 @@ begin
         raise exception 'the data of a signal is a JSON object, but is %', coalesce(jsonb_typeof(data), 'null')
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into saga_private.requests (at_ms, wants_answer, fields)
-    values ({_NOW_MS}, coalesce(signal.wants_answer, false), json_build_object(
+    insert into saga_private.requests (at_ms, wants_result, fields)
+    values ({_NOW_MS}, coalesce(signal.wants_result, false), json_build_object(
         'type', name, 'data', data::text, 'saga_id', signal.saga_id, 'saga', saga, 'subject', key,
         'id', coalesce(nullif(signal.id, ''), gen_random_uuid()::text)
     ))
@@ -191,7 +191,7 @@ def _listed(words: tuple[str, ...]) -> str:
 
 
 ASK = f"""
-create function saga.ask(
+create function saga.operate(
     verb text, saga_id uuid, actor text default null, reason text default null, step text default null,
     resolution text default null, output jsonb default null
 )
@@ -223,7 +223,7 @@ begin
         raise exception 'an output is a JSON object, and of a step that is resolved as succeeded'
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into saga_private.requests (at_ms, wants_answer, fields)
+    insert into saga_private.requests (at_ms, wants_result, fields)
     values ({_NOW_MS}, true, json_build_object(
         'type', '{_OWN_TYPES}' || verb, 'saga_id', ask.saga_id,
         'actor', coalesce(nullif(actor, ''), session_user), 'reason', reason, 'step', step,
@@ -236,13 +236,13 @@ $$
 """
 
 ANSWERS = f"""
-create function saga.answers(numbers bigint[])
+create function saga.request_results(numbers bigint[])
 returns table (request bigint, verdict text, reason text, saga_id uuid, answered_at timestamptz)
 language sql stable {_AS_OWNER}
 as $$
     select asked.id, asked.verdict, coalesce(asked.reason, ''), asked.saga_id, {moment("asked.answered_at_ms")}
     from saga_private.requests as asked
-    where asked.id = any(numbers) and asked.wants_answer and asked.answered_at_ms is not null
+    where asked.id = any(numbers) and asked.wants_result and asked.answered_at_ms is not null
     order by asked.id
 $$
 """
@@ -253,12 +253,12 @@ COMMENTS = (
     " what the definition takes for it from the input, if it takes one.'",
     "comment on function saga.signal is 'Tell a saga something inside the caller''s own transaction: the saga by its"
     " id, or by its key (and its name, where several wait for such a signal). The same id twice is one signal. Returns"
-    " the request''s number, for saga.answers if wants_answer is true.'",
-    f"comment on function saga.ask is 'Ask a saga inside the caller''s own transaction to {', '.join(_VERBS)}."
+    " the request''s number, for saga.request_results if wants_result is true.'",
+    f"comment on function saga.operate is 'Ask a saga inside the caller''s own transaction to {', '.join(_VERBS)}."
     " Without a step every step is meant that waits for a person. The actor is the session''s user unless another is"
-    " named. Returns the request''s number, for saga.answers.'",
-    "comment on function saga.answers is 'What became of requests, from the moment they are answered and for an hour:"
-    " applied, repeated (it was so already) or refused, and why.'",
+    " named. Returns the request''s number, for saga.request_results.'",
+    "comment on function saga.request_results is 'What became of requests, from the moment they are answered and for an"
+    " hour: applied, repeated (it was so already) or refused, and why.'",
     "comment on schema saga is 'The contract of saga_service: views to read and functions to call. Grant saga_reader to"
     " read, saga_client to start and to signal sagas, saga_operator to operate them.'",
     *(f"revoke all on function saga.{name} from public" for name in ("start", "signal", "ask", "answers")),

@@ -70,7 +70,7 @@ HISTORY: Columns = {
     "event": (
         "history.event",
         "What happened: started, what reached a step (action_succeeded, compensation_timed_out, signalled, ...), what"
-        " was asked (cancel_asked, retry_asked, ...), deadline_passed.",
+        " was asked (cancel_requested, retry_requested, ...), deadline_passed.",
     ),
     "sent": (
         first.HISTORY["sent"][0],
@@ -103,7 +103,7 @@ COMPENSATION_DEBT: Columns = {
         "compensating (the undo goes on by itself), paused (it goes on when it is resumed) or stuck (a person has to"
         " act).",
     ),
-    "owed_since": (
+    "outstanding_since": (
         f"""(
         select min({moment("turn.at_ms")}) from saga_private.history as turn
         where turn.saga_id = sagas.id and turn.revision > (
