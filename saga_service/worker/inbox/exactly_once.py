@@ -30,9 +30,9 @@ from saga_service.worker.execution import body_of, failure, success
 from saga_service.worker.inbox.connection import LINK_ERRORS, InboxUnavailable, Patience, inbox_errors, is_gone
 from saga_service.worker.inbox.decisions import (
     NOTHING,
+    Asked,
     Concluded,
     Judged,
-    Asked,
     Row,
     Run,
     Verdict,

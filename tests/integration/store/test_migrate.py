@@ -22,7 +22,7 @@ from saga_service.store.schema import HEAD, PRIVATE_SCHEMA, SchemaFit, SchemaUnf
 
 VIEWS = ("sagas", "steps", "history", "signals", "requests", "dead_letters", "definitions", "compensation_debt")
 TABLES = ("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations", "alembic_version")
-FUNCTIONS = ("start", "signal", "ask", "answers")
+FUNCTIONS = ("start", "signal", "operate", "request_results")
 ROLES = (READER_ROLE, CLIENT_ROLE, OPERATOR_ROLE)
 
 

@@ -37,7 +37,8 @@ def test_a_start_begins_the_child_that_its_parents_command_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "asked"), [(ChildOperation.CANCEL, Operation.CANCEL), (ChildOperation.COMPENSATE, Operation.COMPENSATE)]
+    ("operation", "asked"),
+    [(ChildOperation.CANCEL, Operation.CANCEL), (ChildOperation.COMPENSATE, Operation.COMPENSATE)],
 )
 def test_what_is_asked_of_a_child_names_its_parent(operation: ChildOperation, asked: Operation) -> None:
     message = write_child_request(request(operation, UNDO), NAMES)

@@ -192,7 +192,7 @@ def _listed(words: tuple[str, ...]) -> str:
 
 ASK = f"""
 create function saga.operate(
-    verb text, saga_id uuid, actor text default null, reason text default null, step text default null,
+    operation text, saga_id uuid, actor text default null, reason text default null, step text default null,
     resolution text default null, output jsonb default null
 )
 returns bigint
@@ -201,21 +201,22 @@ as $$
 declare
     request bigint;
 begin
-    if coalesce(verb, '') not in ({_listed(_VERBS)}) then
-        raise exception 'a saga cannot be asked to %', quote_nullable(verb) using errcode = 'invalid_parameter_value',
+    if coalesce(operation, '') not in ({_listed(_VERBS)}) then
+        raise exception 'a saga cannot be asked to %', quote_nullable(operation)
+            using errcode = 'invalid_parameter_value',
             hint = $hint$It can be asked to {", ".join(_VERBS)}.$hint$;
     end if;
-    if ask.saga_id is null then
+    if operate.saga_id is null then
         raise exception 'no saga is named: saga_id is null' using errcode = 'invalid_parameter_value';
     end if;
-    if step is not null and verb not in ({_listed(_VERBS_OF_STEPS)}) then
-        raise exception '''%'' is asked of a whole saga, and not of a step', verb
+    if step is not null and operation not in ({_listed(_VERBS_OF_STEPS)}) then
+        raise exception '''%'' is asked of a whole saga, and not of a step', operation
             using errcode = 'invalid_parameter_value';
     end if;
-    if (verb = 'resolve') <> (coalesce(resolution, '') in ({_listed(_RESOLUTIONS)}))
-        or verb <> 'resolve' and resolution is not null
+    if (operation = 'resolve') <> (coalesce(resolution, '') in ({_listed(_RESOLUTIONS)}))
+        or operation <> 'resolve' and resolution is not null
     then
-        raise exception '''resolve'' has a resolution, and nothing else has one; here % has %', verb,
+        raise exception '''resolve'' has a resolution, and nothing else has one; here % has %', operation,
             quote_nullable(resolution) using errcode = 'invalid_parameter_value',
             hint = $hint$The resolution is one of {", ".join(_RESOLUTIONS)}.$hint$;
     end if;
@@ -225,7 +226,7 @@ begin
     end if;
     insert into saga_private.requests (at_ms, wants_result, fields)
     values ({_NOW_MS}, true, json_build_object(
-        'type', '{_OWN_TYPES}' || verb, 'saga_id', ask.saga_id,
+        'type', '{_OWN_TYPES}' || operation, 'saga_id', operate.saga_id,
         'actor', coalesce(nullif(actor, ''), session_user), 'reason', reason, 'step', step,
         'resolution', resolution, 'data', output::text
     ))
@@ -261,7 +262,7 @@ COMMENTS = (
     " hour: applied, repeated (it was so already) or refused, and why.'",
     "comment on schema saga is 'The contract of saga_service: views to read and functions to call. Grant saga_reader to"
     " read, saga_client to start and to signal sagas, saga_operator to operate them.'",
-    *(f"revoke all on function saga.{name} from public" for name in ("start", "signal", "ask", "answers")),
+    *(f"revoke all on function saga.{name} from public" for name in ("start", "signal", "operate", "request_results")),
 )
 
 REQUESTS = (
