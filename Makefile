@@ -10,7 +10,10 @@ SHELL := /bin/bash
 PYTHON ?= python3.11 python3.12 python3.13 python3
 BIN := .venv/bin
 STAMP := .venv/installed
+# One process of tests for each core; PROCESSES=0 runs them in one process, for a debugger.
+PROCESSES ?= logical
 PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n $(PROCESSES) --maxprocesses 8 --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 .PHONY: help
@@ -40,15 +43,15 @@ demo: $(STAMP) ## watch sagas complete, be compensated, and outlive a killed pro
 
 .PHONY: test
 test: $(STAMP) ## run all tests, on real servers: given ones, else containers, else embedded ones; TESTS=folder for some
-	@$(PYTEST) $(TESTS)
+	@$(PYTEST) $(PARALLEL) $(TESTS)
 
-.PHONY: test-unit
-test-unit: $(STAMP) ## run the tests that need no server
-	@$(PYTEST) tests/unit tests/property
+.PHONY: test-fast
+test-fast: $(STAMP) ## run the tests that need no server: unit and property
+	@$(PYTEST) $(PARALLEL) tests/unit tests/property
 
-.PHONY: test-integration
-test-integration: $(STAMP) ## run the tests that need servers
-	@$(PYTEST) --ignore tests/unit --ignore tests/property
+.PHONY: test-deep
+test-deep: $(STAMP) ## run the property tests with thirty times as many examples; takes many minutes
+	@SAGA_TEST_PROFILE=deep $(PYTEST) $(PARALLEL) --timeout 3600 tests/property
 
 .PHONY: verify
 verify: check test ## run everything that CI asks for: check, then test

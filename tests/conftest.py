@@ -17,6 +17,7 @@ import os
 import random
 import sys
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -31,6 +32,7 @@ from tests.support.servers import Addresses, Choice, NoServers, choose, memory, 
 
 settings.register_profile("default", print_blob=True, deadline=None)
 settings.register_profile("ci", print_blob=True, deadline=None, max_examples=300)
+settings.register_profile("deep", print_blob=True, deadline=None, max_examples=9_000)
 settings.load_profile(os.environ.get("SAGA_TEST_PROFILE", "ci" if "CI" in os.environ else "default"))
 
 ENVIRONMENT = pytest.StashKey[dict[str, str]]()
@@ -40,14 +42,40 @@ SEED = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # What a person has set for the service must not change what its tests see.
+    # Settings that a person has made for the service must not change what its tests see.
     own = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("SAGA_")}
-    config.stash[ENVIRONMENT] = own
-    config.stash[SEED] = int(own.get("SAGA_TEST_SEED") or random.SystemRandom().randrange(2**32))
+    # A process of pytest-xdist has the environment and the seed of the one that a person started.
+    given = getattr(config, "workerinput", {})
+    config.stash[ENVIRONMENT] = own = given.get("environment", own)
+    config.stash[SEED] = given.get("seed") or int(own.get("SAGA_TEST_SEED") or random.SystemRandom().randrange(2**32))
     try:
-        config.stash[CHOICE] = choose(own)
+        config.stash[CHOICE] = choose(own, process=_process_number(given.get("workerid", "gw0")))
     except NoServers as problem:
         config.stash[CHOICE] = problem
+
+
+def _process_number(worker_id: str) -> int:
+    return int(worker_id.removeprefix("gw"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:  # Any: pytest-xdist exports no type for it
+    """Tell each process of pytest-xdist the environment and the seed."""
+    node.workerinput |= {"environment": node.config.stash[ENVIRONMENT], "seed": node.config.stash[SEED]}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["versions"] = session.config.stash.get(VERSIONS, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # Any: pytest-xdist exports no type for it
+    """Learn from each process of pytest-xdist which servers its tests ran on."""
+    versions = getattr(node, "workeroutput", {}).get("versions")
+    if versions:
+        node.config.stash[VERSIONS] = versions
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -77,7 +105,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Iterator[Addresses]:
-    """The servers that all tests share. Whoever wants to kill one starts EmbeddedServers of his own."""
+    """The servers that all tests of this process share. A test that kills one starts EmbeddedServers of its own."""
     choice = request.config.stash[CHOICE]
     if isinstance(choice, NoServers):
         pytest.fail(str(choice), pytrace=False)
@@ -181,10 +209,3 @@ def _lend_redis(url: str) -> Iterator[str]:
 def _nothing_left(left: list[str]) -> None:
     if left:
         pytest.fail("the test left open: " + "; ".join(left), pytrace=False)
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """What a command has configured must not change what the next test hears."""
-    yield
-    structlog.reset_defaults()

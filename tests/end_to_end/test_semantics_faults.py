@@ -60,7 +60,7 @@ async def test_every_saga_of_every_kind_ends_as_it_must_whatever_dies(system: Sy
         services.pop(chance.randrange(len(services))).kill()
         services.append(system.begin_service())
         if number == 0:
-            system.redis.flushall()
+            system.redis.flushdb()
     await _all_ends_as_it_must(system, plans)
 
 
@@ -76,7 +76,7 @@ async def test_every_saga_ends_as_it_must_when_everything_fails_in_turn(system: 
     paused = [key for of_saga in plans.values() for key in of_saga][::4]
     await _ask(system, "pause", paused)
     os.kill(first.pid, signal.SIGSTOP)
-    system.redis.flushall()
+    system.redis.flushdb()
     workers.pop(chance.randrange(len(workers))).kill()
     # The pace of the disaster, here and below: there is no condition to wait for.
     await asyncio.sleep(chance.uniform(1.2, 1.6))
@@ -87,7 +87,7 @@ async def test_every_saga_ends_as_it_must_when_everything_fails_in_turn(system: 
     await asyncio.sleep(chance.uniform(0.1, 0.5))
     second.kill()
     system.begin_service()
-    system.redis.flushall()
+    system.redis.flushdb()
     await _cut_every_link(system)
     workers.pop().kill()
     system.begin_worker()

@@ -7,6 +7,8 @@ The ladder, from the top:
 2. containers  a Docker engine answers: testcontainers.
 3. embedded    the wheels of the extra `embedded`.
 
+In a parallel run (pytest-xdist) each process has servers of its own, or of given ones a Redis database of its own.
+
 SAGA_TEST_SERVERS=given|containers|embedded takes that rung or fails.
 """
 
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import docker
 import docker.errors
@@ -50,6 +53,12 @@ class Addresses:
     postgres_dsn: str
     redis_url: str
 
+    def for_process(self, number: int) -> Addresses:
+        """The same servers, with the Redis database that is `number` places after this one."""
+        address = urlsplit(self.redis_url)
+        database = int(address.path.strip("/") or 0) + number
+        return replace(self, redis_url=urlunsplit(address._replace(path=f"/{database}")))
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -66,8 +75,12 @@ class Choice:
         return OPENERS[self.rung](self)
 
 
-def choose(environment: Mapping[str, str]) -> Choice:
-    """The topmost rung that can be had, or the one that is asked for. Raises NoServers."""
+def choose(environment: Mapping[str, str], process: int = 0) -> Choice:
+    """The topmost rung that can be had, or the one that is asked for. Raises NoServers.
+
+    Each process of a parallel run starts servers of its own. On given servers its Redis database is the one that is
+    `process` places after the given one, and its Postgres databases have names of their own.
+    """
     forced = environment.get("SAGA_TEST_SERVERS")
     if forced and forced not in RUNGS:
         raise NoServers(f"SAGA_TEST_SERVERS={forced}: write one of {', '.join(RUNGS)}")
@@ -76,7 +89,8 @@ def choose(environment: Mapping[str, str]) -> Choice:
     for rung in rungs:
         choice, lack = FINDERS[rung](environment)
         if choice is not None:
-            return replace(choice, reason=", ".join([*missing, choice.reason]))
+            given = choice.given and choice.given.for_process(process)
+            return replace(choice, reason=", ".join([*missing, choice.reason]), given=given)
         if lack:
             missing.append(f"not {rung}: {lack}")
     raise NoServers(f"no servers for the tests: {'; '.join(missing)}")

@@ -33,6 +33,14 @@ def test_given_addresses_come_first() -> None:
         assert addresses == Addresses("postgresql://p/saga", "redis://r/0")
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [("redis://r/0", "redis://r/2"), ("redis://r", "redis://r/2"), ("redis://r/3", "redis://r/5")]
+)
+def test_each_process_of_a_parallel_run_has_a_redis_database_of_its_own(given: str, expected: str) -> None:
+    with choose({**GIVEN, "SAGA_TEST_REDIS_URL": given}, process=2).open() as addresses:
+        assert addresses == Addresses("postgresql://p/saga", expected)
+
+
 def test_half_of_the_addresses_is_a_mistake() -> None:
     with pytest.raises(NoServers, match="set both of SAGA_TEST_POSTGRES_DSN and SAGA_TEST_REDIS_URL"):
         choose({"SAGA_TEST_REDIS_URL": "redis://r/0"})

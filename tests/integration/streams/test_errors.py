@@ -229,7 +229,7 @@ async def test_more_clients_than_a_server_takes_pass(client: Redis, own_redis: E
 
 @pytest.mark.parametrize(("call", "is_there_a_stream"), [(read, False), (read, True), (remove_consumers, True)])
 async def test_a_group_that_has_vanished_is_a_loss(client: Redis, call: Trouble, is_there_a_stream: bool) -> None:
-    await client.execute_command("FLUSHALL")
+    await client.execute_command("FLUSHDB")
     if is_there_a_stream:
         await add(client)
     error = await error_of(call(client))
