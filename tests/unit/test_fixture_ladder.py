@@ -34,7 +34,8 @@ def test_given_addresses_come_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [("redis://r/0", "redis://r/2"), ("redis://r", "redis://r/2"), ("redis://r/3", "redis://r/5")]
+    ("given", "expected"),
+    [("redis://r/0", "redis://r/2"), ("redis://r", "redis://r/2"), ("redis://r/3", "redis://r/5")],
 )
 def test_each_process_of_a_parallel_run_has_a_redis_database_of_its_own(given: str, expected: str) -> None:
     with choose({**GIVEN, "SAGA_TEST_REDIS_URL": given}, process=2).open() as addresses:
