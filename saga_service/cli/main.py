@@ -1,4 +1,8 @@
-"""The command line's root: which commands there are."""
+"""The command line's root: the table of commands.
+
+A command's module is imported when the command is run (see `lazy_group`), so every module imports at its top whatever
+it needs, and `--help` stays quick.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,193 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.commands import (
-    archive,
-    bench,
-    dead_letters,
-    definitions,
-    demo,
-    dev,
-    doctor,
-    keys,
-    operate,
-    plan,
-    run,
-    settings,
-    signal,
-    start,
-    worker_migrate,
+from saga_service.cli.console.exits import EXIT_CODES_HELP
+from saga_service.cli.lazy_group import CommandEntry, LazyGroup
+
+TRY = "Try"
+RUN = "Run"
+SAGAS = "Sagas"
+OPERATE = "Operate sagas"
+CHECK = "Look after"
+
+COMMANDS = (
+    CommandEntry(
+        "demo",
+        TRY,
+        "demo:demo_command",
+        "Watch three sagas on real servers: one completes, one is compensated, one outlives its process.",
+        "demo --keep",
+    ),
+    CommandEntry(
+        "dev",
+        TRY,
+        "dev:dev_command",
+        "Run embedded servers, the service and workers on this machine, until Ctrl-C. The data is kept.",
+        "dev -d sagas.yaml -w workers:shop",
+    ),
+    CommandEntry(
+        "bench",
+        TRY,
+        "bench:bench_command",
+        "Measure order sagas end to end through one service process and one worker process.",
+        "bench --sagas 5000 --json",
+    ),
+    CommandEntry(
+        "run",
+        RUN,
+        "run:run_command",
+        "Run the service until SIGTERM or SIGINT; a second signal ends it at once. Any number may run side by side.",
+        "run",
+    ),
+    CommandEntry(
+        "worker",
+        RUN,
+        "run:worker_command",
+        "Run workers until SIGTERM or SIGINT; a second signal ends it at once. Any number may run side by side.",
+        "worker shop.workers:payment",
+    ),
+    CommandEntry(
+        "worker-migrate",
+        RUN,
+        "worker_migrate:worker_migrate_command",
+        "Make the inbox's table in the workers' own databases. Safe to run by many at once, and to run again.",
+        "worker-migrate shop.workers:payment",
+    ),
+    CommandEntry(
+        "migrate",
+        RUN,
+        "run:migrate_command",
+        "Bring the database schema up to date. Safe to run by many at once, and to run again.",
+        "migrate",
+    ),
+    CommandEntry(
+        "start",
+        SAGAS,
+        "start:start_command",
+        "Start a saga by adding its event. The input is checked by SAGA_DEFINITIONS, or by what Postgres has on "
+        "record.",
+        "start order -f order_id=A-17 -f amount=30 --wait",
+    ),
+    CommandEntry("list", SAGAS, "list:list_command", "List sagas, the newest first.", "list --status stuck"),
+    CommandEntry(
+        "show",
+        SAGAS,
+        "list:show_command",
+        "Show one saga: what happened when, what is awaited, what is still to be undone, and what to type next.",
+        "show A-17",
+    ),
+    CommandEntry(
+        "signal",
+        SAGAS,
+        "signal:signal_command",
+        "Send a saga a signal, by way of Postgres, and wait for the answer.",
+        "signal approved A-17 -f by=anna --id ticket-99",
+    ),
+    CommandEntry(
+        "plan",
+        SAGAS,
+        "plan:plan_command",
+        "Show what a saga would undo if it were cancelled now, in which order, and what nobody knows. Changes nothing.",
+        "plan A-17",
+    ),
+    CommandEntry(
+        "dead-letters",
+        SAGAS,
+        "dead_letters:commands",
+        "Entries that nobody could use: list, show, replay, drop.",
+    ),
+    CommandEntry(
+        "retry",
+        OPERATE,
+        "operate:retry_command",
+        "Try again what was given up on, or waits for its next attempt: steps and undos. Their attempts count anew.",
+        "retry --status stuck --saga order --error-code provider_down --dry-run",
+    ),
+    CommandEntry(
+        "skip",
+        OPERATE,
+        "operate:skip_command",
+        "Go on without a step, or let an effect stand that cannot be undone.",
+        "skip A-17 --step notify --reason 'told them by phone'",
+    ),
+    CommandEntry(
+        "resolve",
+        OPERATE,
+        "operate:resolve_command",
+        "Say what became of a step, for somebody who has looked: it succeeded, it failed, or it is undone.",
+        "resolve A-17 --step charge --as succeeded --reason 'seen at the bank'",
+    ),
+    CommandEntry(
+        "cancel",
+        OPERATE,
+        "operate:cancel_command",
+        "Stop sagas, and undo what they have done.",
+        "cancel A-17 --reason 'the customer called'",
+    ),
+    CommandEntry(
+        "compensate",
+        OPERATE,
+        "operate:compensate_command",
+        "Undo what sagas have done: as cancel, and of completed ones as well.",
+        "compensate A-17 --reason 'sold by mistake'",
+    ),
+    CommandEntry(
+        "pause",
+        OPERATE,
+        "operate:pause_command",
+        "Send nothing more for sagas until they are resumed. What is in flight may still come in.",
+        "pause --saga order --reason 'the provider is down'",
+    ),
+    CommandEntry(
+        "resume",
+        OPERATE,
+        "operate:resume_command",
+        "Let paused sagas go on.",
+        "resume --saga order --yes --reason 'it is back'",
+    ),
+    CommandEntry(
+        "definitions",
+        CHECK,
+        "definitions:commands",
+        "Saga definitions: check, list, graph.",
+    ),
+    CommandEntry(
+        "archive",
+        CHECK,
+        "archive:archive_command",
+        "Write ended sagas (completed, compensated) with their steps and history, one saga per line.",
+        "archive --before 90d --output sagas.jsonl.gz --remove",
+    ),
+    CommandEntry("keys", CHECK, "keys:commands", "Keys by which data is encrypted: make, list, reseal."),
+    CommandEntry(
+        "settings",
+        CHECK,
+        "settings:settings_command",
+        "Show the settings in force and where each comes from. Passwords are not shown.",
+        "settings --json",
+    ),
+    CommandEntry(
+        "doctor",
+        CHECK,
+        "doctor:doctor_command",
+        "Look at the servers, the schema, the streams and the sagas; each problem comes with what to do.",
+        "doctor",
+    ),
+    CommandEntry(
+        "health",
+        CHECK,
+        "run:health_command",
+        "Tell by exit code whether both servers answer and the schema is current; for container health checks.",
+        "health",
+    ),
 )
-from saga_service.cli.commands import list as listing
-from saga_service.cli.console.exits import EXIT_CODES_HELP, Commands
+
+
+class Commands(LazyGroup):
+    """The commands of `saga-service`."""
+
+    entries = COMMANDS
+
 
 app = typer.Typer(
     cls=Commands,
@@ -41,7 +213,7 @@ app = typer.Typer(
 )
 
 
-def _tell_version(is_wanted: bool) -> None:
+def _print_version(is_wanted: bool) -> None:
     if is_wanted:
         from importlib.metadata import version
 
@@ -52,61 +224,10 @@ def _tell_version(is_wanted: bool) -> None:
 @app.callback()
 def _root(
     _: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version, and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
     ] = False,
 ) -> None:
     pass
-
-
-TRY = "Try"
-RUN = "Run"
-SAGAS = "Sagas"
-OPERATE = "Operate sagas"
-CHECK = "Look after"
-
-app.command("demo", rich_help_panel=TRY, epilog="Example: saga-service demo --keep")(demo.demo_command)
-app.command("dev", rich_help_panel=TRY, epilog="Example: saga-service dev -d sagas.yaml -w workers:shop")(
-    dev.dev_command
-)
-app.command("bench", rich_help_panel=TRY, epilog="Example: saga-service bench --sagas 5000 --json")(bench.bench_command)
-
-app.command("run", rich_help_panel=RUN, epilog="Example: SAGA_DEFINITIONS=sagas/ saga-service run")(run.run_command)
-app.command("worker", rich_help_panel=RUN, epilog="Example: saga-service worker shop.workers:payment")(
-    run.worker_command
-)
-app.command(
-    "worker-migrate",
-    rich_help_panel=RUN,
-    epilog="Example: saga-service worker-migrate shop.workers:payment",
-)(worker_migrate.worker_migrate_command)
-app.command("migrate", rich_help_panel=RUN, epilog="Example: saga-service migrate")(run.migrate_command)
-
-app.command(
-    "start", rich_help_panel=SAGAS, epilog="Example: saga-service start order -f order_id=A-17 -f amount=30 --wait"
-)(start.start_command)
-app.command("list", rich_help_panel=SAGAS, epilog="Example: saga-service list --status stuck")(listing.list_command)
-app.command("show", rich_help_panel=SAGAS, epilog="Example: saga-service show A-17")(listing.show_command)
-app.command(
-    "signal", rich_help_panel=SAGAS, epilog="Example: saga-service signal approved A-17 -f by=anna --id ticket-99"
-)(signal.signal_command)
-app.command("plan", rich_help_panel=SAGAS, epilog="Example: saga-service plan A-17")(plan.plan_command)
-app.add_typer(dead_letters.commands, name="dead-letters", rich_help_panel=SAGAS)
-
-for name, command, help_text, example in operate.COMMANDS:
-    app.command(name, rich_help_panel=OPERATE, help=help_text, epilog=f"Example: saga-service {example}")(command)
-
-app.add_typer(definitions.commands, name="definitions", rich_help_panel=CHECK)
-app.command(
-    "archive",
-    rich_help_panel=CHECK,
-    epilog="Example: saga-service archive --before 90d --output sagas.jsonl.gz --remove",
-)(archive.archive_command)
-app.add_typer(keys.commands, name="keys", rich_help_panel=CHECK)
-app.command("settings", rich_help_panel=CHECK, epilog="Example: saga-service settings --json")(
-    settings.settings_command
-)
-app.command("doctor", rich_help_panel=CHECK, epilog="Example: saga-service doctor")(doctor.doctor_command)
-app.command("health", rich_help_panel=CHECK, epilog="Example: saga-service health")(run.health_command)
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ def _of_steps(operation: str) -> Callable[..., None]:
     return command
 
 
-def _resolve(
+def resolve_command(
     resolution: Annotated[Resolved, typer.Option("--as", help="What became of the step.")],
     target: Target = None,
     step: Step = None,
@@ -147,43 +147,9 @@ def _operate(wish: Wish, selection: Selection, manner: Manner) -> None:
     raise typer.Exit(run_to_end(operate(read_settings(), wish, selection, manner)))
 
 
-COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
-    (
-        "retry",
-        _of_steps("retry"),
-        "Try again what was given up on, or waits for its next attempt: steps and undos. Their attempts count anew.",
-        "retry --status stuck --saga order --error-code provider_down --dry-run",
-    ),
-    (
-        "skip",
-        _of_steps("skip"),
-        "Go on without a step, or let an effect stand that cannot be undone.",
-        "skip A-17 --step notify --reason 'told them by phone'",
-    ),
-    (
-        "resolve",
-        _resolve,
-        "Say what became of a step, for somebody who has looked: it succeeded, it failed, or it is undone.",
-        "resolve A-17 --step charge --as succeeded --reason 'seen at the bank'",
-    ),
-    (
-        "cancel",
-        _of_sagas("cancel"),
-        "Stop sagas, and undo what they have done.",
-        "cancel A-17 --reason 'the customer called'",
-    ),
-    (
-        "compensate",
-        _of_sagas("compensate"),
-        "Undo what sagas have done: as cancel, and of completed ones as well.",
-        "compensate A-17 --reason 'sold by mistake'",
-    ),
-    (
-        "pause",
-        _of_sagas("pause"),
-        "Send nothing more for sagas until they are resumed. What is in flight may still come in.",
-        "pause --saga order --reason 'the provider is down'",
-    ),
-    ("resume", _of_sagas("resume"), "Let paused sagas go on.", "resume --saga order --yes --reason 'it is back'"),
-)
-"""Each command's name, what carries it out, its help, and an example."""
+retry_command = _of_steps("retry")
+skip_command = _of_steps("skip")
+cancel_command = _of_sagas("cancel")
+compensate_command = _of_sagas("compensate")
+pause_command = _of_sagas("pause")
+resume_command = _of_sagas("resume")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
-
-import typer
-from typer.core import TyperGroup
 
 
 class ExitCode(IntEnum):
@@ -41,14 +37,3 @@ class CommandFailed(Exception):
     def __init__(self, message: str, code: ExitCode = ExitCode.PROBLEM) -> None:
         super().__init__(message)
         self.code = code
-
-
-class Commands(TyperGroup):
-    """The commands, of which none answers a user's mistake with a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:  # typer's own context class is private, and the value is the command's
-        try:
-            return super().invoke(ctx)
-        except CommandFailed as failure:
-            typer.echo(f"saga-service: {failure}", err=True)
-            raise typer.Exit(failure.code) from None

@@ -16,7 +16,7 @@ import pytest
 
 from saga_service.cli.access import requests as operating
 from saga_service.cli.access.selection import USEFUL_FOR
-from saga_service.cli.commands.operate import COMMANDS
+from saga_service.cli.main import COMMANDS, OPERATE
 from saga_service.core.definition import Definition, Kind, StepDefinition, Task
 from saga_service.core.effects import ChildRequest
 from saga_service.core.events import Operation, Started, TransportLost
@@ -607,4 +607,5 @@ async def test_definitions_are_listed_without_postgres(monkeypatch: pytest.Monke
 
 
 def test_every_verb_has_statuses_that_it_is_of_use_to() -> None:
-    assert {name for name, *_ in COMMANDS} == {operation.value for operation in Operation} == USEFUL_FOR.keys()
+    commands = {entry.name for entry in COMMANDS if entry.panel == OPERATE}
+    assert commands == {operation.value for operation in Operation} == USEFUL_FOR.keys()

@@ -1,0 +1,73 @@
+"""A group of commands that imports a command's module when that command is run, or asked for its own help.
+
+The group's own help is made from a table alone, so it costs no import of what the commands work with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from saga_service.cli.console.exits import CommandFailed
+
+COMMANDS_PACKAGE = "saga_service.cli.commands"
+
+
+class CommandEntry(NamedTuple):
+    """One line of the table of commands."""
+
+    name: str
+    panel: str
+    """The heading in the group's help under which the command is listed."""
+    target: str
+    """`module:attribute` below COMMANDS_PACKAGE: a function, or a Typer with commands of its own."""
+    help: str
+    example: str | None = None
+
+
+class LazyGroup(TyperGroup):
+    """Commands out of a table. None of them answers a user's mistake with a traceback."""
+
+    entries: ClassVar[Iterable[CommandEntry]] = ()
+
+    def __init__(self, **attributes: Any) -> None:  # whatever typer gives a group
+        super().__init__(**attributes)
+        self._entries = {entry.name: entry for entry in self.entries}
+        self.commands = {entry.name: _listed(entry) for entry in self.entries}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer's own classes for both are private
+        name, command, rest = super().resolve_command(ctx, args)
+        entry = self._entries.get(name or "")
+        return name, command if entry is None else _loaded(entry), rest
+
+    def invoke(self, ctx: Any) -> Any:  # the value is the command's
+        try:
+            return super().invoke(ctx)
+        except CommandFailed as failure:
+            typer.echo(f"saga-service: {failure}", err=True)
+            raise typer.Exit(failure.code) from None
+
+
+def _listed(entry: CommandEntry) -> TyperCommand:
+    """What the group's help tells of a command."""
+    return TyperCommand(entry.name, help=entry.help, rich_help_panel=entry.panel)
+
+
+def _loaded(entry: CommandEntry) -> Any:  # typer's own class of commands is private
+    """The command itself, out of its module."""
+    module, _, attribute = entry.target.partition(":")
+    target = getattr(import_module(f"{COMMANDS_PACKAGE}.{module}"), attribute)
+    app = typer.Typer(add_completion=False)
+    epilog = None if entry.example is None else f"Example: saga-service {entry.example}"
+    if isinstance(target, typer.Typer):
+        app.add_typer(target, name=entry.name, help=entry.help)
+        group = get_command(app)
+        assert isinstance(group, TyperGroup), "a Typer with a Typer in it is a group"
+        return group.commands[entry.name]
+    app.command(entry.name, help=entry.help, epilog=epilog)(target)
+    return get_command(app)
