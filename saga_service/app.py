@@ -24,8 +24,8 @@ from saga_service.definitions import (
 from saga_service.encryption import Cipher, CipherNotLoaded, DecryptionFailed, UnknownKey, load_cipher
 from saga_service.engine.decode import Decoder
 from saga_service.engine.engine import Engine
+from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import StoreUnavailable
 from saga_service.engine.saga_loader import SagaCache
 from saga_service.runtime.ingest import Ingest
 from saga_service.runtime.intake import Inlet, Intake

@@ -19,18 +19,10 @@ from saga_service.core.effects import Command, Sent
 from saga_service.engine.commit_log import log_commit
 from saga_service.engine.decode import BatchDecoder, Decoded, Decoder, Item, Received
 from saga_service.engine.deferral import DeferralPolicy
+from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
 from saga_service.engine.fold import Folded, fold
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import (
-    Batch,
-    DefinitionRegistry,
-    RequestsAnswered,
-    RevisionConflict,
-    Store,
-    StoreBroken,
-    StoreRefused,
-    StoreUnavailable,
-)
+from saga_service.engine.ports import Batch, DefinitionRegistry, Store
 from saga_service.engine.saga_loader import SagaCache, SagaReader, Sagas
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.commands import write_command

@@ -69,27 +69,6 @@ class Batch:
         return not (self.writes or self.dead_letters or self.messages or self.results or self.deferred)
 
 
-class RevisionConflict(Exception):
-    """Some saga of the batch is not at the revision that it grew from: nothing of the batch was written."""
-
-
-class RequestsAnswered(Exception):
-    """Some request of the batch was answered meanwhile: nothing of the batch was written."""
-
-
-class StoreUnavailable(Exception):
-    """Postgres could not be reached, or asked for a retry: nothing is known to have been written. Try again."""
-
-
-class StoreRefused(Exception):
-    """Postgres will never take this batch as it is; the text has its reason. Nothing was written."""
-
-
-class StoreBroken(Exception):
-    """Postgres and this version of the service do not go together (a table or a right is missing, say): nothing that
-    comes in could be handled rightly, so the service ends. The text has Postgres' reason."""
-
-
 class Store(Protocol):
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
         """Those of the sagas that exist. One round trip. Raises StoreUnavailable, and DecryptionFailed where the

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from saga_service.engine.ports import StoreUnavailable, StreamLost, StreamRefused, TransportUnavailable
+from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.ports import StreamLost, StreamRefused, TransportUnavailable
 from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,8 @@ import structlog
 from saga_service.base.backoff import Backoff
 from saga_service.core.events import TransportLost
 from saga_service.core.ids import SagaId
-from saga_service.engine.ports import InFlight, StoreUnavailable
+from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.ports import InFlight
 from saga_service.runtime.intake import Inlet
 from saga_service.runtime.shutdown import Shutdown
 

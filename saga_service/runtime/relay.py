@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import structlog
 
+from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import Outbox, Publisher, StoreUnavailable
+from saga_service.engine.ports import Outbox, Publisher
 from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)

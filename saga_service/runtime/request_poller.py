@@ -11,7 +11,8 @@ from collections.abc import Callable
 import structlog
 
 from saga_service.base.backoff import Backoff
-from saga_service.engine.ports import Requests, StoreUnavailable
+from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.ports import Requests
 from saga_service.runtime.intake import Inlet
 from saga_service.runtime.shutdown import Shutdown
 

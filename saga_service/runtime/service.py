@@ -12,7 +12,8 @@ from typing import Protocol
 
 import structlog
 
-from saga_service.engine.ports import Source, StoreUnavailable, StreamLost, StreamRefused, TransportUnavailable
+from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.ports import Source, StreamLost, StreamRefused, TransportUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.recovery import Recovery

@@ -13,7 +13,8 @@ import structlog
 
 from saga_service.base.backoff import Backoff
 from saga_service.core.events import TimerDue
-from saga_service.engine.ports import DueSagas, StoreUnavailable
+from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.ports import DueSagas
 from saga_service.runtime.intake import Inlet
 from saga_service.runtime.shutdown import Shutdown
 

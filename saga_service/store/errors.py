@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import asyncpg
 import orjson
 
-from saga_service.engine.ports import RequestsAnswered, RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
+from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
 
 REVISION_CONFLICT, REQUESTS_ANSWERED = "SG001", "SG002"
 """Raised by saga_private.commit_batch."""
@@ -27,7 +27,7 @@ class Unwritable(Exception):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Errors of asyncpg and of the network come out as those of `engine.ports`."""
+    """Errors of asyncpg and of the network come out as those of `engine.errors`."""
     try:
         yield
     except asyncpg.PostgresError as error:

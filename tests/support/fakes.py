@@ -18,17 +18,9 @@ from saga_service.core.ids import Direction, SagaId, command_id, saga_id_from_ke
 from saga_service.core.state import ENDED, SagaState
 from saga_service.engine.decode import Decoder, Item
 from saga_service.engine.engine import Committed, Engine
+from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreRefused
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import (
-    Batch,
-    Deferred,
-    DefinitionRegistry,
-    KeyedSaga,
-    RequestResult,
-    RequestsAnswered,
-    RevisionConflict,
-    StoreRefused,
-)
+from saga_service.engine.ports import Batch, Deferred, DefinitionRegistry, KeyedSaga, RequestResult
 from saga_service.engine.saga_loader import SagaCache
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane

@@ -134,7 +134,7 @@ async def open_key_rotation(settings: Settings, cipher: DataCodec) -> AsyncItera
 @asynccontextmanager
 async def _open_pool(settings: Settings) -> AsyncIterator[Pool]:
     """A pool of one connection, for what the store does."""
-    from saga_service.engine.ports import StoreBroken, StoreRefused, StoreUnavailable
+    from saga_service.engine.errors import StoreBroken, StoreRefused, StoreUnavailable
     from saga_service.store.pool import close_pool, create_pool
 
     with postgres_errors_in_words(settings):

@@ -12,7 +12,8 @@ from saga_service.core.events import BusinessKey
 from saga_service.core.ids import saga_id_from_key
 from saga_service.definitions import check_saga, readable_saga_spec
 from saga_service.definitions.authoring import Saga, Step
-from saga_service.engine.ports import Batch, Deferred, KeyedSaga, RequestResult, RevisionConflict, Write
+from saga_service.engine.errors import RevisionConflict
+from saga_service.engine.ports import Batch, Deferred, KeyedSaga, RequestResult, Write
 from saga_service.store.definitions import PostgresDefinitionRegistry
 from saga_service.store.migrations.full_semantics.requests import CLAIM_REQUESTS as AS_IT_WAS
 from saga_service.store.postgres_store import PostgresStore

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from saga_service.engine.ports import RevisionConflict, StoreUnavailable
+from saga_service.engine.errors import RevisionConflict, StoreUnavailable
 from saga_service.store.pool import close_pool, create_pool
 from saga_service.store.postgres_store import PostgresStore
 from tests.support.store_batches import ORDER, batch, row_counts, start, state_of, succeed

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from saga_service.core.events import Event, Operation, OperationRequested, Resolution, Signalled, Started
 from saga_service.core.ids import SagaId, saga_id_from_key
-from saga_service.engine.ports import Batch, RequestResult, RequestsAnswered
+from saga_service.engine.errors import RequestsAnswered
+from saga_service.engine.ports import Batch, RequestResult
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.requests import Asking, PostgresRequests
 from saga_service.store.roles import CLIENT_ROLE, OPERATOR_ROLE

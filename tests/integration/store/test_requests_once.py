@@ -13,8 +13,9 @@ from saga_service.core.events import Operation, Outcome
 from saga_service.core.ids import Direction, command_id, saga_id_from_key
 from saga_service.core.state import Fault
 from saga_service.engine.engine import Engine
+from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import Batch, StoreUnavailable
+from saga_service.engine.ports import Batch
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.requests import Answer, Asking, PostgresRequests
 from saga_service.wire.entries import Entry

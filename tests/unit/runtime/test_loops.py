@@ -11,8 +11,9 @@ import structlog
 
 from saga_service.core.events import TransportLost
 from saga_service.core.ids import SagaId
+from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import StoreUnavailable, StreamLost, TransportUnavailable
+from saga_service.engine.ports import StreamLost, TransportUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.maintenance import Maintenance
 from saga_service.runtime.recovery import Recovery

@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from saga_service.engine.ports import StoreUnavailable
+from saga_service.engine.errors import StoreUnavailable
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.request_poller import POLL_MS_MIN, RequestPoller
 from saga_service.runtime.shutdown import Shutdown

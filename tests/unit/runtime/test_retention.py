@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import structlog
 
-from saga_service.engine.ports import StoreUnavailable
+from saga_service.engine.errors import StoreUnavailable
 from saga_service.runtime.retention import BATCH_ROWS_MAX, Retention
 from saga_service.runtime.shutdown import Shutdown
 

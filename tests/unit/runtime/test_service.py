@@ -10,7 +10,8 @@ import structlog
 
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaStatus
-from saga_service.engine.ports import StoreUnavailable, StreamRefused, TransportUnavailable
+from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.ports import StreamRefused, TransportUnavailable
 from saga_service.runtime.ingest import Ingest
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane

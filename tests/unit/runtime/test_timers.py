@@ -9,7 +9,7 @@ import pytest
 
 from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
-from saga_service.engine.ports import StoreUnavailable
+from saga_service.engine.errors import StoreUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.shutdown import Shutdown
 from saga_service.runtime.timers import Timers

@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 import pytest
 
-from saga_service.engine.ports import RequestsAnswered, RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
+from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
 from saga_service.store.errors import REQUESTS_ANSWERED, REVISION_CONFLICT, Unwritable, translated
 
 
