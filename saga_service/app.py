@@ -154,7 +154,9 @@ def _refuse_removal_before_late_replies(settings: Settings, catalog: Catalog) ->
 def _cipher(settings: Settings) -> Cipher | None:
     try:
         return load_cipher(
-            settings.encryption_keys.get_secret_value(), settings.encryption_cipher, sealing=settings.encryption_enabled
+            settings.encryption_keys.get_secret_value(),
+            settings.encryption_cipher,
+            encrypt=settings.encryption_enabled,
         )
     except CipherNotLoaded as error:
         raise StartupRefused(str(error)) from None
@@ -165,9 +167,11 @@ async def _refuse_without_keys(store: PostgresStore) -> None:
     try:
         await store.load(await store.in_flight(None, SAGAS_TRIED_AT_START))
     except UnknownKey as error:
-        raise StartupRefused(f"{error}; put the key into SAGA_ENCRYPTION_KEYS: the first seals, all open") from None
+        raise StartupRefused(
+            f"{error}; add the key to SAGA_ENCRYPTION_KEYS (the first encrypts, all decrypt)"
+        ) from None
     except DecryptionFailed as error:
-        log.error("a saga cannot be opened, and cannot go on", error=str(error))
+        log.error("a saga cannot be decrypted, and cannot go on", error=str(error))
 
 
 @asynccontextmanager

@@ -62,7 +62,7 @@ class ServerUrl(Secret[str]):
 
 
 class EncryptionKeys(Secret[str]):
-    """Keys as `codec.keys` reads them. Only their ids are ever shown."""
+    """Keys as `encryption.keys` reads them. Only their ids are ever shown."""
 
     def _display(self) -> str:
         return ",".join(f"{key.id}:***" for key in read_keys(self.get_secret_value()))
@@ -111,7 +111,7 @@ def _module_and_name(workers: tuple[str, ...]) -> tuple[str, ...]:
 
 def _module_and_function(cipher: str | None) -> str | None:
     if cipher is not None and not _MODULE_AND_NAME.fullmatch(cipher):
-        raise ValueError("must have the form MODULE:function, for example shop.keys:codec")
+        raise ValueError("must have the form MODULE:function, for example shop.keys:cipher")
     return cipher
 
 
@@ -191,17 +191,17 @@ class Settings(BaseSettings):
 
     encryption_keys: Annotated[EncryptionKeys, AfterValidator(_readable_keys)] = Field(
         default=EncryptionKeys(""),
-        description="Keys by which inputs, outputs and all `data` are sealed: `2026b:<base64>,2026a:<base64>`. The "
-        "first seals, all open; `saga-service keys make` makes one. See docs/encryption.md.",
+        description="Keys by which inputs, outputs and all `data` are encrypted: `2026b:<base64>,2026a:<base64>`. The "
+        "first encrypts, all decrypt; `saga-service keys make` makes one. See docs/encryption.md.",
     )
     encryption_enabled: bool = Field(
         default=True,
-        description="`false`: what is sealed is opened, and nothing is sealed. Until every process has the keys, or to "
-        "give encryption up.",
+        description="`false`: encrypted data is still decrypted, and new data is written plain. Until every "
+        "process has the keys, or to give encryption up.",
     )
     encryption_cipher: Annotated[str | None, AfterValidator(_module_and_function)] = Field(
         default=None,
-        description="A function that makes a codec of your own in place of those keys, as `MODULE:function`.",
+        description="A function that makes a cipher of your own in place of those keys, as `MODULE:function`.",
     )
 
     # ----------------------------------------------------------------------------------------------- batches
@@ -356,7 +356,7 @@ class Settings(BaseSettings):
             )
         if self.encryption_cipher and self.encryption_keys.get_secret_value():
             raise ValueError(
-                "SAGA_ENCRYPTION_CIPHER and SAGA_ENCRYPTION_KEYS cannot both be set: a codec has its own keys"
+                "SAGA_ENCRYPTION_CIPHER and SAGA_ENCRYPTION_KEYS cannot both be set: a cipher has its own keys"
             )
         return self
 

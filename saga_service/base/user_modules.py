@@ -1,4 +1,4 @@
-"""Importing what authors wrote: their sagas, their workers, their codec."""
+"""Importing what authors wrote: their sagas, their workers, their cipher."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Shape(Protocol):
     """What an action is said to return."""
 
     def misfit(self, output: Mapping[str, Any]) -> str | None:
-        """Why this is something else; None where it is not. Tells no values: they may have come sealed."""
+        """Why this is something else; None where it is not. Tells no values: they may have come encrypted."""
         ...
 
 

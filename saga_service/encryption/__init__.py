@@ -1,7 +1,7 @@
-"""Keys, the default codec, and how a process comes to the codec of its settings.
+"""Keys, the default cipher, and the way from a process's settings to its cipher.
 
-`keys` (how keys are written), `aes_gcm` (the default codec, which needs the extra `encryption`), `loading` (settings to
-codec). What is sealed, and where each value belongs, is in `saga_service.wire.encryption`.
+`keys` (how keys are written), `aes_gcm` (the default cipher, which needs the extra `encryption`), `loading` (from
+settings to a cipher). `saga_service.wire.encryption` has the shape of encrypted values and the context of each.
 """
 
 from saga_service.encryption.keys import EncryptionKey, read_keys

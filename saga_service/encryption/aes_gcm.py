@@ -1,8 +1,10 @@
-"""AES-256-GCM. docs/encryption.md has the format byte by byte, for workers in other languages.
+"""The default cipher: AES-256-GCM with a derived key for each context.
+
+docs/encryption.md has the format byte by byte, for workers in other languages.
 
 Each context has a key of its own, derived by HKDF from the one in the settings. A nonce is random, and GCM allows 2^32
-random nonces for one key: at a thousand sagas a second, one key for all would have used them up within two days. One
-context is sealed as often as its saga makes transitions.
+random nonces for one key: at a thousand sagas a second, a single key would have used them up within two days. A value
+is encrypted under one context only as often as its saga makes transitions.
 """
 
 from __future__ import annotations
@@ -26,39 +28,41 @@ TAG_BYTES = 16
 
 
 class AesGcmCipher:
-    """Seals with the first key, and opens what any of them has sealed. Raises ValueError where there is none."""
+    """Encrypts with the first key and decrypts with any of them. Raises ValueError where there is no key."""
 
     def __init__(self, keys: Sequence[EncryptionKey]) -> None:
         if not keys:
-            raise ValueError("there is no key to seal with")
-        self._sealing_id = keys[0].id
-        # The first half of HKDF, which is the same for all contexts.
+            raise ValueError("there is no key to encrypt with")
+        self._first_key_id = keys[0].id
+        # The first half of HKDF does not depend on the context, so it is done once for each key.
         self._extracted = {key.id: hmac.digest(bytes(KEY_BYTES), key.secret, "sha256") for key in keys}
 
-    def seal(self, plain: bytes, context: str) -> str:
-        place = context.encode()
+    def encrypt(self, plain: bytes, context: str) -> str:
+        context_bytes = context.encode()
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._cipher(self._sealing_id, place).encrypt(nonce, plain, place)
-        return f"{self._sealing_id}.{b2a_base64(nonce + sealed, newline=False).decode()}"
+        ciphertext = self._derived(self._first_key_id, context_bytes).encrypt(nonce, plain, context_bytes)
+        return f"{self._first_key_id}.{b2a_base64(nonce + ciphertext, newline=False).decode()}"
 
-    def open(self, sealed: str, context: str) -> bytes:
-        key_id, _, encoded = sealed.partition(".")
+    def decrypt(self, text: str, context: str) -> bytes:
+        key_id, _, encoded = text.partition(".")
         if key_id not in self._extracted:
             known = ", ".join(self._extracted)
-            raise UnknownKey(f"is sealed with key '{key_id[:100]}', which is not known here; known keys: {known}")
+            raise UnknownKey(f"is encrypted with key '{key_id[:100]}', which is not known here; known keys: {known}")
         octets = _octets(encoded)
         if len(octets) < NONCE_BYTES + TAG_BYTES:
-            raise DecryptionFailed(f"is sealed with key '{key_id}', and is no base64 of a nonce and what was sealed")
-        place = context.encode()
+            raise DecryptionFailed(f"names key '{key_id}', and is no base64 of a nonce and a ciphertext")
+        context_bytes = context.encode()
+        nonce, ciphertext = octets[:NONCE_BYTES], octets[NONCE_BYTES:]
         try:
-            return self._cipher(key_id, place).decrypt(octets[:NONCE_BYTES], octets[NONCE_BYTES:], place)
+            return self._derived(key_id, context_bytes).decrypt(nonce, ciphertext, context_bytes)
         except InvalidTag:
             raise DecryptionFailed(
-                f"does not open with key '{key_id}': it was altered, it belongs elsewhere, or another key has this id"
+                f"cannot be decrypted with key '{key_id}': it was altered, it belongs elsewhere, or another key has "
+                "this id"
             ) from None
 
-    def _cipher(self, key_id: str, place: bytes) -> AESGCM:
-        return AESGCM(HKDFExpand(SHA256(), KEY_BYTES, place).derive(self._extracted[key_id]))
+    def _derived(self, key_id: str, context: bytes) -> AESGCM:
+        return AESGCM(HKDFExpand(SHA256(), KEY_BYTES, context).derive(self._extracted[key_id]))
 
 
 def _octets(encoded: str) -> bytes:

@@ -1,4 +1,7 @@
-"""Keys as people write them: `2026b:<base64 of 32 bytes>,2026a:<base64 of 32 bytes>`. The first seals, all open."""
+"""Encryption keys as people write them: `2026b:<base64 of 32 bytes>,2026a:<base64 of 32 bytes>`.
+
+The first key encrypts; every key decrypts.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _KEY_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{KEY_ID_CHARACTERS_MAX}}}")
 
 @dataclass(frozen=True, slots=True)
 class EncryptionKey:
-    """`id` is written beside everything that is sealed with it, and never used again for another key."""
+    """One key. `id` is written beside every value that it encrypts, and must never be used for another key."""
 
     id: str
     secret: bytes = field(repr=False)
@@ -27,7 +30,7 @@ def is_key_id(text: str) -> bool:
 
 
 def read_keys(text: str) -> list[EncryptionKey]:
-    """Raises ValueError, whose text never holds any part of a secret."""
+    """The keys of a list separated by commas. Raises ValueError, whose text never holds any part of a secret."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     keys = [_read_key(part, place) for place, part in enumerate(parts, start=1)]
     twice = [key_id for key_id, count in Counter(key.id for key in keys).items() if count > 1]
@@ -57,5 +60,5 @@ def write_key(key: EncryptionKey) -> str:
 
 
 def fresh_key(key_id: str) -> EncryptionKey:
-    """A key that nobody has."""
+    """A new key with a random secret."""
     return EncryptionKey(key_id, os.urandom(KEY_BYTES))

@@ -1,4 +1,4 @@
-"""From the settings to a codec."""
+"""The cipher of a process's settings."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from saga_service.wire.encryption import Cipher, DecryptOnly
 
 
 class CipherNotLoaded(ValueError):
-    """The text says what is missing, and what to do."""
+    """The settings give no usable cipher. The text says what is missing and what to do."""
 
 
-def load_cipher(keys: str = "", factory: str | None = None, *, sealing: bool = True) -> Cipher | None:
-    """The codec of SAGA_ENCRYPTION_KEYS, or the one that SAGA_ENCRYPTION_CIPHER names as `module:factory`; None
-    without either.
+def load_cipher(keys: str = "", factory: str | None = None, *, encrypt: bool = True) -> Cipher | None:
+    """The cipher of SAGA_ENCRYPTION_KEYS, or the one that SAGA_ENCRYPTION_CIPHER names as `module:factory`; None
+    where neither is set.
 
-    Without `sealing` it opens only. A factory is called without arguments. Raises CipherNotLoaded; what goes wrong
-    inside a factory comes as it is.
+    With `encrypt` false the cipher decrypts only. A factory is called without arguments, and its exceptions pass
+    through. Raises CipherNotLoaded.
     """
-    cipher = _of_keys(keys) if factory is None else _made_by(factory)
-    return cipher if cipher is None or sealing else DecryptOnly(cipher)
+    cipher = _cipher_of_keys(keys) if factory is None else _cipher_of_factory(factory)
+    return cipher if cipher is None or encrypt else DecryptOnly(cipher)
 
 
-def _of_keys(keys: str) -> Cipher | None:
+def _cipher_of_keys(keys: str) -> Cipher | None:
     try:
         known = read_keys(keys)
     except ValueError as error:
@@ -38,7 +38,7 @@ def _of_keys(keys: str) -> Cipher | None:
     return AesGcmCipher(known)
 
 
-def _made_by(factory: str) -> Cipher:
+def _cipher_of_factory(factory: str) -> Cipher:
     module_name, _, name = factory.partition(":")
     try:
         make = getattr(author_module(module_name), name, None)
@@ -47,9 +47,9 @@ def _made_by(factory: str) -> Cipher:
     if not callable(make):
         raise CipherNotLoaded(f"SAGA_ENCRYPTION_CIPHER: module '{module_name}' has no function '{name}'")
     cipher = make()
-    if not (callable(getattr(cipher, "seal", None)) and callable(getattr(cipher, "open", None))):
+    if not (callable(getattr(cipher, "encrypt", None)) and callable(getattr(cipher, "decrypt", None))):
         raise CipherNotLoaded(
-            f"SAGA_ENCRYPTION_CIPHER: '{factory}' makes a {type(cipher).__name__}, which has no seal and open"
+            f"SAGA_ENCRYPTION_CIPHER: '{factory}' makes a {type(cipher).__name__}, which has no encrypt and decrypt"
         )
     made: Cipher = cipher
     return made

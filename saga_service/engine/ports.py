@@ -73,7 +73,7 @@ class Store(Protocol):
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
         """Those of the sagas that exist. One round trip. Raises StoreUnavailable, and DecryptionFailed where the
         key that a
-        saga is sealed with is not known here."""
+        saga is encrypted with is not known here."""
         ...
 
     async def commit(self, batch: Batch) -> int | None:

@@ -14,7 +14,7 @@ import orjson
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.state import SagaState
 from saga_service.engine.ports import Batch, RequestResult, Write
-from saga_service.store.encryption import sealed
+from saga_service.store.encryption import encrypted_state
 from saga_service.store.rows import write_detail, write_extra, write_fault, write_json, write_steps
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.encryption import Cipher, encrypts
@@ -52,7 +52,7 @@ def arguments(batch: Batch, now_ms: int, cipher: Cipher | None = None) -> list[o
     # Sorted by id, so that all replicas lock rows in one order and never wait for each other in a circle.
     writes = sorted(batch.writes, key=_saga_id)
     if encrypts(cipher):
-        writes = [_sealed(write, cipher) for write in writes]
+        writes = [_encrypted_write(write, cipher) for write in writes]
     return [
         *_started([write.state for write in writes if write.expected_revision == 0]),
         *_grown([write for write in writes if write.expected_revision != 0]),
@@ -65,9 +65,9 @@ def arguments(batch: Batch, now_ms: int, cipher: Cipher | None = None) -> list[o
     ]
 
 
-def _sealed(write: Write, cipher: Cipher) -> Write:
+def _encrypted_write(write: Write, cipher: Cipher) -> Write:
     # A saga that went on has its input in its row, and that is never written again.
-    return Write(sealed(write.state, cipher, with_input=write.expected_revision == 0), write.expected_revision)
+    return Write(encrypted_state(write.state, cipher, with_input=write.expected_revision == 0), write.expected_revision)
 
 
 def _saga_id(write: Write) -> str:

@@ -1,4 +1,4 @@
-"""Stored sagas sealed anew, with the key that seals now, while the service runs: so that an old key can be retired.
+"""Key rotation: stored sagas are encrypted with the current key while the service runs, so that an old key can go.
 
 A row is only written at the revision that it was read at, which stays as it is: whoever drives the saga never notices,
 and what he wrote meanwhile is not overwritten. Rows that somebody holds are passed over, to be tried again.
@@ -14,7 +14,7 @@ import asyncpg
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject, SagaState
 from saga_service.store import queries
-from saga_service.store.encryption import opened, sealed, values
+from saga_service.store.encryption import decrypted_state, encrypted_state, values
 from saga_service.store.pool import borrowed
 from saga_service.store.rows import read_saga, write_extra, write_json, write_steps
 from saga_service.wire.encryption import Cipher, DecryptionFailed, encryption_key_id, encrypts, is_encrypted, key_id
@@ -38,13 +38,13 @@ _BEFORE_ALL = SagaId("00000000-0000-0000-0000-000000000000")
 
 @dataclass(frozen=True, slots=True)
 class Reencrypted:
-    """What became of some sagas. Those in none of these had nothing to be sealed anew."""
+    """What became of some sagas. Those in none of these needed no rewriting."""
 
     done: int
     again: list[SagaId]
     """They changed meanwhile, or somebody holds them."""
-    unopenable: list[str]
-    """Why, of each that cannot be opened."""
+    undecryptable: list[str]
+    """Why, of each that cannot be decrypted."""
 
 
 class PostgresKeyRotation:
@@ -61,29 +61,31 @@ class PostgresKeyRotation:
             rows = await connection.fetch(_NEXT, after_id or _BEFORE_ALL, sagas_max)
         return [row[0] for row in rows]
 
-    async def reseal(self, saga_ids: Sequence[SagaId]) -> Reencrypted:
-        """Seal what is plain, or sealed with another key than the one that seals now. A codec that opens only leaves
-        everything plain."""
+    async def rotate(self, saga_ids: Sequence[SagaId]) -> Reencrypted:
+        """Encrypt with the current key the sagas that are plain or have another key.
+
+        A cipher that decrypts only leaves every saga plain.
+        """
         async with borrowed(self._pool) as connection:
             stored = [read_saga(row) for row in await connection.fetch(queries.LOAD, saga_ids)]
-            plain, unopenable = self._opened([state for state in stored if self._is_old(state)])
-            fresh = [sealed(state, self._cipher) for state in plain] if encrypts(self._cipher) else plain
+            plain, undecryptable = self._decrypted([state for state in stored if self._is_old(state)])
+            fresh = [encrypted_state(state, self._cipher) for state in plain] if encrypts(self._cipher) else plain
             rows = await connection.fetch(_WRITE, *_columns(fresh)) if fresh else []
         written = {row[0] for row in rows}
-        return Reencrypted(len(written), [state.id for state in fresh if state.id not in written], unopenable)
+        return Reencrypted(len(written), [state.id for state in fresh if state.id not in written], undecryptable)
 
     def _is_old(self, state: SagaState) -> bool:
         return any(value and _key_of(value) != self._key_id for value in values(state))
 
-    def _opened(self, states: Sequence[SagaState]) -> tuple[list[SagaState], list[str]]:
+    def _decrypted(self, states: Sequence[SagaState]) -> tuple[list[SagaState], list[str]]:
         plain: list[SagaState] = []
-        unopenable: list[str] = []
+        undecryptable: list[str] = []
         for state in states:
             try:
-                plain.append(opened(state, self._cipher))
+                plain.append(decrypted_state(state, self._cipher))
             except DecryptionFailed as error:
-                unopenable.append(str(error))
-        return plain, unopenable
+                undecryptable.append(str(error))
+        return plain, undecryptable
 
 
 def _key_of(value: JsonObject) -> str | None:

@@ -20,7 +20,7 @@ from saga_service.core.state import SagaState
 from saga_service.engine.ports import Batch, KeyedSaga
 from saga_service.store import queries
 from saga_service.store.commit import COMMIT, arguments, read_messages, write_messages
-from saga_service.store.encryption import opened
+from saga_service.store.encryption import decrypted_state
 from saga_service.store.errors import translated
 from saga_service.store.pool import ACQUIRE_TIMEOUT_SECONDS, borrowed
 from saga_service.store.requests import read_request, waiting
@@ -60,7 +60,7 @@ class PostgresStore:
         """Those of the sagas that exist, in no order. Raises DecryptionFailed."""
         async with self._connection() as connection:
             rows = await connection.fetch(queries.LOAD, saga_ids)
-        return [opened(read_saga(row), self._cipher) for row in rows]
+        return [decrypted_state(read_saga(row), self._cipher) for row in rows]
 
     async def commit(self, batch: Batch) -> int | None:
         """Write all of it or nothing, in one round trip; the id of the outbox row, if there is one.

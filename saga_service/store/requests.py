@@ -69,7 +69,7 @@ class PostgresRequests:
     def _output(self, asking: Asking, saga_id: SagaId) -> str | None:
         if asking.output is None:
             return None
-        # Sealed, it fits one saga alone.
+        # Encrypted, it fits one saga alone.
         return write_data(asking.output, self._cipher, EVENT, f"{OWN_TYPES_PREFIX}{asking.operation.value}", saga_id)
 
     async def signal(self, saga_id: SagaId, name: str, data: JsonObject, signal_id: str | None) -> int:

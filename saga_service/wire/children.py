@@ -56,7 +56,7 @@ def read_child_start(entry: Entry, catalog: Catalog, cipher: Cipher | None = Non
         saga_input = spec.read_input(read_data(entry.fields.get(b"data"), cipher, CHILD, given_command))
         key = spec.business_key(saga_input)
     except DecryptionFailed as error:
-        return _refused(parent, "sealed_input", str(error))
+        return _refused(parent, "encrypted_input", str(error))
     except InvalidInput as error:
         told = error.without_values if came_encrypted(entry) else str(error)
         return _refused(parent, "invalid_input", f"the input does not fit saga '{saga}': {told}")

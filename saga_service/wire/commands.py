@@ -40,10 +40,10 @@ class ReceivedCommand:
     was_delivered_before: bool = field(default=False, compare=False)
     plain: bytes = field(default=b"{}", compare=False, repr=False)
     """`data` as JSON text."""
-    unopenable: str | None = None
-    """Why the data cannot be opened here; `data` is empty then."""
+    decryption_error: str | None = None
+    """The reason why the data cannot be decrypted here; `data` is empty then."""
     cipher: Cipher | None = field(default=None, compare=False, repr=False)
-    """What seals the reply: who opens the one seals the other."""
+    """What encrypts the reply: who opens the one encrypts the other."""
 
     @property
     def step(self) -> str:
@@ -96,14 +96,14 @@ def write_command(command: Command, names: StreamNames, cipher: Cipher | None = 
 def read_command(entry: Entry, cipher: Cipher | None = None) -> ReceivedCommand:
     """An entry of a commands stream. Raises Malformed.
 
-    A command whose data cannot be opened is one all the same: its saga can be told.
+    A command whose data cannot be decrypted is one all the same: its saga can be told.
     """
     fields = entry.fields
     given_id = required_text(fields, "id")
     name = parse_command_id(given_id)
     if name is None:
         raise Malformed(f"field 'id' is not the id of a command: '{given_id[:200]}'")
-    plain, data, unopenable = _read_data(fields.get(b"data") or b"{}", cipher, given_id)
+    plain, data, decryption_error = _read_data(fields.get(b"data") or b"{}", cipher, given_id)
     return ReceivedCommand(
         id=CommandId(given_id),
         name=name,
@@ -118,7 +118,7 @@ def read_command(entry: Entry, cipher: Cipher | None = None) -> ReceivedCommand:
         waits_for_signs_of_life=b"heartbeat" in fields,
         was_delivered_before=entry.was_delivered_before,
         plain=plain,
-        unopenable=unopenable,
+        decryption_error=decryption_error,
         cipher=cipher,
     )
 

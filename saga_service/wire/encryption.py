@@ -1,4 +1,27 @@
-"""What seals data and opens it again. The default is `saga_service.encryption.aes_gcm`; a team may bring its own."""
+"""Encrypted values: their shape, the cipher that makes them, and the context that binds each to its place.
+
+An encrypted value is a JSON object with the one field `$encrypted`, so it may stand wherever a plain one does: in a
+field `data` on a stream, in a JSON column. Its text is the cipher's. An object of this shape is never taken for a plain
+one, and an empty object is never encrypted. Plain values are accepted where encrypted ones are expected, because
+producers and workers are given keys one after the other.
+
+Each value is bound to its context. A person who can write to a stream or a table therefore cannot move a value to
+another saga, step or attempt. A context is a few texts joined by zero bytes, which none of them can hold:
+
+| value                        | parts of its context                                        |
+|------------------------------|-------------------------------------------------------------|
+| `data` of a command          | `command`, the command's id                                 |
+| `data` of a reply            | `reply`, the command's idempotency key                      |
+| `data` of a child's start    | `child`, the parent's command's id                          |
+| `data` of an outcome         | `outcome`, the outcome's id                                 |
+| `data` of a start            | `event`, its type, its `subject` or nothing                 |
+| `data` of any other event    | `event`, its type, its `subject` or else its `saga_id`      |
+| a saga's stored input        | `input`, the saga's id                                      |
+| a step's stored output       | `output`, the saga's id, the step's name                    |
+| a stored signal's data       | `signal`, the saga's id, the signal's name, the signal's id |
+
+A start cannot be bound to its saga, because its producer seldom knows the saga's id.
+"""
 
 from __future__ import annotations
 
@@ -11,80 +34,6 @@ from saga_service.core.state import JsonObject
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.json import read_object, write
 
-
-class DecryptionFailed(Exception):
-    """A sealed value cannot be opened here. The text goes on after the name of the value: `is sealed with key ...`."""
-
-
-class UnknownKey(DecryptionFailed):
-    """The key is not known here. Nothing is wrong with the value."""
-
-
-class Cipher(Protocol):
-    """Both are called while a batch is made, for every value, so neither may wait for a network: whoever keeps keys
-    elsewhere fetches them when the codec is made."""
-
-    def seal(self, plain: bytes, context: str) -> str:
-        """Text that begins with the id of the key and a dot, so that one who cannot open it sees what is needed.
-
-        `context` says where the value belongs; it is not part of the text.
-        """
-        ...
-
-    def open(self, sealed: str, context: str) -> bytes:
-        """What was sealed in the same context.
-
-        Raises UnknownKey, and DecryptionFailed where the text was altered or sealed in another context.
-        """
-        ...
-
-
-class DecryptOnly:
-    """Opens what a codec has sealed; what is written stays plain. For the time in which processes come to have keys one
-    after the other: who has them must not yet write what the others cannot read."""
-
-    def __init__(self, cipher: Cipher) -> None:
-        self._cipher = cipher
-
-    def seal(self, plain: bytes, context: str) -> str:
-        raise TypeError("this codec opens only; ask `seals` first")
-
-    def open(self, sealed: str, context: str) -> bytes:
-        return self._cipher.open(sealed, context)
-
-
-def encrypts(cipher: Cipher | None) -> TypeGuard[Cipher]:
-    """Whether what is written is to be sealed."""
-    return cipher is not None and not isinstance(cipher, DecryptOnly)
-
-
-# MERGED from wire.sealing:
-# Sealed values: what they look like, and where each belongs.
-#
-# A sealed value is a JSON object with the one field `$encrypted`, so it may stand wherever a plain one does: in a field
-# `data` on a stream, in a JSON column. Its text is a codec's. An object of this shape is never taken for a plain
-# one, and
-# an empty object is never sealed. Plain values are taken in where sealed ones are expected: producers and workers
-# come to
-# have keys one after the other.
-#
-# Each value is bound to its place, so that who can write to a stream or a table cannot move it to another saga, step or
-# attempt. The place is a few texts, joined by zero bytes, which none of them can hold:
-#
-# | value                        | its place                                                  |
-# |------------------------------|------------------------------------------------------------|
-# | `data` of a command          | `command`, the command's id                                |
-# | `data` of a reply            | `reply`, the command's idempotency key                     |
-# | `data` of a child's start    | `child`, the parent's command's id                         |
-# | `data` of an outcome         | `outcome`, the outcome's id                                |
-# | `data` of a start            | `event`, its type, its `subject` or nothing                |
-# | `data` of any other event    | `event`, its type, its `subject` or else its `saga_id`     |
-# | a saga's stored input        | `input`, the saga's id                                     |
-# | a step's stored output       | `output`, the saga's id, the step's name                   |
-# | a stored signal's data       | `signal`, the saga's id, the signal's name, the signal's id |
-#
-# A start cannot be bound to its saga, whose id its producer seldom knows.
-
 ENCRYPTED = "$encrypted"
 
 COMMAND, REPLY, CHILD, OUTCOME, EVENT = "command", "reply", "child", "outcome", "event"
@@ -93,64 +42,124 @@ INPUT, OUTPUT, SIGNAL = "input", "output", "signal"
 _SEPARATOR = "\0"
 
 
+class DecryptionFailed(Exception):
+    """An encrypted value cannot be decrypted here.
+
+    The text continues the name of the value: `is encrypted with key ...`.
+    """
+
+
+class UnknownKey(DecryptionFailed):
+    """The value's key is not known here. The value itself may be sound."""
+
+
+class Cipher(Protocol):
+    """Encrypts and decrypts data. The default is `saga_service.encryption.aes_gcm`; a team may bring its own.
+
+    Both methods are called for every value while a batch is made, so neither may wait for a network. A cipher whose
+    keys are kept elsewhere fetches them when it is made.
+    """
+
+    def encrypt(self, plain: bytes, context: str) -> str:
+        """Text that begins with the key's id and a dot, which names the key to a reader who does not have it.
+
+        `context` says where the value belongs and is not part of the text.
+        """
+        ...
+
+    def decrypt(self, text: str, context: str) -> bytes:
+        """The plain bytes that were encrypted in this context.
+
+        Raises UnknownKey, and DecryptionFailed where the text was altered or encrypted in another context.
+        """
+        ...
+
+
+class DecryptOnly:
+    """A cipher that decrypts and never encrypts: data is written plain.
+
+    It serves while keys are being given to one process after the other. A process that has them must not yet write
+    values that the others cannot read.
+    """
+
+    def __init__(self, cipher: Cipher) -> None:
+        self._cipher = cipher
+
+    def encrypt(self, plain: bytes, context: str) -> str:
+        raise TypeError("this cipher decrypts only; ask `encrypts` first")
+
+    def decrypt(self, text: str, context: str) -> bytes:
+        return self._cipher.decrypt(text, context)
+
+
+def encrypts(cipher: Cipher | None) -> TypeGuard[Cipher]:
+    """True where new data is to be encrypted: there is a cipher, and not one that decrypts only."""
+    return cipher is not None and not isinstance(cipher, DecryptOnly)
+
+
 def is_encrypted(value: JsonObject) -> bool:
     return len(value) == 1 and ENCRYPTED in value
 
 
 def key_id(value: JsonObject) -> str:
-    """Of the key that a sealed value was sealed with."""
+    """The id of the key that an encrypted value was encrypted with."""
     return str(value[ENCRYPTED]).partition(".")[0]
 
 
 def encryption_key_id(cipher: Cipher) -> str | None:
-    """Of the key that a codec seals with now; None where it opens only."""
-    return key_id(seal({}, cipher)) if encrypts(cipher) else None
+    """The id of the key that a cipher encrypts with now; None for one that decrypts only."""
+    return key_id(encrypt_value({}, cipher)) if encrypts(cipher) else None
 
 
-def seal(value: JsonObject, cipher: Cipher, *place: str) -> dict[str, str]:
-    """Raises orjson.JSONEncodeError where the value is no JSON."""
-    return {ENCRYPTED: cipher.seal(orjson.dumps(value), _SEPARATOR.join(place))}
+def encrypt_value(value: JsonObject, cipher: Cipher, *context: str) -> dict[str, str]:
+    """The encrypted form of a JSON object. Raises orjson.JSONEncodeError where it cannot be written as JSON."""
+    return {ENCRYPTED: cipher.encrypt(orjson.dumps(value), _SEPARATOR.join(context))}
 
 
-def decrypt_value(value: JsonObject, cipher: Cipher | None, *place: str) -> bytes:
-    """The JSON text of a sealed value. Raises DecryptionFailed."""
+def decrypt_value(value: JsonObject, cipher: Cipher | None, *context: str) -> bytes:
+    """The JSON text of an encrypted value. Raises DecryptionFailed."""
     text = value[ENCRYPTED]
     if not isinstance(text, str):
-        raise DecryptionFailed(f"has '{ENCRYPTED}', and in it no text")
+        raise DecryptionFailed(f"has a field '{ENCRYPTED}' that holds no text")
     if cipher is None:
-        raise UnknownKey(f"is sealed with key '{key_id(value)[:100]}', and no keys are set here (SAGA_ENCRYPTION_KEYS)")
-    return cipher.open(text, _SEPARATOR.join(place))
+        key = key_id(value)[:100]
+        raise UnknownKey(f"is encrypted with key '{key}', and no keys are set here (SAGA_ENCRYPTION_KEYS)")
+    return cipher.decrypt(text, _SEPARATOR.join(context))
 
 
-def write_data(value: JsonObject, cipher: Cipher | None, *place: str) -> str:
-    """The text of a field `data`: sealed where there is a codec. What is sealed already stays as it is."""
-    return write(seal(value, cipher, *place) if encrypts(cipher) and value and not is_encrypted(value) else value)
+def write_data(value: JsonObject, cipher: Cipher | None, *context: str) -> str:
+    """The text of a field `data`, encrypted where the cipher encrypts. An encrypted value is written as it is."""
+    return write(encrypt_value(value, cipher, *context) if encrypts(cipher) and _is_secret(value) else value)
 
 
-def read_data(raw: bytes | None, cipher: Cipher | None, *place: str) -> dict[str, Any]:
-    """The object in a field `data`, plain or sealed; an empty one where the field is missing.
+def _is_secret(value: JsonObject) -> bool:
+    return bool(value) and not is_encrypted(value)
 
-    Raises Malformed, and DecryptionFailed.
+
+def read_data(raw: bytes | None, cipher: Cipher | None, *context: str) -> dict[str, Any]:
+    """The object in a field `data`, plain or encrypted; an empty one where the field is missing.
+
+    Raises Malformed and DecryptionFailed.
     """
     value = read_object(raw or b"{}", "data")
-    return read_decrypted(value, cipher, *place) if is_encrypted(value) else value
+    return read_decrypted(value, cipher, *context) if is_encrypted(value) else value
 
 
-def read_decrypted(value: JsonObject, cipher: Cipher | None, *place: str) -> dict[str, Any]:
-    """What is in a sealed field `data`. Raises as `read_data` does."""
-    return read_object(decrypt_data(value, cipher, *place), "data")
+def read_decrypted(value: JsonObject, cipher: Cipher | None, *context: str) -> dict[str, Any]:
+    """The object inside an encrypted field `data`. Raises Malformed and DecryptionFailed."""
+    return read_object(decrypt_data(value, cipher, *context), "data")
 
 
-def decrypt_data(value: JsonObject, cipher: Cipher | None, *place: str) -> bytes:
-    """As `decrypt_value`, for what came in a field `data`."""
+def decrypt_data(value: JsonObject, cipher: Cipher | None, *context: str) -> bytes:
+    """The JSON text of an encrypted field `data`. Raises DecryptionFailed, whose text names the field."""
     try:
-        return decrypt_value(value, cipher, *place)
+        return decrypt_value(value, cipher, *context)
     except DecryptionFailed as error:
         raise type(error)(f"field 'data' {error}") from None
 
 
 def came_encrypted(entry: Entry) -> bool:
-    """Whether an entry's data is sealed: then no reason that others may read tells what is in it."""
+    """True where an entry's data is encrypted, so that no readable reason may repeat anything of it."""
     try:
         return is_encrypted(read_object(entry.fields.get(b"data") or b"{}", "data"))
     except Malformed:
@@ -160,9 +169,9 @@ def came_encrypted(entry: Entry) -> bool:
 def encrypt_event_data(
     cipher: Cipher, event_type: str, data: Mapping[str, Any], *, key: str | None = None, saga_id: str | None = None
 ) -> str:
-    """What a producer writes into the field `data` of an event, so that only who has the key can read it.
+    """The text that a producer writes into the field `data` of an event, readable only with the key.
 
-    `key` is what goes into the field `subject`, if anything does. `saga_id` is for an event that is no start and has no
-    `subject`: the saga that it is addressed to. `Any`: a JSON object.
+    `key` is the value of the event's field `subject`, where there is one. `saga_id` is the saga that the event is
+    addressed to, for an event that is no start and has no `subject`. `Any`: a JSON object.
     """
     return write_data(data, cipher, EVENT, event_type, key or (saga_id or "").lower())

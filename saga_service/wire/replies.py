@@ -14,7 +14,7 @@ _ERROR_CODE_DEFAULT = "failed"
 RETRY_AFTER_MS_MAX = 7 * 24 * 3_600_000
 ERROR_CODE_CHARACTERS_MAX = 200
 ERROR_MESSAGE_CHARACTERS_MAX = 2_000
-"""An error is kept at each attempt, and shown to people: a worker's whole log has no place in it."""
+"""An error is kept at each attempt, and shown to people: a worker's whole log has no context in it."""
 
 
 def read_reply(entry: Entry, cipher: Cipher | None = None) -> Replied:
@@ -45,10 +45,10 @@ def read_reply(entry: Entry, cipher: Cipher | None = None) -> Replied:
 
 def _read_output(raw: bytes | None, cipher: Cipher | None, command: CommandName) -> JsonObject:
     output = read_object(raw or b"{}", "data")
-    return read_decrypted(output, cipher, *_place(command)) if is_encrypted(output) else output
+    return read_decrypted(output, cipher, *_context(command)) if is_encrypted(output) else output
 
 
-def _place(command: CommandName) -> tuple[str, str]:
+def _context(command: CommandName) -> tuple[str, str]:
     # The same over all attempts, so that a worker may answer again with what it once recorded.
     return REPLY, idempotency_key(command.saga_id, command.step, command.direction)
 
@@ -77,14 +77,14 @@ def _shortened(text: str, characters_max: int) -> str:
 def write_success(
     stream: str, command_id: CommandId, saga_id: SagaId, output: JsonObject, cipher: Cipher | None = None
 ) -> Message:
-    data = write(output) if cipher is None else _write_sealed(output, cipher, command_id)
+    data = write(output) if cipher is None else _write_encrypted(output, cipher, command_id)
     return _reply(stream, command_id, saga_id, Outcome.SUCCEEDED, "data", data)
 
 
-def _write_sealed(output: JsonObject, cipher: Cipher, command_id: CommandId) -> str:
+def _write_encrypted(output: JsonObject, cipher: Cipher, command_id: CommandId) -> str:
     command = parse_command_id(command_id)
     assert command is not None, "what carries out a command has its id"
-    return write_data(output, cipher, *_place(command))
+    return write_data(output, cipher, *_context(command))
 
 
 def write_failure(

@@ -17,7 +17,7 @@ KEY_CHARACTERS_MAX = 500
 class InvalidInput(Exception):
     """The input does not fit the saga's schema; the text names each field and what is wrong with it.
 
-    That may hold what was given. `fields` are names alone: all that is told of data that came sealed.
+    That may hold what was given. `fields` are names alone: all that is told of data that came encrypted.
     """
 
     def __init__(self, text: str, fields: Sequence[str] = ()) -> None:
@@ -27,7 +27,7 @@ class InvalidInput(Exception):
     @property
     def without_values(self) -> str:
         at_fault = f"{', '.join(self.fields)}; " if self.fields else ""
-        return f"{at_fault}more is not told, for the data is sealed"
+        return f"{at_fault}more is not told, for the data is encrypted"
 
 
 class NotDeployedHere(Malformed):

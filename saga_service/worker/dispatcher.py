@@ -34,7 +34,7 @@ from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.replies import write_progress
 from saga_service.worker.context import StepContext
 from saga_service.worker.deadlines import Deadlines
-from saga_service.worker.execution import Once, execute, unknown, unopenable
+from saga_service.worker.execution import Once, execute, undecryptable, unknown
 from saga_service.worker.heartbeats import beating
 from saga_service.worker.limits import Limits, Waiting
 from saga_service.worker.registration import Handler
@@ -156,9 +156,9 @@ class Handling:
         elif handler is None:
             self._log.error("a command of unknown type", type=command.type, **_named(command))
             self._replies.answer(unknown(command, self._handlers), entry)
-        elif command.unopenable is not None:
-            self._log.error("a command's data cannot be opened", error=command.unopenable, **_named(command))
-            self._replies.answer(unopenable(command, command.unopenable), entry)
+        elif command.decryption_error is not None:
+            self._log.error("a command's data cannot be decrypted", error=command.decryption_error, **_named(command))
+            self._replies.answer(undecryptable(command, command.decryption_error), entry)
         else:
             self._deadlines.watch(command.id, command.deadline_ms)
             if self._has_limits and self._has_to_wait(command):

@@ -95,11 +95,11 @@ def _sendable(text: str) -> str:
 # | raises anything else                         | failed    | the exception's class         |
 # | returns what is no JSON object, or too large | failed    | `invalid_result`              |
 # | is not known here                            | failed    | `unknown_command`             |
-# | is not reached, the data being sealed        | failed    | `encrypted_command`              |
+# | is not reached, the data being encrypted        | failed    | `encrypted_command`              |
 #
 # An unknown command is not rejected: while a new version is rolled out, another process of the same service may know
 # it,
-# and the retry may reach that one. The same goes for a command that is sealed with a key that is not known here.
+# and the retry may reach that one. The same goes for a command that is encrypted with a key that is not known here.
 #
 # A handler that was asked to end may still return, or raise `Rejected` or `Retryable`. Any other exception is then no
 # answer: what a cancellation tore apart says nothing of what had been done before.
@@ -175,7 +175,7 @@ def unknown(command: ReceivedCommand, known_types: Iterable[str]) -> Message:
     )
 
 
-def unopenable(command: ReceivedCommand, why: str) -> Message:
+def undecryptable(command: ReceivedCommand, why: str) -> Message:
     """The reply to a command whose data this worker has no key for."""
     return failure(command, Outcome.FAILED, "encrypted_command", why)
 

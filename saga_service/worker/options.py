@@ -40,7 +40,7 @@ class WorkerOptions:
     reply_bytes_max: int = 1_048_576
     """The largest reply that the service takes in (`SAGA_DATA_BYTES_MAX` there)."""
     cipher: Cipher | None = None
-    """What opens the data of commands and seals that of replies; the service's own, or one with the same keys."""
+    """What decrypts the data of commands and encrypts that of replies; the service's own, or one with the same keys."""
 
     def __post_init__(self) -> None:
         for name in ("read_block_ms", "reclaim_idle_ms", "reclaim_period_ms", "reply_bytes_max"):
@@ -69,6 +69,8 @@ def worker_options(settings: Settings) -> WorkerOptions:
         stop_grace_ms=settings.stop_grace_ms,
         reply_bytes_max=settings.data_bytes_max,
         cipher=load_cipher(
-            settings.encryption_keys.get_secret_value(), settings.encryption_cipher, sealing=settings.encryption_enabled
+            settings.encryption_keys.get_secret_value(),
+            settings.encryption_cipher,
+            encrypt=settings.encryption_enabled,
         ),
     )

@@ -1,4 +1,4 @@
-"""Payloads are sealed wherever they rest or travel, and keys are changed while sagas are under way."""
+"""Payloads are encrypted wherever they rest or travel, and keys are changed while sagas are under way."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ async def test_with_keys_no_payload_is_found_in_any_row_or_on_any_stream(watched
         assert reason is not None, "not there"
         return str(reason)
 
-    assert "trip; more is not told, for the data is sealed" in await eventually(letter)
+    assert "trip; more is not told, for the data is encrypted" in await eventually(letter)
     assert await _places_of(MARKER, watched) == set()
     assert "database" in await _places_of("$encrypted", watched)
     shown = await watched.command("show", "done", "--json", SAGA_ENCRYPTION_KEYS=OLD_ALONE)
     story = orjson.loads(shown.out)
     assert (story["saga"]["input"]["passenger"], story["steps"][0]["output"]["verb"]) == (MARKER, MARKER)
     shown = await watched.command("show", "done", "--json")
-    assert orjson.loads(shown.out)["saga"]["input"] == "sealed (key old)"
+    assert orjson.loads(shown.out)["saga"]["input"] == "encrypted (key old)"
 
 
 # ------------------------------------------------------------------------------------------------- keys are changed
@@ -117,7 +117,7 @@ class ByHand:
 
         return await eventually(come, what=name)
 
-    def opened(self, command: dict[str, str]) -> dict[str, Any]:
+    def decrypted(self, command: dict[str, str]) -> dict[str, Any]:
         """Any: a JSON object."""
         plain: dict[str, Any] = orjson.loads(
             decrypt_value(orjson.loads(command["data"]), self.cipher, COMMAND, command["id"])
@@ -147,7 +147,7 @@ async def test_a_saga_goes_on_while_its_key_is_changed_and_the_old_key_can_be_re
     await system.ready(service)
     saga.start()
     first = await saga.command("first:action:1")
-    assert (_key_of(first), saga.opened(first)) == ("old", {"passenger": MARKER, "outputs": {}})
+    assert (_key_of(first), saga.decrypted(first)) == ("old", {"passenger": MARKER, "outputs": {}})
     service.ask_to_stop()
     await system.ended(service)
 
@@ -156,12 +156,12 @@ async def test_a_saga_goes_on_while_its_key_is_changed_and_the_old_key_can_be_re
     saga.succeed(first)
     second = await saga.command("second:action:1")
     assert _key_of(second) == "new"
-    assert saga.opened(second) == {"passenger": MARKER, "outputs": {"first": {"seat": "12A"}}}
+    assert saga.decrypted(second) == {"passenger": MARKER, "outputs": {"first": {"seat": "12A"}}}
     in_use = orjson.loads((await system.command("keys", "list", "--json", SAGA_ENCRYPTION_KEYS=NEW_THEN_OLD)).out)
     assert [each["key_id"] for each in in_use] == ["new", "old"]
 
-    resealed = await system.command("keys", "reseal", SAGA_ENCRYPTION_KEYS=NEW_THEN_OLD)
-    assert (resealed.exit_code, resealed.out) == (0, "1 of 1 sagas are written anew\n")
+    rotated = await system.command("keys", "rotate", SAGA_ENCRYPTION_KEYS=NEW_THEN_OLD)
+    assert (rotated.exit_code, rotated.out) == (0, "1 of 1 sagas are rewritten\n")
     in_use = orjson.loads((await system.command("keys", "list", "--json", SAGA_ENCRYPTION_KEYS=NEW_THEN_OLD)).out)
     assert in_use == [{"key_id": "new", "sagas": 1, "dead_letters": 0}]
     service.ask_to_stop()
@@ -181,7 +181,7 @@ async def test_a_saga_goes_on_while_its_key_is_changed_and_the_old_key_can_be_re
     assert orjson.loads(outputs) == {"first": {"seat": "12A"}, "second": {"seat": "12A"}}
 
 
-async def test_a_replica_without_the_key_of_what_is_under_way_does_not_start(system: System) -> None:
+async def test_a_replica_without_the_key_of_an_open_saga_does_not_start(system: System) -> None:
     saga = ByHand(system)
     service = system.begin_service(SAGA_ENCRYPTION_KEYS=OLD_ALONE)
     await system.ready(service)
@@ -191,5 +191,5 @@ async def test_a_replica_without_the_key_of_what_is_under_way_does_not_start(sys
     for keys in (write_key(NEW), ""):
         refused = await system.command("run", SAGA_ENCRYPTION_KEYS=keys)
         assert refused.exit_code == 1
-        assert f"the stored input of saga {saga.saga_id} is sealed with key 'old'" in refused.err
-        assert "put the key into SAGA_ENCRYPTION_KEYS" in refused.err
+        assert f"the stored input of saga {saga.saga_id} is encrypted with key 'old'" in refused.err
+        assert "add the key to SAGA_ENCRYPTION_KEYS" in refused.err

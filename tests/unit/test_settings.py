@@ -253,11 +253,11 @@ def test_wrong_keys_are_told_without_repeating_them(monkeypatch: pytest.MonkeyPa
     ]
 
 
-def test_a_codec_of_ones_own_has_its_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cipher_of_ones_own_has_its_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGA_ENCRYPTION_KEYS", f"2026b:{b64encode(bytes(32)).decode()}")
-    monkeypatch.setenv("SAGA_ENCRYPTION_CIPHER", "shop.keys:codec")
+    monkeypatch.setenv("SAGA_ENCRYPTION_CIPHER", "shop.keys:cipher")
     assert problems() == [
-        "SAGA_ENCRYPTION_CIPHER and SAGA_ENCRYPTION_KEYS cannot both be set: a codec has its own keys"
+        "SAGA_ENCRYPTION_CIPHER and SAGA_ENCRYPTION_KEYS cannot both be set: a cipher has its own keys"
     ]
 
     monkeypatch.setenv("SAGA_ENCRYPTION_CIPHER", "shop.keys")

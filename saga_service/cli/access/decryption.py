@@ -1,4 +1,4 @@
-"""Sealed values, as commands show them: opened where the key is there, else named."""
+"""Encrypted values, as commands show them: decrypted where the key is there, else named."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def cipher_of(settings: Settings) -> Cipher | None:
 
     try:
         return load_cipher(
-            settings.encryption_keys.get_secret_value(), settings.encryption_cipher, sealing=settings.encryption_enabled
+            settings.encryption_keys.get_secret_value(),
+            settings.encryption_cipher,
+            encrypt=settings.encryption_enabled,
         )
     except CipherNotLoaded as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from None
@@ -47,7 +49,7 @@ def decrypted_story(story: SagaStory, cipher: Cipher | None) -> SagaStory:
     return replace(story, saga=decrypted_saga(story.saga, cipher), steps=steps, signals=signals, children=children)
 
 
-def _shown(value: Any, cipher: Cipher | None, *place: str) -> Any:
+def _shown(value: Any, cipher: Cipher | None, *context: str) -> Any:
     """Any: whatever the author's data is."""
     import orjson
 
@@ -56,6 +58,6 @@ def _shown(value: Any, cipher: Cipher | None, *place: str) -> Any:
     if not isinstance(value, dict) or not is_encrypted(value):
         return value
     try:
-        return orjson.loads(decrypt_value(value, cipher, *place))
+        return orjson.loads(decrypt_value(value, cipher, *context))
     except DecryptionFailed:
-        return f"sealed (key {key_id(value)})"
+        return f"encrypted (key {key_id(value)})"

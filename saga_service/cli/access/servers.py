@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from saga_service.store.requests import PostgresRequests
     from saga_service.store.retention import PostgresRemoval
     from saga_service.store.schema import SchemaState
-    from saga_service.wire.encryption import Cipher as DataCodec
+    from saga_service.wire.encryption import Cipher
 
 CONNECT_S_MAX = 5.0
 
-Cipher = Callable[[Any], Any]  # asyncpg's own type for what reads or writes a column
+Codec = Callable[[Any], Any]  # asyncpg's own type for what reads or writes a column
 
 
 @asynccontextmanager
@@ -123,8 +123,8 @@ async def open_removal(settings: Settings) -> AsyncIterator[PostgresRemoval]:
 
 
 @asynccontextmanager
-async def open_key_rotation(settings: Settings, cipher: DataCodec) -> AsyncIterator[PostgresKeyRotation]:
-    """What seals sagas anew. Raises CommandFailed as `open_postgres` does."""
+async def open_key_rotation(settings: Settings, cipher: Cipher) -> AsyncIterator[PostgresKeyRotation]:
+    """The rotation of keys in stored sagas. Raises CommandFailed as `open_postgres` does."""
     from saga_service.store.key_rotation import PostgresKeyRotation
 
     async with _open_pool(settings) as pool:
@@ -213,7 +213,7 @@ async def _read_plain_values(connection: Connection) -> None:
     def to_json(value: object) -> str:
         return orjson.dumps(value).decode()
 
-    codecs: dict[str, tuple[Cipher, Cipher]] = {
+    codecs: dict[str, tuple[Codec, Codec]] = {
         "json": (to_json, orjson.loads),
         "jsonb": (to_json, orjson.loads),
         "uuid": (str, str),

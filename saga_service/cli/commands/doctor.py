@@ -67,8 +67,8 @@ OVERDUE = timedelta(minutes=1)
 UNANSWERED_TOO_LONG = timedelta(seconds=10)
 """What is asked by SQL is taken within a second or two, and then looked at again before its time is long past."""
 KEPT_LONG = timedelta(days=90)
-LOOK_FOR_SEALED_S_MAX = 2.0
-"""To see whether anything is sealed all is read: not for long, where most likely nothing is."""
+LOOK_FOR_ENCRYPTED_S_MAX = 2.0
+"""To see whether anything is encrypted all is read: not for long, where most likely nothing is."""
 KEPT_LONG_SAGAS_MAX = 100_000
 """More than so many, ended so long ago, are worth a thought where nothing ever removes them."""
 
@@ -204,10 +204,10 @@ async def _taken_over(connection: Connection, settings: Settings) -> Finding:
 async def _keys(connection: Connection, settings: Settings) -> Finding:
     has_keys = bool(settings.encryption_keys.get_secret_value() or settings.encryption_cipher)
     try:
-        usage = await keys_in_use(connection, None if has_keys else LOOK_FOR_SEALED_S_MAX)
+        usage = await keys_in_use(connection, None if has_keys else LOOK_FOR_ENCRYPTED_S_MAX)
     except TimeoutError:
         return Finding("keys", "ok", "too many sagas to count by key in time; count them: saga-service keys list")
-    text = ", ".join(map(_counted_by_key, usage)) or "nothing is sealed yet"
+    text = ", ".join(map(_counted_by_key, usage)) or "nothing is encrypted yet"
     known = known_key_ids(settings)
     if known is None:
         return Finding("keys", "ok", text)
@@ -218,13 +218,13 @@ async def _keys(connection: Connection, settings: Settings) -> Finding:
         advice = f"put {', '.join(unknown)} {back}"
         return Finding("keys", "problem", f"{text}; not known here: {', '.join(unknown)}", advice)
     if known and settings.encryption_enabled and any(each.sagas and each.key_id != known[0] for each in usage):
-        return Finding("keys", "ok", f"{text}; to seal all with {known[0]}: saga-service keys reseal")
+        return Finding("keys", "ok", f"{text}; to encrypt all with {known[0]}: saga-service keys rotate")
     return Finding("keys", "ok", text)
 
 
 def _counted_by_key(usage: KeyUsage) -> str:
     letters = f" and {usage.dead_letters} dead letters" if usage.dead_letters else ""
-    return f"{usage.key_id or 'not sealed'}: {usage.sagas} sagas{letters}"
+    return f"{usage.key_id or 'not encrypted'}: {usage.sagas} sagas{letters}"
 
 
 # ------------------------------------------------------------------------------------------------------------ redis

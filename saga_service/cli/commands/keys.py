@@ -1,4 +1,4 @@
-"""Which keys stored values are sealed with, read from the contract's views and from nothing else."""
+"""Which keys stored values are encrypted with, read from the contract's views and from nothing else."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from saga_service.settings import Settings
 
 PLAIN = ""
-"""Stands for the id of a key where a value is not sealed."""
+"""Stands for the id of a key where a value is not encrypted."""
 
-# An empty object is never sealed, and tells nothing. Of a dead letter its preview is read, which is text.
+# An empty object is never encrypted, and tells nothing. Of a dead letter its preview is read, which is text.
 KEYS_IN_USE = r"""
 select coalesce(key_id, '') as key_id, count(distinct saga_id) as sagas, count(distinct letter_id) as dead_letters
 from (
@@ -43,7 +43,7 @@ group by 1 order by 1
 
 @dataclass(frozen=True, slots=True)
 class KeyUsage:
-    """What is sealed with one key; `key_id` is empty for what is plain. A saga may be counted under several keys."""
+    """What is encrypted with one key; `key_id` is empty for what is plain. A saga may be counted under several keys."""
 
     key_id: str
     sagas: int
@@ -57,7 +57,7 @@ async def keys_in_use(connection: Connection, timeout_s: float | None = None) ->
 
 
 def known_key_ids(settings: Settings) -> Sequence[str] | None:
-    """The first one seals. None where a codec of the team's own has the keys."""
+    """The first one encrypts. None where a cipher of the team's own has the keys."""
     from saga_service.encryption import read_keys
 
     if settings.encryption_cipher is not None:
@@ -66,7 +66,7 @@ def known_key_ids(settings: Settings) -> Sequence[str] | None:
 
 
 # MERGED from cli.keys:
-# `keys`: make one, see which are in use, and seal anew what an old one has sealed.
+# `keys`: make a key, see which keys are in use, and encrypt stored sagas with a new one.
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,25 +77,25 @@ if TYPE_CHECKING:
     from saga_service.store.key_rotation import PostgresKeyRotation
     from saga_service.wire.encryption import Cipher
 
-commands = typer.Typer(no_args_is_help=True, help="Keys that seal inputs, outputs and data: make, list, reseal.")
+commands = typer.Typer(no_args_is_help=True, help="Keys that encrypt inputs, outputs and data: make, list, rotate.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 COUNTING_S_MAX = 3_600.0
 SAGAS_AT_ONCE = 100
-TOLD_EVERY_SAGAS = 10_000
+PROGRESS_EVERY_SAGAS = 10_000
 ROUNDS_MAX = 20
-"""Over sagas that changed while they were being sealed anew."""
+"""Over sagas that changed while they were being rewritten."""
 PAUSE_S = 0.5
-UNOPENABLE_TOLD_MAX = 10
+UNDECRYPTABLE_SHOWN_MAX = 10
 
 
 @dataclass(slots=True)
 class Done:
-    """What a reseal came to."""
+    """The result of a rotation."""
 
-    looked_at: int = 0
-    resealed: int = 0
-    unopenable: int = 0
+    examined: int = 0
+    rewritten: int = 0
+    undecryptable: int = 0
     still_changing: int = 0
 
 
@@ -118,7 +118,7 @@ def make_command(
 
 @commands.command("list", epilog="Example: saga-service keys list")
 def list_command(as_json: AsJson = False) -> None:
-    """Count what is sealed with which key, in Postgres. It reads every saga."""
+    """Count what is encrypted with which key, in Postgres. It reads every saga."""
     from saga_service.cli.commands.keys import known_key_ids
     from saga_service.cli.console.output import print_json, print_table
 
@@ -128,19 +128,19 @@ def list_command(as_json: AsJson = False) -> None:
         print_json(usage)
         return
     known = known_key_ids(settings)
-    sealing = known[0] if known and settings.encryption_enabled else None
+    encrypting = known[0] if known and settings.encryption_enabled else None
     rows = [
-        (each.key_id or "(plain)", str(each.sagas), str(each.dead_letters), _state(each.key_id, known, sealing))
+        (each.key_id or "(plain)", str(each.sagas), str(each.dead_letters), _state(each.key_id, known, encrypting))
         for each in usage
     ]
     print_table(("key", "sagas", "dead letters", "here"), rows)
 
 
-@commands.command("reseal", epilog="Example: saga-service keys reseal")
-def reseal_command(as_json: AsJson = False) -> None:
-    """Seal every saga anew that is plain, or sealed with another key than the first. The service may run meanwhile.
+@commands.command("rotate", epilog="Example: saga-service keys rotate")
+def rotate_command(as_json: AsJson = False) -> None:
+    """Encrypt with the first key every stored saga that is plain or has another key. The service may run meanwhile.
 
-    With SAGA_ENCRYPTION_ENABLED=false every saga is made plain.
+    With SAGA_ENCRYPTION_ENABLED=false every saga is decrypted instead.
     """
     from saga_service.cli.access.decryption import cipher_of
     from saga_service.cli.console.output import print_json
@@ -148,16 +148,16 @@ def reseal_command(as_json: AsJson = False) -> None:
     settings = read_settings()
     cipher = cipher_of(settings)
     if cipher is None:
-        raise CommandFailed("there is no key to seal with: set SAGA_ENCRYPTION_KEYS", ExitCode.USAGE)
-    done = run_to_end(_reseal(settings, cipher))
+        raise CommandFailed("there is no key to encrypt with: set SAGA_ENCRYPTION_KEYS", ExitCode.USAGE)
+    done = run_to_end(_rotate(settings, cipher))
     if as_json:
         print_json(done)
     else:
-        typer.echo(f"{done.resealed} of {done.looked_at} sagas are written anew")
-    if done.unopenable or done.still_changing:
+        typer.echo(f"{done.rewritten} of {done.examined} sagas are rewritten")
+    if done.undecryptable or done.still_changing:
         raise CommandFailed(
-            f"{done.unopenable} sagas cannot be opened, {done.still_changing} kept changing; keep the old keys, see "
-            "what is sealed with them: saga-service keys list"
+            f"{done.undecryptable} sagas cannot be decrypted, {done.still_changing} kept changing; "
+            "keep the old keys, and see what still needs them: saga-service keys list"
         )
 
 
@@ -169,56 +169,56 @@ async def _usage(settings: Settings) -> list[KeyUsage]:
         return await keys_in_use(connection, COUNTING_S_MAX)
 
 
-def _state(key_id: str, known: Sequence[str] | None, sealing: str | None) -> str:
+def _state(key_id: str, known: Sequence[str] | None, encrypting: str | None) -> str:
     """What a key is used for here; nothing for what is plain, or where nobody knows."""
     if not key_id or known is None:
         return ""
     if key_id not in known:
         return "unknown"
-    return "seals" if key_id == sealing else "opens"
+    return "encrypts" if key_id == encrypting else "decrypts"
 
 
-# ------------------------------------------------------------------------------------------------------------- reseal
+# ------------------------------------------------------------------------------------------------------------- rotate
 
 
-async def _reseal(settings: Settings, cipher: Cipher) -> Done:
+async def _rotate(settings: Settings, cipher: Cipher) -> Done:
     import asyncio
 
     from saga_service.cli.access.servers import open_key_rotation
 
     done = Done()
-    async with open_key_rotation(settings, cipher) as resealing:
-        changed = await _all_sagas(resealing, done)
+    async with open_key_rotation(settings, cipher) as rotation:
+        changed = await _all_sagas(rotation, done)
         for _ in range(ROUNDS_MAX):
             if not changed:
                 break
             # A saga that is under way changes when its worker answers; until then it may be held for a moment only.
             await asyncio.sleep(PAUSE_S)
-            changed = await _some_sagas(resealing, changed, done)
+            changed = await _some_sagas(rotation, changed, done)
     done.still_changing = len(changed)
     return done
 
 
-async def _all_sagas(resealing: PostgresKeyRotation, done: Done) -> list[SagaId]:
+async def _all_sagas(rotation: PostgresKeyRotation, done: Done) -> list[SagaId]:
     """Those that changed meanwhile."""
     changed: list[SagaId] = []
     after: SagaId | None = None
-    while page := await resealing.next_sagas(after, SAGAS_AT_ONCE):
-        changed += await _some_sagas(resealing, page, done)
-        done.looked_at += len(page)
+    while page := await rotation.next_sagas(after, SAGAS_AT_ONCE):
+        changed += await _some_sagas(rotation, page, done)
+        done.examined += len(page)
         after = page[-1]
-        if done.looked_at % TOLD_EVERY_SAGAS < len(page):
-            typer.echo(f"{done.looked_at} sagas looked at, {done.resealed} sealed anew", err=True)
+        if done.examined % PROGRESS_EVERY_SAGAS < len(page):
+            typer.echo(f"{done.examined} sagas examined, {done.rewritten} rewritten", err=True)
     return changed
 
 
-async def _some_sagas(resealing: PostgresKeyRotation, saga_ids: list[SagaId], done: Done) -> list[SagaId]:
+async def _some_sagas(rotation: PostgresKeyRotation, saga_ids: list[SagaId], done: Done) -> list[SagaId]:
     changed: list[SagaId] = []
     for begin in range(0, len(saga_ids), SAGAS_AT_ONCE):
-        resealed = await resealing.reseal(saga_ids[begin : begin + SAGAS_AT_ONCE])
-        done.resealed += resealed.done
-        for why in resealed.unopenable[: max(0, UNOPENABLE_TOLD_MAX - done.unopenable)]:
+        rotated = await rotation.rotate(saga_ids[begin : begin + SAGAS_AT_ONCE])
+        done.rewritten += rotated.done
+        for why in rotated.undecryptable[: max(0, UNDECRYPTABLE_SHOWN_MAX - done.undecryptable)]:
             typer.echo(why, err=True)
-        done.unopenable += len(resealed.unopenable)
-        changed += resealed.again
+        done.undecryptable += len(rotated.undecryptable)
+        changed += rotated.again
     return changed

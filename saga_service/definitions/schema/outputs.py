@@ -1,6 +1,6 @@
 """What a step's action returns, by a JSON Schema: it is asked of every answer while sagas run.
 
-The text of a misfit ends up in dead letters and logs, and the answer may have come sealed. So it has names that the
+The text of a misfit ends up in dead letters and logs, and the answer may have come encrypted. So it has names that the
 schema has, and what the schema asks for there, and nothing of the answer itself.
 """
 

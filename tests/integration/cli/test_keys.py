@@ -1,4 +1,4 @@
-"""`keys`, and what `show`, `list` and `doctor` make of sealed values."""
+"""`keys`, and what `show`, `list` and `doctor` make of encrypted values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.events import write_event
 from tests.support.builders import delivered
-from tests.support.codecs import MARKER, NEW, OF_NEW, OF_OLD, OLD
+from tests.support.ciphers import MARKER, NEW, OF_NEW, OF_OLD, OLD
 from tests.support.command_line import run
 from tests.support.store_batches import ORDER, batch, start, succeed
 
@@ -45,7 +45,7 @@ def keep(postgres_dsn: str, cipher: Cipher | None, key: str) -> None:
 
 
 def bury(postgres_dsn: str, cipher: Cipher) -> None:
-    """A dead letter whose data is sealed."""
+    """A dead letter whose data is encrypted."""
     made = batch()
     entry = delivered(write_event("saga:events", "order", {"name": MARKER}, cipher=cipher))
     made.dead_letters.append(dead_letter(entry, "nobody could use it", 1))
@@ -63,11 +63,11 @@ def found_by_the_doctor() -> tuple[str, str]:
     return finding["verdict"], finding["text"]
 
 
-def test_without_any_keys_the_doctor_still_sees_what_is_sealed(
+def test_without_any_keys_the_doctor_still_sees_what_is_encrypted(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SAGA_ENCRYPTION_KEYS")
-    assert found_by_the_doctor() == ("ok", "nothing is sealed yet")
+    assert found_by_the_doctor() == ("ok", "nothing is encrypted yet")
     keep(postgres_dsn, OF_OLD, "a")
     assert found_by_the_doctor() == ("problem", "old: 1 sagas; not known here: old")
     assert "put old into SAGA_ENCRYPTION_KEYS, which is unset" in run("doctor").out
@@ -88,19 +88,19 @@ def test_the_list_counts_sagas_and_dead_letters_by_key(postgres_dsn: str) -> Non
         {"key_id": "new", "sagas": 1, "dead_letters": 0},
         {"key_id": "old", "sagas": 2, "dead_letters": 1},
     ]
-    assert [line.split()[-1] for line in run("keys", "list").lines[2:]] == ["seals", "opens"]
+    assert [line.split()[-1] for line in run("keys", "list").lines[2:]] == ["encrypts", "decrypts"]
 
 
-def test_after_a_reseal_the_old_key_can_go(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_rotation_the_old_key_can_go(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(postgres_dsn, OF_OLD, "a")
     keep(postgres_dsn, None, "b")
     assert found_by_the_doctor() == (
         "ok",
-        "not sealed: 1 sagas, old: 1 sagas; to seal all with new: saga-service keys reseal",
+        "not encrypted: 1 sagas, old: 1 sagas; to encrypt all with new: saga-service keys rotate",
     )
 
-    ran = run("keys", "reseal", "--json")
-    assert (ran.exit_code, ran.json["resealed"], ran.json["looked_at"]) == (0, 2, 2)
+    ran = run("keys", "rotate", "--json")
+    assert (ran.exit_code, ran.json["rewritten"], ran.json["examined"]) == (0, 2, 2)
 
     monkeypatch.setenv("SAGA_ENCRYPTION_KEYS", write_key(NEW))
     assert found_by_the_doctor() == ("ok", "new: 2 sagas")
@@ -112,24 +112,22 @@ def test_a_key_that_is_in_use_and_not_known_is_a_problem(postgres_dsn: str, monk
     monkeypatch.setenv("SAGA_ENCRYPTION_KEYS", write_key(NEW))
     assert found_by_the_doctor() == ("problem", "old: 1 sagas; not known here: old")
 
-    ran = run("keys", "reseal")
+    ran = run("keys", "rotate")
     assert ran.exit_code == 1
-    assert "is sealed with key 'old', which is not known here" in ran.err
-    assert "1 sagas cannot be opened, 0 kept changing; keep the old keys" in ran.err
+    assert "is encrypted with key 'old', which is not known here" in ran.err
+    assert "1 sagas cannot be decrypted, 0 kept changing; keep the old keys" in ran.err
 
 
-def test_without_keys_nothing_is_resealed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_keys_nothing_is_rotated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SAGA_ENCRYPTION_KEYS")
-    ran = run("keys", "reseal")
+    ran = run("keys", "rotate")
     assert (ran.exit_code, ran.err) == (
         2,
-        "saga-service: there is no key to seal with: set SAGA_ENCRYPTION_KEYS\n",
+        "saga-service: there is no key to encrypt with: set SAGA_ENCRYPTION_KEYS\n",
     )
 
 
-def test_show_and_list_open_what_they_have_the_key_of_and_name_the_key_otherwise(
-    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_show_and_list_decrypt_or_name_the_missing_key(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(postgres_dsn, OF_OLD, "a")
     story, [row] = run("show", "a", "--json").json, run("list", "--json").json
     assert (story["saga"]["input"], story["steps"][0]["output"]) == ({"name": MARKER}, {"at": MARKER})
@@ -137,10 +135,10 @@ def test_show_and_list_open_what_they_have_the_key_of_and_name_the_key_otherwise
 
     monkeypatch.delenv("SAGA_ENCRYPTION_KEYS")
     story, [row] = run("show", "a", "--json").json, run("list", "--json").json
-    assert {story["saga"]["input"], story["steps"][0]["output"], row["input"]} == {"sealed (key old)"}
+    assert {story["saga"]["input"], story["steps"][0]["output"], row["input"]} == {"encrypted (key old)"}
 
 
-def test_start_seals_what_it_adds(redis_url: str) -> None:
+def test_start_encrypts_what_it_adds(redis_url: str) -> None:
     assert run("start", "order", "--data", f'{{"name": "{MARKER}"}}').exit_code == 0
     with Redis.from_url(redis_url) as client:
         [(_, fields)] = client.xrange("saga:events")

@@ -1,4 +1,4 @@
-"""Stored sagas are sealed anew under the hands of a service that runs."""
+"""Stored sagas are encrypted with a new key while a service runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saga_service.encryption import Cipher
 from saga_service.store.key_rotation import PostgresKeyRotation
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.encryption import DecryptOnly, UnknownKey
-from tests.support.codecs import MARKER, OF_BOTH, OF_NEW, OF_OLD
+from tests.support.ciphers import MARKER, OF_BOTH, OF_NEW, OF_OLD
 from tests.support.store_batches import ORDER, batch, start, state_of, succeed
 
 KEYS_SEEN = """
@@ -26,7 +26,7 @@ select array_agg(distinct key_id) from saga_private.sagas,
 
 
 @pytest.fixture
-def resealing(pool: asyncpg.Pool) -> PostgresKeyRotation:
+def rotation(pool: asyncpg.Pool) -> PostgresKeyRotation:
     return PostgresKeyRotation(pool, OF_BOTH)
 
 
@@ -52,31 +52,31 @@ def ids_of(transitions: Sequence[Transition]) -> list[SagaId]:
 
 
 @pytest.mark.parametrize("before", [None, OF_OLD])
-async def test_sagas_that_are_plain_or_of_an_old_key_are_sealed_with_the_first(
-    pool: asyncpg.Pool, resealing: PostgresKeyRotation, before: Cipher | None
+async def test_sagas_that_are_plain_or_of_an_old_key_are_encrypted_with_the_first(
+    pool: asyncpg.Pool, rotation: PostgresKeyRotation, before: Cipher | None
 ) -> None:
     kept = await keep(store_with(pool, before), "a", "b")
 
-    resealed = await resealing.reseal(ids_of(kept))
+    rotated = await rotation.rotate(ids_of(kept))
 
-    assert (resealed.done, resealed.again, resealed.unopenable) == (2, [], [])
+    assert (rotated.done, rotated.again, rotated.undecryptable) == (2, [], [])
     assert await pool.fetchval(KEYS_SEEN) == ["new"]
     loaded = await store_with(pool, OF_NEW).load(ids_of(kept))
     assert {state.id: state for state in loaded} == {state_of(each).id: state_of(each) for each in kept}
 
 
-async def test_what_the_first_key_has_sealed_is_left_alone(pool: asyncpg.Pool, resealing: PostgresKeyRotation) -> None:
+async def test_values_of_the_first_key_are_left_alone(pool: asyncpg.Pool, rotation: PostgresKeyRotation) -> None:
     kept = await keep(store_with(pool, OF_BOTH), "a")
     before = await pool.fetchrow("select xmin::text, input::text from saga_private.sagas")
 
-    assert (await resealing.reseal(ids_of(kept))).done == 0
+    assert (await rotation.rotate(ids_of(kept))).done == 0
     assert await pool.fetchrow("select xmin::text, input::text from saga_private.sagas") == before
 
 
-async def test_a_codec_that_opens_only_makes_all_plain_again(pool: asyncpg.Pool) -> None:
+async def test_a_cipher_that_decrypts_only_makes_all_plain_again(pool: asyncpg.Pool) -> None:
     kept = await keep(store_with(pool, OF_OLD), "a", "b")
 
-    assert (await PostgresKeyRotation(pool, DecryptOnly(OF_BOTH)).reseal(ids_of(kept))).done == 2
+    assert (await PostgresKeyRotation(pool, DecryptOnly(OF_BOTH)).rotate(ids_of(kept))).done == 2
 
     assert await pool.fetchval(KEYS_SEEN) is None
     loaded = await store_with(pool, None).load(ids_of(kept))
@@ -84,22 +84,22 @@ async def test_a_codec_that_opens_only_makes_all_plain_again(pool: asyncpg.Pool)
 
 
 async def test_a_saga_that_somebody_holds_is_tried_again_and_not_waited_for(
-    pool: asyncpg.Pool, resealing: PostgresKeyRotation
+    pool: asyncpg.Pool, rotation: PostgresKeyRotation
 ) -> None:
     kept = await keep(store_with(pool, OF_OLD), "a", "b")
     held, free = ids_of(kept)
 
     async with pool.acquire() as other, other.transaction():
         await other.execute("select from saga_private.sagas where id = $1 for update", held)
-        first = await resealing.reseal([held, free])
-    second = await resealing.reseal(first.again)
+        first = await rotation.rotate([held, free])
+    second = await rotation.rotate(first.again)
 
     assert (first.done, first.again, second.done) == (1, [held], 1)
 
 
-async def test_whoever_drives_a_saga_does_not_notice(pool: asyncpg.Pool, resealing: PostgresKeyRotation) -> None:
+async def test_whoever_drives_a_saga_does_not_notice(pool: asyncpg.Pool, rotation: PostgresKeyRotation) -> None:
     [kept] = await keep(store_with(pool, OF_OLD), "a")
-    await resealing.reseal(ids_of([kept]))
+    await rotation.rotate(ids_of([kept]))
 
     await store_with(pool, OF_BOTH).commit(batch(succeed(kept, {"paid": MARKER})))
 
@@ -107,21 +107,21 @@ async def test_whoever_drives_a_saga_does_not_notice(pool: asyncpg.Pool, reseali
     assert (state.revision, state.steps[1].output) == (3, {"paid": MARKER})
 
 
-async def test_what_cannot_be_opened_is_told_and_the_others_are_sealed_anew(pool: asyncpg.Pool) -> None:
+async def test_what_cannot_be_decrypted_is_told_and_the_others_are_encrypted_anew(pool: asyncpg.Pool) -> None:
     [lost] = await keep(store_with(pool, OF_OLD), "lost")
     kept = await keep(store_with(pool, None), "a")
 
-    resealed = await PostgresKeyRotation(pool, OF_NEW).reseal(ids_of([lost, *kept]))
+    rotated = await PostgresKeyRotation(pool, OF_NEW).rotate(ids_of([lost, *kept]))
 
-    assert resealed.done == 1
-    assert [text for text in resealed.unopenable if f"saga {state_of(lost).id} is sealed with key 'old'" in text]
+    assert rotated.done == 1
+    assert [text for text in rotated.undecryptable if f"saga {state_of(lost).id} is encrypted with key 'old'" in text]
     with pytest.raises(UnknownKey):
         await store_with(pool, OF_NEW).load(ids_of([lost]))
 
 
-async def test_all_sagas_come_page_by_page(pool: asyncpg.Pool, resealing: PostgresKeyRotation) -> None:
+async def test_all_sagas_come_page_by_page(pool: asyncpg.Pool, rotation: PostgresKeyRotation) -> None:
     kept = await keep(store_with(pool, OF_OLD), *"abcde")
-    first = await resealing.next_sagas(None, 3)
-    second = await resealing.next_sagas(first[-1], 3)
+    first = await rotation.next_sagas(None, 3)
+    second = await rotation.next_sagas(first[-1], 3)
     assert [*first, *second] == ids_of(kept)
-    assert await resealing.next_sagas(second[-1], 3) == []
+    assert await rotation.next_sagas(second[-1], 3) == []

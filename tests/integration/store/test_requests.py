@@ -29,7 +29,7 @@ from saga_service.wire.events import read_event
 from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX
 from saga_service.wire.stream_names import REQUESTS, WANTS_RESULT
 from tests.support.builders import PlainBlueprint, PlainCatalog, definition
-from tests.support.codecs import MARKER, OF_NEW
+from tests.support.ciphers import MARKER, OF_NEW
 from tests.support.store_batches import batch, row_counts, saga_ids, start
 from tests.support.waiting import eventually
 
@@ -336,7 +336,7 @@ async def test_a_request_is_answered_in_one_of_many_commits_at_once(
 async def test_an_answered_request_keeps_nothing_of_what_came_with_it(
     requests: PostgresRequests, store: PostgresStore, pool: asyncpg.Pool
 ) -> None:
-    """The answer stays for an hour; data that others may want sealed does not."""
+    """The answer stays for an hour; data that others may want encrypted does not."""
     number = await requests.signal(ONE, "approved", {"card": "4711"}, None)
     await store.commit(Batch(results=[RequestResult(number, "applied", "", ONE)]))
     assert await requests.answers([number]) == {number: ("applied", "")}
@@ -493,7 +493,7 @@ async def test_a_callers_own_functions_and_search_path_change_nothing(pool: asyn
     assert [event.saga_id for event in await events(store)] == [started]
 
 
-async def test_data_is_sealed_for_the_one_saga_that_it_is_for_while_it_rests(
+async def test_data_is_encrypted_for_the_one_saga_that_it_is_for_while_it_rests(
     pool: asyncpg.Pool, store: PostgresStore
 ) -> None:
     requests = PostgresRequests(pool, OF_NEW)
@@ -514,7 +514,7 @@ async def test_data_is_sealed_for_the_one_saga_that_it_is_for_while_it_rests(
     ]
 
 
-async def test_what_is_sealed_is_started_by_sql_under_the_key_that_is_given(
+async def test_what_is_encrypted_is_started_by_sql_under_the_key_that_is_given(
     pool: asyncpg.Pool, store: PostgresStore
 ) -> None:
     data = encrypt_event_data(OF_NEW, "order", {"name": MARKER}, key="A-1")

@@ -1,4 +1,4 @@
-"""From the settings to a codec."""
+"""From the settings to a cipher."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from saga_service.wire.encryption import encrypts
 
 FACTORY = """
 class Reversing:
-    def seal(self, plain, context):
+    def encrypt(self, plain, context):
         return "mine." + plain.decode()[::-1]
 
-    def open(self, sealed, context):
-        return sealed.partition(".")[2][::-1].encode()
+    def decrypt(self, text, context):
+        return text.partition(".")[2][::-1].encode()
 
 def make():
     return Reversing()
@@ -27,28 +27,31 @@ def make_nothing():
 """
 
 
-def test_without_keys_and_factory_there_is_no_codec() -> None:
+def test_without_keys_and_factory_there_is_no_cipher() -> None:
     assert load_cipher() is None
 
 
-def test_keys_make_the_default_codec() -> None:
+def test_keys_make_the_default_cipher() -> None:
     cipher = load_cipher(write_key(fresh_key("k1")))
     assert cipher is not None
-    assert cipher.open(cipher.seal(b"plain", "here"), "here") == b"plain"
+    assert cipher.decrypt(cipher.encrypt(b"plain", "here"), "here") == b"plain"
 
 
-def test_a_factory_in_the_working_directory_makes_a_codec_of_ones_own(directory: Path, module: str) -> None:
+def test_a_factory_in_the_working_directory_makes_a_cipher_of_ones_own(directory: Path, module: str) -> None:
     (directory / f"{module}.py").write_text(FACTORY)
     cipher = load_cipher(factory=f"{module}:make")
     assert cipher is not None
-    assert cipher.seal(b"abc", "") == "mine.cba"
+    assert cipher.encrypt(b"abc", "") == "mine.cba"
 
 
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("absent", "has no function 'absent'"), ("make_nothing", "makes a NoneType, which has no seal and open")],
+    [
+        ("absent", "has no function 'absent'"),
+        ("make_nothing", "makes a NoneType, which has no encrypt and decrypt"),
+    ],
 )
-def test_a_factory_that_makes_no_codec_is_refused(directory: Path, module: str, name: str, problem: str) -> None:
+def test_a_factory_that_makes_no_cipher_is_refused(directory: Path, module: str, name: str, problem: str) -> None:
     (directory / f"{module}.py").write_text(FACTORY)
     with pytest.raises(CipherNotLoaded, match=problem):
         load_cipher(factory=f"{module}:{name}")
@@ -70,10 +73,14 @@ def test_a_missing_library_is_named_with_what_installs_it(monkeypatch: pytest.Mo
         load_cipher(write_key(fresh_key("k1")))
 
 
-def test_without_sealing_the_codec_opens_only() -> None:
+def test_without_encrypting_the_cipher_decrypts_only() -> None:
     key = write_key(fresh_key("k1"))
-    sealing, opening = load_cipher(key), load_cipher(key, sealing=False)
-    assert sealing is not None
-    assert opening is not None
-    assert [encrypts(cipher) for cipher in (sealing, opening, load_cipher(sealing=False))] == [True, False, False]
-    assert opening.open(sealing.seal(b"plain", "here"), "here") == b"plain"
+    encrypting, decrypting = load_cipher(key), load_cipher(key, encrypt=False)
+    assert encrypting is not None
+    assert decrypting is not None
+    assert [encrypts(cipher) for cipher in (encrypting, decrypting, load_cipher(encrypt=False))] == [
+        True,
+        False,
+        False,
+    ]
+    assert decrypting.decrypt(encrypting.encrypt(b"plain", "here"), "here") == b"plain"

@@ -1,4 +1,4 @@
-"""A service with a codec: what leaves it is sealed, and a saga that cannot be opened troubles no other."""
+"""A service with a cipher: what leaves it is encrypted, and a saga that cannot be decrypted troubles no other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from saga_service.wire.encryption import UnknownKey
 from saga_service.wire.events import write_event
 from saga_service.wire.replies import write_success
 from tests.support.builders import definition, delivered
-from tests.support.codecs import MARKER, OF_NEW
+from tests.support.ciphers import MARKER, OF_NEW
 from tests.support.fakes import NAMES, MemoryStore, ServiceInMemory, saga_id, start, success
 
 CHARGE_ALONE = definition("charge")
@@ -19,17 +19,17 @@ CHARGE_ALONE = definition("charge")
 class StoreWithoutAKey(MemoryStore):
     """The key of one saga is not known here."""
 
-    def __init__(self, unopenable: SagaId) -> None:
+    def __init__(self, undecryptable: SagaId) -> None:
         super().__init__()
-        self.unopenable = unopenable
+        self.undecryptable = undecryptable
 
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
-        if self.unopenable in saga_ids:
-            raise UnknownKey(f"the stored input of saga {self.unopenable} is sealed with key 'lost'")
+        if self.undecryptable in saga_ids:
+            raise UnknownKey(f"the stored input of saga {self.undecryptable} is encrypted with key 'lost'")
         return await super().load(saga_ids)
 
 
-async def test_every_message_of_a_saga_is_sealed_and_the_core_works_on_what_is_plain() -> None:
+async def test_every_message_of_a_saga_is_encrypted_and_the_core_works_on_what_is_plain() -> None:
     service = ServiceInMemory(defined=CHARGE_ALONE, cipher=OF_NEW)
     event = write_event(NAMES.events, "order", {"name": MARKER}, key="order-1", cipher=OF_NEW)
     command = command_id(saga_id(), "charge", Direction.ACTION, 1)
@@ -46,7 +46,7 @@ async def test_every_message_of_a_saga_is_sealed_and_the_core_works_on_what_is_p
     assert MARKER not in str(sent)
 
 
-async def test_a_saga_that_cannot_be_opened_is_one_dead_letter_and_all_others_go_on() -> None:
+async def test_a_saga_that_cannot_be_decrypted_is_one_dead_letter_and_all_others_go_on() -> None:
     store = StoreWithoutAKey(saga_id(2))
     await ServiceInMemory(store).process(start(1), start(2), start(3))
     service = ServiceInMemory(store)
@@ -54,5 +54,5 @@ async def test_a_saga_that_cannot_be_opened_is_one_dead_letter_and_all_others_go
 
     [letter] = store.dead_letters.values()
     assert (letter.stream, letter.entry_id) == (NAMES.replies, "1800-2")
-    assert letter.reason == f"the stored input of saga {saga_id(2)} is sealed with key 'lost'"
+    assert letter.reason == f"the stored input of saga {saga_id(2)} is encrypted with key 'lost'"
     assert [store.sagas[saga_id(number)].revision for number in (1, 2, 3)] == [2, 1, 2]

@@ -1,4 +1,4 @@
-"""Sealed data on the streams: there and back, bound to its place, and never taken for plain."""
+"""Encrypted data on the streams: there and back, bound to its place, and never taken for plain."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from saga_service.wire.encryption import (
     UnknownKey,
     decrypt_value,
     encrypt_event_data,
+    encrypt_value,
     encryption_key_id,
     is_encrypted,
     key_id,
     read_data,
-    seal,
     write_data,
 )
 from saga_service.wire.entries import Message
@@ -40,7 +40,7 @@ from saga_service.wire.outcomes import write_outcome
 from saga_service.wire.replies import read_reply, write_success
 from saga_service.wire.stream_names import StreamNames
 from tests.support.builders import SAGA_ID, PlainBlueprint, PlainCatalog, definition, delivered, entry
-from tests.support.codecs import MARKER, OF_BOTH, OF_NEW, OF_OLD
+from tests.support.ciphers import MARKER, OF_BOTH, OF_NEW, OF_OLD
 
 NAMES = StreamNames()
 ORDER = definition("charge")
@@ -97,57 +97,57 @@ def test_data_comes_out_as_it_went_in(value: dict[str, Any], place: list[str]) -
     assert read_data(write_data(value, OF_NEW, *place).encode(), OF_NEW, *place) == value
 
 
-def test_a_sealed_value_is_an_object_that_names_its_key_and_tells_nothing_else() -> None:
-    sealed = seal(DATA, OF_NEW, "input", SAGA_ID)
-    assert (is_encrypted(sealed), list(sealed), key_id(sealed)) == (True, ["$encrypted"], "new")
-    assert MARKER not in str(sealed)
+def test_an_encrypted_value_is_an_object_that_names_its_key_and_tells_nothing_else() -> None:
+    encrypted = encrypt_value(DATA, OF_NEW, "input", SAGA_ID)
+    assert (is_encrypted(encrypted), list(encrypted), key_id(encrypted)) == (True, ["$encrypted"], "new")
+    assert MARKER not in str(encrypted)
 
 
 def test_what_is_plain_has_another_shape() -> None:
-    plain: list[dict[str, object]] = [{}, {"a": 1}, {"$encrypted": "x", "a": 1}, {"sealed": "x"}]
+    plain: list[dict[str, object]] = [{}, {"a": 1}, {"$encrypted": "x", "a": 1}, {"encrypted": "x"}]
     assert [is_encrypted(value) for value in plain] == [False] * 4
 
 
-def test_the_key_that_seals_is_the_first() -> None:
+def test_the_key_that_encrypts_is_the_first() -> None:
     assert (encryption_key_id(OF_BOTH), encryption_key_id(OF_OLD)) == ("new", "old")
 
 
-def test_nothing_is_sealed_of_an_empty_object_and_of_what_is_sealed_already() -> None:
-    sealed = write_data(DATA, OF_NEW, "here")
+def test_nothing_is_encrypted_of_an_empty_object_and_of_what_is_encrypted_already() -> None:
+    encrypted = write_data(DATA, OF_NEW, "here")
     assert write_data({}, OF_NEW, "here") == "{}"
-    assert write_data(orjson.loads(sealed), OF_NEW, "here") == sealed
+    assert write_data(orjson.loads(encrypted), OF_NEW, "here") == encrypted
 
 
 def test_places_whose_parts_differ_are_different_places() -> None:
-    sealed = write_data(DATA, OF_NEW, "a", "bc").encode()
+    encrypted = write_data(DATA, OF_NEW, "a", "bc").encode()
     for place in (("ab", "c"), ("a", "b", "c"), ("abc",), ("a", "bc", "")):
-        with pytest.raises(DecryptionFailed, match="field 'data' does not open"):
-            read_data(sealed, OF_NEW, *place)
+        with pytest.raises(DecryptionFailed, match="field 'data' cannot be decrypted"):
+            read_data(encrypted, OF_NEW, *place)
 
 
-def test_while_keys_are_brought_to_all_what_is_sealed_is_opened_and_nothing_is_sealed() -> None:
-    opens_only = DecryptOnly(OF_NEW)
-    assert read_data(write_data(DATA, OF_NEW, "here").encode(), opens_only, "here") == DATA
-    assert orjson.loads(write_data(DATA, opens_only, "here")) == DATA
-    assert encryption_key_id(opens_only) is None
-    with pytest.raises(TypeError, match="opens only"):
-        opens_only.seal(b"{}", "here")
+def test_while_keys_are_brought_to_all_what_is_encrypted_is_decrypted_and_nothing_is_encrypted() -> None:
+    decrypt_only = DecryptOnly(OF_NEW)
+    assert read_data(write_data(DATA, OF_NEW, "here").encode(), decrypt_only, "here") == DATA
+    assert orjson.loads(write_data(DATA, decrypt_only, "here")) == DATA
+    assert encryption_key_id(decrypt_only) is None
+    with pytest.raises(TypeError, match="decrypts only"):
+        decrypt_only.encrypt(b"{}", "here")
 
 
-def test_a_sealed_value_without_a_codec_is_not_taken_for_a_plain_one() -> None:
-    with pytest.raises(UnknownKey, match="field 'data' is sealed with key 'new', and no keys are set here"):
+def test_an_encrypted_value_without_a_cipher_is_not_taken_for_a_plain_one() -> None:
+    with pytest.raises(UnknownKey, match="field 'data' is encrypted with key 'new', and no keys are set here"):
         read_data(write_data(DATA, OF_NEW, "here").encode(), None, "here")
 
 
-def test_a_value_of_the_reserved_shape_that_no_codec_wrote_is_refused() -> None:
-    with pytest.raises(DecryptionFailed, match="and in it no text"):
+def test_a_value_of_the_reserved_shape_that_no_cipher_wrote_is_refused() -> None:
+    with pytest.raises(DecryptionFailed, match="holds no text"):
         read_data(b'{"$encrypted": 5}', OF_NEW, "here")
 
 
 # ------------------------------------------------------------------------------------------------ each kind of message
 
 
-def test_a_command_is_sealed_and_opened() -> None:
+def test_a_command_is_encrypted_and_decrypted() -> None:
     message = write_command(command(), NAMES, OF_NEW)
     received = read_command(delivered(message), OF_NEW)
     assert MARKER not in str(message)
@@ -160,15 +160,15 @@ def test_a_commands_data_fits_no_other_command(other: Command) -> None:
     moved = with_data_of(write_command(other, NAMES, OF_NEW), write_command(command(), NAMES, OF_NEW))
     received = read_command(delivered(moved), OF_NEW)
     assert (received.data, received.plain) == ({}, b"{}")
-    assert received.unopenable is not None
-    assert "it belongs elsewhere" in received.unopenable
+    assert received.decryption_error is not None
+    assert "it belongs elsewhere" in received.decryption_error
 
 
 def reply(attempt: int = 1, cipher: Cipher | None = OF_NEW, step: str = "charge") -> Message:
     return write_success(NAMES.replies, command_id(SAGA_ID, step, Direction.ACTION, attempt), SAGA_ID, DATA, cipher)
 
 
-def test_a_reply_is_sealed_and_opened() -> None:
+def test_a_reply_is_encrypted_and_decrypted() -> None:
     assert MARKER not in str(reply())
     assert read_reply(delivered(reply()), OF_NEW) == Replied(CHARGE, Outcome.SUCCEEDED, output=DATA)
 
@@ -189,7 +189,7 @@ def test_a_recorded_result_answers_the_question_whether_it_happened() -> None:
     assert read_reply(delivered(with_data_of(asked, reply())), OF_NEW).output == DATA
 
 
-def test_a_childs_start_and_its_answer_are_sealed_and_opened() -> None:
+def test_a_childs_start_and_its_answer_are_encrypted_and_decrypted() -> None:
     child = saga_id_of_child("order", CHARGE)
     start = write_child_request(ChildRequest(ChildOperation.START, child, "order", CHARGE, DATA, None), NAMES, OF_NEW)
     answer = write_parent_reply(ParentReply(CHARGE, Outcome.SUCCEEDED, DATA, None), NAMES, OF_NEW)
@@ -200,39 +200,39 @@ def test_a_childs_start_and_its_answer_are_sealed_and_opened() -> None:
     assert read_reply(delivered(answer), OF_NEW).output == DATA
 
 
-def test_a_child_that_cannot_be_opened_is_refused_to_its_parent() -> None:
+def test_a_child_that_cannot_be_decrypted_is_refused_to_its_parent() -> None:
     start = write_child_request(ChildRequest(ChildOperation.START, SAGA_ID, "order", CHARGE, DATA, None), NAMES, OF_OLD)
     refusal = read_event(delivered(start), CATALOG, OF_NEW)
     assert isinstance(refusal, Replied)
     assert refusal.fault is not None
-    assert (refusal.outcome, refusal.fault.code) == (Outcome.REJECTED, "sealed_input")
+    assert (refusal.outcome, refusal.fault.code) == (Outcome.REJECTED, "encrypted_input")
 
 
-def test_a_child_whose_sealed_input_does_not_fit_is_refused_without_telling_it() -> None:
+def test_a_child_whose_encrypted_input_does_not_fit_is_refused_without_telling_it() -> None:
     request = ChildRequest(ChildOperation.START, SAGA_ID, "order", CHARGE, {"amount": MARKER}, None)
     refusal = read_event(delivered(write_child_request(request, NAMES, OF_NEW)), CATALOG, OF_NEW)
     assert isinstance(refusal, Replied)
     assert refusal.fault is not None
-    assert refusal.fault.message == "the input does not fit saga 'order': more is not told, for the data is sealed"
+    assert refusal.fault.message == "the input does not fit saga 'order': more is not told, for the data is encrypted"
 
 
-def test_an_outcome_is_sealed_for_whoever_has_the_key() -> None:
+def test_an_outcome_is_encrypted_for_whoever_has_the_key() -> None:
     ended = Ended(SAGA_ID, "order", "order-1", SagaStatus.COMPLETED, 7, 1, {"charge": DATA}, None, None)
-    sealed = data_of(write_outcome(ended, NAMES, OF_NEW))
-    assert orjson.loads(decrypt_value(sealed, OF_NEW, OUTCOME, f"{SAGA_ID}:7")) == {"charge": DATA}
+    encrypted = data_of(write_outcome(ended, NAMES, OF_NEW))
+    assert orjson.loads(decrypt_value(encrypted, OF_NEW, OUTCOME, f"{SAGA_ID}:7")) == {"charge": DATA}
 
 
 # -------------------------------------------------------------------------------------------------- what producers send
 
 
-def test_a_start_that_a_producer_sealed_is_opened() -> None:
+def test_a_start_that_a_producer_encrypted_is_decrypted() -> None:
     data = encrypt_event_data(OF_NEW, "order", DATA, key="A-17")
     begun = read_event(entry({"type": "order", "subject": "A-17", "data": data}), CATALOG, OF_NEW)
     assert isinstance(begun, Started)
     assert (begun.key, begun.input) == ("A-17", DATA)
 
 
-def test_a_start_without_a_subject_has_its_key_from_what_is_sealed() -> None:
+def test_a_start_without_a_subject_has_its_key_from_what_is_encrypted() -> None:
     message = write_event(NAMES.events, "order", {"order_id": "A-17", "name": MARKER}, cipher=OF_NEW)
     begun = read_event(delivered(message), CATALOG, OF_NEW)
     assert MARKER not in str(message)
@@ -259,7 +259,7 @@ def test_a_signal_is_bound_to_the_saga_that_it_is_addressed_to(address: dict[str
         read_event(entry({"type": "denied", "data": data, **address}), CATALOG, OF_NEW)
 
 
-def test_what_a_step_is_said_to_have_returned_may_be_sealed() -> None:
+def test_what_a_step_is_said_to_have_returned_may_be_encrypted() -> None:
     data = encrypt_event_data(OF_NEW, "saga.resolve", DATA, saga_id=SAGA_ID)
     fields = {"type": "saga.resolve", "saga_id": SAGA_ID, "step": "charge", "resolution": "succeeded", "data": data}
     asked = read_event(entry(fields), CATALOG, OF_NEW)
@@ -284,21 +284,21 @@ def decode() -> Decode:
     return dead_letter_of
 
 
-def test_a_start_that_is_sealed_with_an_unknown_key_is_a_dead_letter_that_can_be_replayed(decode: Decode) -> None:
+def test_a_start_that_is_encrypted_with_an_unknown_key_is_a_dead_letter_that_can_be_replayed(decode: Decode) -> None:
     message = write_event(NAMES.events, "order", DATA, key="A-17", cipher=OF_OLD)
     letter = decode(message)
-    assert letter.reason == "field 'data' is sealed with key 'old', which is not known here; known keys: new"
+    assert letter.reason == "field 'data' is encrypted with key 'old', which is not known here; known keys: new"
     kept = dict(raw_pairs(letter.raw))[b"data"]
-    assert OF_BOTH.open(orjson.loads(kept)["$encrypted"], "event\0order\0A-17") == orjson.dumps(DATA)
+    assert OF_BOTH.decrypt(orjson.loads(kept)["$encrypted"], "event\0order\0A-17") == orjson.dumps(DATA)
 
 
-def test_a_reply_that_is_sealed_with_an_unknown_key_is_a_dead_letter(decode: Decode) -> None:
-    assert "is sealed with key 'old'" in decode(reply(cipher=OF_OLD)).reason
+def test_a_reply_that_is_encrypted_with_an_unknown_key_is_a_dead_letter(decode: Decode) -> None:
+    assert "is encrypted with key 'old'" in decode(reply(cipher=OF_OLD)).reason
 
 
-def test_of_sealed_data_that_does_not_fit_nothing_is_told(decode: Decode) -> None:
+def test_of_encrypted_data_that_does_not_fit_nothing_is_told(decode: Decode) -> None:
     letter = decode(write_event(NAMES.events, "order", {"amount": MARKER}, cipher=OF_NEW))
-    assert "more is not told, for the data is sealed" in letter.reason
+    assert "more is not told, for the data is encrypted" in letter.reason
     assert MARKER not in str(letter)
 
 

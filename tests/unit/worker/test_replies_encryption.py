@@ -1,4 +1,4 @@
-"""A worker with a codec opens what it is told and seals what it answers; without the key it says so."""
+"""A worker with a cipher decrypts what it is told and encrypts what it answers; without the key it says so."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from saga_service.worker.inbox.decisions import Mark, Row, Side, Verdict
 from saga_service.worker.inbox.recorded_replies import reply_to
 from saga_service.worker.replies import Replies
 from tests.support.builders import SagaInMemory, definition, delivered
-from tests.support.codecs import MARKER, OF_BOTH, OF_NEW, OF_OLD
+from tests.support.ciphers import MARKER, OF_BOTH, OF_NEW, OF_OLD
 from tests.support.workers import FAR_AWAY_MS, GROUP, NAMES, STREAM, RedisInMemory
 
 
@@ -70,7 +70,7 @@ def data_in(redis: RedisInMemory) -> Any:
 
 
 @pytest.mark.parametrize("key", [OF_OLD, OF_NEW])
-async def test_a_command_of_any_known_key_is_opened_and_its_reply_sealed_with_the_first(key: Cipher) -> None:
+async def test_a_command_of_any_known_key_is_decrypted_and_its_reply_encrypted_with_the_first(key: Cipher) -> None:
     redis = await answer_to(encrypted_command(key), OF_BOTH)
     assert data_in(redis)["$encrypted"].startswith("new.")
     assert read_reply(delivered(redis.added[0]), OF_NEW).output == {"charged": MARKER}
@@ -88,7 +88,7 @@ async def test_a_worker_without_the_key_asks_for_another_attempt(cipher: Cipher 
     assert replied.outcome is Outcome.FAILED
     assert replied.fault is not None
     assert replied.fault.code == "encrypted_command"
-    assert "is sealed with key 'old'" in replied.fault.message
+    assert "is encrypted with key 'old'" in replied.fault.message
     assert len(redis.acknowledged) == 1
 
 
@@ -105,5 +105,5 @@ def test_a_result_that_an_inbox_has_recorded_answers_a_later_attempt(recorded_by
 async def test_a_result_is_measured_as_it_is_sent() -> None:
     limit = 1_024 + 80
     plain = await answer_to(encrypted_command(None), None, reply_bytes_max=limit)
-    sealed = await answer_to(encrypted_command(None), OF_NEW, reply_bytes_max=limit)
-    assert [redis.replies[0].outcome for redis in (plain, sealed)] == [Outcome.SUCCEEDED, Outcome.FAILED]
+    encrypted = await answer_to(encrypted_command(None), OF_NEW, reply_bytes_max=limit)
+    assert [redis.replies[0].outcome for redis in (plain, encrypted)] == [Outcome.SUCCEEDED, Outcome.FAILED]

@@ -1,4 +1,4 @@
-"""Codecs of the tests, and the mark by which a test finds data where it should not be."""
+"""Ciphers of the tests, and the mark by which a test finds data where it should not be."""
 
 from __future__ import annotations
 
