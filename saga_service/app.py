@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from saga_service.base.clock import now_ms
 from saga_service.base.signals import stop_on_signals
-from saga_service.core.definition import Task as StepTask
+from saga_service.core.vocabulary import Task as StepTask
 from saga_service.definitions import (
     Catalog,
     definition_from_document,

@@ -9,27 +9,18 @@ from __future__ import annotations
 from typing import assert_never
 
 from saga_service.core.children import resend_child_request, was_called_off
-from saga_service.core.definition import Definition, Task, tombstone
+from saga_service.core.definition import Definition, tombstone
 from saga_service.core.draft import Draft, reply_to_parent
 from saga_service.core.effects import ParentReply, Transition, refused, repeated
-from saga_service.core.events import (
-    Event,
-    Operation,
-    OperationRequested,
-    Outcome,
-    Replied,
-    Signalled,
-    Started,
-    TimerDue,
-    TransportLost,
-)
+from saga_service.core.events import Event, OperationRequested, Replied, Signalled, Started, TimerDue, TransportLost
 from saga_service.core.ids import CommandName
 from saga_service.core.look import proceed
 from saga_service.core.operations import operate
 from saga_service.core.replies import reply
 from saga_service.core.signals import signal
-from saga_service.core.state import Fault, SagaState, SagaStatus, StepState
+from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.timers import timer
+from saga_service.core.vocabulary import Operation, Outcome, SagaStatus, Task
 
 
 def advance(definition: Definition, state: SagaState | None, event: Event, now_ms: int) -> Transition:

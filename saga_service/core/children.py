@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import ExpressionFailed, OnUnknown, Task
+from saga_service.core.definition import ExpressionFailed
 from saga_service.core.draft import Draft
-from saga_service.core.effects import ChildOperation, Sent
-from saga_service.core.state import Course, Due, StepStatus
+from saga_service.core.effects import Sent
+from saga_service.core.vocabulary import ChildOperation, Course, Due, OnUnknown, StepStatus, Task
 
 CALLED_OFF = frozenset({OnUnknown.RETRY, OnUnknown.PROBE})
 """Where a child saga that takes too long is asked to undo itself; it is tried again once it has."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Protocol
 
-from saga_service.core.ids import CommandId
-from saga_service.core.retry import fraction
+from saga_service.core.retry import ONCE, RetryPolicy
+from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
 
 Variables = Mapping[str, Any]
 """What an expression may speak of: `input` (the saga's) and `outputs` (by step, of the done ones that come before)."""
@@ -38,81 +37,6 @@ class Shape(Protocol):
         ...
 
 
-class Task(StrEnum):
-    """What a step is."""
-
-    COMMAND = "command"
-    """A worker does it."""
-    SLEEP = "sleep"
-    """Time passes."""
-    SIGNAL = "signal"
-    """Somebody outside says so."""
-    CHILD = "child"
-    """Another saga does it."""
-
-
-class Kind(StrEnum):
-    """What may become of a step, in Richardson's terms."""
-
-    COMPENSATABLE = "compensatable"
-    """It may fail, and what it did can be undone (or leaves nothing to undo)."""
-    PIVOT = "pivot"
-    """It decides: once it is done, the saga only goes forward."""
-    RETRIABLE = "retriable"
-    """It cannot fail for good: it is tried until it is done, or a person decides."""
-
-
-class OnUnknown(StrEnum):
-    """What is done about an attempt that never answered: it may have happened."""
-
-    RETRY = "retry"
-    """Try again, with the same idempotency key."""
-    PROBE = "probe"
-    """Ask a worker whether it happened."""
-    COMPENSATE = "compensate"
-    """Give the step up and undo it, whether it happened or not."""
-    HOLD = "hold"
-    """Wait for a late reply, or for a person."""
-
-
-class UndoOrder(StrEnum):
-    """In which order standing effects are undone."""
-
-    REVERSE = "reverse"
-    """One at a time, exactly as they came, backwards."""
-    PARALLEL = "parallel"
-    """A step as soon as all that came after it in the graph is undone."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often a command is tried and how long to wait between.
-
-    The wait after attempt n is `delay_first_ms * delay_factor ** (n - 1)`, at most `delay_max_ms`; with `jitter` a part
-    of that which follows from the command's id: it is spread like chance, and the same wherever it is worked out (full
-    jitter: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
-    """
-
-    attempts_max: int = 3
-    delay_first_ms: int = 200
-    delay_factor: float = 2.0
-    delay_max_ms: int = 30_000
-    never_retry: frozenset[str] = frozenset()
-    """Error codes after which another attempt is pointless."""
-    jitter: bool = False
-    budget_ms: int | None = None
-    """From the first attempt on: an attempt that could not begin within it is not made."""
-
-    def delay_after_ms(self, attempt: int, command_id: CommandId) -> int:
-        """The wait after this attempt, `attempt` counting from 1 in the present series."""
-        try:
-            longest = min(self.delay_first_ms * self.delay_factor ** (attempt - 1), self.delay_max_ms)
-        except OverflowError:
-            longest = self.delay_max_ms
-        return int(longest * fraction(command_id) if self.jitter else longest)
-
-
-_ONCE = RetryPolicy(attempts_max=1)
 _MINUTE_MS = 60_000
 
 
@@ -134,7 +58,7 @@ class StepDefinition:
     """What the command or the child saga is sent; the saga's own input, and the outputs of all that came before it,
     without one."""
     kind: Kind = Kind.COMPENSATABLE
-    retry: RetryPolicy = _ONCE
+    retry: RetryPolicy = ONCE
     timeout_ms: int = _MINUTE_MS
     """How long one attempt may go without an answer; of a sleep its length, of a signal the longest wait."""
     heartbeat_ms: int | None = None
@@ -142,7 +66,7 @@ class StepDefinition:
     on_unknown: OnUnknown = OnUnknown.RETRY
     probe: str | None = None
     """The type of the command that asks whether the action happened."""
-    compensation_retry: RetryPolicy = _ONCE
+    compensation_retry: RetryPolicy = ONCE
     compensation_timeout_ms: int = _MINUTE_MS
     default: Mapping[str, Any] | None = None
     """What stands for a signal that does not come in time. Without one the step fails then."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from saga_service.core.state import ENDED, SagaStatus, StepStatus
 from saga_service.core.transitions import SAGA_TRANSITIONS, STATUS_OF, STEP_RULES, STEP_TRANSITIONS
+from saga_service.core.vocabulary import ENDED, SagaStatus, StepStatus
 
 Move = tuple[str, str, str]
 """From, to, and what makes it move."""

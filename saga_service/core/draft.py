@@ -5,33 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from saga_service.core.definition import Definition, ExpressionFailed, Task
-from saga_service.core.effects import (
+from saga_service.core.definition import Definition, ExpressionFailed
+from saga_service.core.effects import ChildRequest, Command, Ended, HistoryEntry, ParentReply, Sent, Transition
+from saga_service.core.ids import CommandName, saga_id_of_child
+from saga_service.core.pivot import has_passed_pivot
+from saga_service.core.state import Fault, JsonObject, SagaState, StepState
+from saga_service.core.step_draft import AnyStep, StepDraft
+from saga_service.core.vocabulary import (
+    ENDED,
     ChildOperation,
-    ChildRequest,
-    Command,
-    Ended,
-    HistoryEntry,
-    ParentReply,
-    Sent,
-    Transition,
+    Course,
+    Direction,
+    Due,
+    Outcome,
+    SagaStatus,
+    StepStatus,
+    Task,
     Verdict,
 )
-from saga_service.core.events import Outcome
-from saga_service.core.ids import CommandName, Direction, saga_id_of_child
-from saga_service.core.pivot import has_passed_pivot
-from saga_service.core.state import (
-    ENDED,
-    Course,
-    Due,
-    Fault,
-    JsonObject,
-    SagaState,
-    SagaStatus,
-    StepState,
-    StepStatus,
-)
-from saga_service.core.step_draft import AnyStep, StepDraft
 
 # Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
 _DISPATCHED, _COMPENSATING, _PAUSED = StepStatus.DISPATCHED, StepStatus.COMPENSATING, SagaStatus.PAUSED

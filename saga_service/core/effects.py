@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import NamedTuple
 
-from saga_service.core.events import Outcome
-from saga_service.core.ids import CommandId, CommandName, Direction, IdempotencyKey, SagaId, command_id, idempotency_key
-from saga_service.core.state import Fault, JsonObject, SagaState, SagaStatus
+from saga_service.core.ids import CommandId, CommandName, IdempotencyKey, SagaId, command_id, idempotency_key
+from saga_service.core.state import Fault, JsonObject, SagaState
+from saga_service.core.vocabulary import ChildOperation, Direction, Outcome, SagaStatus, Verdict
 
 
 class Command(NamedTuple):
@@ -39,14 +38,6 @@ class Command(NamedTuple):
     def word(self) -> str:
         """What a line of history calls it."""
         return self.direction._value_
-
-
-class ChildOperation(StrEnum):
-    """What a parent asks of its child saga."""
-
-    START = "start"
-    CANCEL = "cancel"
-    COMPENSATE = "compensate"
 
 
 class ChildRequest(NamedTuple):
@@ -120,16 +111,6 @@ class HistoryEntry(NamedTuple):
     sent: tuple[Sent, ...] = ()
     actor: str | None = None
     reason: str | None = None
-
-
-class Verdict(StrEnum):
-    """What became of an event."""
-
-    APPLIED = "applied"
-    REPEATED = "repeated"
-    """Known already, or overtaken: nothing to do, nothing wrong."""
-    REFUSED = "refused"
-    """Cannot be: nothing changed, and `reason` says why."""
 
 
 class Transition(NamedTuple):

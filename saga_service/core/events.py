@@ -4,11 +4,11 @@ what it receives."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
 from saga_service.core.ids import CommandName, SagaId
 from saga_service.core.state import Fault, JsonObject
+from saga_service.core.vocabulary import Operation, Outcome, Resolution
 
 
 class BusinessKey(NamedTuple):
@@ -16,17 +16,6 @@ class BusinessKey(NamedTuple):
 
     saga: str
     key: str
-
-
-class Outcome(StrEnum):
-    """What a worker says of one command."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    REJECTED = "rejected"
-    """It can never succeed: do not retry. Of a probe: the action did not happen."""
-    PROGRESS = "progress"
-    """Still at work."""
 
 
 class Started(NamedTuple):
@@ -81,32 +70,6 @@ class Signalled:
     data: JsonObject
     by_key: BusinessKey | None = None
     """What names the saga, where no id does. `saga_id` is then the one that follows from it."""
-
-
-class Operation(StrEnum):
-    """What can be asked of a saga."""
-
-    RETRY = "retry"
-    """Try what is parked, or waits for its next attempt, now, and with a new budget."""
-    SKIP = "skip"
-    """Go on without what is parked: a step that is not done, an effect that is not undone."""
-    RESOLVE = "resolve"
-    """What became of a step is known: somebody looked."""
-    CANCEL = "cancel"
-    """Stop, and undo what was done."""
-    COMPENSATE = "compensate"
-    """As cancel, and for a completed saga as well."""
-    PAUSE = "pause"
-    """Send nothing more. What is in flight may still come in."""
-    RESUME = "resume"
-
-
-class Resolution(StrEnum):
-    """What a person found out about a step."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    COMPENSATED = "compensated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from saga_service.core.pivot import must_not_turn
 from saga_service.core.reaction import Reaction
-from saga_service.core.state import Course, Due, SagaStatus, StepStatus
 from saga_service.core.step_draft import AnyStep
 from saga_service.core.transitions import Rule, Stimulus
+from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus
 
 
 def _when_given_up(reaction: Reaction, step: AnyStep) -> str | None:

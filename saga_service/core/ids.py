@@ -8,9 +8,10 @@ saga, the step, the direction and the attempt. A repeat is then a no-op by const
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple, NewType
+
+from saga_service.core.vocabulary import Direction
 
 SagaId = NewType("SagaId", str)
 """A UUID in its canonical lower-case text form."""
@@ -20,14 +21,6 @@ CommandId = NewType("CommandId", str)
 
 IdempotencyKey = NewType("IdempotencyKey", str)
 """`<saga id>:<step>:<direction>`; the same over all attempts, so that a provider can recognise a repeat."""
-
-
-class Direction(StrEnum):
-    """Whether a command does a step's work, takes it back, or asks whether it was done."""
-
-    ACTION = "action"
-    COMPENSATION = "compensation"
-    PROBE = "probe"
 
 
 class CommandName(NamedTuple):

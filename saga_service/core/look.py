@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saga_service.core.definition import Definition, ExpressionFailed, Task, UndoOrder
+from saga_service.core.definition import Definition, ExpressionFailed
 from saga_service.core.draft import Draft
-from saga_service.core.effects import ChildOperation
 from saga_service.core.pivot import must_not_turn
-from saga_service.core.state import Course, Due, Fault, JsonObject, SagaStatus, StepStatus
+from saga_service.core.state import Fault, JsonObject
 from saga_service.core.step_draft import AnyStep
 from saga_service.core.transitions import STATUS_OF, Finding
+from saga_service.core.vocabulary import ChildOperation, Course, Due, SagaStatus, StepStatus, Task, UndoOrder
 
 # Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
 _PENDING, _DISPATCHED, _WAITING = StepStatus.PENDING, StepStatus.DISPATCHED, StepStatus.WAITING

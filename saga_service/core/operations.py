@@ -7,16 +7,27 @@ from collections.abc import Callable
 from saga_service.core.children import resend_child_request
 from saga_service.core.definition import Definition
 from saga_service.core.draft import Draft, reply_to_parent
-from saga_service.core.effects import ParentReply, Transition, Verdict, refused, repeated
-from saga_service.core.events import Operation, OperationRequested, Outcome, Resolution
+from saga_service.core.effects import ParentReply, Transition, refused, repeated
+from saga_service.core.events import OperationRequested
 from saga_service.core.ids import CommandName
 from saga_service.core.look import is_parked, proceed, start_compensating
 from saga_service.core.pivot import has_passed_pivot
 from saga_service.core.reaction import Reaction
 from saga_service.core.rules import react
-from saga_service.core.state import ENDED, Course, Due, Fault, SagaState, SagaStatus, StepStatus
+from saga_service.core.state import Fault, SagaState
 from saga_service.core.step_draft import AnyStep
 from saga_service.core.transitions import Stimulus
+from saga_service.core.vocabulary import (
+    ENDED,
+    Course,
+    Due,
+    Operation,
+    Outcome,
+    Resolution,
+    SagaStatus,
+    StepStatus,
+    Verdict,
+)
 
 
 def operate(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:

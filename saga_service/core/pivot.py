@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saga_service.core.definition import Definition, Kind
-from saga_service.core.state import StepStatus
+from saga_service.core.definition import Definition
 from saga_service.core.step_draft import AnyStep
+from saga_service.core.vocabulary import Kind, StepStatus
 
 # Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
 _DISPATCHED, _SUCCEEDED, _UNKNOWN = StepStatus.DISPATCHED, StepStatus.SUCCEEDED, StepStatus.UNKNOWN

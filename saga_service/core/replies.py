@@ -5,13 +5,13 @@ from __future__ import annotations
 from saga_service.core.definition import Definition, Shape
 from saga_service.core.draft import Draft
 from saga_service.core.effects import Transition, refused, repeated
-from saga_service.core.events import Outcome, Replied
-from saga_service.core.ids import Direction
+from saga_service.core.events import Replied
 from saga_service.core.reaction import Reaction
 from saga_service.core.rules import react
-from saga_service.core.state import Course, SagaState, StepStatus
+from saga_service.core.state import SagaState
 from saga_service.core.step_draft import AnyStep
 from saga_service.core.transitions import Stimulus
+from saga_service.core.vocabulary import Course, Direction, Outcome, StepStatus
 
 _ACTION, _PROBE, _SUCCEEDED = Direction.ACTION, Direction.PROBE, Outcome.SUCCEEDED
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from saga_service.core.children import CALLED_OFF, resend_child_request
-from saga_service.core.definition import ExpressionFailed, OnUnknown, RetryPolicy, Task
+from saga_service.core.definition import ExpressionFailed
 from saga_service.core.draft import Draft
-from saga_service.core.effects import ChildOperation, Transition, refused, repeated
+from saga_service.core.effects import Transition, refused, repeated
 from saga_service.core.guards import GUARDS
-from saga_service.core.ids import Direction, command_id
+from saga_service.core.ids import command_id
 from saga_service.core.look import EXPRESSION_FAILED, finish, get_stuck, give_up, hold, proceed, take_signal
 from saga_service.core.reaction import NO_REASON, NO_SIGNAL, NOBODY_KNOWS, Reaction
-from saga_service.core.state import Course, Due, Fault, SagaStatus, StepStatus
+from saga_service.core.retry import RetryPolicy
+from saga_service.core.state import Fault
 from saga_service.core.step_draft import AnyStep
 from saga_service.core.transitions import OPERATOR_STIMULI, STEP_RULES, Rule, Stimulus
+from saga_service.core.vocabulary import ChildOperation, Course, Direction, Due, OnUnknown, SagaStatus, StepStatus, Task
 
 # Looked up once, for an enum's own look-up runs Python code each time (until Python 3.12).
 _PENDING, _DISPATCHED = StepStatus.PENDING, StepStatus.DISPATCHED

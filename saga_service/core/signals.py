@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import Definition, StepDefinition, Task
+from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.draft import Draft
 from saga_service.core.effects import Transition, refused, repeated
 from saga_service.core.events import Signalled
 from saga_service.core.reaction import Reaction
 from saga_service.core.rules import react
-from saga_service.core.state import ENDED, Course, SagaState, Signal, StepState, StepStatus
+from saga_service.core.state import SagaState, Signal, StepState
 from saga_service.core.transitions import Stimulus
+from saga_service.core.vocabulary import ENDED, Course, StepStatus, Task
 
 SIGNALS_MAX = 1_000
 """Kept for one saga, those that were taken included: by them repeats are known."""

@@ -11,67 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from saga_service.core.ids import CommandName, SagaId
+from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus
 
 JsonObject = Mapping[str, Any]
 """A JSON object as Python holds it. Its content is the author's and passes through unread."""
-
-
-class SagaStatus(StrEnum):
-    RUNNING = "running"
-    COMPENSATING = "compensating"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    COMPENSATED = "compensated"
-    STUCK = "stuck"
-
-
-ENDED = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED})
-"""Nothing more is owed. A stuck saga has not ended: a person still has to act."""
-
-
-class Course(StrEnum):
-    """Where a saga is going. A saga that is paused or stuck still has its course."""
-
-    FORWARD = "forward"
-    BACKWARD = "backward"
-
-
-class StepStatus(StrEnum):
-    PENDING = "pending"
-    DISPATCHED = "dispatched"
-    WAITING = "waiting"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    SKIPPED = "skipped"
-    COMPENSATING = "compensating"
-    COMPENSATED = "compensated"
-    COMPENSATION_FAILED = "compensation_failed"
-
-
-DONE = frozenset({StepStatus.SUCCEEDED, StepStatus.SKIPPED})
-"""What comes after such a step may begin."""
-
-
-class Due(StrEnum):
-    """What a step's `due_at_ms` means when it comes."""
-
-    TIMEOUT = "timeout"
-    """The command in flight is given up on: its outcome is unknown."""
-    RETRY = "retry"
-    """The wait after a failed attempt is over."""
-    PROBE_TIMEOUT = "probe_timeout"
-    """The question whether it happened was not answered."""
-    PROBE_RETRY = "probe_retry"
-    """The wait before the next question is over."""
-    SLEEP = "sleep"
-    """The sleep is over."""
-    SIGNAL = "signal"
-    """The signal did not come in time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from saga_service.core.state import Due, Fault, JsonObject, StepState, StepStatus
+from saga_service.core.state import Fault, JsonObject, StepState
+from saga_service.core.vocabulary import Due, StepStatus
 
 
 class StepDraft:

@@ -8,9 +8,10 @@ from saga_service.core.effects import Transition, repeated
 from saga_service.core.look import proceed, start_compensating
 from saga_service.core.reaction import SILENT, TIMED_OUT, Reaction
 from saga_service.core.rules import react
-from saga_service.core.state import Due, Fault, SagaState, StepState, StepStatus
+from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.step_draft import StepDraft
 from saga_service.core.transitions import Stimulus
+from saga_service.core.vocabulary import Due, StepStatus
 
 _STIMULI: dict[tuple[bool, Due], Stimulus] = {
     (False, Due.TIMEOUT): Stimulus.ACTION_TIMED_OUT,

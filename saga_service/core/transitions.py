@@ -43,7 +43,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from saga_service.core.state import SagaStatus, StepStatus
+from saga_service.core.vocabulary import SagaStatus, StepStatus
 
 
 class Stimulus(StrEnum):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from saga_service.core.definition import Definition, Task, UndoOrder
+from saga_service.core.definition import Definition
 from saga_service.core.draft import Draft
 from saga_service.core.look import may_have_effect, standing, start_compensating
 from saga_service.core.pivot import has_passed_pivot
-from saga_service.core.state import Course, SagaState, StepStatus
+from saga_service.core.state import SagaState
 from saga_service.core.step_draft import AnyStep
+from saga_service.core.vocabulary import Course, StepStatus, Task, UndoOrder
 
 _UNDER_WAY = (StepStatus.COMPENSATING, StepStatus.COMPENSATION_FAILED)
 

@@ -7,18 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from saga_service.core.definition import (
-    Definition,
-    Expression,
-    Kind,
-    OnUnknown,
-    RetryPolicy,
-    Shape,
-    StepDefinition,
-    Task,
-    UndoOrder,
-)
+from saga_service.core.definition import Definition, Expression, Shape, StepDefinition
+from saga_service.core.retry import RetryPolicy
 from saga_service.core.state import JsonObject
+from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
 from saga_service.definitions.digest import canonical_numbers, digest
 from saga_service.definitions.expressions.cel import Condition, InputMapping, condition, input_mapping
 from saga_service.definitions.schema.outputs import SchemaShape, schema_shape

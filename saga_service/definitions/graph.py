@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from saga_service.core.definition import Definition, Kind, StepDefinition, Task, UndoOrder
+from saga_service.core.definition import Definition, StepDefinition
+from saga_service.core.vocabulary import Kind, Task, UndoOrder
 from saga_service.definitions.expressions.cel import Condition
 from saga_service.definitions.keywords import duration_text
 

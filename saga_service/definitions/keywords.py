@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from saga_service.core.definition import Kind, OnUnknown, Task
+from saga_service.core.vocabulary import Kind, OnUnknown, Task
 from saga_service.definitions.problems import shown
 
 TASK_WORDS: dict[str, Task] = {

@@ -14,7 +14,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from saga_service.core.definition import Kind, OnUnknown, UndoOrder
+from saga_service.core.vocabulary import Kind, OnUnknown, UndoOrder
 from saga_service.definitions.keywords import (
     COMPENSATION_RETRY_DEFAULT,
     defaults_of,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from saga_service.core.definition import Kind, Task
+from saga_service.core.vocabulary import Kind, Task
 from saga_service.definitions.keywords import duration_ms, kind_of, task_of
 from saga_service.definitions.problems import Path
 from saga_service.definitions.schema.inputs import Input

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from saga_service.core.definition import Definition, Task
+from saga_service.core.definition import Definition
 from saga_service.core.state import JsonObject
+from saga_service.core.vocabulary import Task
 from saga_service.definitions.document import UnreadableDocument, definition_from_document
 from saga_service.definitions.schema.inputs import Input, SchemaInput
 from saga_service.wire.commands import service_of

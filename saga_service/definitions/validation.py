@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from saga_service.core.definition import RetryPolicy, StepDefinition, Task
+from saga_service.core.definition import StepDefinition
+from saga_service.core.retry import RetryPolicy
+from saga_service.core.vocabulary import Task
 from saga_service.definitions.authoring import Saga, as_written
 from saga_service.definitions.checks import RULES
 from saga_service.definitions.document import definition_from_document, definition_to_document

@@ -9,7 +9,7 @@ import structlog
 
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.ids import command_id
-from saga_service.core.state import SagaStatus
+from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.fold import Folded
 from saga_service.wire.dead_letters import DeadLetter
 

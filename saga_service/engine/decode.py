@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saga_service.core.definition import Definition
-from saga_service.core.effects import Verdict
 from saga_service.core.events import Event
+from saga_service.core.vocabulary import Verdict
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.ports import Deferred, DefinitionRegistry, RequestResult
 from saga_service.wire.dead_letters import DeadLetter, dead_letter, is_kept, read_dead_letter

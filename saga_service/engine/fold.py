@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from saga_service.core.advance import advance, advance_nobody
 from saga_service.core.definition import Definition
-from saga_service.core.effects import Ended, HistoryEntry, ParentReply, Sent, Transition, Verdict
+from saga_service.core.effects import Ended, HistoryEntry, ParentReply, Sent, Transition
 from saga_service.core.events import Event, OperationRequested, Signalled, Started
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
+from saga_service.core.vocabulary import Verdict
 from saga_service.engine.decode import Received
 from saga_service.engine.deferral import NO_DEFERRAL, DeferralPolicy
 from saga_service.engine.ports import Deferred, RequestResult, Write

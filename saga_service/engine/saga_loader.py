@@ -14,7 +14,8 @@ from typing import TypeGuard
 
 from saga_service.core.events import BusinessKey, Event, OperationRequested, Signalled, Started
 from saga_service.core.ids import SagaId
-from saga_service.core.state import ENDED, SagaState
+from saga_service.core.state import SagaState
+from saga_service.core.vocabulary import ENDED
 from saga_service.engine.decode import Received
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.ports import KeyedSaga, Store

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import asyncpg
 import orjson
 
-from saga_service.core.events import Operation, Resolution
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject
+from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.engine.ports import Deferred
 from saga_service.store.pool import borrowed
 from saga_service.wire.dead_letters import raw_pairs, shown, write_raw

@@ -15,17 +15,8 @@ import orjson
 
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.ids import SagaId, command_id, parse_command_id
-from saga_service.core.state import (
-    Course,
-    Due,
-    Fault,
-    JsonObject,
-    SagaState,
-    SagaStatus,
-    Signal,
-    StepState,
-    StepStatus,
-)
+from saga_service.core.state import Fault, JsonObject, SagaState, Signal, StepState
+from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus
 from saga_service.store.errors import Unwritable
 
 COLUMNS = (

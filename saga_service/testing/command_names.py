@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from saga_service.core.definition import Definition, StepDefinition, Task
+from saga_service.core.definition import Definition, StepDefinition
+from saga_service.core.vocabulary import Task
 from saga_service.definitions.problems import closest
 
 

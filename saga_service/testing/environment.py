@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from saga_service.core.effects import ChildOperation, ChildRequest, Command, Sent
+from saga_service.core.effects import ChildRequest, Command, Sent
 from saga_service.core.ids import SagaId, command_id
+from saga_service.core.vocabulary import ChildOperation
 from saga_service.testing.handlers import carry_out
 from saga_service.testing.scripts import Answer, Asked, Script
 from saga_service.wire.commands import ReceivedCommand, read_command, service_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from saga_service.core.definition import StepDefinition, Task
+from saga_service.core.definition import StepDefinition
+from saga_service.core.vocabulary import Task
 from saga_service.definitions.catalog import Catalog
 from saga_service.definitions.saga_spec import DefinedSaga
 from saga_service.testing.saga import SimulatedSaga

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from saga_service.core.events import Outcome
-from saga_service.core.ids import Direction, SagaId
+from saga_service.core.ids import SagaId
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
 from saga_service.wire.entries import Message
 from saga_service.worker.context import StepContext

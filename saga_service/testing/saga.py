@@ -8,7 +8,8 @@ from typing import Any
 from saga_service.core.effects import ChildRequest, HistoryEntry, Sent
 from saga_service.core.ids import SagaId
 from saga_service.core.look import standing
-from saga_service.core.state import SagaState, StepState, StepStatus
+from saga_service.core.state import SagaState, StepState
+from saga_service.core.vocabulary import StepStatus
 from saga_service.testing.service import Record, ServiceInMemory
 from saga_service.testing.timeline import headline, moment_text, sent_text, timeline_text
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from saga_service.core.events import Outcome
 from saga_service.core.ids import CommandId, SagaId
 from saga_service.core.state import Fault
+from saga_service.core.vocabulary import Outcome
 from saga_service.definitions.authoring import Duration
 from saga_service.definitions.keywords import duration_ms
 from saga_service.wire.entries import Message

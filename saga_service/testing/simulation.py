@@ -10,8 +10,8 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
 
-from saga_service.core.events import Operation, Resolution
 from saga_service.core.ids import SagaId
+from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.definitions.authoring import Duration
 from saga_service.definitions.keywords import duration_ms
 from saga_service.testing.command_names import SentNames

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from saga_service.core.effects import HistoryEntry, Sent
 from saga_service.core.ids import SagaId
-from saga_service.core.state import Fault, SagaState, SagaStatus
+from saga_service.core.state import Fault, SagaState
+from saga_service.core.vocabulary import SagaStatus
 from saga_service.definitions.keywords import UNITS_MS
 
 BEGINNING = datetime(2100, 1, 1, tzinfo=UTC)

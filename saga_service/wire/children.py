@@ -3,10 +3,11 @@ parent's command as a worker would."""
 
 from __future__ import annotations
 
-from saga_service.core.effects import ChildOperation, ChildRequest, ParentReply
-from saga_service.core.events import Outcome, Replied, Started
+from saga_service.core.effects import ChildRequest, ParentReply
+from saga_service.core.events import Replied, Started
 from saga_service.core.ids import CommandName, command_id, parse_command_id, saga_id_of_child
 from saga_service.core.state import Fault
+from saga_service.core.vocabulary import ChildOperation, Outcome
 from saga_service.wire.encryption import CHILD, Cipher, DecryptionFailed, came_encrypted, read_data, write_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
 from saga_service.wire.operations import write_asked_of_child

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saga_service.core.effects import Command
-from saga_service.core.ids import CommandId, CommandName, Direction, IdempotencyKey, SagaId, parse_command_id
+from saga_service.core.ids import CommandId, CommandName, IdempotencyKey, SagaId, parse_command_id
+from saga_service.core.vocabulary import Direction
 from saga_service.wire.encryption import COMMAND, Cipher, DecryptionFailed, decrypt_data, is_encrypted, write_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_moment_ms, required_text, text
 from saga_service.wire.json import NESTING_MAX, read_object

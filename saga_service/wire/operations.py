@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from saga_service.core.effects import ChildRequest
-from saga_service.core.events import Operation, OperationRequested, Resolution
+from saga_service.core.events import OperationRequested
 from saga_service.core.ids import CommandName, SagaId, command_id, parse_command_id
 from saga_service.core.state import JsonObject
+from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.wire.encryption import EVENT, Cipher, read_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
 from saga_service.wire.fields import addressed, given_key

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from saga_service.core.events import Outcome, Replied
+from saga_service.core.events import Replied
 from saga_service.core.ids import CommandId, CommandName, SagaId, idempotency_key, parse_command_id
 from saga_service.core.state import Fault, JsonObject
+from saga_service.core.vocabulary import Outcome
 from saga_service.wire.encryption import REPLY, Cipher, is_encrypted, read_decrypted, write_data
 from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
 from saga_service.wire.json import read_object, write

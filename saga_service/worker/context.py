@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from saga_service.core.ids import Direction
+from saga_service.core.vocabulary import Direction
 from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
 
 

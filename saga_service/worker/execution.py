@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from saga_service.core.events import Outcome
 from saga_service.core.state import Fault
+from saga_service.core.vocabulary import Outcome
 from saga_service.wire.commands import ReceivedCommand
 from saga_service.wire.encryption import encrypts
 from saga_service.wire.entries import Malformed, Message

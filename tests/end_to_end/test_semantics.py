@@ -6,7 +6,8 @@ from typing import Any
 
 import asyncpg
 
-from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key, saga_id_of_child
+from saga_service.core.ids import CommandName, command_id, saga_id_from_key, saga_id_of_child
+from saga_service.core.vocabulary import Direction
 from tests.end_to_end.system import System, effects_in_short
 from tests.support.waiting import eventually
 

@@ -5,14 +5,27 @@ Each law is a function that fails with a sentence. `every_law` tries them all on
 
 from __future__ import annotations
 
-from saga_service.core.definition import Definition, Kind, UndoOrder
-from saga_service.core.effects import ChildOperation, ChildRequest, Command, Sent, Transition, Verdict
-from saga_service.core.events import Event, Operation, OperationRequested, Replied, TimerDue, TransportLost
-from saga_service.core.ids import Direction
+from saga_service.core.definition import Definition
+from saga_service.core.effects import ChildRequest, Command, Sent, Transition
+from saga_service.core.events import Event, OperationRequested, Replied, TimerDue, TransportLost
 from saga_service.core.look import standing
 from saga_service.core.pivot import has_passed_pivot
-from saga_service.core.state import DONE, ENDED, Course, Due, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.state import SagaState, StepState
 from saga_service.core.transitions import SAGA_TRANSITIONS, STATUS_OF
+from saga_service.core.vocabulary import (
+    DONE,
+    ENDED,
+    ChildOperation,
+    Course,
+    Direction,
+    Due,
+    Kind,
+    Operation,
+    SagaStatus,
+    StepStatus,
+    UndoOrder,
+    Verdict,
+)
 from tests.support.builders import sent_attempts
 
 _DUES: dict[StepStatus, set[Due | None]] = {

@@ -9,22 +9,24 @@ from typing import NamedTuple, assert_never
 from hypothesis import strategies as st
 
 from saga_service.core.advance import advance
-from saga_service.core.definition import Definition, Task
-from saga_service.core.effects import Ended, HistoryEntry, Sent, Transition, Verdict
-from saga_service.core.events import (
-    Event,
+from saga_service.core.definition import Definition
+from saga_service.core.effects import Ended, HistoryEntry, Sent, Transition
+from saga_service.core.events import Event, OperationRequested, Replied, Signalled, Started, TimerDue, TransportLost
+from saga_service.core.ids import CommandName
+from saga_service.core.state import Fault, SagaState, StepState
+from saga_service.core.vocabulary import (
+    ENDED,
+    Course,
+    Direction,
+    Due,
     Operation,
-    OperationRequested,
     Outcome,
-    Replied,
     Resolution,
-    Signalled,
-    Started,
-    TimerDue,
-    TransportLost,
+    SagaStatus,
+    StepStatus,
+    Task,
+    Verdict,
 )
-from saga_service.core.ids import CommandName, Direction
-from saga_service.core.state import ENDED, Course, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
 from tests.property.laws import a_repeat_changes_nothing, every_law, is_calling_off, is_said_again
 from tests.support.builders import SAGA_ID, START_MS, sent_attempts, started
 

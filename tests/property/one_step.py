@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from saga_service.core.ids import Direction
+from saga_service.core.vocabulary import Direction
 from saga_service.worker.inbox.decisions import (
     NOTHING,
     Asked,

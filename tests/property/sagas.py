@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from saga_service.core.definition import (
-    Definition,
-    Expression,
-    Kind,
-    OnUnknown,
-    RetryPolicy,
-    StepDefinition,
-    Task,
-    UndoOrder,
-)
+from saga_service.core.definition import Definition, Expression, StepDefinition
+from saga_service.core.retry import RetryPolicy
+from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
 from tests.support.builders import ALWAYS, NEVER, NO_VALUE, Says
 
 policies = st.builds(

@@ -9,21 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_service.core.advance import advance
-from saga_service.core.definition import TOMBSTONE, Definition, OnUnknown, RetryPolicy, Task, tombstone
-from saga_service.core.effects import ChildOperation, ChildRequest, Command, ParentReply, Transition
-from saga_service.core.events import (
-    Event,
-    Operation,
-    OperationRequested,
-    Outcome,
-    Replied,
-    Resolution,
-    Started,
-    TimerDue,
-    TransportLost,
-)
+from saga_service.core.definition import TOMBSTONE, Definition, tombstone
+from saga_service.core.effects import ChildRequest, Command, ParentReply, Transition
+from saga_service.core.events import Event, OperationRequested, Replied, Started, TimerDue, TransportLost
 from saga_service.core.ids import CommandName, SagaId
-from saga_service.core.state import ENDED, Course, Fault, SagaState, SagaStatus, StepStatus
+from saga_service.core.retry import RetryPolicy
+from saga_service.core.state import Fault, SagaState
+from saga_service.core.vocabulary import (
+    ENDED,
+    ChildOperation,
+    Course,
+    OnUnknown,
+    Operation,
+    Outcome,
+    Resolution,
+    SagaStatus,
+    StepStatus,
+    Task,
+)
 from tests.property.laws import every_law
 from tests.support.builders import START_MS, child, definition, started, step
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_service.core.definition import Definition, UndoOrder
-from saga_service.core.events import Operation, Outcome, Resolution
-from saga_service.core.ids import Direction
-from saga_service.core.state import SagaStatus, StepStatus
+from saga_service.core.definition import Definition
 from saga_service.core.undo_plan import Plan, plan
+from saga_service.core.vocabulary import Direction, Operation, Outcome, Resolution, SagaStatus, StepStatus, UndoOrder
 from tests.property.life import Life, Move, moves
 from tests.property.sagas import definitions
 

@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_service.core.effects import Command
-from saga_service.core.events import Outcome, Replied, Started
+from saga_service.core.events import Replied, Started
 from saga_service.core.ids import (
     CommandId,
     CommandName,
-    Direction,
     SagaId,
     command_id,
     parse_command_id,
@@ -20,6 +19,7 @@ from saga_service.core.ids import (
     saga_id_from_key,
 )
 from saga_service.core.state import Fault
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.commands import OUTPUTS_FIELD, read_command, write_command
 from saga_service.wire.entries import MOMENT_MS_MAX
 from saga_service.wire.events import read_event, write_event

@@ -6,42 +6,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from saga_service.core.advance import advance
-from saga_service.core.definition import (
-    Definition,
-    Expression,
-    ExpressionFailed,
+from saga_service.core.definition import Definition, Expression, ExpressionFailed, StepDefinition, Variables
+from saga_service.core.effects import ChildRequest, Command, Ended, HistoryEntry, ParentReply, Sent, Transition
+from saga_service.core.events import Event, OperationRequested, Replied, Signalled, Started, TimerDue, TransportLost
+from saga_service.core.ids import CommandName, SagaId, saga_id_from_key
+from saga_service.core.retry import RetryPolicy
+from saga_service.core.state import Fault, JsonObject, SagaState, StepState
+from saga_service.core.vocabulary import (
+    ChildOperation,
+    Direction,
     Kind,
     OnUnknown,
-    RetryPolicy,
-    StepDefinition,
+    Operation,
+    Outcome,
+    Resolution,
     Task,
     UndoOrder,
-    Variables,
 )
-from saga_service.core.effects import (
-    ChildOperation,
-    ChildRequest,
-    Command,
-    Ended,
-    HistoryEntry,
-    ParentReply,
-    Sent,
-    Transition,
-)
-from saga_service.core.events import (
-    Event,
-    Operation,
-    OperationRequested,
-    Outcome,
-    Replied,
-    Resolution,
-    Signalled,
-    Started,
-    TimerDue,
-    TransportLost,
-)
-from saga_service.core.ids import CommandName, Direction, SagaId, saga_id_from_key
-from saga_service.core.state import Fault, JsonObject, SagaState, StepState
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.saga_spec import InvalidInput, SagaSpec
 

@@ -14,8 +14,9 @@ from saga_service.base.backoff import Backoff
 from saga_service.core.definition import Definition
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.events import BusinessKey
-from saga_service.core.ids import Direction, SagaId, command_id, saga_id_from_key
-from saga_service.core.state import ENDED, SagaState
+from saga_service.core.ids import SagaId, command_id, saga_id_from_key
+from saga_service.core.state import SagaState
+from saga_service.core.vocabulary import ENDED, Direction
 from saga_service.engine.decode import Decoder, Item
 from saga_service.engine.engine import Committed, Engine
 from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreRefused

@@ -10,9 +10,10 @@ import asyncpg
 from saga_service.core.advance import advance
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Command, Transition
-from saga_service.core.events import Outcome, Replied, Started
+from saga_service.core.events import Replied, Started
 from saga_service.core.ids import CommandName, SagaId, saga_id_from_key
 from saga_service.core.state import JsonObject, SagaState
+from saga_service.core.vocabulary import Outcome
 from saga_service.engine.ports import Batch, Write
 from saga_service.wire.commands import write_command
 from saga_service.wire.stream_names import StreamNames

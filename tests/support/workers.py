@@ -13,7 +13,8 @@ from redis.exceptions import RedisError
 
 from saga_service.core.effects import Command
 from saga_service.core.events import Replied
-from saga_service.core.ids import Direction, SagaId, saga_id_from_key
+from saga_service.core.ids import SagaId, saga_id_from_key
+from saga_service.core.vocabulary import Direction
 from saga_service.streams import pipeline
 from saga_service.streams.pipeline import Reply
 from saga_service.wire.commands import ReceivedCommand, read_command, write_command

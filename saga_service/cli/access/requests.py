@@ -21,8 +21,8 @@ from saga_service.cli.commands.start import read_json_object
 from saga_service.cli.console.exits import CommandFailed, ExitCode
 from saga_service.cli.console.output import duration, print_json, print_line, print_table
 from saga_service.cli.console.timeline import why
-from saga_service.core.events import Operation, Resolution
 from saga_service.core.ids import SagaId
+from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.store.requests import Answer, Asking, PostgresRequests
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ async def steps_not_taken_over(connection: Connection, taken_over_after_ms: int)
 
 
 def _given_up_before(definition: Definition, taken_over_after_ms: int) -> Iterator[str]:
-    from saga_service.core.definition import Task
+    from saga_service.core.vocabulary import Task
 
     for step in definition.steps:
         if step.task is Task.COMMAND and step.timeout_ms <= taken_over_after_ms:

@@ -10,11 +10,12 @@ from shlex import quote
 from saga_service.cli.access.views import SagaRow, SagaStory, StepRow
 from saga_service.core.advance import advance
 from saga_service.core.definition import Definition, StepDefinition
-from saga_service.core.effects import Transition, Verdict
-from saga_service.core.events import Operation, OperationRequested, Resolution
+from saga_service.core.effects import Transition
+from saga_service.core.events import OperationRequested
 from saga_service.core.ids import SagaId
 from saga_service.core.look import is_parked
-from saga_service.core.state import Course, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.state import Fault, SagaState, StepState
+from saga_service.core.vocabulary import Course, Due, Operation, Resolution, SagaStatus, StepStatus, Verdict
 
 
 def state_of(saga: SagaRow, steps: Sequence[StepRow]) -> SagaState:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from saga_service.core.definition import Kind
+from saga_service.core.vocabulary import Kind
 from saga_service.definitions.keywords import kind_of
 from saga_service.definitions.problems import Path, Problem, closest, shown
 from saga_service.definitions.sources.positions import Written, mappings

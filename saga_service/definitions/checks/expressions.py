@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
 
-from saga_service.core.definition import Task
+from saga_service.core.vocabulary import Task
 from saga_service.definitions.checks.known_outputs import known_output
 from saga_service.definitions.checks.place import Place, one_line
 from saga_service.definitions.checks.types import wrong_types

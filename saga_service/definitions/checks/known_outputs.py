@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from saga_service.core.definition import Task
 from saga_service.core.state import JsonObject
+from saga_service.core.vocabulary import Task
 from saga_service.definitions.outline import Family, Outline, StepOutline
 
 _ANYTHING: JsonObject = {"type": "object"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from saga_service.core.definition import Kind, Task
+from saga_service.core.vocabulary import Kind, Task
 from saga_service.definitions.outline import Outline, StepOutline, Wrong, after_of
 from saga_service.definitions.problems import closest, shown
 

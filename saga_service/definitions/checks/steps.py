@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from saga_service.core.definition import Task
+from saga_service.core.vocabulary import Task
 from saga_service.definitions.keywords import CALLED, TASK_WORDS, WORDS_OF, duration_text
 from saga_service.definitions.model import TIMEOUT_MS_DEFAULT
 from saga_service.definitions.outline import Outline, StepOutline, Wrong, milliseconds_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from saga_service.core.definition import Task
+from saga_service.core.vocabulary import Task
 from saga_service.definitions.checks.place import Place, json_text, one_line
 from saga_service.definitions.expressions.cel import Compiled
 from saga_service.definitions.expressions.references import Mention, mentions_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from saga_service.core.definition import Task
+from saga_service.core.vocabulary import Task
 from saga_service.definitions.checks.known_outputs import depends_on_conditions, known_output
 from saga_service.definitions.expressions.references import Mention, Mentions, mentions_of
 from saga_service.definitions.expressions.static_evaluation import Case, Trials

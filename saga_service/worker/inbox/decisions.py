@@ -37,7 +37,7 @@ from __future__ import annotations
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
-from saga_service.core.ids import Direction
+from saga_service.core.vocabulary import Direction
 
 
 class Mark(StrEnum):

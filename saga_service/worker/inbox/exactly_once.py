@@ -20,8 +20,7 @@ from asyncpg.pool import PoolConnectionProxy
 from asyncpg.transaction import Transaction
 
 from saga_service.base.backoff import Backoff
-from saga_service.core.events import Outcome
-from saga_service.core.ids import Direction
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
 from saga_service.wire.entries import Message
 from saga_service.worker.context import StepContext

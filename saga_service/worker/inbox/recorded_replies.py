@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from saga_service.core.events import Outcome
-from saga_service.core.ids import Direction
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.commands import ReceivedCommand
 from saga_service.wire.entries import Message
 from saga_service.wire.replies import write_success

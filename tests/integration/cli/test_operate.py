@@ -17,10 +17,11 @@ import pytest
 from saga_service.cli.access import requests as operating
 from saga_service.cli.access.selection import USEFUL_FOR
 from saga_service.cli.main import COMMANDS, OPERATE
-from saga_service.core.definition import Definition, Kind, StepDefinition, Task
+from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.effects import ChildRequest
-from saga_service.core.events import Operation, Started, TransportLost
+from saga_service.core.events import Started, TransportLost
 from saga_service.core.ids import saga_id_from_key
+from saga_service.core.vocabulary import Kind, Operation, Task
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.roles import OPERATOR_ROLE, READER_ROLE

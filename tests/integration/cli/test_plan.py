@@ -10,10 +10,11 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from saga_service.core.definition import Kind, OnUnknown, UndoOrder, tombstone
-from saga_service.core.events import Operation, OperationRequested
-from saga_service.core.ids import CommandName, Direction
+from saga_service.core.definition import tombstone
+from saga_service.core.events import OperationRequested
+from saga_service.core.ids import CommandName
 from saga_service.core.undo_plan import plan
+from saga_service.core.vocabulary import Direction, Kind, OnUnknown, Operation, UndoOrder
 from saga_service.definitions import definition_to_document
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.roles import READER_ROLE

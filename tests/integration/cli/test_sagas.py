@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from saga_service.core.events import Operation, OperationRequested, Started
+from saga_service.core.events import OperationRequested, Started
 from saga_service.core.ids import SagaId, saga_id_from_key
+from saga_service.core.vocabulary import Operation
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch, Write
 from tests.support.builders import ONCE, SagaInMemory, definition, step

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from saga_service.core.ids import SagaId
-from saga_service.core.state import SagaStatus
+from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.postgres_store import PostgresStore
 from tests.support.builders import START_MS, TIMEOUT_MS

@@ -15,8 +15,9 @@ from asyncpg.pool import PoolConnectionProxy
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from saga_service.core.events import Event, Operation, OperationRequested, Resolution, Signalled, Started
+from saga_service.core.events import Event, OperationRequested, Signalled, Started
 from saga_service.core.ids import SagaId, saga_id_from_key
+from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.engine.errors import RequestsAnswered
 from saga_service.engine.ports import Batch, RequestResult
 from saga_service.store.postgres_store import PostgresStore

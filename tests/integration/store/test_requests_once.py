@@ -8,10 +8,9 @@ import asyncpg
 import pytest
 
 from saga_service.base.backoff import Backoff
-from saga_service.core.definition import Kind
-from saga_service.core.events import Operation, Outcome
-from saga_service.core.ids import Direction, command_id, saga_id_from_key
+from saga_service.core.ids import command_id, saga_id_from_key
 from saga_service.core.state import Fault
+from saga_service.core.vocabulary import Direction, Kind, Operation, Outcome
 from saga_service.engine.engine import Engine
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows

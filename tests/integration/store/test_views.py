@@ -11,10 +11,8 @@ import asyncpg
 import orjson
 import pytest
 
-from saga_service.core.definition import Kind, UndoOrder
-from saga_service.core.events import Operation
-from saga_service.core.state import StepStatus
 from saga_service.core.undo_plan import plan
+from saga_service.core.vocabulary import Kind, Operation, StepStatus, UndoOrder
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.dead_letters import DeadLetterBox

@@ -13,8 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from saga_service.base.tasks import cancel
-from saga_service.core.events import Outcome, Replied
-from saga_service.core.ids import Direction
+from saga_service.core.events import Replied
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.local.servers import EmbeddedServers
 from saga_service.wire.commands import read_command
 from saga_service.worker import (

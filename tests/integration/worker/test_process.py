@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from saga_service.core.events import Outcome
+from saga_service.core.vocabulary import Outcome
 from saga_service.streams.pipeline import add, send
 from saga_service.worker import Worker, WorkerOptions
 from tests.support.paths import ROOT

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from saga_service.base.tasks import cancel
-from saga_service.core.events import Outcome
+from saga_service.core.vocabulary import Outcome
 from saga_service.local.servers.redis import EmbeddedRedis
 from saga_service.streams.pipeline import add, send
 from saga_service.wire.dead_letters import read_dead_letter

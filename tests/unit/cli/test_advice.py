@@ -9,10 +9,9 @@ import pytest
 
 from saga_service.cli.console.advice import next_steps, state_of
 from saga_service.core.advance import advance
-from saga_service.core.definition import Kind, OnUnknown, UndoOrder
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation, OperationRequested, Resolution
+from saga_service.core.events import OperationRequested
 from saga_service.core.undo_plan import plan
+from saga_service.core.vocabulary import Kind, OnUnknown, Operation, Resolution, UndoOrder, Verdict
 from tests.support.builders import NO_VALUE, ONCE, SagaInMemory, approval, child, running, step
 from tests.support.told_sagas import moment, story_of
 

@@ -11,10 +11,10 @@ import pytest
 from saga_service.cli.access.views import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
 from saga_service.cli.console.advice import OVERDUE
 from saga_service.cli.console.timeline import happened, print_story, timeline
-from saga_service.core.definition import Definition, Kind
-from saga_service.core.events import Operation
+from saga_service.core.definition import Definition
 from saga_service.core.look import NOTED
 from saga_service.core.transitions import Stimulus
+from saga_service.core.vocabulary import Kind, Operation
 from tests.support.builders import definition
 from tests.support.builders import step as defined_step
 

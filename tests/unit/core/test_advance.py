@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.effects import Command, Ended, HistoryEntry, Verdict
-from saga_service.core.events import Outcome, Replied
-from saga_service.core.ids import CommandName, Direction
-from saga_service.core.state import Due, Fault, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.effects import Command, Ended, HistoryEntry
+from saga_service.core.events import Replied
+from saga_service.core.ids import CommandName
+from saga_service.core.state import Fault, SagaState, StepState
+from saga_service.core.vocabulary import Direction, Due, Outcome, SagaStatus, StepStatus, Verdict
 from tests.support.builders import (
     COMPENSATION_TIMEOUT_MS,
     SAGA_ID,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from saga_service.core.advance import advance
-from saga_service.core.effects import Transition, Verdict
-from saga_service.core.events import Event, Outcome, Replied, TimerDue, TransportLost
-from saga_service.core.ids import CommandName, Direction
-from saga_service.core.state import SagaState, StepStatus
+from saga_service.core.effects import Transition
+from saga_service.core.events import Event, Replied, TimerDue, TransportLost
+from saga_service.core.ids import CommandName
+from saga_service.core.state import SagaState
+from saga_service.core.vocabulary import Direction, Outcome, StepStatus, Verdict
 from tests.support.builders import SAGA_ID, START_MS, definition, running, started
 
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 import pytest
 
 from saga_service.core.advance import advance
-from saga_service.core.definition import TOMBSTONE, Kind, OnUnknown
-from saga_service.core.effects import ChildOperation, ChildRequest, ParentReply, Verdict
-from saga_service.core.events import Operation, OperationRequested, Outcome, Resolution
-from saga_service.core.ids import CommandName, Direction, saga_id_of_child
-from saga_service.core.state import Fault, SagaStatus
+from saga_service.core.definition import TOMBSTONE
+from saga_service.core.effects import ChildRequest, ParentReply
+from saga_service.core.events import OperationRequested
+from saga_service.core.ids import CommandName, saga_id_of_child
+from saga_service.core.state import Fault
+from saga_service.core.vocabulary import (
+    ChildOperation,
+    Direction,
+    Kind,
+    OnUnknown,
+    Operation,
+    Outcome,
+    Resolution,
+    SagaStatus,
+    Verdict,
+)
 from tests.support.builders import (
     ONCE,
     SAGA_ID,

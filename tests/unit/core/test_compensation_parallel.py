@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import UndoOrder
-from saga_service.core.events import Operation
-from saga_service.core.state import SagaStatus
+from saga_service.core.vocabulary import Operation, SagaStatus, UndoOrder
 from tests.support.builders import NO_VALUE, SagaInMemory, definition, in_short, running, step
 
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from saga_service.core.advance import advance
 from saga_service.core.diagram import saga_moves, state_diagram, step_moves
 from saga_service.core.effects import Transition
-from saga_service.core.events import Event, Outcome, Replied, TimerDue
-from saga_service.core.ids import CommandName, Direction
+from saga_service.core.events import Event, Replied, TimerDue
+from saga_service.core.ids import CommandName
 from saga_service.core.state import Fault, SagaState
+from saga_service.core.vocabulary import Direction, Outcome
 from tests.support.builders import SAGA_ID, START_MS, definition, started, step
 from tests.support.paths import ROOT
 

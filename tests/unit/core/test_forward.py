@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from saga_service.core.state import Due, Fault, SagaStatus
+from saga_service.core.state import Fault
+from saga_service.core.vocabulary import Due, SagaStatus
 from tests.support.builders import (
     ALWAYS,
     NEVER,

@@ -8,7 +8,6 @@ import pytest
 
 from saga_service.core.ids import (
     CommandName,
-    Direction,
     SagaId,
     command_id,
     idempotency_key,
@@ -18,6 +17,7 @@ from saga_service.core.ids import (
     saga_id_from_event,
     saga_id_from_key,
 )
+from saga_service.core.vocabulary import Direction
 
 SAGA_ID = SagaId("0192f0c1-2345-8abc-9def-0123456789ab")
 COMMAND_ID = f"{SAGA_ID}:charge:action:1"

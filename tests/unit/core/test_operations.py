@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.definition import Kind, OnUnknown, RetryPolicy
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation, Resolution
-from saga_service.core.state import Due, SagaStatus
+from saga_service.core.retry import RetryPolicy
+from saga_service.core.vocabulary import Due, Kind, OnUnknown, Operation, Resolution, SagaStatus, Verdict
 from tests.support.builders import NO_VALUE, ONCE, SagaInMemory, definition, running, step
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.definition import OnUnknown, StepDefinition
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation
-from saga_service.core.state import Fault, SagaStatus
+from saga_service.core.definition import StepDefinition
+from saga_service.core.state import Fault
+from saga_service.core.vocabulary import OnUnknown, Operation, SagaStatus, Verdict
 from tests.support.builders import SagaInMemory, approval, nap, running, step
 
 BOTH = pytest.mark.parametrize("operation", [Operation.CANCEL, Operation.COMPENSATE])

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.definition import OnUnknown
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation, Resolution
-from saga_service.core.state import Course, Due, SagaStatus
+from saga_service.core.vocabulary import Course, Due, OnUnknown, Operation, Resolution, SagaStatus, Verdict
 from tests.support.builders import ONCE, SagaInMemory, child, nap, running, step
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from saga_service.core.definition import OnUnknown, Shape
-from saga_service.core.effects import Verdict
-from saga_service.core.state import StepStatus
+from saga_service.core.definition import Shape
+from saga_service.core.vocabulary import OnUnknown, StepStatus, Verdict
 from tests.support.builders import SagaInMemory, running, step
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.definition import Kind, OnUnknown, RetryPolicy
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation, Resolution
-from saga_service.core.state import Course, Due, SagaStatus
+from saga_service.core.retry import RetryPolicy
 from saga_service.core.timers import PAST_DEADLINE
+from saga_service.core.vocabulary import Course, Due, Kind, OnUnknown, Operation, Resolution, SagaStatus, Verdict
 from tests.support.builders import ONCE, RETRY, START_MS, TIMEOUT_MS, SagaInMemory, running, step
 
 

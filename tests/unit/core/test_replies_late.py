@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import Kind, OnUnknown
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation
-from saga_service.core.state import Due, SagaStatus, StepStatus
+from saga_service.core.vocabulary import Due, Kind, OnUnknown, Operation, SagaStatus, StepStatus, Verdict
 from tests.support.builders import ONCE, RETRY, SagaInMemory, in_short, only_command, running, step
 
 

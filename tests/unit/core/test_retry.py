@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.definition import Kind, RetryPolicy
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation
-from saga_service.core.ids import Direction, command_id
-from saga_service.core.state import Due, Fault, SagaStatus, StepStatus
+from saga_service.core.ids import command_id
+from saga_service.core.retry import RetryPolicy
+from saga_service.core.state import Fault
+from saga_service.core.vocabulary import Direction, Due, Kind, Operation, SagaStatus, StepStatus, Verdict
 from tests.support.builders import ONCE, SAGA_ID, START_MS, TIMEOUT_MS, SagaInMemory, only_command, running, step
 
 COMMAND_ID = command_id(SAGA_ID, "charge", Direction.ACTION, 1)

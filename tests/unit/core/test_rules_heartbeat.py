@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation
-from saga_service.core.state import Due
+from saga_service.core.vocabulary import Due, Operation, Verdict
 from tests.support.builders import START_MS, SagaInMemory, only_command, running, step
 
 HEARTBEAT_MS, TIMEOUT_MS = 3_000, 10_000

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.definition import Kind, OnUnknown
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation, Resolution
-from saga_service.core.ids import Direction
-from saga_service.core.state import Due, SagaStatus
+from saga_service.core.vocabulary import Direction, Due, Kind, OnUnknown, Operation, Resolution, SagaStatus, Verdict
 from tests.support.builders import ONCE, RETRY, START_MS, TIMEOUT_MS, SagaInMemory, only_command, running, step
 
 

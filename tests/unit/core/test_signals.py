@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import Kind
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation, Resolution
 from saga_service.core.signals import SIGNALS_MAX
-from saga_service.core.state import Due, SagaStatus, Signal
+from saga_service.core.state import Signal
+from saga_service.core.vocabulary import Due, Kind, Operation, Resolution, SagaStatus, Verdict
 from tests.support.builders import START_MS, SagaInMemory, approval, nap, running, step
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from saga_service.core.effects import Verdict
-from saga_service.core.state import Due, SagaState, StepState, StepStatus
+from saga_service.core.state import SagaState, StepState
+from saga_service.core.vocabulary import Due, StepStatus, Verdict
 from tests.support.builders import COMPENSATION_TIMEOUT_MS, START_MS, TIMEOUT_MS, SagaInMemory, running, step
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import Kind, OnUnknown
-from saga_service.core.effects import Verdict
-from saga_service.core.events import Operation
-from saga_service.core.state import Course, Fault, SagaStatus
+from saga_service.core.state import Fault
+from saga_service.core.vocabulary import Course, Kind, OnUnknown, Operation, SagaStatus, Verdict
 from tests.support.builders import ONCE, START_MS, SagaInMemory, child, nap, running, step
 
 DEADLINE_MS = 5_000

@@ -8,20 +8,11 @@ from dataclasses import dataclass
 import pytest
 
 from saga_service.core.advance import advance
-from saga_service.core.definition import Definition, Kind, OnUnknown
-from saga_service.core.effects import Transition, Verdict
-from saga_service.core.events import (
-    Event,
-    Operation,
-    OperationRequested,
-    Outcome,
-    Replied,
-    Resolution,
-    Signalled,
-    TimerDue,
-)
-from saga_service.core.ids import CommandName, Direction
-from saga_service.core.state import Course, Due, Fault, SagaState, SagaStatus, StepState, StepStatus
+from saga_service.core.definition import Definition
+from saga_service.core.effects import Transition
+from saga_service.core.events import Event, OperationRequested, Replied, Signalled, TimerDue
+from saga_service.core.ids import CommandName
+from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.transitions import (
     OPERATOR_STIMULI,
     SAGA_TRANSITIONS,
@@ -31,6 +22,19 @@ from saga_service.core.transitions import (
     Finding,
     Rule,
     Stimulus,
+)
+from saga_service.core.vocabulary import (
+    Course,
+    Direction,
+    Due,
+    Kind,
+    OnUnknown,
+    Operation,
+    Outcome,
+    Resolution,
+    SagaStatus,
+    StepStatus,
+    Verdict,
 )
 from tests.support.builders import NO_VALUE, ONCE, SAGA_ID, START_MS, SagaInMemory, approval, definition, running, step
 

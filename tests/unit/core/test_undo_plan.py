@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import Kind, OnUnknown, UndoOrder
-from saga_service.core.events import Operation
 from saga_service.core.undo_plan import Plan, Undo, plan
+from saga_service.core.vocabulary import Kind, OnUnknown, Operation, UndoOrder
 from tests.support.builders import ONCE, SagaInMemory, approval, child, running, step
 
 

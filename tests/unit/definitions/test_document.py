@@ -11,16 +11,9 @@ import orjson
 import pytest
 from pydantic import BaseModel, Field
 
-from saga_service.core.definition import (
-    Definition,
-    Kind,
-    OnUnknown,
-    RetryPolicy,
-    StepDefinition,
-    Task,
-    UndoOrder,
-    Variables,
-)
+from saga_service.core.definition import Definition, StepDefinition, Variables
+from saga_service.core.retry import RetryPolicy
+from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
 from saga_service.definitions import (
     Retry,
     Saga,

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from saga_service.core.events import Outcome
-from saga_service.core.ids import Direction
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.definitions import load_definitions
 from saga_service.demo import workers as demo
 from saga_service.wire.commands import read_command

@@ -6,8 +6,9 @@ from collections.abc import Collection
 
 import pytest
 
-from saga_service.core.effects import ChildOperation, ChildRequest
-from saga_service.core.ids import CommandName, Direction, saga_id_from_key, saga_id_of_child
+from saga_service.core.effects import ChildRequest
+from saga_service.core.ids import CommandName, saga_id_from_key, saga_id_of_child
+from saga_service.core.vocabulary import ChildOperation, Direction
 from saga_service.engine.deferral import ATTEMPTS_MIN
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.wire.children import write_child_request

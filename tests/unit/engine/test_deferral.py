@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.events import Operation
-from saga_service.core.ids import CommandName, Direction, saga_id_of_child
-from saga_service.core.state import SagaState, SagaStatus
+from saga_service.core.ids import CommandName, saga_id_of_child
+from saga_service.core.state import SagaState
+from saga_service.core.vocabulary import Direction, Operation, SagaStatus
 from saga_service.engine.deferral import ATTEMPTS_MIN, PAUSE_MS_MAX, PAUSE_MS_MIN
 from saga_service.wire.entries import Entry
 from tests.support.builders import SAGA_ID, START_MS, approval, definition, entry, started

@@ -10,7 +10,7 @@ import structlog
 
 from saga_service.core.definition import Definition
 from saga_service.core.events import TimerDue, TransportLost
-from saga_service.core.state import SagaStatus
+from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.engine import Committed
 from saga_service.engine.errors import RevisionConflict, StoreBroken, StoreUnavailable
 from saga_service.engine.saga_loader import DISTRUST_MS

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saga_service.core.ids import Direction, SagaId, command_id
-from saga_service.core.state import SagaState, SagaStatus
+from saga_service.core.ids import SagaId, command_id
+from saga_service.core.state import SagaState
+from saga_service.core.vocabulary import Direction, SagaStatus
 from saga_service.wire.encryption import UnknownKey
 from saga_service.wire.events import write_event
 from saga_service.wire.replies import write_success

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.events import Operation
 from saga_service.core.ids import SagaId
-from saga_service.core.state import SagaStatus, StepStatus
+from saga_service.core.vocabulary import Operation, SagaStatus, StepStatus
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.wire.entries import Entry, RequestRow
 from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS, WANTS_RESULT

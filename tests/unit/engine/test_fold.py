@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from saga_service.core.definition import Definition
-from saga_service.core.events import Event, Outcome, Replied, TimerDue, TransportLost
-from saga_service.core.ids import CommandName, Direction, saga_id_from_key
-from saga_service.core.state import SagaState, SagaStatus
+from saga_service.core.events import Event, Replied, TimerDue, TransportLost
+from saga_service.core.ids import CommandName, saga_id_from_key
+from saga_service.core.state import SagaState
+from saga_service.core.vocabulary import Direction, Outcome, SagaStatus
 from saga_service.engine.decode import Received
 from saga_service.engine.fold import Folded, fold
 from saga_service.wire.entries import Entry

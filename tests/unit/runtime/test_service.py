@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from saga_service.core.ids import SagaId
-from saga_service.core.state import SagaStatus
+from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.ports import StreamRefused, TransportUnavailable
 from saga_service.runtime.ingest import Ingest

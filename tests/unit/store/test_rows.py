@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_service.core.definition import OnUnknown, StepDefinition, Task
+from saga_service.core.definition import StepDefinition
 from saga_service.core.effects import HistoryEntry
-from saga_service.core.events import Operation, OperationRequested
-from saga_service.core.ids import CommandName, Direction
-from saga_service.core.state import Course, Due, Fault, SagaState, SagaStatus, Signal, StepState, StepStatus
+from saga_service.core.events import OperationRequested
+from saga_service.core.ids import CommandName
+from saga_service.core.state import Fault, SagaState, Signal, StepState
+from saga_service.core.vocabulary import Course, Direction, Due, OnUnknown, Operation, SagaStatus, StepStatus, Task
 from saga_service.store.errors import Unwritable
 from saga_service.store.rows import (
     read_saga,

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from saga_service.core.definition import Kind, StepDefinition, Task
+from saga_service.core.definition import StepDefinition
+from saga_service.core.vocabulary import Kind, Task
 from saga_service.testing import StepFailure, every_failure
 from tests.support.builders import definition, step
 

@@ -13,8 +13,7 @@ import asyncpg
 import pytest
 from pydantic import BaseModel
 
-from saga_service.core.definition import OnUnknown
-from saga_service.core.ids import Direction
+from saga_service.core.vocabulary import Direction, OnUnknown
 from saga_service.testing import NeverEnds, SimulatedSaga, Simulation
 from saga_service.testing import handlers as simulated
 from saga_service.worker import PostgresInbox, Rejected, Retryable, StepContext, Worker, dispatcher

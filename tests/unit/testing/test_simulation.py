@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import BaseModel
 
-from saga_service.core.definition import Definition, OnUnknown, RetryPolicy, StepDefinition, Task
+from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.effects import Command
+from saga_service.core.retry import RetryPolicy
+from saga_service.core.vocabulary import OnUnknown, Task
 from saga_service.definitions import DefinitionErrors, Retry, Saga, Step, Trigger, check_saga, load_definitions
 from saga_service.testing import NeverEnds, NotReached, Refused, SimulatedSaga, Simulation
 from saga_service.worker import Worker

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.effects import ChildOperation, ChildRequest, ParentReply
-from saga_service.core.events import Operation, OperationRequested, Outcome, Replied, Started
-from saga_service.core.ids import CommandName, Direction, command_id, saga_id_of_child
+from saga_service.core.effects import ChildRequest, ParentReply
+from saga_service.core.events import OperationRequested, Replied, Started
+from saga_service.core.ids import CommandName, command_id, saga_id_of_child
 from saga_service.core.state import Fault
+from saga_service.core.vocabulary import ChildOperation, Direction, Operation, Outcome
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.entries import Malformed
 from saga_service.wire.events import read_event

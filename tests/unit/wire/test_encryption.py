@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_service.core.effects import ChildOperation, ChildRequest, Command, Ended, ParentReply
-from saga_service.core.events import OperationRequested, Outcome, Replied, Signalled, Started
-from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key, saga_id_of_child
-from saga_service.core.state import SagaStatus
+from saga_service.core.effects import ChildRequest, Command, Ended, ParentReply
+from saga_service.core.events import OperationRequested, Replied, Signalled, Started
+from saga_service.core.ids import CommandName, command_id, saga_id_from_key, saga_id_of_child
+from saga_service.core.vocabulary import ChildOperation, Direction, Outcome, SagaStatus
 from saga_service.engine.decode import Decoder
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.commands import read_command, write_command

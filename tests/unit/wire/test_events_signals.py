@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.definition import StepDefinition, Task
+from saga_service.core.definition import StepDefinition
 from saga_service.core.events import BusinessKey, Signalled
 from saga_service.core.ids import saga_id_from_key
+from saga_service.core.vocabulary import Task
 from saga_service.wire.entries import Malformed
 from saga_service.wire.events import read_event
 from tests.support.builders import SAGA_ID, PlainBlueprint, PlainCatalog, definition, entry

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from saga_service.core.events import BusinessKey, Event, Operation, OperationRequested, Resolution
-from saga_service.core.ids import CommandName, Direction, command_id, saga_id_from_key
+from saga_service.core.events import BusinessKey, Event, OperationRequested
+from saga_service.core.ids import CommandName, command_id, saga_id_from_key
+from saga_service.core.vocabulary import Direction, Operation, Resolution
 from saga_service.wire.entries import Malformed
 from saga_service.wire.events import read_event
 from saga_service.wire.operations import ACTOR_DEFAULT, TEXT_CHARACTERS_MAX

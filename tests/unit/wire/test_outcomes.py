@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from saga_service.core.effects import Ended
-from saga_service.core.state import SagaStatus
+from saga_service.core.vocabulary import SagaStatus
 from saga_service.wire.outcomes import write_outcome
 from saga_service.wire.stream_names import StreamNames
 from tests.support.builders import SAGA_ID, START_MS, running

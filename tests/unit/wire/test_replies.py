@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.events import Outcome, Replied
-from saga_service.core.ids import CommandId, CommandName, Direction, SagaId
+from saga_service.core.events import Replied
+from saga_service.core.ids import CommandId, CommandName, SagaId
 from saga_service.core.state import Fault
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.replies import (
     ERROR_CODE_CHARACTERS_MAX,

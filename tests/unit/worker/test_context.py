@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from saga_service.core.ids import Direction
+from saga_service.core.vocabulary import Direction
 from saga_service.wire.commands import ReceivedCommand
 from saga_service.worker import StepContext
 from tests.support.workers import command, saga_id

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 from saga_service.base.clock import now_ms
 from saga_service.base.tasks import cancel
-from saga_service.core.events import Outcome
 from saga_service.core.ids import CommandId
+from saga_service.core.vocabulary import Outcome
 from saga_service.wire.commands import read_command
 from saga_service.wire.entries import Entry
 from saga_service.worker import Rejected, StepContext, Worker

@@ -11,7 +11,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from saga_service.base.tasks import cancel
-from saga_service.core.events import Outcome
+from saga_service.core.vocabulary import Outcome
 from saga_service.wire.dead_letters import raw_pairs, read_dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.worker import StepContext, Worker

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from saga_service.cli.main import COMMANDS
-from saga_service.core.events import Outcome
+from saga_service.core.vocabulary import Outcome
 from saga_service.wire.commands import read_command
 from saga_service.worker import StepContext, Worker
 from saga_service.worker.dispatcher import WAITING_PER_SLOT_MAX

@@ -15,8 +15,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, field_serializer, field_validator
 from structlog.testing import capture_logs
 
-from saga_service.core.events import Outcome, Replied
+from saga_service.core.events import Replied
 from saga_service.core.state import Fault
+from saga_service.core.vocabulary import Outcome
 from saga_service.wire.commands import read_command
 from saga_service.wire.replies import RETRY_AFTER_MS_MAX
 from saga_service.worker import Rejected, Retryable, StepContext, Worker

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from saga_service.core.ids import Direction
+from saga_service.core.vocabulary import Direction
 from saga_service.worker.inbox.decisions import (
     ACTION_AFTER_UNDO,
     NOTHING,

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from saga_service.base.tasks import cancel
-from saga_service.core.events import Outcome
+from saga_service.core.vocabulary import Outcome
 from saga_service.worker import StepContext, Worker
 from saga_service.worker.dispatcher import WAITING_PER_SLOT_MAX, Handling
 from saga_service.worker.limits import CAUGHT_UP_S_MAX, Limits, Waiting, seconds_between

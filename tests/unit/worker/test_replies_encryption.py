@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from saga_service.base.clock import now_ms
 from saga_service.base.tasks import cancel
 from saga_service.core.effects import Command
-from saga_service.core.events import Outcome
+from saga_service.core.vocabulary import Outcome
 from saga_service.encryption import Cipher
 from saga_service.wire.commands import read_command, write_command
 from saga_service.wire.entries import Entry
