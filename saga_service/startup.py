@@ -12,7 +12,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from saga_service.base.backoff import Backoff
 from saga_service.engine.ports import TransportUnavailable
 from saga_service.settings import Settings
-from saga_service.store.schema import SchemaFit, SchemaUnfit, schema_state
+from saga_service.store.schema.version import SchemaFit, SchemaUnfit, schema_state
 from saga_service.streams.connection import connect
 from saga_service.streams.faults import describe
 from saga_service.streams.server import UnfitServer, check_server
@@ -91,7 +91,7 @@ async def wait_for_postgres(settings: Settings) -> None:
         try:
             if settings.migrate_at_start:
                 # Its libraries cost a third of the start, and most starts need none of it.
-                from saga_service.store.migrate import migrate
+                from saga_service.store.schema.migrate import migrate
 
                 await migrate(dsn)
             state = await schema_state(connection)

@@ -22,8 +22,6 @@ from saga_service.settings import LogFormat, LogLevel
 
 _HANDLER_NAME = "saga_service"
 _FIRST = ("timestamp", "level", "event", "logger")
-_TALKATIVE = ("alembic.runtime.plugins",)
-"""Loggers whose `info` is of no use to anybody who runs the service."""
 
 _ON_EVERY_LINE: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -61,8 +59,6 @@ def configure_logging(log_format: LogFormat = "auto", log_level: LogLevel = "inf
     root = logging.getLogger()
     root.handlers = [*(other for other in root.handlers if other.name != _HANDLER_NAME), handler]
     root.setLevel(level)
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
 

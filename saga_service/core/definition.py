@@ -115,7 +115,7 @@ class Definition:
         object.__setattr__(self, "pivot", pivots[0] if pivots else None)
 
 
-TOMBSTONE = "never started"
+TOMBSTONE = "tombstone"
 """The version of a child saga that was called off before its start came."""
 
 

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from saga_service.local.processes import Child, Family
 from saga_service.local.servers import EmbeddedServers
-from saga_service.store.migrate import migrate
+from saga_service.store.schema.migrate import migrate
 from saga_service.streams.connection import connect
 from saga_service.streams.pipeline import add, send
 from saga_service.wire.entries import Message

@@ -77,7 +77,7 @@ class PostgresStore:
             if not batch.deferred:
                 return await _committed(connection, values)
             async with connection.transaction():
-                await connection.execute(queries.LET_WAIT, *waiting(batch.deferred, self._clock_ms()))
+                await connection.execute(queries.DEFER, *waiting(batch.deferred, self._clock_ms()))
                 return await _committed(connection, values)
 
     # ---------------------------------------------------------------------------------------------------- definitions
@@ -142,13 +142,13 @@ class PostgresStore:
         """What was asked by SQL, or came too early, is due, and nobody has answered; nobody else gets it before the
         lease is over."""
         async with self._connection() as connection:
-            rows = await connection.fetch(queries.CLAIM_WAITING, now_ms, limit, lease_ms)
+            rows = await connection.fetch(queries.CLAIM_REQUESTS, now_ms, limit, lease_ms)
         return [read_request(*row) for row in sorted(rows, key=itemgetter(0))]
 
     async def forget_answered(self, before_ms: int) -> None:
         """Delete requests that were answered before, and whose answers nobody waits for any more."""
         async with self._connection() as connection:
-            await connection.execute(queries.FORGET_ANSWERED, before_ms)
+            await connection.execute(queries.DELETE_ANSWERED, before_ms)
 
     # --------------------------------------------------------------------------------------------------------- outbox
 
@@ -161,7 +161,7 @@ class PostgresStore:
     async def forget_published(self, outbox_ids: Sequence[int]) -> None:
         """Delete outbox rows whose messages Redis has taken."""
         async with self._connection() as connection:
-            await connection.execute(queries.FORGET_PUBLISHED, outbox_ids)
+            await connection.execute(queries.DELETE_PUBLISHED, outbox_ids)
 
     async def keep_unpublished(self, outbox_id: int, messages: Sequence[Message]) -> None:
         """Let an outbox row hold these messages alone."""

@@ -24,20 +24,20 @@ order by id limit $2
 
 CLAIM_DUE = "select saga_ids, next_due_at_ms from saga_private.claim_due($1, $2, $3)"
 
-CLAIM_UNPUBLISHED = "select outbox_id, outgoing_messages from saga_private.claim_unpublished($1, $2, $3)"
+CLAIM_UNPUBLISHED = "select id, messages from saga_private.claim_unpublished($1, $2, $3)"
 
-CLAIM_WAITING = """
-select request_id, request_fields, is_awaited, since_ms, looked_at, came_on, came_as, request_raw
-from saga_private.claim_requests_2($1, $2, $3)
+CLAIM_REQUESTS = """
+select id, fields, wants_result, first_attempt_at_ms, attempts, stream, entry_id, raw
+from saga_private.claim_requests($1, $2, $3)
 """
 
-LET_WAIT = "select saga_private.defer($1, $2, $3, $4, $5, $6, $7, $8)"
+DEFER = "select saga_private.defer($1, $2, $3, $4, $5, $6, $7, $8)"
 
-FORGET_ANSWERED = "select saga_private.forget_answered($1)"
+DELETE_ANSWERED = "select saga_private.delete_answered($1)"
 
 KEEP_UNPUBLISHED = "update saga_private.outbox set messages = $2 where id = $1"
 
-FORGET_PUBLISHED = "select saga_private.forget_published($1)"
+DELETE_PUBLISHED = "select saga_private.delete_published($1)"
 
 DEFINITION = "select document::text from saga_private.definitions where saga = $1 and version = $2"
 
@@ -54,7 +54,7 @@ join saga_private.definitions
 order by 1, 2
 """
 
-IDS_WITH_KEY = "select found_saga, found_key, found_id, has_ended from saga_private.ids_with_key($1, $2)"
+IDS_WITH_KEY = "select saga, key, id, has_ended from saga_private.ids_with_key($1, $2)"
 
 REMEMBER_DEFINITIONS = """
 insert into saga_private.definitions (saga, version, compensations, document)

@@ -25,7 +25,7 @@ from unnest($1::uuid[], $7::text[]) with ordinality as given (saga_id, output, p
 SIGNAL = """
 select saga.signal($1, $2::uuid, $3::text::jsonb, id => $4, wants_result => true)
 """
-ANSWERS = "select request, verdict, reason from saga.request_results($1)"
+ANSWERS = "select request_id, verdict, reason from saga.request_results($1)"
 PUT_BACK = """
 with replayed as (update saga_private.dead_letters set replayed_at_ms = $2 where id = $1 returning id)
 insert into saga_private.requests (at_ms, fields) select $2, $3::text::json from replayed
@@ -83,7 +83,7 @@ class PostgresRequests:
         """The answers that are there, by the requests' numbers."""
         async with borrowed(self._pool) as connection:
             rows = await connection.fetch(ANSWERS, numbers)
-        return {row["request"]: Answer(row["verdict"], row["reason"]) for row in rows}
+        return {row["request_id"]: Answer(row["verdict"], row["reason"]) for row in rows}
 
     async def put_back(self, dead_letter: int, fields: Mapping[str, str], at_ms: int) -> int | None:
         """Make a request again of a dead letter that was one, and note that it was replayed, in one transaction; the

@@ -333,7 +333,7 @@ async def test_a_child_whose_start_comes_after_its_cancel_never_begins(standing:
 
     async def it_has_ended() -> bool:
         rows = await standing.fetch("select status, version from saga.sagas where id = $1", child_id)
-        assert [tuple(row) for row in rows] == [("compensated", "never started")]
+        assert [tuple(row) for row in rows] == [("compensated", "tombstone")]
         return True
 
     await eventually(it_has_ended)

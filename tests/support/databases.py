@@ -39,7 +39,7 @@ class Databases:
         return run_apart(self._create(template=None))
 
     def create_migrated(self) -> str:
-        from saga_service.store.migrate import migrate
+        from saga_service.store.schema.migrate import migrate
 
         if self._template is None:
             dsn = self.create_blank()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from saga_service.store.key_rotation import PostgresKeyRotation
     from saga_service.store.requests import PostgresRequests
     from saga_service.store.retention import PostgresRemoval
-    from saga_service.store.schema import SchemaState
+    from saga_service.store.schema.version import SchemaState
     from saga_service.wire.encryption import Cipher
 
 CONNECT_S_MAX = 5.0
@@ -68,7 +68,7 @@ async def schema_of(connection: Connection) -> SchemaState:
     """Raises CommandFailed for a role that reads or operates: those see the views, and not which version they are."""
     import asyncpg
 
-    from saga_service.store.schema import schema_state
+    from saga_service.store.schema.version import schema_state
 
     try:
         return await schema_state(connection)

@@ -116,7 +116,7 @@ class DefinitionRow:
     saga: str
     version: str
     document: Json
-    driving: int
+    open_sagas: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +214,11 @@ async def sagas_to_operate(
     return found, count
 
 
-async def driving_definitions(connection: Connection) -> list[DefinitionRow]:
+async def open_definitions(connection: Connection) -> list[DefinitionRow]:
     """Those by which sagas go that have not ended."""
-    return await _rows(connection, DefinitionRow, "definitions", "where driving > 0 order by saga, first_seen_at", [])
+    return await _rows(
+        connection, DefinitionRow, "definitions", "where open_sagas > 0 order by saga, first_seen_at", []
+    )
 
 
 async def definition_document(connection: Connection, saga: str, version: str) -> Json | None:

@@ -81,10 +81,10 @@ def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
 
 async def _driving(settings: Settings) -> list[DefinitionRow]:
     from saga_service.cli.access.servers import open_postgres
-    from saga_service.cli.access.views import driving_definitions
+    from saga_service.cli.access.views import open_definitions
 
     async with open_postgres(settings) as connection:
-        return await driving_definitions(connection)
+        return await open_definitions(connection)
 
 
 def with_driven(facts: list[dict[str, Any]], driving: list[DefinitionRow]) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def with_driven(facts: list[dict[str, Any]], driving: list[DefinitionRow]) -> li
     `Any`: plain values, as `_facts` has them.
     """
     here = {(fact["saga"], fact["version"]) for fact in facts}
-    sagas = {(row.saga, row.version): row.driving for row in driving}
+    sagas = {(row.saga, row.version): row.open_sagas for row in driving}
     counted = [fact | {"not_ended": sagas.get((fact["saga"], fact["version"]), 0)} for fact in facts]
     others = [_facts_on_record(row) for row in driving if (row.saga, row.version) not in here]
     return sorted([*counted, *others], key=lambda fact: fact["saga"])
@@ -163,7 +163,7 @@ def _facts_on_record(row: DefinitionRow) -> dict[str, Any]:
         "event_types": [],
         "streams": [],
         **steps,
-        "not_ended": row.driving,
+        "not_ended": row.open_sagas,
     }
 
 

@@ -17,7 +17,7 @@ from saga_service.cli.commands.keys import PLAIN, KeyUsage, keys_in_use, known_k
 from saga_service.cli.console.exits import CommandFailed, ExitCode
 from saga_service.cli.console.output import duration
 from saga_service.cli.event_loop import run_to_end
-from saga_service.store.schema import SchemaFit
+from saga_service.store.schema.version import SchemaFit
 from saga_service.streams.server import UnfitServer, check_server, server_version
 from saga_service.wire.stream_names import StreamNames
 

@@ -35,8 +35,8 @@ def worker_command(
 def migrate_command() -> None:
     """Bring the database schema up to date. Safe to run by many at once, and to run again."""
     from saga_service.cli.access.servers import postgres_errors_in_words
-    from saga_service.store.migrate import migrate
-    from saga_service.store.schema import SchemaUnfit
+    from saga_service.store.schema.migrate import migrate
+    from saga_service.store.schema.version import SchemaUnfit
 
     settings = _with_logging(read_settings())
     try:
@@ -102,7 +102,7 @@ def load_named_worker(target: str) -> Worker:
 
 async def _check_health(settings: Settings) -> None:
     from saga_service.cli.access.servers import open_postgres, open_redis, schema_of
-    from saga_service.store.schema import SchemaFit
+    from saga_service.store.schema.version import SchemaFit
 
     async with open_redis(settings) as client:
         await client.execute_command("PING")

@@ -24,7 +24,6 @@ from saga_service.core.ids import saga_id_from_key
 from saga_service.core.vocabulary import Kind, Operation, Task
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch, Write
-from saga_service.store.roles import OPERATOR_ROLE, READER_ROLE
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.wire.stream_names import REQUESTS
@@ -236,12 +235,12 @@ async def test_who_may_read_and_operate_needs_no_other_right(
 ) -> None:
     await keep(postgres_dsn, stuck("A-17"))
     name, address = f"anna_{uuid4().hex}", urlsplit(postgres_dsn)
-    await pool.execute(f"create role {name} login password 'hush' in role {READER_ROLE}, {OPERATOR_ROLE}")
+    await pool.execute(f"create role {name} login password 'hush' in role saga_reader, saga_operator")
     netloc = f"{name}:hush@{address.netloc.rpartition('@')[2]}"
     monkeypatch.setenv("SAGA_POSTGRES_DSN", urlunsplit(address._replace(netloc=netloc)))
     try:
         ran = [await run_aside(*words) for words in (("pause", "A-17"), ("show", "A-17"), ("retry", "--saga", "order"))]
-        await pool.execute(f"revoke {OPERATOR_ROLE} from {name}")
+        await pool.execute(f"revoke saga_operator from {name}")
         may_not = await run_aside("resume", "A-17")
     finally:
         await pool.execute(f"drop role {name}")

@@ -17,7 +17,6 @@ from saga_service.core.undo_plan import plan
 from saga_service.core.vocabulary import Direction, Kind, OnUnknown, Operation, UndoOrder
 from saga_service.definitions import definition_to_document
 from saga_service.engine.ports import Batch, Write
-from saga_service.store.roles import READER_ROLE
 from tests.support.builders import ONCE, SAGA_ID, SagaInMemory, approval, child, running, step
 from tests.support.command_line import run_aside, store
 
@@ -148,7 +147,7 @@ async def test_whoever_may_read_needs_no_other_right_to_plan(
 ) -> None:
     await keep(postgres_dsn, stuck())
     name, address = f"anna_{uuid4().hex}", urlsplit(postgres_dsn)
-    await pool.execute(f"create role {name} login password 'hush' in role {READER_ROLE}")
+    await pool.execute(f"create role {name} login password 'hush' in role saga_reader")
     netloc = f"{name}:hush@{address.netloc.rpartition('@')[2]}"
     monkeypatch.setenv("SAGA_POSTGRES_DSN", urlunsplit(address._replace(netloc=netloc)))
     try:

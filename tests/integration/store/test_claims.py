@@ -115,7 +115,7 @@ async def test_a_row_that_commits_late_is_still_found(pool: asyncpg.Pool) -> Non
         transaction = connection.transaction()
         await transaction.start()
         late = await connection.fetchval(
-            "insert into saga_private.outbox (taken_at_ms, messages) values (50000, '[]') returning id"
+            "insert into saga_private.outbox (claimed_at_ms, messages) values (50000, '[]') returning id"
         )
         deferred = await store.commit(batch(start("order-1")))
         assert deferred is not None

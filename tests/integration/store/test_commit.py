@@ -76,7 +76,7 @@ async def test_a_batch_that_loses_one_race_writes_nothing_at_all(store: Postgres
     losing = batch(succeed(mine), stale, start("new"))
     losing.dead_letters.append(dead_letter(Entry("saga:events", "1-1", {b"a": b"b"}), "broken", 1))
     losing.published = [outbox_id] if outbox_id else []
-    with pytest.raises(RevisionConflict, match="1 of 2 sagas are not at the revision that they grew from"):
+    with pytest.raises(RevisionConflict, match="1 of 2 sagas are not at the expected revision"):
         await store.commit(losing)
 
     assert await row_counts(pool) == before

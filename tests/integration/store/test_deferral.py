@@ -15,7 +15,6 @@ from saga_service.definitions.authoring import Saga, Step
 from saga_service.engine.errors import RevisionConflict
 from saga_service.engine.ports import Batch, Deferred, KeyedSaga, RequestResult, Write
 from saga_service.store.definitions import PostgresDefinitionRegistry
-from saga_service.store.migrations.full_semantics.requests import CLAIM_REQUESTS as AS_IT_WAS
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.entries import Entry, RequestRow, entry_of
 from tests.support.builders import SagaInMemory, definition, started
@@ -86,7 +85,7 @@ async def test_a_batch_that_loses_its_race_lets_nothing_wait(store: PostgresStor
 async def test_what_waits_is_seen_in_sql_without_its_data(store: PostgresStore, pool: asyncpg.Pool) -> None:
     await store.commit(deferred(SIGNAL, 5_000))
     await store.commit(deferred(AWKWARD, 5_000))
-    rows = await pool.fetch("select type, saga, key, stream, entry_id, verdict from saga.requests order by request")
+    rows = await pool.fetch("select type, saga, key, stream, entry_id, verdict from saga.requests order by request_id")
     assert [tuple(row) for row in rows] == [
         ("approved", "order", "A-17", "saga:events", "1700-3", None),
         ("approved", None, "1", "saga:events", "1700-4", None),
@@ -169,28 +168,3 @@ async def test_what_a_later_release_has_stored_is_known_to_be_there_and_no_more(
         orjson.dumps(document).decode(),
     )
     assert await PostgresDefinitionRegistry(pool, readable_saga_spec).newest(["refund"]) == {"refund": None}
-
-
-# -------------------------------------------------------------------------------------------------------- a roll-out
-
-OLD_CLAIM = "select request_id, request_fields, is_awaited from saga_private.claim_requests($1, $2, $3)"
-
-
-async def test_a_claim_of_the_version_before_that_waited_for_the_migration_goes_on(
-    store: PostgresStore, pool: asyncpg.Pool
-) -> None:
-    """It has the body of the function as it was."""
-    await pool.execute(AS_IT_WAS.replace("saga_private.claim_requests", "saga_private.claim_as_it_was"))
-    number = await pool.fetchval("select saga.signal('approved', key => 'A-17', saga => 'order')")
-    claimed = await pool.fetch("select request_id from saga_private.claim_as_it_was($1, $2, $3)", 90_000, 10, LEASE_MS)
-    assert [row["request_id"] for row in claimed] == [number]
-
-
-async def test_a_replica_of_the_version_before_takes_what_is_asked_by_sql_and_leaves_the_rest(
-    store: PostgresStore, pool: asyncpg.Pool
-) -> None:
-    """It would take an entry that waits for a request without data."""
-    await store.commit(deferred(SIGNAL, 5_000))
-    number = await pool.fetchval("select saga.signal('approved', key => 'A-17', saga => 'order')")
-    assert [row["request_id"] for row in await pool.fetch(OLD_CLAIM, 9_000, 10, LEASE_MS)] == [number]
-    assert [each.stream for each in await store.claim_requests(9_000, 10, LEASE_MS)] == ["saga:events"]

@@ -7,23 +7,20 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
 
 import asyncpg
 import pytest
-from alembic import command
-from alembic.config import Config
 
 from saga_service.local.servers import EmbeddedServers
-from saga_service.store import migrate as migrating
-from saga_service.store.migrate import migrate
-from saga_service.store.roles import CLIENT_ROLE, OPERATOR_ROLE, READER_ROLE
-from saga_service.store.schema import HEAD, PRIVATE_SCHEMA, SchemaFit, SchemaUnfit, schema_state
+from saga_service.store.schema import migrate as migrating
+from saga_service.store.schema import version
+from saga_service.store.schema.migrate import migrate, read_sql
+from saga_service.store.schema.version import HEAD, MIGRATIONS, PRIVATE_SCHEMA, SchemaFit, SchemaUnfit, schema_state
 
 VIEWS = ("sagas", "steps", "history", "signals", "requests", "dead_letters", "definitions", "compensation_debt")
-TABLES = ("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations", "alembic_version")
-FUNCTIONS = ("start", "signal", "operate", "request_results")
-ROLES = (READER_ROLE, CLIENT_ROLE, OPERATOR_ROLE)
+TABLES = ("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations")
+FUNCTIONS = ("start", "signal", "operate", "request_results", "state")
+ROLES = ("saga_reader", "saga_client", "saga_operator")
 
 
 @asynccontextmanager
@@ -73,7 +70,6 @@ async def test_ten_replicas_that_migrate_at_once_all_succeed(blank_postgres_dsn:
     assert heads == [HEAD] * 10
     async with connected(blank_postgres_dsn) as connection:
         assert await connection.fetchval(f"select count(*) from {PRIVATE_SCHEMA}.migrations") == 1
-        assert await connection.fetchval(f"select count(*) from {PRIVATE_SCHEMA}.alembic_version") == 1
 
 
 async def test_migrating_again_changes_nothing(postgres_dsn: str) -> None:
@@ -97,7 +93,6 @@ async def test_a_migration_that_fails_leaves_nothing_behind(blank_postgres_dsn: 
 
 async def test_a_schema_from_the_future_is_refused_and_left_alone(postgres_dsn: str) -> None:
     async with connected(postgres_dsn) as connection:
-        await connection.execute(f"update {PRIVATE_SCHEMA}.alembic_version set version_num = '9999'")
         await connection.execute(f"insert into {PRIVATE_SCHEMA}.migrations values ('9999', '7.2.0')")
         state = await schema_state(connection)
         assert state.fit is SchemaFit.TOO_NEW
@@ -134,111 +129,70 @@ async def test_every_kind_of_address_that_asyncpg_takes_will_do(
 
 async def test_migrating_does_not_touch_the_loggers_of_the_process(blank_postgres_dsn: str) -> None:
     root = logging.getLogger()
-    ours = logging.getLogger("saga_service.store.migrate")
+    ours = logging.getLogger("saga_service.store.schema.migrate")
     before = (list(root.handlers), root.level, ours.disabled, ours.level)
     await migrate(blank_postgres_dsn)
     assert (list(root.handlers), root.level, ours.disabled, ours.level) == before
 
 
-# ------------------------------------------------------------------------------------------------ from older revisions
-
-OLD_SAGA = """
-insert into saga_private.sagas (
-    id, created_at_ms, saga, version, key, input, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, steps
-)
-select
-    gen_random_uuid(), 1000, 'order', 'v1', 'A-' || status, '{"amount": 5}', status, 2, 2000,
-    case when status = 'completed' then 2000 end, case when status = 'running' then 32000 end,
-    '[["reserve","succeeded",1,0,2,null,null,false,{"r": 1},null,1000,2000]]'
-from unnest('{running,completed,stuck}'::text[]) as status
-"""
-OLD_HISTORY = """
-insert into saga_private.history (saga_id, revision, at_ms, event, status)
-select id, line, 1000 * line, 'any', 'running'
-from saga_private.sagas cross join generate_series(1, 2) as line
-"""
-GRANT_TO_READERS = (
-    f"do $$ begin create role {READER_ROLE} nologin; exception when duplicate_object then null; end $$",
-    f"grant usage on schema saga to {READER_ROLE}",
-    f"grant select on all tables in schema saga to {READER_ROLE}",
-)
+SECOND = "create view saga.newer as select id from saga.sagas"
 OLD_LETTER = """
 insert into saga_private.dead_letters (at_ms, stream, entry_id, reason, preview, raw)
 values (1000, 'saga:events', '1-1', 'broken', '{}', '[]')
 """
 
 
-async def _migrate_to(revision: str, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the version of the service did for which this revision was the newest."""
-    upgrade = command.upgrade
-
-    def upgrade_to_it(config: Config, _newest: str) -> None:
-        upgrade(config, revision)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(command, "upgrade", upgrade_to_it)
-        patched.setattr(migrating, "HEAD", revision)
-        # They grant what there is today.
-        patched.setattr(migrating, "GRANT_TO_ROLES", ())
-        await migrate(dsn)
+def _a_second_migration(monkeypatch: pytest.MonkeyPatch, sql: str) -> None:
+    """What a later version of the service would bring."""
+    monkeypatch.setattr(migrating, "MIGRATIONS", {**MIGRATIONS, "0002": "0002_second.sql"})
+    monkeypatch.setattr(version, "MIGRATIONS", {**MIGRATIONS, "0002": "0002_second.sql"})
+    monkeypatch.setattr(version, "HEAD", "0002")
+    monkeypatch.setattr(migrating, "read_sql", lambda file: sql if file.startswith("0002") else read_sql(file))
 
 
-async def test_an_older_database_is_brought_up_with_all_that_is_in_it(
-    blank_postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+async def test_an_older_database_gets_what_is_missing_and_keeps_its_data(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    columns = "key, saga, version, status, revision, input, created_at, updated_at, ended_at, next_check_at"
-    shown = (
-        f"select {columns} from saga.sagas order by key",
-        "select saga, step, status, attempts, output from saga.steps order by status, saga_id",
-        "select revision, at, event, status from saga.history order by saga_id, revision",
-        "select id, stream, entry_id, at from saga.dead_letters",
-    )
-    await _migrate_to("0001", blank_postgres_dsn, monkeypatch)
-    async with connected(blank_postgres_dsn) as connection:
-        assert (await schema_state(connection)).revision == "0001"
-        for statement in (OLD_SAGA, OLD_HISTORY, OLD_LETTER):
-            await connection.execute(statement)
-        before = [await connection.fetch(query) for query in shown]
-        assert [len(rows) for rows in before] == [3, 3, 6, 1]
+    _a_second_migration(monkeypatch, SECOND)
+    async with connected(postgres_dsn) as connection:
+        await connection.execute(OLD_LETTER)
+        assert (await schema_state(connection)).fit is SchemaFit.TOO_OLD
 
-    assert await migrate(blank_postgres_dsn) == HEAD
+        await migrate(postgres_dsn)
 
-    async with connected(blank_postgres_dsn) as connection:
         assert (await schema_state(connection)).fit is SchemaFit.CURRENT
-        assert [await connection.fetch(query) for query in shown] == before
-        removed = await connection.fetchrow("select * from saga_private.remove_ended(0, 3000, 10)")
-        assert tuple(removed or ()) == (1, 2000)
-        left = await connection.fetch("select key from saga.sagas order by key")
-        assert [row["key"] for row in left] == ["A-running", "A-stuck"]
+        rows = await connection.fetch("select revision from saga_private.migrations order by 1")
+        assert [row["revision"] for row in rows] == ["0001", "0002"]
+        assert await connection.fetchval("select reason from saga.dead_letters") == "broken"
+
+
+async def test_a_later_migration_that_fails_leaves_the_revision_before(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _a_second_migration(monkeypatch, f"{SECOND}; select 1 / 0")
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate(postgres_dsn)
+    async with connected(postgres_dsn) as connection:
+        assert (await schema_state(connection)).revision == HEAD
+        assert await connection.fetchval("select to_regclass('saga.newer')") is None
 
 
 # ---------------------------------------------------------------------------------------------------- who may read what
 
 
-async def test_whoever_could_read_before_can_read_the_views_that_a_migration_brings(
-    blank_postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+async def test_readers_can_read_the_views_that_a_migration_brings(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await _migrate_to("0002", blank_postgres_dsn, monkeypatch)
-    name = f"anna_{uuid4().hex}"
-    async with connected(blank_postgres_dsn) as connection:
-        for grant in GRANT_TO_READERS:
-            await connection.execute(grant)
-        await connection.execute(f"create role {name} in role {READER_ROLE}")
-
-        assert await migrate(blank_postgres_dsn) == HEAD
-
-        try:
-            await connection.execute(f"set role {name}")
-            for view in VIEWS:
-                assert await connection.fetch(f"select * from saga.{view}") == []
-        finally:
-            await connection.execute("reset role")
-            await connection.execute(f"drop role {name}")
+    _a_second_migration(monkeypatch, SECOND)
+    await migrate(postgres_dsn)
+    async with connected(postgres_dsn) as connection:
+        await connection.execute("set role saga_reader")
+        assert await connection.fetch("select * from saga.newer") == []
 
 
 async def test_readers_can_read_every_view_and_no_table(postgres_dsn: str) -> None:
     async with connected(postgres_dsn) as connection:
-        await connection.execute(f"set role {READER_ROLE}")
+        await connection.execute("set role saga_reader")
         for view in VIEWS:
             assert await connection.fetch(f"select * from saga.{view}") == []
         for table in TABLES:
@@ -271,5 +225,5 @@ async def test_without_the_right_to_make_roles_all_else_is_in_place_and_a_line_s
     await migrate(dsn)
     assert caplog.records == []
     async with connected(urlunsplit(address._replace(path="/for_limited"))) as connection:
-        await connection.execute(f"set role {READER_ROLE}")
+        await connection.execute("set role saga_reader")
         assert await connection.fetch("select * from saga.sagas") == []

@@ -38,7 +38,7 @@ select id, 1, 1000000, 'started', 'running' from saga_private.sagas
 on conflict do nothing
 """
 FILL_OUTBOX = """
-insert into saga_private.outbox (taken_at_ms, messages) select 1000000 + number, '[]'
+insert into saga_private.outbox (claimed_at_ms, messages) select 1000000 + number, '[]'
 from generate_series(1, 5000) as number
 """
 FILL_DEAD_LETTERS = """
@@ -157,7 +157,7 @@ async def test_whoever_reads_what_definitions_say_does_not_read_sagas(full: asyn
 
 
 async def test_to_count_what_a_version_drives_looks_at_no_saga_that_has_ended(full: asyncpg.Pool) -> None:
-    scanned, used = await _plan(full, "select saga, version, driving from saga.definitions")
+    scanned, used = await _plan(full, "select saga, version, open_sagas from saga.definitions")
     assert scanned == {"definitions"}
     assert used == {"sagas_waking", "sagas_undoing"}
 

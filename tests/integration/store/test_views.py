@@ -240,21 +240,6 @@ async def test_steps_say_what_they_are_by_the_definition_on_record(pool: asyncpg
     ]
 
 
-async def test_steps_of_a_definition_of_the_first_format_are_the_commands_that_they_were(
-    pool: asyncpg.Pool, store: PostgresStore
-) -> None:
-    saga = running("reserve")
-    document = document_of(saga)
-    newer = ("task", "after", "when", "input", "kind", "heartbeat_ms", "on_unknown", "probe", "default")
-    steps = [{name: value for name, value in each.items() if name not in newer} for each in document["steps"]]
-    first = {"format": 1, "saga": "order", "version": "v1", "steps": steps}
-    await PostgresStore(pool, definition_from_document).remember_definitions([first])
-    await keep(store, saga)
-    assert [tuple(row.values()) for row in await rows(pool, KINDS)] == [
-        ("reserve", "compensatable", "command", "service.reserve", "service.undo-reserve")
-    ]
-
-
 async def test_of_steps_whose_definition_is_not_on_record_is_known_how_they_stand(
     pool: asyncpg.Pool, store: PostgresStore
 ) -> None:
@@ -542,8 +527,11 @@ async def test_the_definitions_on_record_tell_what_they_say_and_what_still_goes_
     for saga_id, saga in zip(saga_ids(len(sagas)), sagas.values(), strict=True):
         saga.current = saga.state._replace(id=saga_id)
         await store.commit(Batch(writes=[Write(saga.state, 0)]))
-    found = await rows(pool, "select saga, version, document::text, driving, first_seen_at from saga.definitions")
-    assert {(row["saga"], row["version"], row["driving"]) for row in found} == {("order", "v1", 4), ("order", "v2", 0)}
+    found = await rows(pool, "select saga, version, document::text, open_sagas, first_seen_at from saga.definitions")
+    assert {(row["saga"], row["version"], row["open_sagas"]) for row in found} == {
+        ("order", "v1", 4),
+        ("order", "v2", 0),
+    }
     assert [orjson.loads(row["document"]) for row in sorted(found, key=lambda row: str(row["version"]))] == [
         document,
         newer,

@@ -100,8 +100,6 @@ def test_help_imports_nothing_heavy() -> None:
         "redis",
         "pydantic",
         "structlog",
-        "sqlalchemy",
-        "alembic",
         "orjson",
         "uvloop",
         "rich",

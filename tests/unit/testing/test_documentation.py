@@ -13,7 +13,7 @@ from tests.support.paths import ROOT
 
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "testing.md"
-SERVERS = ("alembic", "asyncpg", "hiredis", "redis", "sqlalchemy")
+SERVERS = ("asyncpg", "hiredis", "redis")
 
 
 def python_blocks(page: Path) -> list[str]:

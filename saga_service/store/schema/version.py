@@ -1,4 +1,4 @@
-"""Which version of the tables is there, and whether this version of the service can work with it."""
+"""The revision of a database's schema, and whether this release can work with it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Protocol
 
 PRIVATE_SCHEMA = "saga_private"
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
-"""Every migration that this version knows, oldest first."""
+MIGRATIONS = {"0001": "0001_initial.sql"}
+"""Every migration that this release knows, oldest first: its revision, its file beside this module."""
 
-HEAD = REVISIONS[-1]
+HEAD = max(MIGRATIONS)
 
 
 class SchemaFit(StrEnum):
@@ -23,7 +23,7 @@ class SchemaFit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """`advice` is one line that says what is the matter and what to do."""
+    """The verdict on a database. `advice` is one line that says what is the matter and what to do."""
 
     fit: SchemaFit
     revision: str | None
@@ -35,17 +35,16 @@ class SchemaUnfit(Exception):
 
 
 class Reader(Protocol):
-    """What is needed of a connection or a pool."""
+    """A connection or a pool, as far as it is needed here."""
 
     async def fetchval(self, query: str, *args: object) -> object: ...
 
 
 async def schema_state(reader: Reader) -> SchemaState:
-    """How the database's schema and this version of the service go together."""
-    table = f"{PRIVATE_SCHEMA}.alembic_version"
-    if await reader.fetchval("select to_regclass($1)", table) is None:
+    """Compares the database with this release. Raises what asyncpg raises."""
+    if await reader.fetchval(f"select to_regclass('{PRIVATE_SCHEMA}.migrations')") is None:
         return judge(None, None)
-    revision = await reader.fetchval(f"select version_num from {table}")
+    revision = await reader.fetchval(f"select max(revision) from {PRIVATE_SCHEMA}.migrations")
     migrated_by = await reader.fetchval(
         f"select migrated_by from {PRIVATE_SCHEMA}.migrations where revision = $1", revision
     )
@@ -53,14 +52,14 @@ async def schema_state(reader: Reader) -> SchemaState:
 
 
 def judge(revision: str | None, migrated_by: str | None) -> SchemaState:
-    """The same, of a revision already read. `migrated_by` is the version of the service that brought it."""
+    """Compares a revision with this release. `migrated_by` is the version of saga_service that applied it."""
     if revision is None:
         return SchemaState(
             SchemaFit.MISSING, None, "the database has no saga_service tables; run: saga-service migrate"
         )
     if revision == HEAD:
         return SchemaState(SchemaFit.CURRENT, revision, f"the schema is current (revision {revision})")
-    if revision in REVISIONS:
+    if revision in MIGRATIONS:
         advice = f"the schema (revision {revision}) is older than this saga_service, which needs {HEAD}"
         return SchemaState(SchemaFit.TOO_OLD, revision, f"{advice}; run: saga-service migrate")
     newer = f"version {migrated_by} or later" if migrated_by else "a later version"

@@ -1,1 +1,0 @@
-"""The SQL of revision 0005."""

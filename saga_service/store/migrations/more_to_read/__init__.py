@@ -1,1 +1,0 @@
-"""The SQL of revision 0003: views alone."""

@@ -1,0 +1,1237 @@
+-- saga_service: everything that it has in Postgres.
+--
+-- This file is the truth, in reading order: tables, then the functions by which the service writes and reads them, then
+-- the contract. Databases come to be by the numbered files beside it (`0001_initial.sql` and what follows it); a test
+-- holds that those, applied one after another, make what this file makes. Whoever changes the schema changes this file
+-- and adds a numbered one.
+--
+-- The schema `saga` is the contract: views to read and functions to call. The schema `saga_private` may change with any
+-- version of the service.
+--
+-- Why it is as it is:
+--
+-- Moments are whole milliseconds since 1970 (`bigint`), as the core has them: no conversion on the hot path, exact both
+-- ways. The views show `timestamptz`.
+--
+-- What the service writes and reads back is `json`, not `jsonb`: it comes back as the text that it was, and a transition
+-- costs a fifth less time.
+--
+-- Plans of the service's own functions are fixed by hand (`plan_cache_mode`, `enable_*`): a plan that was made while the
+-- tables were empty would be kept, and scan them when they are full. Nested loops over the given arrays are always good
+-- here, and they lock rows in the arrays' order.
+--
+-- Locks are taken in one order by everything that waits for them, so that no two replicas wait for each other:
+--   1. requests, by their number; then requests that come to wait, by stream and entry;
+--   2. sagas that start, by their id; then sagas that go on, by their id, and with each its history;
+--   3. dead letters, by stream and entry;
+--   4. outbox rows, by their number.
+-- `commit_batch` alone takes locks of more than one kind. All other functions either wait for one kind of row or pass
+-- over rows that somebody else holds (SKIP LOCKED), and so do key rotation and removal.
+--
+-- Nothing here is kept by a session (no SET, no LISTEN, no session lock), so that any pooler may stand between.
+
+
+create schema if not exists saga;
+create schema if not exists saga_private;
+
+
+-- Tables
+
+
+create table saga_private.migrations (
+    revision text primary key,
+    migrated_by text not null,
+    at timestamptz not null default now()
+);
+comment on table saga_private.migrations is
+    'The revisions of this schema that were applied, and the version of saga_service that applied each.';
+
+create table saga_private.definitions (
+    saga text not null,
+    version text not null,
+    first_seen_at timestamptz not null default now(),
+    compensations jsonb not null,
+    document jsonb not null,
+    primary key (saga, version)
+);
+comment on table saga_private.definitions is
+    'Every version of every definition that was ever deployed. A version never changes.';
+
+-- Columns that never change come first: Postgres leaves the common beginning of the old and the new row out of its log.
+-- Nothing that changes at each step is indexed, and pages are filled by half, so that an update stays on its page and
+-- touches no index (HOT): sagas that lie together began together and take their steps together. At 70 percent, 4 of 10
+-- updates were HOT; at 50 all but the last of each saga, and the table was hardly larger.
+--
+-- Sagas are started by INSERT and moved by UPDATE rather than both by one upsert: an upsert locks each row before it
+-- changes it.
+create table saga_private.sagas (
+    id uuid primary key,
+    created_at_ms bigint not null,
+    saga text not null,
+    version text not null,
+    key text,
+    traceparent text,
+    input json not null,
+    status text not null,
+    revision integer not null,
+    updated_at_ms bigint not null,
+    ended_at_ms bigint,
+    wake_at_ms bigint,
+    fault json,
+    steps json not null,
+    parent_id uuid,
+    extra json
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+comment on column saga_private.sagas.steps is
+    'A JSON array of arrays, the shortest text: saga_private.steps_of names the places in each.';
+comment on column saga_private.sagas.extra is
+    'What few sagas have, and null for most: the course where the status does not tell it, a deadline, signals, the'
+    ' parent''s command that a child saga answers.';
+create index sagas_waking on saga_private.sagas (wake_at_ms) where wake_at_ms is not null;
+create index sagas_undoing on saga_private.sagas (id) where status in ('compensating', 'stuck', 'paused');
+create index sagas_by_key on saga_private.sagas (key, saga) where key is not null;
+create index sagas_by_parent on saga_private.sagas (parent_id) where parent_id is not null;
+
+create table saga_private.history (
+    saga_id uuid not null,
+    revision integer not null,
+    attempt integer,
+    at_ms bigint not null,
+    event text not null,
+    status text not null,
+    step text,
+    direction text,
+    detail json,
+    primary key (saga_id, revision)
+);
+
+create table saga_private.outbox (
+    id bigint generated always as identity primary key,
+    claimed_at_ms bigint not null,
+    messages text not null
+);
+comment on table saga_private.outbox is
+    'Messages that were committed, one row for each batch, until they are known to be on their streams.';
+-- Stored out of line and uncompressed: a row lives for milliseconds. Compression would cost a tenth more time and save a
+-- third of the log.
+alter table saga_private.outbox alter column messages set storage external;
+create index outbox_by_age on saga_private.outbox (claimed_at_ms);
+
+-- A signal may overtake the start of its saga: two lanes, or two replicas, have them in hand at once. So the entry is
+-- kept here, exactly as it came, beside what was asked by SQL, and tried again soon, then less and less often, until its
+-- saga is there or it has waited for too long. `due_at_ms` is the earliest moment of the next attempt.
+create table saga_private.requests (
+    id bigint generated always as identity primary key,
+    at_ms bigint not null,
+    fields json not null,
+    wants_result boolean not null default false,
+    verdict text,
+    reason text,
+    saga_id uuid,
+    answered_at_ms bigint,
+    due_at_ms bigint not null default 0,
+    first_attempt_at_ms bigint,
+    attempts integer not null default 0,
+    stream text,
+    entry_id text,
+    raw text
+) with (autovacuum_vacuum_scale_factor = 0.05);
+comment on table saga_private.requests is
+    'What was asked by SQL, until it is answered; and entries of streams that came before their saga.';
+create index requests_open on saga_private.requests (due_at_ms, id) where answered_at_ms is null;
+create index requests_answered on saga_private.requests (answered_at_ms) where answered_at_ms is not null;
+-- An entry that is delivered again after a crash is kept once.
+create unique index requests_deferred on saga_private.requests (stream, entry_id) where stream is not null;
+
+create table saga_private.dead_letters (
+    id bigint generated always as identity primary key,
+    at_ms bigint not null,
+    stream text not null,
+    entry_id text not null,
+    reason text not null,
+    preview jsonb not null,
+    raw text not null,
+    replayed_at_ms bigint,
+    unique (stream, entry_id)
+);
+create index dead_letters_replayed on saga_private.dead_letters (replayed_at_ms) where replayed_at_ms is not null;
+
+
+-- What the views are made of
+--
+-- A view calls functions with its reader's rights, so everybody may call these; and their bodies are parsed here and now
+-- (RETURN, BEGIN ATOMIC), so that a reader needs no right to look up a name in this schema. Postgres puts each body in
+-- its call's place, so a column that is not read costs nothing.
+
+
+create function saga_private.moment(milliseconds bigint)
+returns timestamptz
+language sql immutable
+return to_timestamp(milliseconds::double precision / 1000);
+
+-- Indexes on what the views show: readers who ask for a span of time use them, and so does the removal of ended sagas.
+-- The second has ended sagas alone: while a saga runs its steps touch no index.
+create index sagas_by_age on saga_private.sagas using brin (saga_private.moment(created_at_ms));
+create index sagas_ended on saga_private.sagas (saga_private.moment(ended_at_ms), id) where ended_at_ms is not null;
+
+create function saga_private.course_of(status text, extra json)
+returns text
+language sql immutable
+return coalesce(extra ->> 'course', case when status in ('running', 'completed') then 'forward' else 'backward' end);
+
+-- The places within one step's array, as `saga_service.store.columns.STEP_PLACES` has them. What few steps have stands
+-- at the end, and is left out where a step has none of it.
+create function saga_private.steps_of(steps json)
+returns table (
+    "position" integer, name text, status text, attempts integer, compensation_attempts integer,
+    effect_revision integer, due text, due_at_ms bigint, unanswered json, output json, fault json,
+    started_at_ms bigint, ended_at_ms bigint, deadline_ms bigint, probes integer, series_after integer,
+    series_since_ms bigint
+)
+language sql immutable
+begin atomic
+    select
+        step.place::integer as "position",
+        step.state ->> 0 as name,
+        step.state ->> 1 as status,
+        (step.state ->> 2)::integer as attempts,
+        (step.state ->> 3)::integer as compensation_attempts,
+        (step.state ->> 4)::integer as effect_revision,
+        step.state ->> 5 as due,
+        (step.state ->> 6)::bigint as due_at_ms,
+        step.state -> 7 as unanswered,
+        step.state -> 8 as output,
+        step.state -> 9 as fault,
+        (step.state ->> 10)::bigint as started_at_ms,
+        (step.state ->> 11)::bigint as ended_at_ms,
+        (step.state ->> 12)::bigint as deadline_ms,
+        coalesce((step.state ->> 13)::integer, 0) as probes,
+        coalesce((step.state ->> 14)::integer, 0) as series_after,
+        (step.state ->> 15)::bigint as series_since_ms
+    from json_array_elements(steps) with ordinality as step (state, place);
+end;
+
+-- The first step that waits for a person, and why.
+create function saga_private.stuck_at(course text, steps json)
+returns json
+language sql immutable
+begin atomic
+    select json_build_object('step', step.name, 'code', step.fault ->> 0, 'message', step.fault ->> 1)
+    from saga_private.steps_of(steps) as step
+    where case course
+        when 'backward' then step.status = 'compensation_failed'
+        else step.status = 'failed' or step.status = 'unknown' and step.due is null
+    end
+    order by step.position limit 1;
+end;
+
+grant execute on function
+    saga_private.moment, saga_private.course_of, saga_private.steps_of, saga_private.stuck_at to public;
+
+
+-- One batch, in one commit
+
+
+-- All of it, or nothing. Raises SG001 where a saga is not at the revision that its change was made from, and SG002 where
+-- a request that it would answer is not open any more: what was asked has been carried out. The parameters and the lists
+-- of columns follow `saga_service.store.columns`.
+create function saga_private.commit_batch(
+    started_ids uuid[], started_created_at_ms bigint[], started_sagas text[], started_versions text[],
+    started_keys text[], started_traceparents text[], started_inputs text[], started_statuses text[],
+    started_revisions integer[], started_updated_at_ms bigint[], started_ended_at_ms bigint[],
+    started_wake_at_ms bigint[], started_faults text[], started_steps text[], started_extras text[],
+    started_parent_ids uuid[],
+    grown_ids uuid[], expected_revision integer[], grown_statuses text[], grown_revisions integer[],
+    grown_updated_at_ms bigint[], grown_ended_at_ms bigint[], grown_wake_at_ms bigint[], grown_faults text[],
+    grown_steps text[], grown_extras text[],
+    history_saga_ids uuid[], history_revisions integer[], history_attempts integer[], history_at_ms bigint[],
+    history_events text[], history_statuses text[], history_steps text[], history_directions text[],
+    history_details text[],
+    letter_at_ms bigint[], letter_streams text[], letter_entry_ids text[], letter_reasons text[],
+    letter_previews text[], letter_raws text[],
+    answered_ids bigint[], answered_verdicts text[], answered_reasons text[], answered_saga_ids uuid[],
+    now_ms bigint, outgoing_messages text, published_ids bigint[]
+) returns bigint
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    written bigint;
+    deleted bigint;
+    outbox_id bigint;
+begin
+    if cardinality(started_ids) > 0 then
+        insert into saga_private.sagas (
+            id, created_at_ms, saga, version, key, traceparent, input, status, revision, updated_at_ms, ended_at_ms,
+            wake_at_ms, fault, steps, extra, parent_id
+        )
+        select
+            id, created_at_ms, saga, version, key, traceparent, input::json, status, revision, updated_at_ms,
+            ended_at_ms, wake_at_ms, fault::json, steps::json, extra::json, parent_id
+        from unnest(
+            started_ids, started_created_at_ms, started_sagas, started_versions, started_keys, started_traceparents,
+            started_inputs, started_statuses, started_revisions, started_updated_at_ms, started_ended_at_ms,
+            started_wake_at_ms, started_faults, started_steps, started_extras, started_parent_ids
+        ) as started (
+            id, created_at_ms, saga, version, key, traceparent, input, status, revision, updated_at_ms, ended_at_ms,
+            wake_at_ms, fault, steps, extra, parent_id
+        )
+        on conflict (id) do nothing;
+        get diagnostics written = row_count;
+        if written <> cardinality(started_ids) then
+            raise exception '% of % sagas to start are there already', cardinality(started_ids) - written,
+                cardinality(started_ids) using errcode = 'SG001';
+        end if;
+    end if;
+    if cardinality(grown_ids) > 0 then
+        update saga_private.sagas
+        set status = grown.status, revision = grown.revision, updated_at_ms = grown.updated_at_ms,
+            ended_at_ms = grown.ended_at_ms, wake_at_ms = grown.wake_at_ms, fault = grown.fault::json,
+            steps = grown.steps::json, extra = grown.extra::json
+        from unnest(
+            grown_ids, expected_revision, grown_statuses, grown_revisions, grown_updated_at_ms, grown_ended_at_ms,
+            grown_wake_at_ms, grown_faults, grown_steps, grown_extras
+        ) as grown (
+            id, expected_revision, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, fault, steps, extra
+        )
+        where sagas.id = grown.id and sagas.revision = grown.expected_revision;
+        get diagnostics written = row_count;
+        if written <> cardinality(grown_ids) then
+            raise exception '% of % sagas are not at the expected revision', cardinality(grown_ids) - written,
+                cardinality(grown_ids) using errcode = 'SG001';
+        end if;
+    end if;
+    if cardinality(history_saga_ids) > 0 then
+        insert into saga_private.history (
+            saga_id, revision, attempt, at_ms, event, status, step, direction, detail
+        )
+        select saga_id, revision, attempt, at_ms, event, status, step, direction, detail::json
+        from unnest(
+            history_saga_ids, history_revisions, history_attempts, history_at_ms, history_events, history_statuses,
+            history_steps, history_directions, history_details
+        ) as entries (saga_id, revision, attempt, at_ms, event, status, step, direction, detail);
+    end if;
+    if cardinality(letter_streams) > 0 then
+        insert into saga_private.dead_letters (at_ms, stream, entry_id, reason, preview, raw)
+        select at_ms, stream, entry_id, reason, preview::jsonb, raw
+        from unnest(letter_at_ms, letter_streams, letter_entry_ids, letter_reasons, letter_previews, letter_raws)
+            as letters (at_ms, stream, entry_id, reason, preview, raw)
+        on conflict (stream, entry_id) do nothing;
+    end if;
+    if cardinality(answered_ids) > 0 then
+        delete from saga_private.requests where id = any(answered_ids) and not wants_result;
+        get diagnostics deleted = row_count;
+        update saga_private.requests
+        set verdict = answered.verdict, reason = answered.reason, saga_id = answered.saga_id,
+            answered_at_ms = now_ms, fields = '{}'
+        from unnest(answered_ids, answered_verdicts, answered_reasons, answered_saga_ids)
+            as answered (id, verdict, reason, saga_id)
+        where requests.id = answered.id and requests.answered_at_ms is null;
+        get diagnostics written = row_count;
+        if deleted + written <> cardinality(answered_ids) then
+            raise exception '% of % requests are not open any more', cardinality(answered_ids) - deleted - written,
+                cardinality(answered_ids) using errcode = 'SG002';
+        end if;
+    end if;
+    if cardinality(published_ids) > 0 then
+        delete from saga_private.outbox where id = any(published_ids);
+    end if;
+    if outgoing_messages is not null then
+        insert into saga_private.outbox (claimed_at_ms, messages) values (now_ms, outgoing_messages)
+        returning id into outbox_id;
+    end if;
+    return outbox_id;
+end
+$$;
+
+-- Entries that come before their saga: those that wait already wait on, and new ones are kept.
+create function saga_private.defer(
+    waiting_ids bigint[], waiting_due_at_ms bigint[],
+    deferred_streams text[], deferred_entry_ids text[], deferred_fields text[], deferred_raws text[],
+    deferred_due_at_ms bigint[], now_ms bigint
+)
+returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+begin
+    update saga_private.requests set due_at_ms = waiting.due_at_ms
+    from unnest(waiting_ids, waiting_due_at_ms) as waiting (id, due_at_ms)
+    where requests.id = waiting.id and requests.answered_at_ms is null;
+    insert into saga_private.requests (at_ms, due_at_ms, first_attempt_at_ms, attempts, fields, stream, entry_id, raw)
+    select now_ms, due_at_ms, now_ms, 1, fields::json, stream, entry_id, raw
+    from unnest(deferred_streams, deferred_entry_ids, deferred_fields, deferred_raws, deferred_due_at_ms)
+        as deferred (stream, entry_id, fields, raw, due_at_ms)
+    on conflict (stream, entry_id) where stream is not null do nothing;
+end
+$$;
+
+
+-- What replicas share out: SKIP LOCKED hands each row to one of them, and a lease keeps it there for a while.
+
+
+create function saga_private.claim_due(
+    now_ms bigint, sagas_max integer, lease_ms bigint,
+    out saga_ids text[], out next_due_at_ms bigint
+)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+begin
+    with due as materialized (
+        select id from saga_private.sagas
+        where wake_at_ms <= now_ms
+        order by wake_at_ms limit sagas_max
+        for update skip locked
+    ), claimed as (
+        update saga_private.sagas set wake_at_ms = now_ms + lease_ms
+        from due where sagas.id = due.id
+        returning sagas.id
+    )
+    select
+        array(select id::text from claimed),
+        (select min(wake_at_ms) from saga_private.sagas where wake_at_ms > now_ms)
+    into saga_ids, next_due_at_ms;
+end
+$$;
+
+-- Requests are claimed by their moment and not by a cursor: a lower number may be committed later.
+create function saga_private.claim_requests(now_ms bigint, requests_max integer, lease_ms bigint)
+returns table (
+    id bigint, fields text, wants_result boolean, first_attempt_at_ms bigint, attempts integer, stream text,
+    entry_id text, raw text
+)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with due as materialized (
+        select id from saga_private.requests
+        where answered_at_ms is null and due_at_ms <= now_ms
+        order by due_at_ms, id limit requests_max
+        for update skip locked
+    )
+    update saga_private.requests
+    set due_at_ms = now_ms + lease_ms, attempts = requests.attempts + 1,
+        first_attempt_at_ms = coalesce(requests.first_attempt_at_ms, now_ms)
+    from due where requests.id = due.id
+    returning
+        requests.id, requests.fields::text, requests.wants_result, requests.first_attempt_at_ms, requests.attempts,
+        requests.stream, requests.entry_id, requests.raw;
+end
+$$;
+
+create function saga_private.claim_unpublished(now_ms bigint, older_than_ms bigint, rows_max integer)
+returns table (id bigint, messages text)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with unpublished as materialized (
+        select id from saga_private.outbox
+        where claimed_at_ms <= now_ms - older_than_ms
+        order by claimed_at_ms, id limit rows_max
+        for update skip locked
+    )
+    update saga_private.outbox set claimed_at_ms = now_ms
+    from unpublished where outbox.id = unpublished.id
+    returning outbox.id, outbox.messages;
+end
+$$;
+
+create function saga_private.delete_published(published_ids bigint[])
+returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+    delete from saga_private.outbox where id = any(published_ids);
+end
+$$;
+
+
+-- Looking up by a business key
+
+
+-- Two of each kind at most: more than one is as many as too many.
+create function saga_private.ids_with_key(wanted_sagas text[], wanted_keys text[])
+returns table (saga text, key text, id text, has_ended boolean)
+language plpgsql stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select wanted.saga, wanted.key, known.id::text, known.has_ended
+    from unnest(wanted_sagas, wanted_keys) as wanted (saga, key)
+    cross join lateral (
+        (
+            select sagas.id, false as has_ended from saga_private.sagas
+            where sagas.key = wanted.key and sagas.saga = wanted.saga and sagas.ended_at_ms is null limit 2
+        )
+        union all
+        (
+            select sagas.id, true as has_ended from saga_private.sagas
+            where sagas.key = wanted.key and sagas.saga = wanted.saga and sagas.ended_at_ms is not null limit 2
+        )
+    ) as known;
+end
+$$;
+
+-- The id that `saga_service.core.ids` derives: SHA-256 over the parts, each after its length in characters, as a version
+-- 8 UUID.
+create function saga_private.saga_id_from_key(saga text, key text)
+returns uuid
+language sql immutable strict
+as $$
+    select (
+        substr(digits, 1, 8) || '-' || substr(digits, 9, 4) || '-8' || substr(digits, 14, 3) || '-'
+        || substr('89ab', (('x' || substr(digits, 17, 1))::bit(4)::integer & 3) + 1, 1) || substr(digits, 18, 3)
+        || '-' || substr(digits, 21, 12)
+    )::uuid
+    from (
+        select encode(sha256(convert_to(
+            '12:saga_service3:key' || length(saga) || ':' || saga || length(key) || ':' || key, 'UTF8'
+        )), 'hex') as digits
+    ) as hashed
+$$;
+
+-- The key as the service would read it: what the newest version of the definition takes for it, in the input as given.
+create function saga_private.key_of_input(name text, input jsonb)
+returns text
+language plpgsql stable
+as $$
+declare
+    field text;
+    kind text;
+begin
+    select document ->> 'key' into field from saga_private.definitions
+    where saga = name order by first_seen_at desc limit 1;
+    kind := jsonb_typeof(input -> field);
+    if field is null or kind = 'string' or kind = 'number' and input ->> field ~ '^-?[0-9]+$' then
+        return input ->> field;
+    end if;
+    raise exception 'the key of saga ''%'' is the field ''%'' of its input, and that must be text or a whole number',
+        name, field using errcode = 'invalid_parameter_value', hint = 'Or give the key beside the input.';
+end
+$$;
+
+
+-- Removal of what was kept for long enough, in small batches, by any number of replicas at once
+--
+-- A saga may go if it has ended, nothing is due for it, it ended before the moment given and more than a day ago by the
+-- database's own clock, and no relative keeps it: a child stays as long as any saga above it does, for the undo of the
+-- topmost goes all the way down, and a parent until all its children have ended.
+--
+-- Rows are locked before they are removed, and passed over where somebody else holds them. A saga that a late reply sets
+-- going again at this moment is therefore either gone before, and the reply becomes a dead letter, or stays.
+
+
+-- A day: longer than a command may take to be answered late, and than an entry waits to be taken over.
+create function saga_private.latest_removable(before_ms bigint)
+returns bigint
+language sql stable
+as $$
+    select least(before_ms, (extract(epoch from now()) * 1000)::bigint - 86400000)
+$$;
+
+create function saga_private.is_kept_from_above(above_id uuid, before_ms bigint)
+returns boolean
+language plpgsql stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    above record;
+begin
+    while above_id is not null loop
+        select ended_at_ms, parent_id into above from saga_private.sagas where id = above_id;
+        if not found then
+            return false;
+        end if;
+        if above.ended_at_ms is null or above.ended_at_ms >= before_ms then
+            return true;
+        end if;
+        above_id := above.parent_id;
+    end loop;
+    return false;
+end
+$$;
+
+-- A saga goes with all that hangs on it, here alone: a table that gets rows of its own for each saga adds its delete.
+create function saga_private.remove_sagas(saga_ids uuid[])
+returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+begin
+    delete from saga_private.history where saga_id = any(saga_ids);
+    delete from saga_private.sagas where id = any(saga_ids);
+end
+$$;
+
+-- The oldest sagas that ended from `since_ms` on and before `before_ms`; how many went, and when the last of them ended.
+create function saga_private.remove_ended(
+    since_ms bigint, before_ms bigint, sagas_max integer,
+    out removed integer, out reached_ms bigint
+)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    ended_ids uuid[];
+begin
+    before_ms := saga_private.latest_removable(before_ms);
+    with ended as materialized (
+        select id, ended_at_ms from saga_private.sagas as saga
+        where saga_private.moment(saga.ended_at_ms) >= saga_private.moment(since_ms)
+            and saga_private.moment(saga.ended_at_ms) < saga_private.moment(before_ms)
+            and saga.status in ('completed', 'compensated')
+            and saga.wake_at_ms is null
+            and not saga_private.is_kept_from_above(saga.parent_id, before_ms)
+            and not exists (
+                select from saga_private.sagas as child where child.parent_id = saga.id and child.ended_at_ms is null
+            )
+        order by saga_private.moment(saga.ended_at_ms), id limit sagas_max
+        for update of saga skip locked
+    )
+    select array_agg(id), count(*), max(ended_at_ms) from ended into ended_ids, removed, reached_ms;
+    perform saga_private.remove_sagas(ended_ids);
+end
+$$;
+
+-- Sagas that were written to an archive, if they are still at the revision written; how many went.
+create function saga_private.remove_written(written_ids uuid[], written_revisions integer[], before_ms bigint)
+returns integer
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    ended_ids uuid[];
+begin
+    before_ms := saga_private.latest_removable(before_ms);
+    with ended as materialized (
+        select saga.id
+        from unnest(written_ids, written_revisions) as written (id, revision)
+        join saga_private.sagas as saga on saga.id = written.id and saga.revision = written.revision
+        where saga_private.moment(saga.ended_at_ms) < saga_private.moment(before_ms)
+            and saga.status in ('completed', 'compensated')
+            and saga.wake_at_ms is null
+            and not saga_private.is_kept_from_above(saga.parent_id, before_ms)
+            and not exists (
+                select from saga_private.sagas as child where child.parent_id = saga.id and child.ended_at_ms is null
+            )
+        for update of saga skip locked
+    )
+    select array_agg(id) from ended into ended_ids;
+    perform saga_private.remove_sagas(ended_ids);
+    return coalesce(cardinality(ended_ids), 0);
+end
+$$;
+
+create function saga_private.remove_replayed(before_ms bigint, letters_max integer)
+returns integer
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    removed integer;
+begin
+    with replayed as materialized (
+        select id from saga_private.dead_letters
+        where replayed_at_ms < saga_private.latest_removable(before_ms)
+        order by replayed_at_ms limit letters_max
+        for update skip locked
+    )
+    delete from saga_private.dead_letters using replayed where dead_letters.id = replayed.id;
+    get diagnostics removed = row_count;
+    return removed;
+end
+$$;
+
+create function saga_private.delete_answered(before_ms bigint)
+returns void
+language sql
+as $$
+    delete from saga_private.requests where answered_at_ms < before_ms
+$$;
+
+
+-- The contract: functions
+--
+-- A request is a row, and nothing more happens in the caller's transaction: it commits or rolls back with all else that
+-- the caller does. The service takes committed rows as entries of one more stream.
+--
+-- SECURITY DEFINER: who may call these needs no right to any table. Their search path leaves nothing to the caller.
+
+
+comment on schema saga is
+    'The contract of saga_service: views to read and functions to call. Grant saga_reader to read, saga_client to start'
+    ' and to signal sagas, saga_operator to operate them.';
+comment on schema saga_private is
+    'Tables of saga_service. They change with its versions: read the schema saga.';
+
+create function saga.start(name text, input jsonb default '{}', key text default null)
+returns uuid
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    own_key text;
+    started uuid;
+begin
+    if jsonb_typeof(input) is distinct from 'object' then
+        raise exception 'the input of a saga is a JSON object, but is %', coalesce(jsonb_typeof(input), 'null')
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if not exists (select from saga_private.definitions where saga = name) then
+        raise exception 'no saga ''%'' is known', name using errcode = 'invalid_parameter_value',
+            hint = 'Sagas become known when a service that defines them starts.';
+    end if;
+    own_key := coalesce(key, saga_private.key_of_input(name, input));
+    if length(own_key) not between 1 and 500 then
+        raise exception 'a key has from 1 to 500 characters, but this one has %', length(own_key)
+            using errcode = 'invalid_parameter_value';
+    end if;
+    started := coalesce(saga_private.saga_id_from_key(name, own_key), gen_random_uuid());
+    insert into saga_private.requests (at_ms, fields)
+    values (
+        (extract(epoch from clock_timestamp()) * 1000)::bigint,
+        json_build_object('type', name, 'data', input::text, 'subject', own_key, 'saga_id', started)
+    );
+    return started;
+end
+$$;
+comment on function saga.start is
+    'Start a saga inside the caller''s own transaction: it begins once that is committed. Returns its id. The same key'
+    ' starts one saga, however often it is requested. Without a key the saga has the one that its definition takes from'
+    ' the input, if it takes one.';
+
+create function saga.signal(
+    name text, saga_id uuid default null, data jsonb default '{}', saga text default null, key text default null,
+    id text default null, wants_result boolean default false
+)
+returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    request_id bigint;
+begin
+    -- Who may signal may not operate, and types of this beginning are an operator's.
+    if coalesce(name, '') = '' or starts_with(name, 'saga.') then
+        raise exception 'a signal has a name that does not begin with ''saga.'', but this one is %',
+            quote_nullable(name) using errcode = 'invalid_parameter_value';
+    end if;
+    if exists (select from saga_private.definitions where definitions.saga = name) then
+        raise exception '''%'' is a saga, and no signal', name using errcode = 'invalid_parameter_value',
+            hint = 'saga.start starts it.';
+    end if;
+    if signal.saga_id is null and coalesce(key, '') = '' then
+        raise exception 'the signal ''%'' names no saga: give saga_id, or key', name
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if length(key) > 500 then
+        raise exception 'a key has at most 500 characters, but this one has %', length(key)
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if jsonb_typeof(data) is distinct from 'object' then
+        raise exception 'the data of a signal is a JSON object, but is %', coalesce(jsonb_typeof(data), 'null')
+            using errcode = 'invalid_parameter_value';
+    end if;
+    insert into saga_private.requests (at_ms, wants_result, fields)
+    values (
+        (extract(epoch from clock_timestamp()) * 1000)::bigint,
+        coalesce(signal.wants_result, false),
+        json_build_object(
+            'type', name, 'data', data::text, 'saga_id', signal.saga_id, 'saga', saga, 'subject', key,
+            'id', coalesce(nullif(signal.id, ''), gen_random_uuid()::text)
+        )
+    )
+    returning requests.id into request_id;
+    return request_id;
+end
+$$;
+comment on function saga.signal is
+    'Signal a saga inside the caller''s own transaction: the saga by its id, or by its key (and its name, where several'
+    ' wait for such a signal). The same id twice is one signal. Returns the request''s id, for saga.request_results if'
+    ' wants_result is true.';
+
+create function saga.operate(
+    operation text, saga_id uuid, actor text default null, reason text default null, step text default null,
+    resolution text default null, output jsonb default null
+)
+returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    request_id bigint;
+begin
+    if coalesce(operation, '') not in ('retry', 'skip', 'resolve', 'cancel', 'compensate', 'pause', 'resume') then
+        raise exception 'there is no operation %', quote_nullable(operation)
+            using errcode = 'invalid_parameter_value',
+            hint = 'The operations are retry, skip, resolve, cancel, compensate, pause, resume.';
+    end if;
+    if operate.saga_id is null then
+        raise exception 'no saga is named: saga_id is null' using errcode = 'invalid_parameter_value';
+    end if;
+    if step is not null and operation not in ('retry', 'skip', 'resolve') then
+        raise exception '''%'' is for a whole saga, and not for a step', operation
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if (operation = 'resolve') <> (coalesce(resolution, '') in ('succeeded', 'failed', 'compensated'))
+        or operation <> 'resolve' and resolution is not null
+    then
+        raise exception '''resolve'' has a resolution, and nothing else has one; here % has %', operation,
+            quote_nullable(resolution) using errcode = 'invalid_parameter_value',
+            hint = 'The resolution is one of succeeded, failed, compensated.';
+    end if;
+    if output is not null and (resolution is distinct from 'succeeded' or jsonb_typeof(output) <> 'object') then
+        raise exception 'an output is a JSON object, and of a step that is resolved as succeeded'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    insert into saga_private.requests (at_ms, wants_result, fields)
+    values (
+        (extract(epoch from clock_timestamp()) * 1000)::bigint,
+        true,
+        json_build_object(
+            'type', 'saga.' || operation, 'saga_id', operate.saga_id,
+            'actor', coalesce(nullif(actor, ''), session_user), 'reason', reason, 'step', step,
+            'resolution', resolution, 'data', output::text
+        )
+    )
+    returning requests.id into request_id;
+    return request_id;
+end
+$$;
+comment on function saga.operate is
+    'Operate a saga inside the caller''s own transaction: retry, skip, resolve, cancel, compensate, pause, resume.'
+    ' Without a step every step that waits for a person is meant. The actor is the session''s user unless another is'
+    ' named. Returns the request''s id, for saga.request_results.';
+
+create function saga.request_results(request_ids bigint[])
+returns table (request_id bigint, verdict text, reason text, saga_id uuid, answered_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select
+        requests.id, requests.verdict, coalesce(requests.reason, ''), requests.saga_id,
+        saga_private.moment(requests.answered_at_ms)
+    from saga_private.requests
+    where requests.id = any(request_ids) and requests.wants_result and requests.answered_at_ms is not null
+    order by requests.id
+$$;
+comment on function saga.request_results is
+    'The results of requests, from the moment they are answered and for an hour: the verdict is applied, repeated (it was'
+    ' so already) or refused, and the reason says why.';
+
+create function saga.state(saga_id uuid)
+returns json
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select json_build_object(
+        'id', sagas.id, 'saga', sagas.saga, 'version', sagas.version, 'key', sagas.key, 'status', sagas.status,
+        'revision', sagas.revision, 'input', sagas.input, 'steps', sagas.steps, 'created_at_ms', sagas.created_at_ms,
+        'updated_at_ms', sagas.updated_at_ms, 'ended_at_ms', sagas.ended_at_ms, 'wake_at_ms', sagas.wake_at_ms,
+        'fault', sagas.fault, 'traceparent', sagas.traceparent, 'extra', sagas.extra
+    )
+    from saga_private.sagas where sagas.id = state.saga_id
+$$;
+comment on function saga.state is
+    'A saga exactly as the service stores it, for programs of the same version: the form may change with any version.'
+    ' Null where there is no saga with this id. To read a saga, use the views.';
+
+revoke all on function saga.start, saga.signal, saga.operate, saga.request_results, saga.state from public;
+
+
+-- The contract: views
+
+
+create view saga.sagas as
+select
+    sagas.id,
+    sagas.saga,
+    sagas.version,
+    sagas.key,
+    sagas.status,
+    saga_private.course_of(sagas.status, sagas.extra) as course,
+    sagas.revision,
+    sagas.input::jsonb as input,
+    sagas.fault ->> 'code' as error_code,
+    sagas.fault ->> 'message' as error_message,
+    sagas.fault ->> 'step' as error_step,
+    stuck.at ->> 'step' as stuck_step,
+    stuck.at ->> 'code' as stuck_code,
+    stuck.at ->> 'message' as stuck_message,
+    saga_private.moment(sagas.created_at_ms) as created_at,
+    saga_private.moment(sagas.updated_at_ms) as updated_at,
+    saga_private.moment(sagas.ended_at_ms) as ended_at,
+    saga_private.moment((sagas.extra ->> 'deadline_ms')::bigint) as deadline_at,
+    saga_private.moment(sagas.wake_at_ms) as next_check_at,
+    sagas.parent_id,
+    split_part(sagas.extra ->> 'parent', ':', 2) as parent_step,
+    sagas.traceparent
+from saga_private.sagas
+-- Only a stuck saga's steps are read, and only where one of these columns is.
+cross join lateral (
+    select case when sagas.status = 'stuck' then
+        saga_private.stuck_at(saga_private.course_of(sagas.status, sagas.extra), sagas.steps)
+    end as at
+) as stuck;
+comment on view saga.sagas is 'Every saga, one row each.';
+comment on column saga.sagas.id is 'The saga''s id. It is derived from its business key, its event''s id or its stream entry.';
+comment on column saga.sagas.saga is 'Name of the definition that the saga follows.';
+comment on column saga.sagas.version is
+    'Version of that definition. A saga ends on the version that it began with. ''tombstone'' of a child saga that its'
+    ' parent cancelled before its start arrived: it has no steps and never will.';
+comment on column saga.sagas.key is
+    'Business key: the value by which the outside knows this saga. Null if it has none.';
+comment on column saga.sagas.status is
+    'running, compensating (effects are being undone), paused (a person has paused it), completed (all steps done or'
+    ' left out), compensated (every effect undone), or stuck (a person has to act).';
+comment on column saga.sagas.course is
+    'forward (steps are done) or backward (effects are undone). A paused or stuck saga still has its course.';
+comment on column saga.sagas.revision is
+    'How many transitions the saga has made. The history has one line for each.';
+comment on column saga.sagas.input is 'The input that the saga was started with, in the form of its schema.';
+comment on column saga.sagas.error_code is
+    'Why the saga turned to compensation, or is stuck on its way forward: a code for programs.';
+comment on column saga.sagas.error_message is
+    'Why the saga turned to compensation, or is stuck on its way forward: a text for people.';
+comment on column saga.sagas.error_step is 'The step in which that error occurred.';
+comment on column saga.sagas.stuck_step is 'The first step of a stuck saga that needs a person.';
+comment on column saga.sagas.stuck_code is
+    'Why that step needs a person: a code for programs. If its undo was given up on, it is the undo''s error.';
+comment on column saga.sagas.stuck_message is 'Why that step needs a person: a text for people.';
+comment on column saga.sagas.created_at is 'When the service accepted the saga.';
+comment on column saga.sagas.updated_at is 'When the saga made its latest transition.';
+comment on column saga.sagas.ended_at is 'When the saga ended. Null while something is still outstanding.';
+comment on column saga.sagas.deadline_at is
+    'When the saga turns to compensation by itself if it is not done. It waits for a pivot in flight, and means nothing'
+    ' more once the pivot is done. Null without a deadline, and once the saga turned because of it.';
+comment on column saga.sagas.next_check_at is
+    'When the saga is checked again at the latest, if nothing happens before. Null if no timer is set.';
+comment on column saga.sagas.parent_id is 'The saga that started this one as its child.';
+comment on column saga.sagas.parent_step is 'The parent''s step that this saga carries out, or undoes.';
+comment on column saga.sagas.traceparent is
+    'Trace context (W3C) of the event that started the saga, if it had one.';
+
+-- The definition of a saga is joined by its primary key: one row at most. Postgres leaves the join out where no column of
+-- it is read. A saga has its steps in the definition's order, so a step is found there by its position.
+create view saga.steps as
+select
+    sagas.id as saga_id,
+    sagas.saga,
+    step.position,
+    step.name as step,
+    definitions.document -> 'steps' -> (step.position - 1) ->> 'kind' as kind,
+    definitions.document -> 'steps' -> (step.position - 1) ->> 'task' as task,
+    nullif(definitions.document -> 'steps' -> (step.position - 1) ->> 'action', '') as action,
+    definitions.document -> 'steps' -> (step.position - 1) ->> 'compensation' as compensation,
+    step.status,
+    step.attempts,
+    step.compensation_attempts,
+    step.probes,
+    step.effect_revision,
+    step.unanswered::text <> '[]' as in_doubt,
+    step.due as waiting_for,
+    saga_private.moment(step.due_at_ms) as due_at,
+    case when step.due = 'signal' then definitions.document -> 'steps' -> (step.position - 1) ->> 'action' end as signal,
+    nullif(step.output::jsonb, 'null') as output,
+    step.fault ->> 0 as error_code,
+    step.fault ->> 1 as error_message,
+    saga_private.moment(step.started_at_ms) as started_at,
+    saga_private.moment(step.ended_at_ms) as ended_at
+from saga_private.sagas
+cross join lateral saga_private.steps_of(sagas.steps) as step
+left join saga_private.definitions on definitions.saga = sagas.saga and definitions.version = sagas.version;
+comment on view saga.steps is 'Every step of every saga, one row each.';
+comment on column saga.steps.saga_id is 'The saga that the step belongs to.';
+comment on column saga.steps.saga is 'Name of the saga''s definition.';
+comment on column saga.steps.position is 'The step''s place in the definition, from 1.';
+comment on column saga.steps.step is 'The step''s name.';
+comment on column saga.steps.kind is
+    'compensatable (it may fail, and is undone then), pivot (once it is done, the saga only goes forward) or retriable (it'
+    ' is tried until it is done, or a person decides). Null if this version of the definition is not registered.';
+comment on column saga.steps.task is
+    'command (a worker does it), sleep, signal or child (another saga does it). Null if this version of the definition is'
+    ' not registered.';
+comment on column saga.steps.action is
+    'Type of a command, name of a signal or of a child saga. Null for a sleep, and if this version of the definition is'
+    ' not registered.';
+comment on column saga.steps.compensation is
+    'Type of the command that undoes it. Null if nothing does, for a child saga, which undoes itself, and if this version'
+    ' of the definition is not registered.';
+comment on column saga.steps.status is
+    'pending, dispatched (its action is in flight), waiting (for a time or a signal), succeeded, failed, unknown (it may'
+    ' have happened), skipped (left out), compensating (its undo is in flight or waits), compensated, or'
+    ' compensation_failed (its undo was given up on).';
+comment on column saga.steps.attempts is 'How often the action was sent.';
+comment on column saga.steps.compensation_attempts is 'How often the compensation was sent.';
+comment on column saga.steps.probes is 'How often a probe asked if the action happened.';
+comment on column saga.steps.effect_revision is
+    'The saga''s revision at which the step took effect, or may have. Undo goes from the highest to the lowest.';
+comment on column saga.steps.in_doubt is
+    'True if an attempt was left without an answer: the effect may stand.';
+comment on column saga.steps.waiting_for is
+    'timeout (a command is in flight), retry (the wait before the next attempt), probe_timeout (a probe is in flight),'
+    ' probe_retry (the wait before the next probe), sleep or signal. Null if nothing is awaited.';
+comment on column saga.steps.due_at is 'When that wait is over.';
+comment on column saga.steps.signal is
+    'Name of the signal that is awaited. Null if none is, and if this version of the definition is not registered.';
+comment on column saga.steps.output is 'The output that the worker returned.';
+comment on column saga.steps.error_code is 'The latest failed attempt''s error: a code for programs.';
+comment on column saga.steps.error_message is 'The latest failed attempt''s error: a text for people.';
+comment on column saga.steps.started_at is 'When the action was first sent.';
+comment on column saga.steps.ended_at is 'When the step reached its present end, undone or not.';
+
+create view saga.history as
+select
+    history.saga_id,
+    history.revision,
+    saga_private.moment(history.at_ms) as at,
+    history.event,
+    history.status,
+    history.step,
+    history.direction,
+    history.attempt,
+    array(select json_array_elements_text(history.detail -> 'sent')) as sent,
+    history.detail -> 'error' ->> 'code' as error_code,
+    history.detail -> 'error' ->> 'message' as error_message,
+    history.detail ->> 'actor' as actor,
+    history.detail ->> 'reason' as reason
+from saga_private.history;
+comment on view saga.history is 'Everything that ever happened to a saga, one row for each transition.';
+comment on column saga.history.saga_id is 'The saga that this happened to.';
+comment on column saga.history.revision is 'The saga''s revision after it. It rises by one with no gap.';
+comment on column saga.history.at is 'When it was decided.';
+comment on column saga.history.event is
+    'The event: started, what reached a step (action_succeeded, compensation_timed_out, signalled, ...), what a person'
+    ' requested (cancel_requested, retry_requested, ...), deadline_passed.';
+comment on column saga.history.status is 'The saga''s status after it.';
+comment on column saga.history.step is 'The step that it reached. Null for the saga''s start.';
+comment on column saga.history.direction is 'action or compensation. Null for the saga''s start.';
+comment on column saga.history.attempt is 'The attempt that it belongs to.';
+comment on column saga.history.sent is
+    'The commands that were sent because of it, each as step:direction:attempt. If a child saga was told to stop, the'
+    ' direction is cancel.';
+comment on column saga.history.error_code is 'The error that came with it: a code for programs.';
+comment on column saga.history.error_message is 'The error that came with it: a text for people.';
+comment on column saga.history.actor is 'The person or program that requested it. Null if nobody did.';
+comment on column saga.history.reason is 'Why it was requested.';
+
+create view saga.signals as
+select
+    sagas.id as saga_id,
+    signal.position::integer as position,
+    signal.state ->> 0 as name,
+    signal.state ->> 1 as signal_id,
+    (signal.state ->> 2) is null as taken,
+    nullif((signal.state -> 2)::jsonb, 'null') as data
+from saga_private.sagas
+cross join lateral json_array_elements(sagas.extra -> 'signals') with ordinality as signal (state, position);
+comment on view saga.signals is 'Every signal that a saga has received.';
+comment on column saga.signals.saga_id is 'The saga that received the signal.';
+comment on column saga.signals.position is 'From 1, in the order in which they arrived.';
+comment on column saga.signals.name is 'The signal''s name.';
+comment on column saga.signals.signal_id is 'The signal''s id: the same id twice is one signal.';
+comment on column saga.signals.taken is 'True once a step has taken it.';
+comment on column saga.signals.data is 'The data that came with it, until a step takes it.';
+
+create view saga.compensation_debt as
+select
+    sagas.id as saga_id,
+    sagas.saga,
+    sagas.key,
+    sagas.status as saga_status,
+    step.name as step,
+    step.status,
+    definitions.compensations ->> step.name as compensation,
+    case when coalesce(definitions.document ->> 'undo', 'reverse') = 'reverse' and definitions.saga is not null
+        then row_number() over (
+            partition by sagas.id
+            order by step.status in ('compensating', 'compensation_failed') desc, coalesce(step.effect_revision, 0) desc,
+                step.position desc
+        )::integer
+    end as undo_order,
+    step.compensation_attempts as attempts,
+    step.fault ->> 0 as error_code,
+    step.fault ->> 1 as error_message,
+    saga_private.moment(step.ended_at_ms) as effect_at,
+    (
+        select saga_private.moment(min(turn.at_ms)) from saga_private.history as turn
+        where turn.saga_id = sagas.id and turn.revision > (
+            select max(revision) from saga_private.history as before
+            where before.saga_id = sagas.id and before.status not in ('compensating', 'stuck', 'paused')
+        )
+    ) as outstanding_since
+from saga_private.sagas
+cross join lateral saga_private.steps_of(sagas.steps) as step
+left join saga_private.definitions on definitions.saga = sagas.saga and definitions.version = sagas.version
+where sagas.status in ('compensating', 'stuck', 'paused')
+    and saga_private.course_of(sagas.status, sagas.extra) = 'backward'
+    and (
+        step.status in ('succeeded', 'unknown', 'compensating', 'compensation_failed')
+        or step.status = 'skipped' and step.unanswered::text <> '[]'
+    )
+    and (definitions.saga is null or definitions.compensations ? step.name);
+comment on view saga.compensation_debt is
+    'Every effect that still has to be undone, of every saga that is compensating, paused while it does or stuck at it.';
+comment on column saga.compensation_debt.saga_id is 'The saga whose effect still stands.';
+comment on column saga.compensation_debt.saga is 'Name of the saga''s definition.';
+comment on column saga.compensation_debt.key is 'The saga''s business key.';
+comment on column saga.compensation_debt.saga_status is
+    'compensating (the undo goes on by itself), paused (it goes on when it is resumed) or stuck (a person has to act).';
+comment on column saga.compensation_debt.step is 'The step whose effect stands, or may stand.';
+comment on column saga.compensation_debt.status is
+    'succeeded (to be undone), unknown (may have happened, to be undone), skipped (left out while it was unknown, to be'
+    ' undone), compensating (being undone), or compensation_failed (the undo was given up on).';
+comment on column saga.compensation_debt.compensation is
+    'Type of the command that undoes it; ''undo of'' and the name if a child saga undoes itself. Null if this version of'
+    ' the definition is not registered.';
+comment on column saga.compensation_debt.undo_order is
+    '1 for the effect that is undone first, and so on: those under way, then the latest, and of two that came at once the'
+    ' one that stands later in the definition. Null if there is no one order: with `undo: parallel` each effect is undone'
+    ' as soon as all that came after it in the graph are; and if this version of the definition is not registered.';
+comment on column saga.compensation_debt.attempts is 'How often the undo was sent.';
+comment on column saga.compensation_debt.error_code is 'The latest error of this step: a code for programs.';
+comment on column saga.compensation_debt.error_message is 'The latest error of this step: a text for people.';
+comment on column saga.compensation_debt.effect_at is 'When the step took effect, or was left in doubt.';
+comment on column saga.compensation_debt.outstanding_since is 'When the saga last turned to compensation.';
+
+-- All versions are counted at once, since the count depends on none of them, and only where this column is read. A saga
+-- that has not ended has a timer, or is compensating, or waits for a person: said in the words of the partial indexes, so
+-- that ended sagas, mostly many, are not read.
+create view saga.definitions as
+select
+    definitions.saga,
+    definitions.version,
+    definitions.first_seen_at,
+    definitions.document,
+    coalesce((
+        (
+            select jsonb_object_agg(jsonb_build_array(saga, version)::text, sagas)
+            from (
+                select saga, version, count(*) as sagas from saga_private.sagas
+                where ended_at_ms is null
+                    and (wake_at_ms is not null or status in ('compensating', 'stuck', 'paused'))
+                group by saga, version
+            ) as not_ended
+        ) ->> jsonb_build_array(definitions.saga, definitions.version)::text
+    )::bigint, 0) as open_sagas
+from saga_private.definitions;
+comment on view saga.definitions is 'Every version of every definition that was ever deployed.';
+comment on column saga.definitions.saga is 'Name of the definition.';
+comment on column saga.definitions.version is
+    'Digest of all that steers its sagas. A saga ends on the version that it began with.';
+comment on column saga.definitions.first_seen_at is 'When a replica that had this version first started.';
+comment on column saga.definitions.document is
+    'The whole definition as it is stored: key, input schema, deadline and steps, times in milliseconds. `format` is the'
+    ' number of its form, which rises when the form changes.';
+comment on column saga.definitions.open_sagas is 'How many sagas of this version have not ended.';
+
+create view saga.requests as
+select
+    requests.id as request_id,
+    saga_private.moment(requests.at_ms) as at,
+    requests.fields ->> 'type' as type,
+    coalesce(requests.saga_id::text, requests.fields ->> 'saga_id') as saga_id,
+    requests.fields ->> 'saga' as saga,
+    requests.fields ->> 'subject' as key,
+    requests.stream,
+    requests.entry_id,
+    requests.attempts,
+    case when requests.answered_at_ms is null
+        then saga_private.moment(nullif(requests.due_at_ms, 0))
+    end as next_check_at,
+    saga_private.moment(requests.answered_at_ms) as answered_at,
+    requests.verdict,
+    requests.reason
+from saga_private.requests;
+comment on view saga.requests is
+    'Requests by SQL that are open, or whose result is kept for the caller; and entries that are deferred because their'
+    ' saga is not known yet.';
+comment on column saga.requests.request_id is 'The request''s id, for saga.request_results.';
+comment on column saga.requests.at is 'When the request was made, or when the entry was read.';
+comment on column saga.requests.type is
+    'The saga to start, the signal, or an operation such as saga.cancel. Null once it is answered.';
+comment on column saga.requests.saga_id is 'The saga''s id, if the request names it by that or once it is answered.';
+comment on column saga.requests.saga is 'The saga''s name, if the request has it.';
+comment on column saga.requests.key is 'The saga''s business key, if the request names it by that.';
+comment on column saga.requests.stream is
+    'Null for a request by SQL, else the stream of an entry that is deferred.';
+comment on column saga.requests.entry_id is 'The entry''s id on that stream.';
+comment on column saga.requests.attempts is 'How often a replica has taken it in hand.';
+comment on column saga.requests.next_check_at is
+    'When it is tried again, at the earliest. Null before the first attempt, and once it is answered.';
+comment on column saga.requests.answered_at is 'When it was answered; it is deleted an hour later.';
+comment on column saga.requests.verdict is
+    'applied, repeated (it was so already) or refused. Null until it is answered.';
+comment on column saga.requests.reason is 'Why it was refused, or had no effect.';
+
+create view saga.dead_letters as
+select
+    dead_letters.id,
+    dead_letters.stream,
+    dead_letters.entry_id,
+    dead_letters.reason,
+    saga_private.moment(dead_letters.at_ms) as at,
+    dead_letters.preview as fields,
+    dead_letters.raw,
+    saga_private.moment(dead_letters.replayed_at_ms) as replayed_at
+from saga_private.dead_letters;
+comment on view saga.dead_letters is 'Stream entries that could not be used.';
+comment on column saga.dead_letters.id is 'The dead letter''s number, by which it is replayed or dropped.';
+comment on column saga.dead_letters.stream is 'The stream of the entry.';
+comment on column saga.dead_letters.entry_id is 'The entry''s id on that stream.';
+comment on column saga.dead_letters.reason is 'Why the entry could not be used.';
+comment on column saga.dead_letters.at is 'When it became a dead letter.';
+comment on column saga.dead_letters.fields is
+    'The entry''s fields for people: long values are shortened, and what is not text is escaped.';
+comment on column saga.dead_letters.raw is 'The entry''s fields exactly as they came: JSON pairs of base64.';
+comment on column saga.dead_letters.replayed_at is 'When the entry was last put on its stream again.';
