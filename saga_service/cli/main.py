@@ -167,7 +167,7 @@ COMMANDS = (
         "Write ended sagas (completed, compensated) with their steps and history, one saga per line.",
         "archive --before 90d --output sagas.jsonl.gz --remove",
     ),
-    CommandEntry("keys", CHECK, "keys:commands", "Keys by which data is encrypted: make, list, reseal."),
+    CommandEntry("keys", CHECK, "keys:commands", "Keys by which data is encrypted: make, list, rotate."),
     CommandEntry(
         "settings",
         CHECK,

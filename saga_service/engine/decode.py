@@ -11,7 +11,7 @@ from saga_service.core.events import Event
 from saga_service.core.vocabulary import Verdict
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.ports import Deferred, DefinitionRegistry, RequestResult
-from saga_service.wire.dead_letters import DeadLetter, dead_letter, is_kept, read_dead_letter
+from saga_service.wire.dead_letters import DeadLetter, dead_letter, is_announcement, read_dead_letter
 from saga_service.wire.encryption import Cipher, DecryptionFailed
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.events import read_event, read_trigger
@@ -91,7 +91,7 @@ class Decoder:
         """A dead letter where nobody can make sense of the entry."""
         try:
             if entry.stream == self._names.dead_letters:
-                return Announced() if is_kept(entry) else Reported(read_dead_letter(entry))
+                return Announced() if is_announcement(entry) else Reported(read_dead_letter(entry))
             return Received(self._event(entry, self._catalog), entry)
         except NotDeployedHere as unknown:
             return Unresolved(entry, unknown)
@@ -115,8 +115,8 @@ class Decoder:
         try:
             return Received(self._event(entry, ResolvedCatalog(self._catalog, children, waiting)), entry)
         except NotDeployedHere as unknown:
-            if unknown.otherwise is not None:
-                return Received(unknown.otherwise, entry)
+            if unknown.fallback is not None:
+                return Received(unknown.fallback, entry)
             return dead_letter(entry, str(unknown), now_ms)
         except (Malformed, DecryptionFailed) as error:
             return dead_letter(entry, str(error), now_ms)

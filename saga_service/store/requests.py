@@ -13,7 +13,7 @@ from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.engine.ports import Deferred
 from saga_service.store.pool import borrowed
-from saga_service.wire.dead_letters import raw_pairs, shown, write_raw
+from saga_service.wire.dead_letters import preview_text, raw_pairs, write_raw
 from saga_service.wire.encryption import EVENT, Cipher, write_data
 from saga_service.wire.entries import Entry, RequestRow, entry_of
 from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS, WANTS_RESULT
@@ -123,7 +123,7 @@ def _place(deferred: Deferred) -> tuple[str, str]:
 def _readable(entry: Entry) -> str:
     """For people, and without the data. The entry itself is kept beside it, byte by byte."""
     told = {name: entry.fields.get(name.encode(), b"") for name in _READABLE}
-    return orjson.dumps({name: shown(value) for name, value in told.items() if value}).decode()
+    return orjson.dumps({name: preview_text(value) for name, value in told.items() if value}).decode()
 
 
 def read_request(

@@ -51,8 +51,6 @@ class Outside:
     def script(self, name: str, step: str | None) -> Script:
         return self._scripts.setdefault((name, step), Script())
 
-    # ------------------------------------------------------------------------------------------------------ commands
-
     def answers(self, command: Command, entry: Entry, now_ms: int) -> Iterator[Coming]:
         """What comes back for a command that was delivered as this entry."""
         received = read_command(entry)
@@ -70,7 +68,7 @@ class Outside:
 
     def _replied(self, reply: Message, command: ReceivedCommand, now_ms: int, answer: Answer) -> Iterator[Coming]:
         after_ms = self._after_ms(answer)
-        if answer.is_taken and command.waits_for_signs_of_life:
+        if answer.is_taken and command.expects_heartbeats:
             yield Coming(0, _sign_of_life(command))
         if answer.beat_ms is not None:
             until_ms = after_ms if answer.is_heard else command.deadline_ms - now_ms
@@ -104,8 +102,6 @@ class Outside:
                 f"sim.on('{handler.command_type}').succeeds()"
             )
 
-    # ---------------------------------------------------------------------------------------------------- child sagas
-
     def stands_in_for(self, request: ChildRequest) -> list[Coming] | None:
         """The answer to a child saga's parent, where a script has one in the child's place; None lets it go to the
         child."""
@@ -125,8 +121,6 @@ class Outside:
 
     def _asked(self, request: ChildRequest) -> Asked:
         return Asked(self._names.replies, command_id(*request.command), request.command.saga_id)
-
-    # --------------------------------------------------------------------------------------------------------- scripts
 
     def _scripted(self, name: str, step: str) -> Answer | None:
         """By the step where the script names one, else by what is sent alone."""

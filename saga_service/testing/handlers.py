@@ -63,7 +63,7 @@ async def _carry_out(
         handled.signs_of_life_ms.append(_passed_ms())
 
     context = VirtualContext(command, beat, now_ms)
-    if command.waits_for_signs_of_life:
+    if command.expects_heartbeats:
         beat()
     data = entry.fields.get(b"data") or b"{}"
     work = execute(handler, command, data, context, _REPLY_BYTES_MAX, lambda _: asked_to_end.is_set(), once)

@@ -23,8 +23,6 @@ class SimulatedSaga:
         self._service = service
         self.id = saga_id
 
-    # --------------------------------------------------------------------------------------------------- as a whole
-
     @property
     def name(self) -> str:
         return self.state.saga
@@ -54,8 +52,6 @@ class SimulatedSaga:
         """All that the service knows of it."""
         return self._record.state
 
-    # ------------------------------------------------------------------------------------------------ what was sent
-
     @property
     def sent(self) -> list[str]:
         """Everything that was sent for it, in order, each with its moment: `0s reserve`, `0.2s charge (attempt 2)`,
@@ -74,8 +70,6 @@ class SimulatedSaga:
         asked_for = [sent.child_id for sent in self.commands if isinstance(sent, ChildRequest)]
         there = [child_id for child_id in dict.fromkeys(asked_for) if child_id in self._service.records]
         return [SimulatedSaga(self._service, child_id) for child_id in there]
-
-    # ---------------------------------------------------------------------------------------------------- its steps
 
     def step(self, name: str) -> StepState:
         """A step's status, attempts, fault and so on. Raises KeyError."""
@@ -111,8 +105,6 @@ class SimulatedSaga:
         none."""
         definition = self._service.definition(self.state)
         return [self.state.steps[position].name for position in standing(definition, self.state.steps)]
-
-    # ----------------------------------------------------------------------------------------------------- its past
 
     @property
     def history(self) -> list[HistoryEntry]:

@@ -97,8 +97,6 @@ class Script:
         """The worker's handler answers, as it does where nothing is scripted."""
         return self._add(Answer())
 
-    # ------------------------------------------------------------------------------------- more of the latest answer
-
     def after(self, delay: Duration) -> Script:
         """It takes this long; longer than the step's time-out is late."""
         return self._change(after_ms=duration_ms(delay))
@@ -133,8 +131,6 @@ class Script:
         self._latest()
         self._goes_on = True
         return self
-
-    # ------------------------------------------------------------------------------------------------ for the service
 
     def take(self) -> Answer | None:
         """The next answer; None where the script is at its end."""

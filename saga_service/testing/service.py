@@ -78,8 +78,6 @@ class ServiceInMemory:
         assert definition is not None, "a saga of this simulation began with one of its definitions"
         return definition
 
-    # -------------------------------------------------------------------------------------------- what somebody does
-
     def add(self, message: Message) -> SagaId:
         """Take in an entry now, as if a producer had added it. The saga that it concerns; raises Refused."""
         entry = self._entry(message)
@@ -93,8 +91,6 @@ class ServiceInMemory:
         if reasons:
             raise Refused("; ".join(reasons))
         return decoded.event.saga_id
-
-    # ------------------------------------------------------------------------------------------------ what comes next
 
     def next_ms(self) -> int | None:
         """When the next thing happens by itself; None where nothing is left."""
@@ -136,8 +132,6 @@ class ServiceInMemory:
             self._fold(decoded)
         elif isinstance(decoded, DeadLetter):
             self.dead_letters.append(decoded)
-
-    # ---------------------------------------------------------------------------------------------------- what it does
 
     def _fold(self, received: Received) -> Folded:
         states = {saga_id: record.state for saga_id, record in self.records.items()}

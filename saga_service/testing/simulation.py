@@ -73,15 +73,11 @@ class Simulation:
         self._ids = count(1)
         LIVE[next(_NUMBERS)] = self
 
-    # -------------------------------------------------------------------------------------------------------- script
-
     def on(self, name: str, *, step: str | None = None) -> Script:
         """How commands of this type are answered, or child sagas of this name in their place; of one step only, where
         it is given. Asked again for the same it gives the same script. Raises ValueError for what no step sends."""
         self._sent_names.check(name, step)
         return self._outside.script(name, step)
-
-    # ------------------------------------------------------------------------------------------------- what happens
 
     def start(
         self, saga: str, data: Data | None = None, *, key: str | None = None, event_id: str | None = None
@@ -101,8 +97,6 @@ class Simulation:
         """Tell a saga something now. The same id twice is the same signal. Raises Refused."""
         signal_id = signal_id or f"signal-{next(self._ids)}"
         return self._add(self._event(name, saga.id, id=signal_id, data=write(plain(data))))
-
-    # ------------------------------------------------------------------------------------------------ what people do
 
     def cancel(self, saga: SimulatedSaga, *, reason: str = "") -> None:
         """Stop, and undo what was done. Raises Refused, as all that people ask."""
@@ -140,8 +134,6 @@ class Simulation:
         resolved = Resolution(resolution).value
         self._ask(saga, Operation.RESOLVE, step=step or "", resolution=resolved, data=data, reason=reason)
 
-    # ---------------------------------------------------------------------------------------------------------- time
-
     @property
     def now(self) -> datetime:
         return datetime.fromtimestamp(self._service.now_ms / 1000, UTC)
@@ -178,8 +170,6 @@ class Simulation:
                 return False
             self._service.happen(next_ms)
         return True
-
-    # ------------------------------------------------------------------------------------------------ what it tells
 
     @property
     def sagas(self) -> list[SimulatedSaga]:

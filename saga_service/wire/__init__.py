@@ -1,5 +1,8 @@
 """The wire: stream entries as bytes on one side, the core's events and commands on the other. No I/O.
 
-`entries` (what a stream delivers and what is sent), `json` (text to values, with limits), `events`, `replies`,
-`commands`, `outcomes`, `dead_letters` (one kind of entry each), `keys` (the names of streams).
+- `entries`, `fields`, `json`: an entry, its fields, and JSON text within limits.
+- `stream_names`, `saga_spec`, `encryption`, `transport`: what the readers and writers have to know.
+- `events`, `operations`, `children`: entries of the common stream.
+- `commands`, `replies`: the conversation with workers.
+- `outcomes`, `dead_letters`: announcements.
 """

@@ -1,7 +1,7 @@
 """Commands to workers.
 
-`data` is the saga's input with one field more, `outputs`: what earlier steps returned, by step name. So a handler's
-model names the input's fields as they are, and reaches an earlier result by its step.
+`data` is the saga's input with one more field, `outputs`: the outputs of earlier steps by step name. A handler's model
+therefore names the input's fields as they are, and reaches an earlier result by its step.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saga_service.core.effects import Command
-from saga_service.core.ids import CommandId, CommandName, IdempotencyKey, SagaId, parse_command_id
+from saga_service.core.ids import CommandId, CommandName, IdempotencyKey, SagaId
 from saga_service.core.vocabulary import Direction
 from saga_service.wire.encryption import COMMAND, Cipher, DecryptionFailed, decrypt_data, is_encrypted, write_data
-from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_moment_ms, required_text, text
+from saga_service.wire.entries import Entry, Message, message_of
+from saga_service.wire.fields import optional_text, required_command, required_moment_ms, required_text
 from saga_service.wire.json import NESTING_MAX, read_object
 from saga_service.wire.stream_names import StreamNames
 
 OUTPUTS_FIELD = "outputs"
 _NESTING_MAX = NESTING_MAX + 2
-"""A step's output may be as deep as any data, and stands here below `outputs` and its step's name."""
+"""A step's output may be nested as deeply as any data, and lies here below `outputs` and its step's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedCommand:
-    """A command as a worker has it."""
+    """A command as a worker receives it."""
 
     id: CommandId
     name: CommandName
@@ -36,15 +37,15 @@ class ReceivedCommand:
     reply_to: str
     data: dict[str, Any]
     traceparent: str | None
-    waits_for_signs_of_life: bool = False
-    """Whether the saga counts on them once there was one: whoever takes the command on gives the first."""
+    expects_heartbeats: bool = False
+    """True where the step has a heartbeat time-out. The worker that begins on the command sends the first one."""
     was_delivered_before: bool = field(default=False, compare=False)
-    plain: bytes = field(default=b"{}", compare=False, repr=False)
-    """`data` as JSON text."""
+    data_json: bytes = field(default=b"{}", compare=False, repr=False)
+    """`data` as JSON text, decrypted."""
     decryption_error: str | None = None
     """The reason why the data cannot be decrypted here; `data` is empty then."""
     cipher: Cipher | None = field(default=None, compare=False, repr=False)
-    """What encrypts the reply: who opens the one encrypts the other."""
+    """The cipher for the reply, which is the one that decrypted the command."""
 
     @property
     def step(self) -> str:
@@ -60,51 +61,34 @@ class ReceivedCommand:
 
 
 def write_command(command: Command, names: StreamNames, cipher: Cipher | None = None) -> Message:
+    """The entry of the commands stream of the worker's service."""
     command_id = command.id
-    fields: tuple[str, ...] = (
-        "v",
-        WIRE_VERSION,
-        "id",
-        command_id,
-        "type",
-        command.type,
-        "saga_id",
-        command.saga_id,
-        "saga",
-        command.saga,
-        "step",
-        command.step,
-        "direction",
-        command.direction.value,
-        "attempt",
-        str(command.attempt),
-        "idempotency_key",
-        command.idempotency_key,
-        "deadline",
-        str(command.deadline_ms),
-        "reply_to",
-        names.replies,
-        "data",
-        write_data({**command.input, OUTPUTS_FIELD: command.outputs}, cipher, COMMAND, command_id),
+    return message_of(
+        names.commands(service_of(command.type)),
+        id=command_id,
+        type=command.type,
+        saga_id=command.saga_id,
+        saga=command.saga,
+        step=command.step,
+        direction=command.direction.value,
+        attempt=str(command.attempt),
+        idempotency_key=command.idempotency_key,
+        deadline=str(command.deadline_ms),
+        reply_to=names.replies,
+        data=write_data({**command.input, OUTPUTS_FIELD: command.outputs}, cipher, COMMAND, command_id),
+        traceparent=command.traceparent,
+        heartbeat=None if command.heartbeat_ms is None else str(command.heartbeat_ms),
     )
-    if command.traceparent is not None:
-        fields += ("traceparent", command.traceparent)
-    if command.heartbeat_ms is not None:
-        fields += ("heartbeat", str(command.heartbeat_ms))
-    return Message(names.commands(service_of(command.type)), fields)
 
 
 def read_command(entry: Entry, cipher: Cipher | None = None) -> ReceivedCommand:
-    """An entry of a commands stream. Raises Malformed.
+    """The command in an entry of a commands stream. Raises Malformed.
 
-    A command whose data cannot be decrypted is one all the same: its saga can be told.
+    A command whose data cannot be decrypted is still read, because its saga has to be answered.
     """
     fields = entry.fields
-    given_id = required_text(fields, "id")
-    name = parse_command_id(given_id)
-    if name is None:
-        raise Malformed(f"field 'id' is not the id of a command: '{given_id[:200]}'")
-    plain, data, decryption_error = _read_data(fields.get(b"data") or b"{}", cipher, given_id)
+    given_id, name = required_text(fields, "id"), required_command(fields, "id")
+    data_json, data, decryption_error = _read_data(fields.get(b"data") or b"{}", cipher, given_id)
     return ReceivedCommand(
         id=CommandId(given_id),
         name=name,
@@ -115,10 +99,10 @@ def read_command(entry: Entry, cipher: Cipher | None = None) -> ReceivedCommand:
         deadline_ms=required_moment_ms(fields, "deadline"),
         reply_to=required_text(fields, "reply_to"),
         data=data,
-        traceparent=text(fields, "traceparent"),
-        waits_for_signs_of_life=b"heartbeat" in fields,
+        traceparent=optional_text(fields, "traceparent"),
+        expects_heartbeats=b"heartbeat" in fields,
         was_delivered_before=entry.was_delivered_before,
-        plain=plain,
+        data_json=data_json,
         decryption_error=decryption_error,
         cipher=cipher,
     )
@@ -136,5 +120,5 @@ def _read_data(raw: bytes, cipher: Cipher | None, given_id: str) -> tuple[bytes,
 
 
 def service_of(command_type: str) -> str:
-    """`payment.charge` belongs to the service `payment`."""
+    """The service whose workers carry out a command: `payment` for `payment.charge`."""
     return command_type.partition(".")[0]

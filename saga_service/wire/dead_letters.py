@@ -1,12 +1,12 @@
-"""Entries that nobody could use, kept with the reason and exactly as they came.
+"""Dead letters: entries that could not be used, stored with the reason and exactly as they came.
 
-A field may hold any bytes, and Postgres text and JSON may not. So a dead letter has the fields twice: once to be read
-by a person (`preview`: text, shortened, with what is not text escaped) and once to be replayed (`raw`: JSON of base64).
+A field may hold any bytes, and Postgres text and JSON may not. A dead letter therefore has the fields twice: `preview`
+is for a person to read (text, shortened, with other bytes escaped), and `raw` is for a replay (JSON of base64).
 
-On the dead-letter stream both are told as `fields` and `raw`. A worker, which has no table, writes both, and the
-service puts its letters into the table. The service's own letters are in the table already, in the commit that they
-are announced with: those have `kept` in the place of `raw`, with the name of the view that has the entry in full, and
-whoever reads the stream for the table passes them over. So an entry of any size is kept in full in one place alone.
+On the dead-letter stream they are the fields `fields` and `raw`. A worker, which has no table, writes both, and the
+service moves its letters into the table. The service's own letters are in the table already, stored by the commit that
+announces them. An announcement has `stored_in` in the place of `raw`, with the name of the view that has the entry in
+full, and the service passes it over. So an entry of any size is stored in full in one place alone.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from itertools import islice
 
 import orjson
 
-from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_moment_ms, required_text
+from saga_service.wire.entries import Entry, Malformed, Message, message_of
+from saga_service.wire.fields import required_moment_ms, required_text
 from saga_service.wire.json import read_object, write
 from saga_service.wire.stream_names import StreamNames
 
 PREVIEW_BYTES_MAX = 2_000
-"""Of each field's name, and of its value."""
+"""The longest part of a field's name, and of its value, that a preview shows."""
 PREVIEW_FIELDS_MAX = 50
 REASON_CHARACTERS_MAX = 2_000
-KEPT_IN = "saga.dead_letters"
-"""The view that shows every letter in full."""
+DEAD_LETTERS_VIEW = "saga.dead_letters"
+"""The view that shows every dead letter in full."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`stream` and `entry_id` are where it was found; together they are its identity."""
+    """One dead letter. `stream` and `entry_id` say where the entry was found; together they are its identity."""
 
     stream: str
     entry_id: str
@@ -42,49 +43,46 @@ class DeadLetter:
 
 
 def dead_letter(entry: Entry, reason: str, at_ms: int) -> DeadLetter:
+    """The dead letter of an entry, with the reason shortened to its limit."""
     shortened = _storable(reason)[:REASON_CHARACTERS_MAX]
     return DeadLetter(entry.stream, entry.id, shortened, at_ms, write(_preview(entry)), write_raw(entry))
 
 
 def write_raw(entry: Entry) -> str:
-    """The entry's names and values, byte by byte, as text."""
+    """The entry's names and values, byte by byte, as JSON of base64."""
     return write([[b64encode(name).decode(), b64encode(value).decode()] for name, value in entry.pairs()])
 
 
 def write_dead_letter(letter: DeadLetter, names: StreamNames) -> Message:
-    """A letter that is nowhere else yet: whoever reads it has to keep it."""
-    return Message(names.dead_letters, (*_told(letter), "raw", letter.raw))
+    """A letter that is stored nowhere else yet: its reader has to store it."""
+    return _message(letter, names, raw=letter.raw)
 
 
 def announce_dead_letter(letter: DeadLetter, names: StreamNames) -> Message:
-    """A letter that the table has, told to whoever else reads the stream."""
-    return Message(names.dead_letters, (*_told(letter), "kept", KEPT_IN))
+    """The announcement of a letter that the table has."""
+    return _message(letter, names, stored_in=DEAD_LETTERS_VIEW)
 
 
-def _told(letter: DeadLetter) -> tuple[str, ...]:
-    return (
-        "v",
-        WIRE_VERSION,
-        "stream",
-        letter.stream,
-        "entry_id",
-        letter.entry_id,
-        "reason",
-        letter.reason,
-        "time",
-        str(letter.at_ms),
-        "fields",
-        letter.preview,
+def _message(letter: DeadLetter, names: StreamNames, raw: str | None = None, stored_in: str | None = None) -> Message:
+    return message_of(
+        names.dead_letters,
+        stream=letter.stream,
+        entry_id=letter.entry_id,
+        reason=letter.reason,
+        time=str(letter.at_ms),
+        fields=letter.preview,
+        raw=raw,
+        stored_in=stored_in,
     )
 
 
-def is_kept(entry: Entry) -> bool:
-    """Whether an entry of the dead-letter stream only announces a letter. One that has the fields too never does."""
-    return entry.fields.get(b"kept") == KEPT_IN.encode() and b"raw" not in entry.fields
+def is_announcement(entry: Entry) -> bool:
+    """True for an entry that only announces a letter. An entry that has the fields in full never does."""
+    return entry.fields.get(b"stored_in") == DEAD_LETTERS_VIEW.encode() and b"raw" not in entry.fields
 
 
 def read_dead_letter(entry: Entry) -> DeadLetter:
-    """A letter on the dead-letter stream that somebody has to keep: a worker's. Raises Malformed."""
+    """A worker's letter on the dead-letter stream, which has yet to be stored. Raises Malformed."""
     fields = entry.fields
     raw, preview = required_text(fields, "raw"), required_text(fields, "fields")
     raw_pairs(raw)
@@ -101,7 +99,7 @@ def read_dead_letter(entry: Entry) -> DeadLetter:
 def raw_pairs(raw: str) -> list[tuple[bytes, bytes]]:
     """The entry's names and values exactly as they came, in their order.
 
-    Raises Malformed where `raw` is not what `dead_letter` makes.
+    Raises Malformed where `raw` is not written as `write_raw` writes it.
     """
     try:
         return [(b64decode(name, validate=True), b64decode(value, validate=True)) for name, value in orjson.loads(raw)]
@@ -110,13 +108,15 @@ def raw_pairs(raw: str) -> list[tuple[bytes, bytes]]:
 
 
 def _preview(entry: Entry) -> dict[str, str]:
-    told = {shown(name): shown(value) for name, value in islice(entry.fields.items(), PREVIEW_FIELDS_MAX)}
+    preview = {
+        preview_text(name): preview_text(value) for name, value in islice(entry.fields.items(), PREVIEW_FIELDS_MAX)
+    }
     left = len(entry.fields) - PREVIEW_FIELDS_MAX
-    return told if left <= 0 else told | {"…": f"({left} fields more)"}
+    return preview if left <= 0 else preview | {"…": f"({left} fields more)"}
 
 
-def shown(value: bytes) -> str:
-    """For people: shortened, and with what is not text escaped."""
+def preview_text(value: bytes) -> str:
+    """A value for people: shortened, and with bytes that are no text escaped."""
     readable = _storable(value[:PREVIEW_BYTES_MAX].decode("utf-8", "backslashreplace"))
     left_bytes = len(value) - PREVIEW_BYTES_MAX
     return readable if left_bytes <= 0 else f"{readable}… ({left_bytes} bytes more)"

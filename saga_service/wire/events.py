@@ -1,7 +1,7 @@
-"""Entries of the common stream, by their `type`, and other people's streams with flat fields.
+"""Entries of the common stream, by their `type`, and entries of other people's streams with flat fields.
 
-The envelope's names are those of CloudEvents, so that a CloudEvents producer maps one to one. A type is one that starts
-a saga, the name of a signal that sagas wait for, or one of the service's own, which begin with `saga.`.
+The envelope has the names of CloudEvents, so that a CloudEvents producer maps one to one. A type starts a saga, or
+names a signal that sagas wait for, or is one of the service's own, which begin with `saga.`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from saga_service.core.ids import SagaId, saga_id_from_entry, saga_id_from_event
 from saga_service.core.state import JsonObject
 from saga_service.wire.children import read_child_start
 from saga_service.wire.encryption import EVENT, Cipher, came_encrypted, read_data, write_data
-from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, as_text, required_text, text
-from saga_service.wire.fields import given_key, given_saga_id
+from saga_service.wire.entries import Entry, Malformed, Message, message_of
+from saga_service.wire.fields import as_text, optional_text, required_text, saga_id, subject
 from saga_service.wire.operations import read_operation
 from saga_service.wire.saga_spec import Catalog, InvalidInput, NotDeployedHere, SagaSpec
 from saga_service.wire.stream_names import CHILD_START, OWN_TYPES_PREFIX, REQUESTS
@@ -23,7 +23,7 @@ _ENTRY_ID = re.compile("[0-9]{1,20}-[0-9]{1,20}")
 
 
 def read_event(entry: Entry, catalog: Catalog, cipher: Cipher | None = None) -> Event:
-    """An entry of the common events stream. Raises Malformed, NotDeployedHere, and DecryptionFailed."""
+    """The event in an entry of the common stream. Raises Malformed, NotDeployedHere and DecryptionFailed."""
     event_type = required_text(entry.fields, "type")
     if event_type.startswith(OWN_TYPES_PREFIX):
         if event_type == CHILD_START:
@@ -36,21 +36,21 @@ def read_event(entry: Entry, catalog: Catalog, cipher: Cipher | None = None) -> 
 
 
 def _start(entry: Entry, event_type: str, spec: SagaSpec, cipher: Cipher | None) -> Started:
-    given = given_key(entry)
+    given = subject(entry.fields)
     data = read_data(entry.fields.get(b"data"), cipher, EVENT, event_type, given or "")
     try:
         saga_input = spec.read_input(data)
         key = given or spec.business_key(saga_input)
     except InvalidInput as error:
-        told = error.without_values if came_encrypted(entry) else str(error)
-        raise Malformed(f"the data does not fit the input of saga '{spec.definition.name}': {told}") from None
-    saga_id = _given_id(spec, entry, key) or _derived_id(spec, entry, key, text(entry.fields, "id"))
-    return _started(spec, saga_id, key, saga_input, text(entry.fields, "traceparent"))
+        misfit = error.without_values if came_encrypted(entry) else str(error)
+        raise Malformed(f"the data does not fit the input of saga '{spec.definition.name}': {misfit}") from None
+    started_id = _given_id(spec, entry, key) or _derived_id(spec, entry, key, optional_text(entry.fields, "id"))
+    return _started(spec, started_id, key, saga_input, optional_text(entry.fields, "traceparent"))
 
 
 def _given_id(spec: SagaSpec, entry: Entry, key: str | None) -> SagaId | None:
-    """A key has one saga, so its id is the one that follows from it. By SQL the caller has been told the id already."""
-    given = given_saga_id(entry)
+    # A key has one saga, whose id follows from it. A caller by SQL was given the id already, so that one stays.
+    given = saga_id(entry.fields)
     if given is None or key is None or entry.stream == REQUESTS:
         return given
     name = spec.definition.name
@@ -64,19 +64,23 @@ def _given_id(spec: SagaSpec, entry: Entry, key: str | None) -> SagaId | None:
 
 
 def _signal(entry: Entry, name: str, catalog: Catalog, cipher: Cipher | None) -> Signalled:
-    """Addressed by the saga's id, or by its business key and, where several sagas wait for such a signal, its name."""
-    saga_id, by_key = given_saga_id(entry), None
-    if saga_id is None:
-        by_key = _addressed(entry, name, catalog)
-        saga_id = saga_id_from_key(*by_key)
-    data = read_data(entry.fields.get(b"data"), cipher, EVENT, name, given_key(entry) or saga_id)
-    return Signalled(saga_id, name, text(entry.fields, "id") or f"{entry.stream} {entry.id}", data, by_key)
+    """A signal is addressed by the saga's id, or by its business key.
+
+    The saga's name is needed beside the key where several sagas wait for a signal of this name.
+    """
+    addressed_id, by_key = saga_id(entry.fields), None
+    if addressed_id is None:
+        by_key = _signalled_key(entry, name, catalog)
+        addressed_id = saga_id_from_key(*by_key)
+    data = read_data(entry.fields.get(b"data"), cipher, EVENT, name, subject(entry.fields) or addressed_id)
+    signal_id = optional_text(entry.fields, "id") or f"{entry.stream} {entry.id}"
+    return Signalled(addressed_id, name, signal_id, data, by_key)
 
 
-def _addressed(entry: Entry, name: str, catalog: Catalog) -> BusinessKey:
+def _signalled_key(entry: Entry, name: str, catalog: Catalog) -> BusinessKey:
     waiting = catalog.waiting_for(name)
-    saga = text(entry.fields, "saga") or (waiting[0] if len(waiting) == 1 else None)
-    key = given_key(entry)
+    saga = optional_text(entry.fields, "saga") or (waiting[0] if len(waiting) == 1 else None)
+    key = subject(entry.fields)
     if not waiting and (saga is None or key is None):
         known = ", ".join(catalog.event_types())
         raise NotDeployedHere(
@@ -94,7 +98,7 @@ def _addressed(entry: Entry, name: str, catalog: Catalog) -> BusinessKey:
 
 
 def read_trigger(entry: Entry, catalog: Catalog) -> Started:
-    """An entry of somebody else's stream: its flat fields are the saga's input as they are. Raises Malformed."""
+    """The start in an entry of another owner's stream, whose flat fields are the saga's input. Raises Malformed."""
     spec = catalog.by_stream(entry.stream)
     if spec is None:
         raise Malformed(f"no saga is triggered by the stream '{entry.stream}'")
@@ -119,19 +123,20 @@ def write_event(
     cipher: Cipher | None = None,
 ) -> Message:
     """The entry that starts a saga, as any client may add it."""
-    fields = ["v", WIRE_VERSION, "type", event_type, "data", write_data(data, cipher, EVENT, event_type, key or "")]
-    if event_id is not None:
-        fields += ["id", event_id]
-    if key is not None:
-        fields += ["subject", key]
-    return Message(stream, tuple(fields))
+    return message_of(
+        stream,
+        type=event_type,
+        data=write_data(data, cipher, EVENT, event_type, key or ""),
+        id=event_id,
+        subject=key,
+    )
 
 
 def _started(
-    spec: SagaSpec, saga_id: SagaId, key: str | None, saga_input: JsonObject, traceparent: str | None
+    spec: SagaSpec, started_id: SagaId, key: str | None, saga_input: JsonObject, traceparent: str | None
 ) -> Started:
     definition = spec.definition
-    return Started(saga_id, definition.name, definition.version, key, saga_input, traceparent)
+    return Started(started_id, definition.name, definition.version, key, saga_input, traceparent)
 
 
 def _derived_id(spec: SagaSpec, entry: Entry, key: str | None, event_id: str | None) -> SagaId:

@@ -1,38 +1,107 @@
-"""Which saga an entry speaks of."""
+"""Fields of an entry, read as text, moments, ids and words of a fixed set.
+
+Every reader raises Malformed, whose text names the field and says what is wrong with it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from saga_service.core.events import BusinessKey
-from saga_service.core.ids import SagaId, parse_saga_id, saga_id_from_key
-from saga_service.wire.entries import Entry, Malformed, text
+from saga_service.core.ids import CommandName, SagaId, parse_command_id, parse_saga_id, saga_id_from_key
+from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX
 
+MOMENT_MS_MAX = 253_402_300_799_999
+"""The last millisecond of the year 9999, which is the last that a date can name."""
 
-def given_saga_id(entry: Entry) -> SagaId | None:
-    """Raises Malformed where the field is there and is no id."""
-    given = text(entry.fields, "saga_id")
+T = TypeVar("T")
+Fields = Mapping[bytes, bytes]
+
+
+def as_text(value: bytes, name: str) -> str:
+    """A value as text. It must be UTF-8, and without the NUL character, which Postgres cannot store."""
+    try:
+        decoded = value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(f"field '{name}' is not valid UTF-8: {error.reason} at byte {error.start}") from None
+    if "\x00" in decoded:
+        raise Malformed(f"field '{name}' holds a NUL character, which cannot be stored")
+    return decoded
+
+
+def optional_text(fields: Fields, name: str) -> str | None:
+    """A field's value as text; None where it is absent or empty."""
+    value = fields.get(name.encode())
+    return as_text(value, name) if value else None
+
+
+def required_text(fields: Fields, name: str) -> str:
+    """A field's value as text. The field must be there and not be empty."""
+    value = optional_text(fields, name)
+    if value is None:
+        raise Malformed(f"field '{name}' is missing or empty")
+    return value
+
+
+def required_moment_ms(fields: Fields, name: str) -> int:
+    """A field's value as milliseconds since 1970."""
+    given = required_text(fields, name)
+    written_as_one = given.isascii() and given.isdigit() and len(given) <= len(str(MOMENT_MS_MAX))
+    if not written_as_one or int(given) > MOMENT_MS_MAX:
+        raise Malformed(f"field '{name}' must be whole milliseconds since 1970, but is '{given[:100]}'")
+    return int(given)
+
+
+def required_choice(fields: Fields, name: str, choices: Mapping[str, T]) -> T:
+    """The choice that a field's value names."""
+    given = required_text(fields, name)
+    choice = choices.get(given)
+    if choice is None:
+        raise Malformed(f"field '{name}' must be one of {', '.join(choices)}, but is '{given[:100]}'")
+    return choice
+
+
+def required_command(fields: Fields, name: str) -> CommandName:
+    """The command that a field's value is the id of."""
+    given = required_text(fields, name)
+    command = parse_command_id(given)
+    if command is None:
+        raise Malformed(f"field '{name}' is not the id of a command: '{given[:200]}'")
+    return command
+
+
+def parent_command(fields: Fields) -> CommandName | None:
+    """The command of a parent saga that an entry carries out; None where the entry comes from no parent."""
+    return required_command(fields, "command_id") if fields.get(b"command_id") else None
+
+
+def saga_id(fields: Fields) -> SagaId | None:
+    """The id in field `saga_id`; None where it is absent or empty."""
+    given = optional_text(fields, "saga_id")
     if given is None:
         return None
-    saga_id = parse_saga_id(given)
-    if saga_id is None:
+    parsed = parse_saga_id(given)
+    if parsed is None:
         raise Malformed(f"field 'saga_id' must be a UUID, but is '{given[:100]}'")
-    return saga_id
+    return parsed
 
 
-def given_key(entry: Entry) -> str | None:
-    """A business key. Raises Malformed where it is too long."""
-    given = text(entry.fields, "subject")
+def subject(fields: Fields) -> str | None:
+    """The business key in field `subject`; None where it is absent or empty."""
+    given = optional_text(fields, "subject")
     if given is not None and len(given) > KEY_CHARACTERS_MAX:
         raise Malformed(f"field 'subject' has {len(given):,} characters, and a key may have {KEY_CHARACTERS_MAX}")
     return given
 
 
-def addressed(entry: Entry) -> tuple[SagaId, BusinessKey | None]:
-    """By its id, or by its name and its business key. Raises Malformed."""
-    saga_id = given_saga_id(entry)
-    if saga_id is not None:
-        return saga_id, None
-    saga, key = text(entry.fields, "saga"), given_key(entry)
+def addressed_saga(entry: Entry) -> tuple[SagaId, BusinessKey | None]:
+    """The saga that an entry is addressed to: by its id, or by its name and business key."""
+    given_id = saga_id(entry.fields)
+    if given_id is not None:
+        return given_id, None
+    saga, key = optional_text(entry.fields, "saga"), subject(entry.fields)
     if saga is None or key is None:
         raise Malformed("the entry names no saga: write its id in field 'saga_id', or 'saga' and its key in 'subject'")
     return saga_id_from_key(saga, key), BusinessKey(saga, key)

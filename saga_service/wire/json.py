@@ -1,4 +1,4 @@
-"""JSON text to values and back, within limits that keep one bad message from harming the rest."""
+"""JSON text to values and back, within limits that keep one bad message from harming others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 from saga_service.wire.entries import Malformed
 
 NESTING_MAX = 100
-"""Levels. The encoder gives up at 254, and an author's data is wrapped in some levels of ours."""
+"""The deepest nesting, in levels. The encoder gives up at 254, and data is wrapped in some levels of the service."""
 
 
 def read_object(raw: bytes, name: str, *, nesting_max: int = NESTING_MAX) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What workers answer."""
+"""Replies to commands, from workers and from child sagas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from saga_service.core.ids import CommandId, CommandName, SagaId, idempotency_ke
 from saga_service.core.state import Fault, JsonObject
 from saga_service.core.vocabulary import Outcome
 from saga_service.wire.encryption import REPLY, Cipher, is_encrypted, read_decrypted, write_data
-from saga_service.wire.entries import WIRE_VERSION, Entry, Malformed, Message, required_text, text
+from saga_service.wire.entries import Entry, Malformed, Message, message_of
+from saga_service.wire.fields import optional_text, required_choice, required_command
 from saga_service.wire.json import read_object, write
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
@@ -15,32 +16,26 @@ _ERROR_CODE_DEFAULT = "failed"
 RETRY_AFTER_MS_MAX = 7 * 24 * 3_600_000
 ERROR_CODE_CHARACTERS_MAX = 200
 ERROR_MESSAGE_CHARACTERS_MAX = 2_000
-"""An error is kept at each attempt, and shown to people: a worker's whole log has no context in it."""
+"""An error is stored with each attempt and shown to people, so it cannot hold a worker's whole log."""
 
 
 def read_reply(entry: Entry, cipher: Cipher | None = None) -> Replied:
-    """An entry of the replies stream. Raises Malformed, and DecryptionFailed.
+    """The reply in an entry of the replies stream. Raises Malformed and DecryptionFailed.
 
-    `error` is a JSON object with `code`, `message` and, at will, `retry_after_ms`; plain text is taken as the message.
-    Both texts are shortened where they are too long.
+    `error` is a JSON object with `code`, `message` and, optionally, `retry_after_ms`; plain text is taken as the
+    message. Both texts are shortened to their limits.
     """
     fields = entry.fields
-    given_id = required_text(fields, "command_id")
-    command = parse_command_id(given_id)
-    if command is None:
-        raise Malformed(f"field 'command_id' is not the id of a command: '{given_id[:200]}'")
-    saga_id = text(fields, "saga_id")
+    command = required_command(fields, "command_id")
+    saga_id = optional_text(fields, "saga_id")
     if saga_id is not None and saga_id.lower() != command.saga_id:
         raise Malformed(f"field 'saga_id' is '{saga_id[:100]}', but the command belongs to saga {command.saga_id}")
-    given_outcome = required_text(fields, "outcome")
-    outcome = _OUTCOMES.get(given_outcome)
-    if outcome is None:
-        raise Malformed(f"field 'outcome' must be one of {', '.join(_OUTCOMES)}, but is '{given_outcome[:100]}'")
+    outcome = required_choice(fields, "outcome", _OUTCOMES)
     if outcome is Outcome.SUCCEEDED:
         return Replied(command, outcome, output=_read_output(fields.get(b"data"), cipher, command))
     if outcome is Outcome.PROGRESS:
         return Replied(command, outcome)
-    fault, retry_after_ms = _read_error(fields.get(b"error"), text(fields, "error"))
+    fault, retry_after_ms = _read_error(fields.get(b"error"), optional_text(fields, "error"))
     return Replied(command, outcome, fault=fault, retry_after_ms=retry_after_ms)
 
 
@@ -50,7 +45,7 @@ def _read_output(raw: bytes | None, cipher: Cipher | None, command: CommandName)
 
 
 def _context(command: CommandName) -> tuple[str, str]:
-    # The same over all attempts, so that a worker may answer again with what it once recorded.
+    # One context for all attempts, so that a worker may repeat a reply that it has recorded.
     return REPLY, idempotency_key(command.saga_id, command.step, command.direction)
 
 
@@ -78,8 +73,9 @@ def _shortened(text: str, characters_max: int) -> str:
 def write_success(
     stream: str, command_id: CommandId, saga_id: SagaId, output: JsonObject, cipher: Cipher | None = None
 ) -> Message:
+    """A reply with the command's output. Raises orjson.JSONEncodeError where it cannot be written as JSON."""
     data = write(output) if cipher is None else _write_encrypted(output, cipher, command_id)
-    return _reply(stream, command_id, saga_id, Outcome.SUCCEEDED, "data", data)
+    return _reply(stream, command_id, saga_id, Outcome.SUCCEEDED, data=data)
 
 
 def _write_encrypted(output: JsonObject, cipher: Cipher, command_id: CommandId) -> str:
@@ -96,17 +92,25 @@ def write_failure(
     fault: Fault,
     retry_after_ms: int | None = None,
 ) -> Message:
+    """A reply that says why the command failed, or was rejected."""
     error: dict[str, object] = {"code": fault.code, "message": fault.message}
     if retry_after_ms is not None:
         error["retry_after_ms"] = retry_after_ms
-    return _reply(stream, command_id, saga_id, outcome, "error", write(error))
+    return _reply(stream, command_id, saga_id, outcome, error=write(error))
 
 
 def write_progress(stream: str, command_id: CommandId, saga_id: SagaId) -> Message:
+    """A heartbeat: the worker is still at work on the command."""
     return _reply(stream, command_id, saga_id, Outcome.PROGRESS)
 
 
-def _reply(stream: str, command_id: CommandId, saga_id: SagaId, outcome: Outcome, *more: str) -> Message:
-    return Message(
-        stream, ("v", WIRE_VERSION, "command_id", command_id, "saga_id", saga_id, "outcome", outcome.value, *more)
-    )
+def _reply(
+    stream: str,
+    command_id: CommandId,
+    saga_id: SagaId,
+    outcome: Outcome,
+    *,
+    data: str | None = None,
+    error: str | None = None,
+) -> Message:
+    return message_of(stream, command_id=command_id, saga_id=saga_id, outcome=outcome.value, data=data, error=error)

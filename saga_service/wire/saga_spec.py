@@ -1,4 +1,4 @@
-"""What the wire must know of a saga to read the entry that starts one."""
+"""The part of a definition that the wire needs to read the entry that starts a saga."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from saga_service.core.state import JsonObject
 from saga_service.wire.entries import Malformed
 
 KEY_CHARACTERS_MAX = 500
-"""Of a business key, which Postgres has to index."""
+"""The longest business key, which Postgres has to index."""
 
 
 class InvalidInput(Exception):
-    """The input does not fit the saga's schema; the text names each field and what is wrong with it.
+    """The input does not fit the saga's schema. The text names each field and what is wrong with it.
 
-    That may hold what was given. `fields` are names alone: all that is told of data that came encrypted.
+    The text may repeat the values that were given. `fields` has names alone, for data that came encrypted.
     """
 
     def __init__(self, text: str, fields: Sequence[str] = ()) -> None:
@@ -26,22 +26,26 @@ class InvalidInput(Exception):
 
     @property
     def without_values(self) -> str:
+        """The names of the fields at fault, without what is wrong with them."""
         at_fault = f"{', '.join(self.fields)}; " if self.fields else ""
         return f"{at_fault}more is not told, for the data is encrypted"
 
 
 class NotDeployedHere(Malformed):
-    """No definition that is deployed here has the name. One that other replicas have, or had, may: what is on record
-    in Postgres tells. The text is the reason where that does not know it either."""
+    """No definition that is deployed here has the name.
 
-    def __init__(self, reason: str, *, child: str = "", event_type: str = "", otherwise: Replied | None = None) -> None:
+    One of another replica may: the definitions registered in Postgres tell. The text is the reason that is given where
+    none of those has the name either.
+    """
+
+    def __init__(self, reason: str, *, child: str = "", event_type: str = "", fallback: Replied | None = None) -> None:
         super().__init__(reason)
         self.child = child
-        """The name of a child saga."""
+        """The name of a child saga; empty where the entry starts none."""
         self.event_type = event_type
-        """The type of an event: the name of a signal, or of a saga."""
-        self.otherwise = otherwise
-        """What the entry means where nobody knows the name; None for nothing."""
+        """The type of an event, which names a signal or a saga; empty where the entry has none."""
+        self.fallback = fallback
+        """The event that the entry means where no replica knows the name; None where it means nothing."""
 
 
 class SagaSpec(Protocol):
@@ -51,7 +55,7 @@ class SagaSpec(Protocol):
     def definition(self) -> Definition: ...
 
     def read_input(self, data: JsonObject) -> JsonObject:
-        """The input as the schema has it (defaults filled in). Raises InvalidInput."""
+        """The input as the schema has it, with its defaults filled in. Raises InvalidInput."""
         ...
 
     def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
@@ -59,12 +63,12 @@ class SagaSpec(Protocol):
         ...
 
     def business_key(self, saga_input: JsonObject) -> str | None:
-        """The value by which the outside knows this saga, where the definition names one. Raises InvalidInput."""
+        """The business key in the input; None where the definition names none. Raises InvalidInput."""
         ...
 
 
 class Catalog(Protocol):
-    """Which sagas can be started, and by what."""
+    """The sagas that can be started, and the events and streams that start them."""
 
     def by_event_type(self, event_type: str) -> SagaSpec | None: ...
 
@@ -73,9 +77,9 @@ class Catalog(Protocol):
     def by_stream(self, stream: str) -> SagaSpec | None: ...
 
     def waiting_for(self, signal: str) -> Sequence[str]:
-        """The names of the sagas that have a step which waits for such a signal."""
+        """The names of the sagas with a step that waits for a signal of this name."""
         ...
 
     def event_types(self) -> list[str]:
-        """All that `by_event_type` knows, for an error that helps."""
+        """Every type that `by_event_type` knows, for an error message that lists them."""
         ...

@@ -1,4 +1,4 @@
-"""The names of our streams."""
+"""The names of the service's own streams, and of the event types that it keeps for itself."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 PREFIX_DEFAULT = "saga:"
 
 OWN_TYPES_PREFIX = "saga."
-"""Types of events that begin so are the service's own: no saga is started and no signal named by one."""
+"""Event types with this prefix are the service's own: none of them starts a saga or names a signal."""
 CHILD_START = f"{OWN_TYPES_PREFIX}child.start"
 
 REQUESTS = "saga.requests"
 """Stands for a stream's name where an entry came by SQL."""
 WANTS_RESULT = b"wants_result"
-"""A field of such an entry: `true` where whoever asked waits for the answer."""
+"""A field of an entry that came by SQL: `true` where its sender waits for the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamNames:
-    """All of them begin with one prefix, so that several deployments can share a Redis."""
+    """The service's streams. All share one prefix, so that several deployments can use one Redis."""
 
     prefix: str = PREFIX_DEFAULT
 

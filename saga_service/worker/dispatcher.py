@@ -208,11 +208,11 @@ class Handling:
     async def _carry_out(self, handler: Handler, command: ReceivedCommand, entry: Entry) -> None:
         bind_contextvars(**_named(command))
         context = StepContext(command, self._progress)
-        if command.waits_for_signs_of_life:
+        if command.expects_heartbeats:
             context.progress_now()
         try:
             work = execute(
-                handler, command, command.plain, context, self._reply_bytes_max, self._was_asked_to_end, self._once
+                handler, command, command.data_json, context, self._reply_bytes_max, self._was_asked_to_end, self._once
             )
             if handler.heartbeat_s is not None:
                 work = beating(handler.heartbeat_s, context.progress_now, work)

@@ -31,5 +31,5 @@ async def test_many_large_entries_fill_no_memory_and_hold_up_no_saga(system: Sys
     await assert_lawful(system, 1, dead_letters=LARGE_ENTRIES)
     announced = [letter for _, letter in system.entries(system.names.dead_letters)]
     assert {letter["entry_id"] for letter in announced} == set(entry_ids[:LARGE_ENTRIES])
-    assert all(letter["kept"] == "saga.dead_letters" and "raw" not in letter for letter in announced)
+    assert all(letter["stored_in"] == "saga.dead_letters" and "raw" not in letter for letter in announced)
     assert peak_memory_mib(service.pid) < MEMORY_MIB_MAX

@@ -21,8 +21,8 @@ from saga_service.core.ids import (
 from saga_service.core.state import Fault
 from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.commands import OUTPUTS_FIELD, read_command, write_command
-from saga_service.wire.entries import MOMENT_MS_MAX
 from saga_service.wire.events import read_event, write_event
+from saga_service.wire.fields import MOMENT_MS_MAX
 from saga_service.wire.replies import RETRY_AFTER_MS_MAX, read_reply, write_failure, write_progress, write_success
 from saga_service.wire.stream_names import StreamNames
 from tests.support.builders import PlainBlueprint, PlainCatalog, definition, delivered

@@ -88,7 +88,7 @@ class Payment:
         reply = await execute(
             self.worker.handlers[received.type],
             received,
-            received.plain,
+            received.data_json,
             StepContext(received, lambda _: None),
             REPLY_BYTES_MAX,
             once=self._inbox.once,
@@ -214,7 +214,11 @@ async def test_a_probe_that_says_no_keeps_what_was_sent_before_it_from_beginning
 async def test_the_type_that_answers_probes_does_nothing_else(payment: Payment) -> None:
     received = read_command(command_entry(1, command_type=FIND))
     reply = await execute(
-        payment.worker.handlers[FIND], received, received.plain, StepContext(received, lambda _: None), REPLY_BYTES_MAX
+        payment.worker.handlers[FIND],
+        received,
+        received.data_json,
+        StepContext(received, lambda _: None),
+        REPLY_BYTES_MAX,
     )
     assert reply is not None
     assert fault_code(understood(reply)) == (Outcome.REJECTED, "not_a_probe")

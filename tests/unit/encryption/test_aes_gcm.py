@@ -78,9 +78,6 @@ def test_without_a_key_there_is_no_cipher() -> None:
         AesGcmCipher([])
 
 
-# ------------------------------------------------------------------------------------------ workers in other languages
-
-
 def _of_the_document(name: str) -> str:
     found = re.search(rf"^{name}: +(.+)$", DOCUMENT.read_text(), re.MULTILINE)
     assert found, f"docs/encryption.md gives no {name}"

@@ -186,7 +186,7 @@ async def test_an_entry_that_is_too_large_is_kept_in_the_table_and_nowhere_else(
 async def test_a_letter_with_its_fields_goes_into_the_table_whatever_else_it_says(service: ServiceInMemory) -> None:
     letter = dead_letter(entry({"id": "?"}, "saga:commands:service", "5-0"), "not a command", START_MS)
     written = delivered(write_dead_letter(letter, NAMES), "6-0")
-    await service.process(replace(written, fields={**written.fields, b"kept": b"saga.dead_letters"}))
+    await service.process(replace(written, fields={**written.fields, b"stored_in": b"saga.dead_letters"}))
     assert service.store.dead_letters == {("saga:commands:service", "5-0"): letter}
 
 

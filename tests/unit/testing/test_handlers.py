@@ -137,9 +137,6 @@ def test_a_command_that_is_delivered_twice_is_carried_out_twice_with_the_same_ke
     assert saga.status == "completed"
 
 
-# ---------------------------------------------------------------------------------------------------- virtual time
-
-
 def test_a_handlers_sleep_takes_no_time_and_counts() -> None:
     worker, remaining = Worker("service"), []
 
@@ -306,9 +303,6 @@ async def test_a_simulation_runs_within_an_async_test() -> None:
     saga = sim.start("order", {"amount": 6})
     sim.run()
     assert (saga.status, saga.ended_after) == ("completed", "29s")
-
-
-# ---------------------------------------------------------------------------------------------------------- inboxes
 
 
 def worker_with_inbox() -> Worker:

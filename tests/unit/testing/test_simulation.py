@@ -46,9 +46,6 @@ def of_child(saga: str) -> StepDefinition:
     return replace(step(saga, undoable=False), task=Task.CHILD, action=saga)
 
 
-# ------------------------------------------------------------------------------------------------ moments and answers
-
-
 def test_charge_fails_twice_then_times_out() -> None:
     sim = Simulation(ORDER, jitter=False)
     sim.on("payment.charge").fails("busy").fails("busy").times_out().succeeds({"receipt": "R-1"})
@@ -202,9 +199,6 @@ def test_the_same_simulation_sees_the_same_moments_with_jitter_too() -> None:
     assert sent(jitter=False)[:3] == ["0s charge", "0.2s charge (attempt 2)", "0.6s charge (attempt 3)"]
 
 
-# ------------------------------------------------------------------------------------------------------------- starts
-
-
 def test_a_start_says_what_is_wrong_with_its_input() -> None:
     with pytest.raises(Refused, match="amount: is missing"):
         Simulation(ORDER).start("order", {"order_id": "A-1"})
@@ -263,9 +257,6 @@ def test_what_can_be_simulated() -> None:
 
 
 _DEMO_ORDER = {"order_id": "A-1", "customer": "C", "amount": 3, "items": [{"sku": "S", "quantity": 1}]}
-
-
-# --------------------------------------------------------------------------------------------------- time and signals
 
 
 def test_time_goes_as_far_as_it_is_told_to() -> None:
@@ -329,9 +320,6 @@ def test_what_goes_on_for_ever_is_told() -> None:
     sim.start("order")
     with pytest.raises(NeverEnds, match=r"500 things happened.*order: charge action_failed \(\d+ times\)"):
         sim.run()
-
-
-# ---------------------------------------------------------------------------------------------------- people's verbs
 
 
 def test_a_cancelled_saga_is_undone() -> None:
@@ -404,8 +392,6 @@ def test_a_step_is_resolved_with_its_output() -> None:
     assert saga.output("charge") == {"receipt": "R-1"}
 
 
-# -------------------------------------------------------------------------------------------------------- child sagas
-
 PARENT = definition("reserve", of_child("refund"), step("ship", retry=RetryPolicy(attempts_max=1)))
 CHILD = definition("pay", name="refund")
 
@@ -460,9 +446,6 @@ def test_a_stand_in_that_never_answers_is_called_off() -> None:
     assert saga.sent[-1] == "30s cancel of refund"
 
 
-# -------------------------------------------------------------------------------------------------------- what it tells
-
-
 def test_everything_that_was_sent_is_there_in_full() -> None:
     sim = Simulation(ORDER)
     sim.on("stock.reserve").succeeds({"shelf": 7})
@@ -515,7 +498,7 @@ def test_what_is_no_start_is_refused() -> None:
     with pytest.raises(Refused, match="no saga is triggered by the stream 'elsewhere'"):
         Simulation(ORDER).add("elsewhere", order_id="A-1")
     with pytest.raises(Refused, match="nobody takes in what is on the stream 'saga:dead-letter'"):
-        Simulation(ORDER).add("saga:dead-letter", kept="saga.dead_letters")
+        Simulation(ORDER).add("saga:dead-letter", stored_in="saga.dead_letters")
 
 
 def test_a_step_that_is_not_there_is_named_with_those_that_are() -> None:

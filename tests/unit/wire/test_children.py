@@ -68,7 +68,7 @@ def test_a_child_that_is_not_defined_is_refused_to_its_parent() -> None:
     with pytest.raises(NotDeployedHere, match="no saga 'shipping' is known") as unknown:
         read_event(delivered(message), CATALOG)
     assert unknown.value.child == "shipping"
-    assert unknown.value.otherwise == Replied(
+    assert unknown.value.fallback == Replied(
         COMMAND, Outcome.REJECTED, fault=Fault("unknown_saga", "no saga 'shipping' is known")
     )
 

@@ -98,9 +98,6 @@ def test_the_service_is_what_stands_before_the_first_dot(command_type: str, serv
     assert service_of(command_type) == service
 
 
-# ------------------------------------------------------------------------------------------------------- bad input
-
-
 @pytest.mark.parametrize("name", ["id", "type", "saga", "idempotency_key", "deadline", "reply_to"])
 def test_what_is_missing_is_named(name: str) -> None:
     fields = _written()

@@ -1,4 +1,4 @@
-"""What nobody could use is kept exactly as it came, and shown so that a person can read it."""
+"""An entry that could not be used is stored exactly as it came, and shown so that a person can read it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saga_service.wire.dead_letters import (
     DeadLetter,
     announce_dead_letter,
     dead_letter,
-    is_kept,
+    is_announcement,
     raw_pairs,
     read_dead_letter,
     write_dead_letter,
@@ -131,10 +131,7 @@ def test_a_letter_is_read_as_it_was_written() -> None:
     assert read_dead_letter(delivered(message)) == letter
 
 
-# ------------------------------------------------------------------------------------------- letters that are kept
-
-
-def test_a_kept_letter_is_announced_with_all_but_what_the_table_has_in_full() -> None:
+def test_an_announcement_leaves_out_only_the_raw_entry() -> None:
     letter = _letter({b"data": b"x" * 100_000})
     message = announce_dead_letter(letter, NAMES)
     told = dict(zip(message.fields[::2], message.fields[1::2], strict=True))
@@ -146,34 +143,31 @@ def test_a_kept_letter_is_announced_with_all_but_what_the_table_has_in_full() ->
         "reason": "because",
         "time": "1700000000000",
         "fields": letter.preview,
-        "kept": "saga.dead_letters",
+        "stored_in": "saga.dead_letters",
     }
     assert delivered(message).size_bytes < PREVIEW_BYTES_MAX + 300
 
 
-def test_only_an_announcement_says_that_it_is_kept() -> None:
+def test_only_an_announcement_is_taken_for_one() -> None:
     letter = _letter({b"a": b"b"})
     announced, written = delivered(announce_dead_letter(letter, NAMES)), delivered(write_dead_letter(letter, NAMES))
-    assert is_kept(announced)
-    assert not is_kept(written)
+    assert is_announcement(announced)
+    assert not is_announcement(written)
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {b"kept": b""},
-        {b"kept": b"elsewhere"},
-        {b"kept": b"\xff"},
+        {b"stored_in": b""},
+        {b"stored_in": b"elsewhere"},
+        {b"stored_in": b"\xff"},
         {b"raw": b""},
         {b"raw": b"[]"},
     ],
 )
-def test_what_may_have_to_be_kept_is_never_taken_for_kept(changed: dict[bytes, bytes]) -> None:
+def test_a_letter_that_may_not_be_stored_yet_is_no_announcement(changed: dict[bytes, bytes]) -> None:
     announced = delivered(announce_dead_letter(_letter({b"a": b"b"}), NAMES))
-    assert not is_kept(Entry("test:dead-letter", "9-0", {**announced.fields, **changed}))
-
-
-# ----------------------------------------------------------------------------------- letters that others have written
+    assert not is_announcement(Entry("test:dead-letter", "9-0", {**announced.fields, **changed}))
 
 
 def _written(**changed: bytes) -> Entry:

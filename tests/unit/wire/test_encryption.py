@@ -89,9 +89,6 @@ def with_data_of(message: Message, other: Message) -> Message:
     )
 
 
-# --------------------------------------------------------------------------------------------------- what it looks like
-
-
 @given(OBJECTS, st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=4))
 def test_data_comes_out_as_it_went_in(value: dict[str, Any], place: list[str]) -> None:
     assert read_data(write_data(value, OF_NEW, *place).encode(), OF_NEW, *place) == value
@@ -144,22 +141,19 @@ def test_a_value_of_the_reserved_shape_that_no_cipher_wrote_is_refused() -> None
         read_data(b'{"$encrypted": 5}', OF_NEW, "here")
 
 
-# ------------------------------------------------------------------------------------------------ each kind of message
-
-
 def test_a_command_is_encrypted_and_decrypted() -> None:
     message = write_command(command(), NAMES, OF_NEW)
     received = read_command(delivered(message), OF_NEW)
     assert MARKER not in str(message)
     assert received.data == {**DATA, "outputs": {"reserve": {"at": MARKER}}}
-    assert orjson.loads(received.plain) == received.data
+    assert orjson.loads(received.data_json) == received.data
 
 
 @pytest.mark.parametrize("other", [command(attempt=2), command(saga_id=OTHER_SAGA)])
 def test_a_commands_data_fits_no_other_command(other: Command) -> None:
     moved = with_data_of(write_command(other, NAMES, OF_NEW), write_command(command(), NAMES, OF_NEW))
     received = read_command(delivered(moved), OF_NEW)
-    assert (received.data, received.plain) == ({}, b"{}")
+    assert (received.data, received.data_json) == ({}, b"{}")
     assert received.decryption_error is not None
     assert "it belongs elsewhere" in received.decryption_error
 
@@ -222,9 +216,6 @@ def test_an_outcome_is_encrypted_for_whoever_has_the_key() -> None:
     assert orjson.loads(decrypt_value(encrypted, OF_NEW, OUTCOME, f"{SAGA_ID}:7")) == {"charge": DATA}
 
 
-# -------------------------------------------------------------------------------------------------- what producers send
-
-
 def test_a_start_that_a_producer_encrypted_is_decrypted() -> None:
     data = encrypt_event_data(OF_NEW, "order", DATA, key="A-17")
     begun = read_event(entry({"type": "order", "subject": "A-17", "data": data}), CATALOG, OF_NEW)
@@ -266,8 +257,6 @@ def test_what_a_step_is_said_to_have_returned_may_be_encrypted() -> None:
     assert isinstance(asked, OperationRequested)
     assert asked.output == DATA
 
-
-# ------------------------------------------------------------------------------------------------------ what is refused
 
 Decode = Callable[[Message], DeadLetter]
 

@@ -33,9 +33,6 @@ def _complaint(**fields: bytes | str) -> str:
     return str(raised.value)
 
 
-# ---------------------------------------------------------------------------------------------------- the envelope
-
-
 def test_an_entry_with_nothing_but_a_type_starts_a_saga_without_input() -> None:
     assert _read() == Started(saga_id_from_entry("order", "saga:events", "1700-0"), "order", "v1", None, {}, None)
 
@@ -72,9 +69,6 @@ def test_what_is_written_is_read() -> None:
     assert read_event(delivered(unnamed), CATALOG).saga_id == saga_id_from_event("order", "e-1")
 
 
-# -------------------------------------------------------------------------------------------- which saga is started
-
-
 def test_the_same_entry_starts_the_same_saga_and_another_entry_another() -> None:
     first, again, other = (
         read_event(entry({"type": "order"}, entry_id=given), CATALOG) for given in ("1-0", "1-0", "1-1")
@@ -106,9 +100,6 @@ def test_a_given_saga_id_is_taken_in_lower_case() -> None:
 @pytest.mark.parametrize("given", ["order-1", SAGA_ID + "\n", SAGA_ID.replace("-", ""), "x" * 5_000])
 def test_a_given_saga_id_must_be_a_uuid(given: str) -> None:
     assert _complaint(saga_id=given) == f"field 'saga_id' must be a UUID, but is '{given[:100]}'"
-
-
-# ------------------------------------------------------------------------------------------------------- bad input
 
 
 def test_an_entry_without_fields_has_no_type() -> None:
@@ -166,9 +157,6 @@ def test_an_entry_id_that_no_stream_gives_is_said_to_be_so(entry_id: str) -> Non
     for read in (read_event, read_trigger):
         with pytest.raises(Malformed, match=r"(?s)^the entry's id is '.{0,100}', which no stream gives$"):
             read(Entry("orders", entry_id, {b"type": b"order"}), CATALOG)
-
-
-# ------------------------------------------------------------------------------------------- other people's streams
 
 
 def _trigger(fields: dict[bytes | str, bytes | str], entry_id: str = "1700-0", stream: str = "orders") -> Started:

@@ -118,9 +118,6 @@ def test_what_is_no_object_says_what_it_is(raw: bytes, kind: str) -> None:
         read_object(raw, "data")
 
 
-# ---------------------------------------------------------------------------------------------------------- depth
-
-
 def test_an_object_may_be_as_deep_as_the_limit_and_no_deeper() -> None:
     assert read_object(_nested(NESTING_MAX), "data")
     with pytest.raises(Malformed, match=rf"^field 'data' is nested more than {NESTING_MAX} levels deep$"):
@@ -148,9 +145,6 @@ def test_many_shallow_values_are_not_deep() -> None:
 def test_brackets_inside_strings_are_not_depth() -> None:
     value = {"a": "[{" * 5_000 + '"' + "\\" + "}" * 50, "b": ["\\", "[" * 200]}
     assert read_object(orjson.dumps(value), "data") == value
-
-
-# -------------------------------------------------------------------------------------------------------- numbers
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1])

@@ -37,9 +37,6 @@ def _complaint(**fields: bytes | str) -> str:
     return str(raised.value)
 
 
-# --------------------------------------------------------------------------------------------- written, then read
-
-
 def test_a_success_is_read_as_it_was_written() -> None:
     message = write_success("saga:replies", COMMAND_ID, SAGA_ID, {"payment": 7})
     assert message.stream == "saga:replies"
@@ -56,9 +53,6 @@ def test_a_failure_is_read_as_it_was_written(outcome: Outcome, retry_after_ms: i
 
 def test_progress_is_read_as_it_was_written() -> None:
     assert read_reply(delivered(write_progress("r", COMMAND_ID, SAGA_ID))) == Replied(COMMAND, Outcome.PROGRESS)
-
-
-# ------------------------------------------------------------------------------------------- as others may write it
 
 
 def test_the_least_that_a_worker_must_say() -> None:
@@ -105,9 +99,6 @@ def test_a_success_is_not_spoilt_by_an_error_field_nor_a_failure_by_its_data() -
     assert _read(error=b"\xff").outcome is Outcome.SUCCEEDED
     assert _read(outcome="failed", data="{").outcome is Outcome.FAILED
     assert _read(outcome="progress", data="{", error="{").outcome is Outcome.PROGRESS
-
-
-# ------------------------------------------------------------------------------------------------------- bad input
 
 
 @pytest.mark.parametrize("missing", ["command_id", "outcome"])

@@ -50,7 +50,7 @@ def test_the_examples_register_what_they_speak_of(guide: ModuleType) -> None:
 async def test_the_long_handler_of_the_guide_runs(guide: ModuleType, deadline_in_ms: int, outcome: Outcome) -> None:
     received = read_command(command_entry(1, command_type="reports.render", deadline_in_ms=deadline_in_ms))
     handler: Any = guide.reports.handlers["reports.render"]
-    reply = await execute(handler, received, received.plain, StepContext(received, lambda _: None), 10_000)
+    reply = await execute(handler, received, received.data_json, StepContext(received, lambda _: None), 10_000)
     assert reply is not None
     assert understood(reply).outcome is outcome
 
