@@ -14,7 +14,7 @@ from saga_service.wire.commands import ReceivedCommand, read_command, service_of
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.replies import write_progress, write_success
 from saga_service.wire.stream_names import StreamNames
-from saga_service.worker.execution import Once, unknown
+from saga_service.worker.execution import ExactlyOnce, unknown_command
 from saga_service.worker.registration import Handler
 from saga_service.worker.worker import Worker
 
@@ -57,7 +57,7 @@ class Outside:
         answer = self._scripted(command.type, command.step) or Answer()
         for _ in range(answer.deliveries):
             if answer.reply is None:
-                coming = self._handled(received, entry, now_ms, answer)
+                coming = self._handled(received, now_ms, answer)
             else:
                 asked = Asked(received.reply_to, received.id, received.saga_id)
                 coming = self._replied(answer.reply(asked), received, now_ms, answer)
@@ -77,7 +77,7 @@ class Outside:
         if answer.is_heard:
             yield Coming(after_ms, reply)
 
-    def _handled(self, command: ReceivedCommand, entry: Entry, now_ms: int, answer: Answer) -> Iterator[Coming]:
+    def _handled(self, command: ReceivedCommand, now_ms: int, answer: Answer) -> Iterator[Coming]:
         worker = self._workers.get(service_of(command.type))
         if worker is None:
             reply = write_success(command.reply_to, command.id, command.saga_id, {})
@@ -85,10 +85,10 @@ class Outside:
             return
         handler = worker.handlers.get(command.type)
         if handler is None:
-            yield Coming(self._after_ms(answer), unknown(command, worker.handlers))
+            yield Coming(self._after_ms(answer), unknown_command(command, worker.handlers))
             return
         self._check_connection(handler)
-        handled = carry_out(handler, command, entry, now_ms, self._inboxes.get(worker.service))
+        handled = carry_out(handler, command, now_ms, self._inboxes.get(worker.service))
         for sign_ms in handled.signs_of_life_ms:
             yield Coming(sign_ms, _sign_of_life(command))
         if handled.reply is not None:
@@ -149,11 +149,11 @@ def _workers(given: object) -> Iterator[Worker]:
         yield worker
 
 
-def _inbox(connection: Any) -> Once:
+def _inbox(connection: Any) -> ExactlyOnce:
     # Imported when there is one: it brings the client of Postgres, which a worker without an inbox does not need.
-    from saga_service.testing.inbox import OnceInMemory
+    from saga_service.testing.inbox import MemoryExactlyOnce
 
-    return OnceInMemory(connection)
+    return MemoryExactlyOnce(connection)
 
 
 def sender(sent: Sent) -> SagaId:

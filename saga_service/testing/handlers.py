@@ -9,16 +9,13 @@ from dataclasses import dataclass, field
 
 from saga_service.testing.virtual_loop import run_virtually
 from saga_service.wire.commands import ReceivedCommand
-from saga_service.wire.entries import Entry, Message
+from saga_service.wire.entries import Message
 from saga_service.worker.context import StepContext
-from saga_service.worker.deadlines import DEADLINE_GRACE_MS
-from saga_service.worker.execution import Once, execute
-from saga_service.worker.heartbeats import beating
+from saga_service.worker.deadlines import CANCELLED_HANDLER_WAIT_S, DEADLINE_GRACE_MS
+from saga_service.worker.execution import ExactlyOnce, execute
 from saga_service.worker.options import WorkerOptions
 from saga_service.worker.registration import Handler
 
-CANCELLED_HANDLERS_WAIT_S = 1.0
-"""How long a handler that was cancelled at its deadline has for its own cleaning up."""
 _REPLY_BYTES_MAX = WorkerOptions(consumer="simulated").reply_bytes_max
 
 
@@ -49,13 +46,13 @@ class VirtualContext(StepContext):
         return max(0.0, (self._virtual.deadline_ms - self._began_ms) / 1000 - asyncio.get_running_loop().time())
 
 
-def carry_out(handler: Handler, command: ReceivedCommand, entry: Entry, now_ms: int, once: Once | None) -> Handled:
+def carry_out(handler: Handler, command: ReceivedCommand, now_ms: int, exactly_once: ExactlyOnce | None) -> Handled:
     """Run the handler to its end. What it raises is part of its reply; raises NeverEnds."""
-    return run_virtually(lambda: _carry_out(handler, command, entry, now_ms, once))
+    return run_virtually(lambda: _carry_out(handler, command, now_ms, exactly_once))
 
 
 async def _carry_out(
-    handler: Handler, command: ReceivedCommand, entry: Entry, now_ms: int, once: Once | None
+    handler: Handler, command: ReceivedCommand, now_ms: int, exactly_once: ExactlyOnce | None
 ) -> Handled:
     handled, asked_to_end = Handled(), asyncio.Event()
 
@@ -63,16 +60,13 @@ async def _carry_out(
         handled.signs_of_life_ms.append(_passed_ms())
 
     context = VirtualContext(command, beat, now_ms)
-    if command.expects_heartbeats:
-        beat()
-    data = entry.fields.get(b"data") or b"{}"
-    work = execute(handler, command, data, context, _REPLY_BYTES_MAX, lambda _: asked_to_end.is_set(), once)
-    task = asyncio.create_task(work if handler.heartbeat_s is None else beating(handler.heartbeat_s, beat, work))
+    work = execute(handler, command, context, _REPLY_BYTES_MAX, lambda _: asked_to_end.is_set(), exactly_once)
+    task = asyncio.create_task(work)
     await asyncio.wait([task], timeout=(command.deadline_ms + DEADLINE_GRACE_MS - now_ms) / 1000)
     if not task.done():
         asked_to_end.set()
         task.cancel()
-        await asyncio.wait([task], timeout=CANCELLED_HANDLERS_WAIT_S)
+        await asyncio.wait([task], timeout=CANCELLED_HANDLER_WAIT_S)
     handled.took_ms = _passed_ms()
     if task.done() and not task.cancelled():
         handled.reply = task.result()

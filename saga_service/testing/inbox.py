@@ -1,7 +1,6 @@
-"""A worker's inbox in memory: what is judged is judged by the inbox's own tables, only the rows are here.
+"""A worker's inbox in memory: the inbox's own tables decide, and only the rows are here.
 
-Handlers of a simulation run one after the other, so nothing comes in between a mark and its result, and what a handler
-says of itself always stands.
+Handlers of a simulation run one after the other, so nothing comes in between a mark and its result.
 """
 
 from __future__ import annotations
@@ -10,18 +9,27 @@ from typing import Any
 
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Direction, Outcome
-from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
+from saga_service.wire.commands import ReceivedCommand
 from saga_service.wire.entries import Message
 from saga_service.worker.context import StepContext
 from saga_service.worker.errors import Rejected
 from saga_service.worker.execution import body_of, failure, success
-from saga_service.worker.inbox.decisions import NOTHING, Asked, Row, Run, Verdict, judge, rejected, succeeded
+from saga_service.worker.inbox.decisions import (
+    NO_RECORD,
+    Attempt,
+    Decision,
+    Row,
+    Run,
+    after_rejection,
+    after_success,
+    decide,
+)
 from saga_service.worker.inbox.recorded_replies import reply_to
 from saga_service.worker.registration import Handler
 
 
-class OnceInMemory:
-    """Fulfils `worker.execution.Once`. `connection` is what transactional handlers get."""
+class MemoryExactlyOnce:
+    """Fulfils `worker.execution.ExactlyOnce`. `connection` is what transactional handlers get."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -37,28 +45,22 @@ class OnceInMemory:
         if command.direction is Direction.PROBE and not handler.answers_probes:
             return await call()
         place = (command.saga_id, command.step)
-        before, asked = self._rows.get(place, NOTHING), _asked(handler, command)
-        judged = judge(before, asked)
-        if judged.verdict is not Verdict.RUN:
-            self._rows[place] = judged.row
-            return reply_to(command, judged.verdict, judged.row)
+        absence_is_proof = handler.absence_is_proof(command)
+        attempt = Attempt(command.direction, command.attempt, command.deadline_ms, absence_is_proof)
+        before = self._rows.get(place, NO_RECORD)
+        decided = decide(before, attempt)
+        if decided.decision is not Decision.RUN:
+            self._rows[place] = decided.row
+            return reply_to(command, decided.decision, decided.row)
         if not handler.takes_connection:
             # Of a transactional one mark and result are one commit: one that dies leaves nothing behind.
-            self._rows[place] = judged.row
-        run = Run(asked, before)
+            self._rows[place] = decided.row
+        run = Run(attempt, before)
         try:
             reply = await call()
         except Rejected as error:
             rejection = body_of(failure(command, Outcome.REJECTED, error.code, error.message))
-            self._rows[place] = rejected(judged.row, run, rejection).row
+            self._rows[place] = after_rejection(decided.row, run, rejection).row
             raise
-        self._rows[place] = succeeded(judged.row, run, body_of(reply)).row
+        self._rows[place] = after_success(decided.row, run, body_of(reply)).row
         return reply
-
-
-def _asked(handler: Handler, command: ReceivedCommand) -> Asked:
-    outputs = command.data.get(OUTPUTS_FIELD)
-    known_to_be_done = isinstance(outputs, dict) and command.step in outputs
-    return Asked(
-        command.direction, command.attempt, command.deadline_ms, handler.undoes is not None and not known_to_be_done
-    )

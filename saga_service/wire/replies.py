@@ -92,8 +92,9 @@ def write_failure(
     fault: Fault,
     retry_after_ms: int | None = None,
 ) -> Message:
-    """A reply that says why the command failed, or was rejected."""
-    error: dict[str, object] = {"code": fault.code, "message": fault.message}
+    """A reply that says why the command failed or was rejected; long texts are shortened as `read_reply` does it."""
+    kept = _fault(fault.code, fault.message)
+    error: dict[str, object] = {"code": kept.code, "message": kept.message}
     if retry_after_ms is not None:
         error["retry_after_ms"] = retry_after_ms
     return _reply(stream, command_id, saga_id, outcome, error=write(error))

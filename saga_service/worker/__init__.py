@@ -1,10 +1,14 @@
-"""The workers' SDK: typed async handlers that carry out a service's commands and answer them.
+"""The workers' SDK: typed async handlers that carry out a service's commands and reply to them.
 
-`worker` (what authors write against), `registration` (what a handler's signature must be), `context`, `errors`,
-`execution` (one command through one handler to one reply), `answers` (what is sent for a result), `handling` (many at
-once), `limits` (how many of a type, and how often), `deadlines` (ending what takes too long), `heartbeats`, `inbox`
-(effects once), `intake` (reading), `replies` (answering and acknowledging), `renewal` (keeping what takes long),
-`running` (one worker from start to stop).
+What authors touch: `worker` (a service's handlers), `registration` (what a handler's signature must be), `context`,
+`errors`, `options`, `loading`, and `runner` (workers from start to shutdown).
+
+One command: `execution` (one command through one handler to one reply), `fault_codes` (the replies' error codes),
+`inbox` (effects that happen exactly once).
+
+Many commands: `dispatcher` (each in a task, within the room there is), `limits` (how many of a type, and how often),
+`deadlines` and `endings` (what ends a handler that takes too long), `intake` (reading), `replies` (sending, then
+acknowledging), `lease` (keeping the entries of commands that take long).
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ _WITH_SERVERS = {
 if not TYPE_CHECKING:  # a type checker that saw it would take any name for one of ours
 
     def __getattr__(name: str) -> object:
-        # Looked up when it is asked for: who only writes or tests handlers has no use for the servers' clients.
+        # Imported at first use: code that only defines or tests handlers needs no client of a server.
         if name not in _WITH_SERVERS:
             raise AttributeError(f"module 'saga_service.worker' has no attribute '{name}'")
         return getattr(import_module(_WITH_SERVERS[name]), name)

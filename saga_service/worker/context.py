@@ -1,4 +1,4 @@
-"""What a handler may know of the command that it carries out, beyond the data."""
+"""The context of a handler's call: the command's ids, deadline and logger, and signs of life."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
 
 
 class StepContext:
-    """The command's circumstances, for the time that its handler runs."""
+    """The context of one command, for as long as its handler runs."""
 
     __slots__ = ("_command", "_logger", "_report_progress")
 
@@ -38,43 +38,43 @@ class StepContext:
 
     @property
     def direction(self) -> Direction:
-        """Whether the step is to be done or undone."""
+        """The direction of the step: `action`, `compensation` or `probe`."""
         return self._command.direction
 
     @property
     def attempt(self) -> int:
-        """1 at the first try; the two directions count apart."""
+        """The number of this attempt, 1 for the first; each direction counts its own."""
         return self._command.attempt
 
     @property
     def command_id(self) -> str:
-        """Different for each attempt, the same for a repeated delivery of one."""
+        """The command's id: different for each attempt, equal for a redelivery of one."""
         return self._command.id
 
     @property
     def idempotency_key(self) -> str:
-        """The same over all attempts of this step and direction: give it to a provider, so that it knows a repeat."""
+        """A key that all attempts of this step and direction share, by which a provider can tell a repeat."""
         return self._command.idempotency_key
 
     @property
     def deadline(self) -> datetime:
-        """When the saga gives up on this attempt, in UTC.
+        """The moment at which the saga gives up on this attempt, in UTC.
 
-        A second later a handler that still runs is cancelled: `asyncio.CancelledError` comes up where it waits, and it
-        has a second to clean up. What it returns then is still sent; otherwise there is no reply, and to the saga the
-        outcome is unknown. A handler that goes on all the same is abandoned. One that never waits (a computation, a
-        call that is not async) cannot be cancelled.
+        A second later a handler that still runs is cancelled: `asyncio.CancelledError` is raised where it waits, and it
+        has a second to clean up. A result that it returns then is still sent; otherwise there is no reply, and the
+        outcome is unknown to the saga. A handler that ignores the cancellation is abandoned. A handler that never waits
+        (a computation, a call that is not async) cannot be cancelled.
         """
         return datetime.fromtimestamp(self._command.deadline_ms / 1000, UTC)
 
     @property
     def remaining_seconds(self) -> float:
-        """Until the deadline, by this machine's clock; 0 when it has passed: the handler is cancelled any moment."""
+        """The time until the deadline, by this machine's clock; 0 once it has passed."""
         return max(0.0, self._command.deadline_ms / 1000 - datetime.now(UTC).timestamp())
 
     @property
     def outputs(self) -> Mapping[str, Any]:
-        """What earlier steps returned, by step name; in a compensation, its own action's result as well."""
+        """The results of earlier steps, by step name; in a compensation, its own action's result as well."""
         outputs = self._command.data.get(OUTPUTS_FIELD)
         return outputs if isinstance(outputs, dict) else {}
 
@@ -100,13 +100,13 @@ class StepContext:
         return self._logger
 
     async def progress(self) -> None:
-        """Tell the saga that the work goes on.
+        """Send the saga a sign of life, which keeps it from counting this attempt as lost.
 
-        It does not wait for Redis; calls that come faster than they can be sent count as one. It keeps a saga that
-        waits for signs of life from counting this attempt as lost; the deadline stays where it is.
+        The call does not wait for Redis; calls that come faster than they can be sent count as one. The deadline stays
+        where it is.
         """
         self.progress_now()
 
     def progress_now(self) -> None:
-        """The same, for callers that are not async."""
+        """Send the saga a sign of life, from code that is not async; see `progress`."""
         self._report_progress(self._command)

@@ -1,20 +1,22 @@
-"""What a handler raises to say how it went wrong, and what its author is told when it cannot be registered."""
+"""The exceptions that handlers raise, and the one that registering a handler raises."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 from saga_service.wire.replies import RETRY_AFTER_MS_MAX
+from saga_service.worker.fault_codes import RETRYABLE
 
 
 class Retryable(Exception):
-    """It did not work this time; the saga's retry policy decides whether it is tried again.
+    """The attempt failed; the saga's retry policy decides if there is another one.
 
     `delay` (seconds, or a timedelta) asks for that wait instead of the policy's own: seven days at most. Any other
-    exception is retried as well; this one says that it was foreseen, so no traceback is logged.
+    exception is retried as well; this one is expected, so no traceback is logged. Raises ValueError for a delay that no
+    saga would keep.
     """
 
-    def __init__(self, message: str, *, code: str = "retryable", delay: float | timedelta | None = None) -> None:
+    def __init__(self, message: str, *, code: str = RETRYABLE, delay: float | timedelta | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
@@ -22,7 +24,7 @@ class Retryable(Exception):
 
 
 class Rejected(Exception):
-    """It can never work, whatever is tried: no retry. The saga turns to undoing what was done."""
+    """The step can never succeed: it is not retried, and the saga starts to compensate."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")

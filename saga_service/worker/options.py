@@ -1,4 +1,4 @@
-"""How a worker runs, as opposed to what it does."""
+"""How a worker runs: its server, its limits and its shutdown, by hand or from the service's settings."""
 
 from __future__ import annotations
 
@@ -6,41 +6,44 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from saga_service.encryption import load_cipher
-from saga_service.settings import Settings
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.stream_names import PREFIX_DEFAULT
 
+if TYPE_CHECKING:
+    from saga_service.settings import Settings
+
 
 def _consumer_of_this_run() -> str:
-    # Never the name of an earlier run: its pending entries are reclaimed, and are not ours to answer for.
+    # Never the name of an earlier run: that run's pending entries are reclaimed, and must not seem to be ours.
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """The defaults are those of the service's settings. Raises ValueError where a number cannot work."""
+    """The options of a run, with the defaults of the service's settings. Raises ValueError for a number that cannot
+    work."""
 
     redis_url: str = "redis://localhost:6379/0"
     prefix: str = PREFIX_DEFAULT
-    """How the names of the streams begin; the same as the service's."""
+    """The beginning of all stream names, as in the service."""
     consumer: str = field(default_factory=_consumer_of_this_run)
-    """This run's name in its consumer groups. No two runs may ever have the same."""
+    """This run's name in its consumer groups. No other run may ever have it."""
     concurrency: int | None = None
-    """Commands that each worker carries out at once, at most; without it, what the worker itself says."""
+    """Commands that each worker carries out at once, at most; None for the worker's own number."""
     read_block_ms: int = 2_000
     """How long one read waits on an idle stream."""
     reclaim_idle_ms: int = 20_000
-    """A command that a worker has held this long without a sign of life is taken over by another."""
+    """A command that a worker has held this long without renewing it is taken over by another."""
     reclaim_period_ms: int = 5_000
-    """How often to look for such commands."""
+    """How often a worker looks for commands to take over."""
     stop_grace_ms: int = 8_000
-    """How long a stop waits for handlers that are running, and then once more for Redis to take the replies."""
+    """How long a shutdown waits for running handlers and for Redis to take their replies."""
     reply_bytes_max: int = 1_048_576
     """The largest reply that the service takes in (`SAGA_DATA_BYTES_MAX` there)."""
     cipher: Cipher | None = None
-    """What decrypts the data of commands and encrypts that of replies; the service's own, or one with the same keys."""
+    """Decrypts the data of commands and encrypts that of replies; the service's own, or one with its keys."""
 
     def __post_init__(self) -> None:
         for name in ("read_block_ms", "reclaim_idle_ms", "reclaim_period_ms", "reply_bytes_max"):
@@ -52,12 +55,10 @@ class WorkerOptions:
             raise ValueError(f"stop_grace_ms must not be negative, but is {self.stop_grace_ms}")
 
 
-# MERGED from worker.from_settings:
-# A worker's options as the settings have them.
-
-
 def worker_options(settings: Settings) -> WorkerOptions:
-    """What `saga-service worker` and workers inside the service run with. Raises CipherNotLoaded."""
+    """Return the options of `saga-service worker` and of workers inside the service. Raises CipherNotLoaded."""
+    from saga_service.encryption import load_cipher  # a worker with options of its own needs no settings and no keys
+
     return WorkerOptions(
         redis_url=settings.redis_url.get_secret_value(),
         prefix=settings.prefix,

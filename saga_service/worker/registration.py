@@ -1,8 +1,8 @@
-"""From a function to a handler: its signature is read once, and whatever could not work is found here.
+"""From a function to a handler: its signature is read once, and what cannot work is refused here.
 
 A handler is `async def name(command: Model, context: StepContext, connection: asyncpg.Connection) -> Result`. The
 command is a pydantic model or a `dict[str, Any]`; context and connection may be left out; the result is a pydantic
-model, a mapping, or None. Who takes a connection is transactional: see `inbox`.
+model, a mapping, or None. A handler that takes a connection is transactional: see `inbox`.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ HandlerFunction = Callable[..., Coroutine[Any, Any, Result]]
 
 FIELD_ERRORS_SHOWN_MAX = 10
 _COMMAND_MAPPINGS = (dict, dict[str, Any], dict[str, object], Mapping, Mapping[str, Any], Mapping[str, object])
-_SHAPE = "async def {name}(command: YourModel, context: StepContext) -> YourResult"
+_SIGNATURE = "async def {name}(command: YourModel, context: StepContext) -> YourResult"
 
 
 class InvalidCommand(Exception):
-    """The command's data does not fit the handler's model; the text names each field."""
+    """A command's data does not fit the handler's model; the text names each field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A registered function, with what its signature says."""
+    """A registered function, with what its signature and its options say."""
 
     command_type: str
     function: HandlerFunction
     validator: SchemaValidator | None
     """None for a function that takes the data as a dict."""
     forbids_outputs: bool
-    """The model refuses unknown fields and has none for the outputs, which every command carries."""
+    """True for a model that refuses unknown fields and has none for the outputs, which every command carries."""
     takes_context: bool
     takes_connection: bool = False
-    """It runs in a transaction of the inbox, and writes its effect on this connection."""
+    """True for a function that runs in a transaction of the inbox and writes its effect on this connection."""
     undoes: str | None = None
     """The command type of the action whose absence from the inbox proves that there is nothing to undo."""
     answers_probes: bool = False
-    """The inbox answers; the function is never called."""
+    """True for a type that the inbox answers; the function is never called."""
     heartbeat_s: float | None = None
     concurrency: int | None = None
     seconds_between: float = 0.0
@@ -78,39 +78,49 @@ class Handler:
     def name(self) -> str:
         return _name(self.function)
 
-    async def call(self, argument: object, context: StepContext, connection: PoolConnectionProxy | None) -> Result:
-        """Raises whatever the function raises."""
+    def absence_is_proof(self, command: ReceivedCommand) -> bool:
+        """True for an undo whose action did not happen if the inbox has no record of it."""
+        # A saga that knows the action's result sends it along with the undo.
+        outputs = command.data.get(OUTPUTS_FIELD)
+        known_to_be_done = isinstance(outputs, dict) and command.step in outputs
+        return self.undoes is not None and not known_to_be_done
+
+    async def call(
+        self, argument: object, context: StepContext, connection: PoolConnectionProxy | None = None
+    ) -> Result:
+        """Call the function with what its signature asks for. Raises what the function raises."""
         extra: tuple[object, ...] = (context,) if self.takes_context else ()
         if self.takes_connection:
             assert connection is not None, "only an inbox calls such a handler"
             extra += (connection,)
         return await self.function(argument, *extra)
 
-    def argument(self, command: ReceivedCommand, data: bytes) -> object:
-        """What the function is called with; `data` is the command's data as it came. Raises InvalidCommand."""
+    def argument(self, command: ReceivedCommand) -> object:
+        """Return the function's first argument: the command's data as its model. Raises InvalidCommand."""
         if self.validator is None:
             return command.data
+        data = command.data_json
         if self.forbids_outputs:
             data = orjson.dumps({name: value for name, value in command.data.items() if name != OUTPUTS_FIELD})
         try:
-            # From JSON, not from the dict: only so do bytes, dates and strict models read as their author expects.
+            # From JSON, not from the dict: bytes, dates and strict models then read as their author expects.
             return self.validator.validate_json(data)
         except ValidationError as error:
-            raise InvalidCommand(_fields_at_fault(error)) from None
+            raise InvalidCommand(_invalid_fields(error)) from None
 
 
 def read_handler(command_type: str, function: HandlerFunction) -> Handler:
-    """Raises WrongHandler."""
+    """Read the function's signature. Raises WrongHandler."""
     name = _name(function)
     place = f"handler '{name}' of '{command_type}'"
     if not callable(function):
-        raise WrongHandler(f"{place} is not a function; write: {_SHAPE.format(name='name')}")
+        raise WrongHandler(f"{place} is not a function; write: {_SIGNATURE.format(name='name')}")
     if not inspect.iscoroutinefunction(function):
-        raise WrongHandler(f"{place} is not async; write: {_SHAPE.format(name=name)}")
+        raise WrongHandler(f"{place} is not async; write: {_SIGNATURE.format(name=name)}")
     parameters, hints = _parameters(place, function), _hints(place, function)
     _check_result(place, hints)
     model = _model(place, parameters[0], hints)
-    takes_context, takes_connection = _takes(place, parameters, hints)
+    takes_context, takes_connection = _extra_parameters(place, parameters, hints)
     return Handler(
         command_type=command_type,
         function=function,
@@ -126,7 +136,7 @@ def _parameters(place: str, function: HandlerFunction) -> list[inspect.Parameter
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or parameters[0].kind not in positional:
         raise WrongHandler(
-            f"{place} takes no command; its first parameter is the command: {_SHAPE.format(name='name')}"
+            f"{place} takes no command; its first parameter is the command: {_SIGNATURE.format(name='name')}"
         )
     if len(parameters) > 1 and parameters[1].kind not in positional:
         raise WrongHandler(f"{place}: parameter '{parameters[1].name}' must be a plain one: context: StepContext")
@@ -168,12 +178,12 @@ def _forbids_outputs(model: type[BaseModel]) -> bool:
     return model.model_config.get("extra") == "forbid" and OUTPUTS_FIELD not in names
 
 
-def _takes(place: str, parameters: list[inspect.Parameter], hints: dict[str, Any]) -> tuple[bool, bool]:
-    """Whether it takes a context, and whether a connection."""
+def _extra_parameters(place: str, parameters: list[inspect.Parameter], hints: dict[str, Any]) -> tuple[bool, bool]:
+    """Find out if the function takes a context, and if it takes a connection."""
     takes_context = _takes_context(place, parameters, hints)
     rest = parameters[2 if takes_context else 1 :]
     takes_connection = bool(rest) and _is_connection(rest[0], hints)
-    # A second parameter that is neither has a default of its own, or it would have been refused.
+    # A second parameter that is neither has a default of its own, or `_takes_context` would have refused it.
     for parameter in rest[1:] if takes_connection else rest:
         if parameter.default is inspect.Parameter.empty:
             raise WrongHandler(
@@ -202,7 +212,7 @@ def _is_connection(parameter: inspect.Parameter, hints: dict[str, Any]) -> bool:
 
 
 def _connections() -> tuple[object, ...]:
-    # Whoever's annotation names one has imported it; who has not needs no client of Postgres to write a handler.
+    # An annotation that names one has imported it; other handlers need no Postgres client.
     asyncpg = sys.modules.get("asyncpg")
     return () if asyncpg is None else (asyncpg.Connection, asyncpg.pool.PoolConnectionProxy)
 
@@ -230,7 +240,7 @@ def _is_result(annotation: Any) -> bool:
     return isinstance(origin, type) and issubclass(origin, (BaseModel, Mapping))
 
 
-def _fields_at_fault(error: ValidationError) -> str:
+def _invalid_fields(error: ValidationError) -> str:
     details = error.errors(include_url=False, include_input=False, include_context=False)
     shown = [
         f"{'.'.join(map(str, detail['loc'])) or 'data'}: {detail['msg']}" for detail in details[:FIELD_ERRORS_SHOWN_MAX]

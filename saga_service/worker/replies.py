@@ -1,8 +1,8 @@
-"""Answering, then acknowledging.
+"""Sending replies, then acknowledging their entries.
 
-An entry is acknowledged only after Redis has taken its answer: out of memory it refuses an XADD and still takes an
-XACK, which would lose the answer. So each round trip carries the answers that have come up meanwhile, and the
-acknowledgements of those that the round trip before it delivered. With nothing more to answer, the acknowledgements
+An entry is acknowledged only after Redis has taken its reply: a Redis that is out of memory refuses an XADD and still
+takes an XACK, which would lose the reply. So each round trip carries the replies that were added meanwhile, and the
+acknowledgements of those that the round trip before it delivered. With no more replies to send, the acknowledgements
 follow at once.
 """
 
@@ -26,73 +26,78 @@ from saga_service.wire.entries import Entry, Message
 from saga_service.wire.stream_names import StreamNames
 from saga_service.worker.outage import Outage
 
-ANSWERS_PER_ROUND_TRIP_MAX = 1_000
+REPLIES_PER_ROUND_TRIP_MAX = 1_000
 
-Send = Callable[[Sequence[Command]], Awaitable[list[Reply]]]
+SendPipeline = Callable[[Sequence[Command]], Awaitable[list[Reply]]]
 
 
-class Answer(NamedTuple):
-    """What is to be added because of an entry, before the entry is acknowledged."""
+class UnsentReply(NamedTuple):
+    """A message that has to be added before the entry that it replies to is acknowledged."""
 
     message: Message
     entry: Entry
 
 
 class Replies:
-    """`settled` is told, after every round trip that went through, which entries are acknowledged with it, if any."""
+    """Sends replies and acknowledges entries, in pipelines.
+
+    `settled` is called after every round trip that succeeded, with the entries that it acknowledged, if any.
+    """
 
     def __init__(
         self,
-        send: Send,
-        acknowledging: tuple[str, str],
+        send_pipeline: SendPipeline,
+        stream: str,
+        group: str,
         names: StreamNames,
         settled: Callable[[Sequence[str]], None],
         log: FilteringBoundLogger,
     ) -> None:
-        self._send = send
-        self._stream, self._group = acknowledging
+        self._send_pipeline = send_pipeline
+        self._stream, self._group = stream, group
         self._names = names
         self._settled = settled
         self._log = log
-        self._answers: deque[Answer] = deque()
+        self._unsent: deque[UnsentReply] = deque()
         self._progress: dict[CommandId, Message] = {}
         self._acknowledgements: list[str] = []
         self._work = asyncio.Event()
         self._flushed = asyncio.Event()
         self._flushed.set()
-        self._outage = Outage(log, "answering")
+        self._outage = Outage(log, "sending replies")
 
     @property
-    def waiting(self) -> int:
-        """Answers that Redis has not taken yet."""
-        return len(self._answers)
+    def unsent(self) -> int:
+        """The number of replies that Redis has not taken yet."""
+        return len(self._unsent)
 
     @property
     def are_held_up(self) -> bool:
-        """Redis is away, or takes nothing more: whoever has work to give should wait."""
+        """True while Redis is away or takes nothing more: no more commands should be accepted."""
         return self._outage.is_on
 
-    def answer(self, message: Message, entry: Entry) -> None:
-        self._answers.append(Answer(message, entry))
+    def send(self, message: Message, entry: Entry) -> None:
+        """Send the reply, then acknowledge its entry."""
+        self._unsent.append(UnsentReply(message, entry))
         self._wake()
 
-    def progress(self, command_id: CommandId, message: Message) -> None:
-        """A sign of life; it takes the place of one that still waits."""
+    def send_progress(self, command_id: CommandId, message: Message) -> None:
+        """Send a sign of life, in place of one that is still unsent."""
         self._progress[command_id] = message
         self._wake()
 
-    def bury(self, entry: Entry, reason: str) -> None:
-        """Answer with a dead letter."""
+    def send_dead_letter(self, entry: Entry, reason: str) -> None:
+        """Send a dead letter in a reply's place, then acknowledge the entry."""
         letter = dead_letter(entry, reason, now_ms())
-        self.answer(write_dead_letter(letter, self._names), entry)
+        self.send(write_dead_letter(letter, self._names), entry)
 
-    def acknowledge(self, entry_id: str) -> None:
-        """For an entry that needs no answer."""
+    def acknowledge_unanswered(self, entry_id: str) -> None:
+        """Acknowledge an entry that gets no reply."""
         self._acknowledgements.append(entry_id)
         self._wake()
 
     async def flushed(self) -> None:
-        """Wait until every answer is taken and every entry acknowledged."""
+        """Wait until every reply is taken and every entry acknowledged."""
         await self._flushed.wait()
 
     async def run(self) -> None:
@@ -101,9 +106,9 @@ class Replies:
             try:
                 await self._round_trip()
             except (RedisError, OSError) as error:
-                # Nothing is known of what was taken, so all of it is sent again: a reply may come twice.
+                # It is unknown which of them Redis took, so all are sent again: a reply may arrive twice.
                 await self._outage.wait(error)
-            if not (self._answers or self._progress or self._acknowledgements):
+            if not (self._unsent or self._progress or self._acknowledgements):
                 self._work.clear()
                 self._flushed.set()
 
@@ -113,18 +118,18 @@ class Replies:
             self._work.set()
 
     async def _round_trip(self) -> None:
-        answers = list(islice(self._answers, ANSWERS_PER_ROUND_TRIP_MAX))
+        unsent = list(islice(self._unsent, REPLIES_PER_ROUND_TRIP_MAX))
         progress, acknowledgements = dict(self._progress), list(self._acknowledgements)
-        commands = [*map(add, progress.values()), *(add(answer.message) for answer in answers)]
+        commands = [*map(add, progress.values()), *(add(reply.message) for reply in unsent)]
         if acknowledgements:
             commands.append(acknowledge(self._stream, self._group, acknowledgements))
-        replies = await self._send(commands)
+        results = await self._send_pipeline(commands)
         for command_id, message in progress.items():
             if self._progress.get(command_id) is message:
                 del self._progress[command_id]
-        added = len(progress) + len(answers)
-        faults = self._taken(answers, replies[len(progress) : added])
-        refused = [reply for reply in replies[added:] if isinstance(reply, RedisError)]
+        added = len(progress) + len(unsent)
+        faults = self._sort(unsent, results[len(progress) : added])
+        refused = [result for result in results[added:] if isinstance(result, RedisError)]
         settled = [] if refused else acknowledgements
         del self._acknowledgements[: len(settled)]
         await self._conclude(settled, faults + refused)
@@ -136,22 +141,22 @@ class Replies:
         if faults:
             await self._outage.wait(faults[0])
 
-    def _taken(self, answers: list[Answer], replies: list[Reply]) -> list[RedisError]:
-        """What is to be waited on before the answers that were refused are sent again."""
+    def _sort(self, sent: list[UnsentReply], results: list[Reply]) -> list[RedisError]:
+        """Return the errors to wait for before the replies that were refused are sent again."""
         faults: list[RedisError] = []
-        for answer, reply in zip(answers, replies, strict=True):
-            self._answers.popleft()
-            if not isinstance(reply, RedisError):
-                self._acknowledgements.append(answer.entry.id)
-            elif is_transient(reply) or answer.message.stream == self._names.dead_letters:
-                self._answers.append(answer)
-                faults.append(reply)
+        for reply, result in zip(sent, results, strict=True):
+            self._unsent.popleft()
+            if not isinstance(result, RedisError):
+                self._acknowledgements.append(reply.entry.id)
+            elif is_transient(result) or reply.message.stream == self._names.dead_letters:
+                self._unsent.append(reply)
+                faults.append(result)
             else:
-                self._give_up(answer, reply)
+                self._give_up(reply, result)
         return faults
 
-    def _give_up(self, answer: Answer, error: RedisError) -> None:
-        """Redis will never take this answer (its stream is another kind of key, say): a person has to look."""
-        stream = answer.message.stream
-        self._log.error("an answer cannot be added; its command becomes a dead letter", stream=stream, error=str(error))
-        self.bury(answer.entry, f"the answer could not be added to the stream '{stream}': {error}")
+    def _give_up(self, reply: UnsentReply, error: RedisError) -> None:
+        """Turn a reply that Redis will never take (its stream is another kind of key, say) into a dead letter."""
+        stream = reply.message.stream
+        self._log.error("a reply cannot be added; its command becomes a dead letter", stream=stream, error=str(error))
+        self.send_dead_letter(reply.entry, f"the reply could not be added to the stream '{stream}': {error}")

@@ -1,4 +1,4 @@
-"""One worker from start to stop: its connections, its loops, and what is left in order at the end."""
+"""Workers from start to shutdown: their connections, their loops, and the order of what a shutdown does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import structlog
 from redis.exceptions import RedisError
@@ -21,42 +20,85 @@ from saga_service.streams.group_reader import GroupReader
 from saga_service.streams.pipeline import Command, Reply, send
 from saga_service.wire.entries import Entry
 from saga_service.wire.stream_names import StreamNames
-from saga_service.worker.dispatcher import Handling
-from saga_service.worker.inbox import InboxNotMade, InboxUnavailable, OpenInbox
+from saga_service.worker.dispatcher import Dispatcher
+from saga_service.worker.inbox import InboxNotCreated, InboxUnavailable, OpenInbox
 from saga_service.worker.intake import Intake
-from saga_service.worker.lease import Held, Renewal
+from saga_service.worker.lease import LeaseRenewal, PendingEntries
 from saga_service.worker.leaving import hand_back_all
 from saga_service.worker.options import WorkerOptions
 from saga_service.worker.outage import Outage
 from saga_service.worker.replies import Replies
-
-if TYPE_CHECKING:
-    from saga_service.worker.worker import Worker
+from saga_service.worker.worker import Worker
 
 HANDLERS_PART_OF_GRACE = 3 / 4
-"""The rest of a stop's grace period is for Redis to take the last replies and what is handed back."""
-FAREWELL_S_MIN = 1.0
+"""The rest of a shutdown's grace period is for Redis to take the last replies and what is handed back."""
+LAST_REPLIES_S_MIN = 1.0
 
 
 class WorkerCannotStart(Exception):
-    """Redis answers, and refuses what the worker needs; the text says what."""
+    """Redis or Postgres is there and refuses what the worker needs; the text says what."""
+
+
+async def run_workers(
+    workers: Sequence[Worker], options: WorkerOptions | None = None, *, stop: asyncio.Event | None = None
+) -> None:
+    """Run the workers side by side, each with connections of its own, until `stop` is set.
+
+    A shutdown is in good order: no more commands are read, running handlers have a grace period, their replies are
+    sent, and other commands are handed back for others to take over. Cancelling ends the workers at once, and others
+    take over after a while. Without a `stop` the process's signals are used: the first SIGTERM or SIGINT begins a
+    shutdown, the second one ends the workers at once.
+
+    Redis may be away for any time, at the start too. Raises WorkerCannotStart where Redis or Postgres refuses what a
+    worker needs, ValueError where two workers are for one service or a worker has no handlers, and WrongHandler where a
+    handler names an action that its worker does not have.
+    """
+    _check(workers)
+    chosen = options or WorkerOptions()
+    if stop is not None:
+        await _run_all(workers, chosen, stop)
+        return
+    async with stop_on_signals() as signalled:
+        await _run_all(workers, chosen, signalled)
+
+
+def _check(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        worker.check()
+    twice = [service for service, count in Counter(worker.service for worker in workers).items() if count > 1]
+    if twice:
+        raise ValueError(f"more than one worker for the service '{twice[0]}'; put its handlers into one")
+
+
+async def _run_all(workers: Sequence[Worker], options: WorkerOptions, stop: asyncio.Event) -> None:
+    running = [asyncio.create_task(_run(worker, options, stop)) for worker in workers]
+    try:
+        await asyncio.gather(*running)
+    finally:
+        # A worker that cannot go on ends all, so that the process's supervisor sees it.
+        await cancel(running)
+
+
+async def _run(worker: Worker, options: WorkerOptions, stop: asyncio.Event) -> None:
+    async with _opened_inbox(worker) as inbox:
+        await RunningWorker(worker, options, inbox).run(stop)
 
 
 @asynccontextmanager
-async def opened(worker: Worker, options: WorkerOptions) -> AsyncIterator[RunningWorker]:
-    """The worker for one run, its inbox open around it."""
+async def _opened_inbox(worker: Worker) -> AsyncIterator[OpenInbox | None]:
     if worker.inbox is None:
-        yield RunningWorker(worker, options)
+        yield None
         return
     async with worker.inbox.open() as inbox:
-        yield RunningWorker(worker, options, inbox)
+        yield inbox
 
 
 class RunningWorker:
-    """Lives for one call of `run`."""
+    """One run of one worker."""
 
     def __init__(self, worker: Worker, options: WorkerOptions, inbox: OpenInbox | None = None) -> None:
-        stream = StreamNames(options.prefix).commands(worker.service)
+        names = StreamNames(options.prefix)
+        stream = names.commands(worker.service)
         self._worker = worker
         self._options = options
         self._inbox = inbox
@@ -68,56 +110,54 @@ class RunningWorker:
         # Two readers are one consumer: a blocking read must not hold up the rest.
         self._reader = GroupReader(self._reading, stream, worker.group, options.consumer)
         self._keeper = GroupReader(self._writing, stream, worker.group, options.consumer)
-        self._held = Held()
-        self._replies = Replies(
-            self._send, (stream, worker.group), StreamNames(options.prefix), self._settled, self._log
-        )
-        self._handling = Handling(
+        self._pending = PendingEntries()
+        self._replies = Replies(self._send, stream, worker.group, names, self._settled, self._log)
+        self._dispatcher = Dispatcher(
             worker.handlers,
             self._replies,
             options.concurrency or worker.concurrency,
             options.reply_bytes_max,
             self._log,
             options.cipher,
-            None if inbox is None else inbox.once,
+            None if inbox is None else inbox.exactly_once,
         )
         self._intake = Intake(
             self._reader,
-            self._handling.room,
+            self._dispatcher.wait_for_room,
             self._accept,
             read_block_ms=options.read_block_ms,
             reclaim_idle_ms=options.reclaim_idle_ms,
             reclaim_period_ms=options.reclaim_period_ms,
             log=self._log,
         )
-        self._renewal = Renewal(self._held, self._keeper.renew, options.reclaim_idle_ms, self._log)
+        self._renewal = LeaseRenewal(self._pending, self._keeper.renew, options.reclaim_idle_ms, self._log)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish in good order. Cancelled, it ends at once: others take over.
+        """Work until `stop` is set, then shut down in good order. Cancelled, end at once: others take over.
 
         Raises WorkerCannotStart.
         """
         try:
-            if not await _until(stop, self._begin()):
+            if not await _until(stop, self._start()):
                 return
             async with asyncio.TaskGroup() as loops:
-                kept_to_the_end = [loops.create_task(self._replies.run()), loops.create_task(self._renewal.run())]
+                until_the_end = [loops.create_task(self._replies.run()), loops.create_task(self._renewal.run())]
                 if self._inbox is not None:
-                    kept_to_the_end.append(loops.create_task(self._inbox.run_upkeep(self._log)))
+                    until_the_end.append(loops.create_task(self._inbox.run_upkeep(self._log)))
                 try:
                     await _until(stop, self._intake.run())
-                    await self._finish()
+                    await self._shut_down()
                 finally:
-                    await cancel(kept_to_the_end)
+                    await cancel(until_the_end)
         finally:
-            await self._handling.cancel()
+            await self._dispatcher.cancel()
             await self._reading.aclose()
             await self._writing.aclose()
             self._log.info("worker stopped")
 
-    async def _begin(self) -> None:
+    async def _start(self) -> None:
         if self._inbox is not None:
-            await self._find_inbox(self._inbox)
+            await self._wait_for_inbox(self._inbox)
         outage = Outage(self._log, "the start of the worker")
         while True:
             try:
@@ -134,12 +174,12 @@ class RunningWorker:
         outage.over()
         self._log.info("worker started", types=sorted(self._worker.handlers))
 
-    async def _find_inbox(self, inbox: OpenInbox) -> None:
+    async def _wait_for_inbox(self, inbox: OpenInbox) -> None:
         outage = Outage(self._log, "the inbox")
         while True:
             try:
                 await inbox.check()
-            except InboxNotMade as error:
+            except InboxNotCreated as error:
                 raise WorkerCannotStart(f"worker '{self._worker.service}' cannot start: {error}") from error
             except InboxUnavailable as error:
                 await outage.wait(error)
@@ -147,19 +187,18 @@ class RunningWorker:
                 outage.over()
                 return
 
-    async def _finish(self) -> None:
+    async def _shut_down(self) -> None:
         ends_at_s = time.monotonic() + self._options.stop_grace_ms / 1000
-        await self._handling.finish(self._options.stop_grace_ms / 1000 * HANDLERS_PART_OF_GRACE)
-        farewell_s = max(FAREWELL_S_MIN, ends_at_s - time.monotonic())
+        await self._dispatcher.drain(self._options.stop_grace_ms / 1000 * HANDLERS_PART_OF_GRACE)
         try:
-            async with asyncio.timeout(farewell_s):
+            async with asyncio.timeout(max(LAST_REPLIES_S_MIN, ends_at_s - time.monotonic())):
                 await self._replies.flushed()
                 await hand_back_all(self._writing, self._keeper)
                 await self._keeper.leave()
         except (RedisError, OSError, TimeoutError) as error:
             self._log.warning(
-                "redis did not take the last of it; others will carry out these commands again",
-                commands=len(self._held),
+                "redis did not take the last replies; other workers will carry out these commands again",
+                commands=len(self._pending),
                 error=describe(error),
             )
 
@@ -167,13 +206,13 @@ class RunningWorker:
         return await send(self._writing, commands)
 
     def _accept(self, entries: list[Entry]) -> None:
-        self._held.took(entry.id for entry in entries)
-        self._handling.accept(entries)
+        self._pending.add(entry.id for entry in entries)
+        self._dispatcher.accept(entries)
 
     def _settled(self, entry_ids: Sequence[str]) -> None:
-        self._held.drop(entry_ids)
+        self._pending.remove(entry_ids)
         self._intake.settle(entry_ids)
-        self._handling.look_for_room()
+        self._dispatcher.recheck_room()
 
 
 async def _wait(stop: asyncio.Event) -> None:
@@ -181,64 +220,13 @@ async def _wait(stop: asyncio.Event) -> None:
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
-    """Do the work until it ends or `stop` is set; whether it came to its end. Raises what the work raised."""
-    working, shutdown = asyncio.create_task(work), asyncio.create_task(_wait(stop))
+    """Do the work until it ends or `stop` is set. True if it came to its end. Raises what the work raises."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(_wait(stop))
     try:
-        await asyncio.wait((working, shutdown), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             working.result()
             return True
         return False
     finally:
-        await cancel((working, shutdown))
-
-
-# MERGED from worker.run:
-# Several workers in one process.
-
-if TYPE_CHECKING:
-    from saga_service.worker.worker import Worker
-
-
-async def run_workers(
-    workers: Sequence[Worker], options: WorkerOptions | None = None, *, stop: asyncio.Event | None = None
-) -> None:
-    """Run the workers side by side, each with connections of its own, until `stop` is set.
-
-    A stop is in good order: nothing more is read, handlers that run have a grace period, their replies are sent, and
-    what is left is handed back for others to take over. Cancelling ends it at once, and others take over after a
-    while. Without a `stop` the process's signals are used: SIGTERM or SIGINT stops, a second one ends at once.
-
-    Redis may be away for any time, at the start too. Raises WorkerCannotStart where Redis refuses what a worker needs,
-    ValueError where two workers are for the same service or one has no handlers, and WrongHandler where one speaks of
-    an action that its worker does not have.
-    """
-    _check(workers)
-    chosen = options or WorkerOptions()
-    if stop is not None:
-        await _run_all(workers, chosen, stop)
-        return
-    async with stop_on_signals() as signalled:
-        await _run_all(workers, chosen, signalled)
-
-
-async def _run_all(workers: Sequence[Worker], options: WorkerOptions, stop: asyncio.Event) -> None:
-    running = [asyncio.create_task(_run(worker, options, stop)) for worker in workers]
-    try:
-        await asyncio.gather(*running)
-    finally:
-        # One that cannot go on ends all, so that whoever supervises the process sees it.
-        await cancel(running)
-
-
-async def _run(worker: Worker, options: WorkerOptions, stop: asyncio.Event) -> None:
-    async with opened(worker, options) as running:
-        await running.run(stop)
-
-
-def _check(workers: Sequence[Worker]) -> None:
-    for worker in workers:
-        worker.check()
-    twice = [service for service, count in Counter(worker.service for worker in workers).items() if count > 1]
-    if twice:
-        raise ValueError(f"more than one worker for the service '{twice[0]}'; put its handlers into one")
+        await cancel((working, stopping))

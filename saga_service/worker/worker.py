@@ -1,8 +1,7 @@
-"""What authors write against: a service's worker, and its handlers."""
+"""A service's worker: the handlers of its commands, as authors register them. `runner` runs it."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
@@ -10,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saga_service.worker.errors import Rejected, WrongHandler
+from saga_service.worker.fault_codes import NOT_A_PROBE
 from saga_service.worker.limits import seconds_between
-from saga_service.worker.options import WorkerOptions
 from saga_service.worker.registration import Handler, Result, read_handler
 
 if TYPE_CHECKING:
@@ -24,13 +23,13 @@ Function = TypeVar("Function", bound=Callable[..., Coroutine[Any, Any, Result]])
 
 
 class Worker:
-    """Carries out the commands of one service: `Worker("payment")` has those whose type begins with `payment.`.
+    """The handlers for the commands of one service: `Worker("payment")` has those whose type begins with `payment.`.
 
     `group` is the consumer group that all processes of this service share, the service's name if not given.
     `concurrency` is how many commands one process carries out at once, at most. With an `inbox` each command's effect
-    is on record, so that a repeat is answered and not carried out again.
+    is on record, so that a repeat is answered and not carried out again. `run_workers` runs the worker.
 
-    Raises ValueError for a name that no stream can have.
+    Raises ValueError for a name that no stream can have, and for a concurrency below 1.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Worker:
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        """By command type."""
+        """The registered handlers, by command type."""
         return MappingProxyType(self._handlers)
 
     def handler(
@@ -67,13 +66,14 @@ class Worker:
     ) -> Callable[[Function], Function]:
         """Register the decorated function for a command type, an action or a compensation alike.
 
-        `undoes`: the action that this one takes back, a command type of this worker. If that never happened by the
-        inbox, the undo succeeds without the function. `heartbeat`: a sign of life each so many seconds while it runs.
-        `concurrency`: so many of this type at once in one process, at most. `rate`: so often in one process, such as
-        `50/s`, `20/m` or `100/h`; what comes faster waits, and does not hold up other types.
+        `undoes` names the action that this handler compensates, a command type of this worker: an undo whose action
+        never began by the inbox succeeds without the function. `heartbeat` is the seconds between two signs of life
+        that are given while the function runs. `concurrency` is how many commands of this type one process carries out
+        at once, at most. `rate` is how often one process starts one, such as `50/s`, `20/m` or `100/h`; commands that
+        come faster are queued, and do not hold up other types.
 
-        The function stays as it is and can be called directly. Raises WrongHandler, at once and with what to write
-        instead, where its signature or an option cannot work or the type is not this worker's to have.
+        The function stays as it is and can be called directly. Raises WrongHandler, with what to write instead, for a
+        signature or an option that cannot work and for a type of another service.
         """
         self._check_type(command_type)
         distance_s = _distance_s(command_type, rate)
@@ -97,25 +97,28 @@ class Worker:
     def answer_probes(self, command_type: str, *, of: str) -> None:
         """Have the inbox answer this type, which a step names as its `probe`: did the action `of` happen?
 
-        It did (with its result), it did not (and no attempt that was sent so far will), or, for an action that is not
-        transactional and was begun, nobody can tell. Raises WrongHandler.
+        The answer is yes (with the action's result), no (and no attempt that was sent so far will begin), or, for an
+        action that is not transactional and was begun, in doubt. Raises WrongHandler.
         """
         self._check_type(command_type)
         if self.inbox is None:
             raise WrongHandler(
-                f"'{command_type}' can be answered from an inbox alone; write Worker(…, inbox=PostgresInbox(…))"
+                f"'{command_type}' can be answered by an inbox alone; write Worker(…, inbox=PostgresInbox(…))"
             )
         self._register(replace(read_handler(command_type, _no_probe), answers_probes=True, undoes=of))
 
     def check(self) -> None:
-        """What can be seen only when all handlers are there. Raises ValueError, and WrongHandler."""
+        """Check what can be seen only once all handlers are registered.
+
+        Raises ValueError for a worker without handlers, and WrongHandler for an action that is named and not there.
+        """
         if not self._handlers:
             raise ValueError(f"worker '{self.service}' has no handlers; register them with @worker.handler(...)")
         for handler in self._handlers.values():
             if handler.undoes is not None and handler.undoes not in self._handlers:
                 raise WrongHandler(
-                    f"'{handler.command_type}' speaks of the action '{handler.undoes}', which worker '{self.service}' "
-                    "does not have: nothing would be known of it here"
+                    f"'{handler.command_type}' names the action '{handler.undoes}', for which worker '{self.service}' "
+                    "has no handler: its inbox would know nothing of that action"
                 )
 
     def _check_type(self, command_type: str) -> None:
@@ -143,17 +146,10 @@ class Worker:
             )
         self._handlers[handler.command_type] = handler
 
-    async def run(self, options: WorkerOptions | None = None, *, stop: asyncio.Event | None = None) -> None:
-        """Work until told to stop; see `run_workers`, of which this is the case of one."""
-        # Imported when it is needed: who only writes or tests handlers has no use for the Redis client.
-        from saga_service.worker.runner import run_workers
-
-        await run_workers([self], options, stop=stop)
-
 
 async def _no_probe(command: dict[str, Any]) -> None:
-    """What the inbox answers in place of: called only for a command that is not a probe."""
-    raise Rejected("not_a_probe", "this type answers probes; it does nothing, and undoes nothing")
+    """Refuse an action or a compensation of a type that the inbox answers probes of."""
+    raise Rejected(NOT_A_PROBE, "this type answers probes; it does nothing, and undoes nothing")
 
 
 def _distance_s(command_type: str, rate: str | None) -> float:

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from saga_service.core.vocabulary import Direction
 from saga_service.worker.inbox.decisions import (
-    NOTHING,
-    Asked,
+    NO_RECORD,
+    Attempt,
+    Decision,
     Mark,
     Row,
     Run,
-    Verdict,
-    judge,
-    rejected,
-    succeeded,
+    after_rejection,
+    after_success,
+    decide,
 )
 
 ACTION, UNDO, PROBE = Direction.ACTION, Direction.COMPENSATION, Direction.PROBE
@@ -30,7 +30,7 @@ RESULT, ERROR = '{"by":1}', '{"code":"no","message":"never"}'
 
 
 def deadline_ms(direction: Direction, attempt: int) -> int:
-    """Each attempt has the same time for itself; a question is asked after the attempt of its number."""
+    """Each attempt has the same time for itself; a question is attempt after the attempt of its number."""
     return 10 * attempt + (5 if direction is PROBE else 0)
 
 
@@ -98,7 +98,7 @@ class OneStep:
 
     is_transactional: bool
     undoes: bool
-    row: Row = NOTHING
+    row: Row = NO_RECORD
     version: int = 0
     effects: int = 0
     was_ever_done: bool = False
@@ -122,37 +122,37 @@ class OneStep:
 
     # ----------------------------------------------------------------------------------------------------- the inbox
 
-    def _deliver(self, direction: Direction, attempt: int) -> None:
-        asked = Asked(direction, attempt, deadline_ms(direction, attempt), direction is UNDO and self.undoes)
+    def _deliver(self, direction: Direction, number: int) -> None:
+        attempt = Attempt(direction, number, deadline_ms(direction, number), direction is UNDO and self.undoes)
         if self.is_transactional and direction is not PROBE:
-            # It is judged when it has the row's lock, and what it does is done then.
-            self.at_work.append(AtWork(Run(asked, self.row), self.version))
+            # It is decided when it has the row's lock, and what it does is done then.
+            self.at_work.append(AtWork(Run(attempt, self.row), self.version))
             return
-        judged, before = judge(self.row, asked), self.row
-        self._put(judged.row)
-        if judged.verdict is Verdict.RUN:
-            self._is_in_its_turn(asked)
-            self.at_work.append(AtWork(Run(asked, before), self.version))
+        decided, before = decide(self.row, attempt), self.row
+        self._put(decided.row)
+        if decided.decision is Decision.RUN:
+            self._is_in_its_turn(attempt)
+            self.at_work.append(AtWork(Run(attempt, before), self.version))
         else:
-            self._answer(direction, judged.verdict, asked)
+            self._answer(direction, decided.decision, attempt)
 
-    def _is_in_its_turn(self, asked: Asked) -> None:
-        assert asked.attempt >= self.begun_last[asked.direction], "an older attempt acts after a newer"
-        if asked.direction is ACTION:
-            assert asked.deadline_ms > self.told.denied_until_ms, "what was denied begins all the same"
+    def _is_in_its_turn(self, attempt: Attempt) -> None:
+        assert attempt.number >= self.begun_last[attempt.direction], "an older attempt acts after a newer"
+        if attempt.direction is ACTION:
+            assert attempt.deadline_ms > self.told.denied_until_ms, "what was denied begins all the same"
             assert not self.told.undone_last, "an action begins after its undo"
-        self.begun_last[asked.direction] = asked.attempt
+        self.begun_last[attempt.direction] = attempt.number
 
     def _put(self, row: Row) -> None:
         self.row = row
         self.version += 1
 
-    def _answer(self, direction: Direction, verdict: Verdict, asked: Asked) -> None:
-        if direction is PROBE and verdict is Verdict.ANSWER:
+    def _answer(self, direction: Direction, decision: Decision, attempt: Attempt) -> None:
+        if direction is PROBE and decision is Decision.REPEAT:
             assert self.was_ever_done, "a probe says that it happened, and it did not"
-        elif verdict is Verdict.NOT_DONE:
-            self.told.denied_until_ms = max(self.told.denied_until_ms, asked.deadline_ms)
-        elif direction is UNDO and verdict in (Verdict.EMPTY, Verdict.ANSWER):
+        elif decision is Decision.NOT_DONE:
+            self.told.denied_until_ms = max(self.told.denied_until_ms, attempt.deadline_ms)
+        elif direction is UNDO and decision in (Decision.NO_OP, Decision.REPEAT):
             self.told.undone_last = self.told.undone_last or self.row.undo.mark is Mark.DONE
 
     # ----------------------------------------------------------------------------------------------------- handlers
@@ -161,55 +161,56 @@ class OneStep:
         if working.has_acted or self.is_transactional:
             return
         working.has_acted = True
-        self._have_effect(working.run.asked)
+        self._have_effect(working.run.attempt)
 
-    def _have_effect(self, asked: Asked) -> None:
-        if asked.direction is UNDO:
+    def _have_effect(self, attempt: Attempt) -> None:
+        if attempt.direction is UNDO:
             self.effects = 0
             return
-        assert asked.deadline_ms > self.told.denied_until_ms, "what was denied happens all the same"
+        assert attempt.deadline_ms > self.told.denied_until_ms, "what was denied happens all the same"
         self.effects += 1 if self.is_transactional or not self.was_ever_done else 0
         self.was_ever_done = True
 
     def _end(self, working: AtWork, how: End) -> None:
         if self.is_transactional:
-            self._end_of_transaction(working.run.asked, how)
+            self._end_of_transaction(working.run.attempt, how)
         elif how is End.SUCCEEDS:
             self._act(working)
             self._conclude_success(working.run, self.row)
         elif how is End.REJECTS and not working.has_acted:
             is_alone = self.version == working.version
-            self._put(rejected(self.row, working.run, ERROR, is_alone=is_alone).row)
-        elif working.has_acted and working.run.asked.direction is ACTION:
+            self._put(after_rejection(self.row, working.run, ERROR, is_alone=is_alone).row)
+        elif working.has_acted and working.run.attempt.direction is ACTION:
             self.has_a_silent_effect = True
 
-    def _end_of_transaction(self, asked: Asked, how: End) -> None:
-        """It is judged under the row's lock, and all of it comes about now, or nothing."""
-        judged = judge(self.row, asked)
-        if judged.verdict is not Verdict.RUN:
-            self._put(judged.row)
-            self._answer(asked.direction, judged.verdict, asked)
+    def _end_of_transaction(self, attempt: Attempt, how: End) -> None:
+        """It is decided under the row's lock, and all of it comes about now, or nothing."""
+        decided = decide(self.row, attempt)
+        if decided.decision is not Decision.RUN:
+            self._put(decided.row)
+            self._answer(attempt.direction, decided.decision, attempt)
         elif how in (End.SUCCEEDS, End.REJECTS):
-            self._is_in_its_turn(asked)
-            run = Run(asked, self.row)
+            self._is_in_its_turn(attempt)
+            run = Run(attempt, self.row)
             if how is End.REJECTS:
-                self._put(rejected(judged.row, run, ERROR).row)
+                self._put(after_rejection(decided.row, run, ERROR).row)
             else:
-                self._have_effect(asked)
-                self._conclude_success(run, judged.row)
+                self._have_effect(attempt)
+                self._conclude_success(run, decided.row)
 
     def _conclude_success(self, run: Run, row: Row) -> None:
-        concluded = succeeded(row, run, RESULT)
-        self._put(concluded.row)
-        if concluded.verdict is None:
-            self.told.undone_last = run.asked.direction is UNDO
+        conclusion = after_success(row, run, RESULT)
+        self._put(conclusion.row)
+        if conclusion.decision is None:
+            self.told.undone_last = run.attempt.direction is UNDO
         else:
-            self._answer(run.asked.direction, concluded.verdict, run.asked)
+            self._answer(run.attempt.direction, conclusion.decision, run.attempt)
 
     # ---------------------------------------------------------------------------------------------------------- laws
 
     def _holds(self) -> None:
         assert self.effects <= 1, "the effect stands more than once"
-        is_about_to_tell = any(working.has_acted and working.run.asked.direction is ACTION for working in self.at_work)
+        acting = [working for working in self.at_work if working.has_acted]
+        is_about_to_tell = any(working.run.attempt.direction is ACTION for working in acting)
         if self.told.undone_last and not is_about_to_tell and not self.has_a_silent_effect:
             assert not self.effects, "the saga was told that it is undone, and the effect stands"

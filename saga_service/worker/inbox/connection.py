@@ -1,87 +1,147 @@
-"""What goes wrong with an inbox, and which of it a wait may mend."""
+"""Connections to the inbox's database: errors, transactions, and how long a command waits for them.
+
+The saga counts a time-out at the command's deadline, and then the outcome is unknown. So a worker that has done nothing
+says so before that: it reserves as much time as its reply needs to arrive. The reserve is a part of the time that is
+left when the command is accepted: a late command reserves less, and waits a little all the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TypeVar
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from asyncpg.transaction import Transaction
+from structlog.typing import FilteringBoundLogger
 
-_TRANSIENT = ("08", "40", "53", "57", "58", "25006", "25P03", "55P03")
-"""Connection lost, asked to retry, out of resources, shutting down or told to stop, a system error, read-only after a
-failover, idle for too long, a lock not to be had."""
+from saga_service.base.backoff import Backoff
+from saga_service.base.postgres import CONNECTION_ERRORS, describe, is_lost, is_transient
+from saga_service.worker.errors import Retryable
+from saga_service.worker.fault_codes import INBOX_UNAVAILABLE
 
-LINK_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""All that may come of a connection in whatever state."""
+REPLY_PART = 0.1
+REPLY_S_MIN = 0.1
+REPLY_S_MAX = 1.0
+RELEASE_S_MAX = 5.0
+"""Without a bound of its own, a connection's release has that of its acquisition, which may be next to nothing."""
+NO_CONNECTION = "no connection in time: Postgres does not answer, or all connections_max are in use"
+
+T = TypeVar("T")
 
 
 class InboxUnavailable(Exception):
-    """Postgres cannot be reached, or asks for another try; what was done in the transaction is undone."""
+    """Postgres cannot be reached, or asks for a retry; what was done in the transaction is rolled back."""
 
 
-class InboxNotMade(Exception):
-    """The inbox has no table, or its role no right to it; the text says what to do."""
+class CommitInDoubt(InboxUnavailable):
+    """The link was lost while a commit was under way: it may have gone through."""
 
 
-@contextmanager
-def inbox_errors(connection: asyncpg.pool.PoolConnectionProxy | None = None) -> Iterator[None]:
-    """Around the inbox's own statements, and no handler's. Raises InboxUnavailable for what a wait may mend, and lets
-    the rest through."""
-    try:
-        yield
-    except (OSError, TimeoutError, asyncpg.InternalClientError) as error:
-        raise InboxUnavailable(_said(error)) from error
-    except asyncpg.PostgresError as error:
-        if not (error.sqlstate or "").startswith(_TRANSIENT):
-            raise
-        raise InboxUnavailable(_said(error)) from error
-    except asyncpg.InterfaceError as error:
-        # Also what comes of a handler that still uses the connection in a task of its own: a bug, which no wait mends.
-        if connection is not None and not is_gone(connection):
-            raise
-        raise InboxUnavailable(_said(error)) from error
-
-
-def is_gone(connection: asyncpg.pool.PoolConnectionProxy) -> bool:
-    """Whether its link is lost."""
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:
-        # With its link lost, a connection goes back to its pool by itself, and can be asked nothing more.
-        return True
-
-
-def _said(error: BaseException) -> str:
-    return f"{error} ({type(error).__name__})" if str(error) else type(error).__name__
-
-
-# MERGED from worker.inbox.patience:
-# How long a command waits for an inbox that is not to be had.
-#
-# The saga counts a time-out at the command's deadline, and then nobody knows what happened. So a worker that has done
-# nothing says so before that: it keeps back as much time as its answer needs to arrive.
-#
-# That part is of the time that is left when the command is taken on. One that came late keeps back less, and waits a
-# little all the same.
-
-ANSWER_PART = 0.1
-ANSWER_S_MIN = 0.1
-ANSWER_S_MAX = 1.0
-
-
-class Patience:
-    """`remaining_s` tells the time to the deadline, and 0 after it."""
+class WaitBudget:
+    """How long a command may wait for its inbox. `remaining_s` returns the time to the deadline, 0 after it."""
 
     def __init__(self, remaining_s: Callable[[], float]) -> None:
         self._remaining_s = remaining_s
-        self._answer_s = min(max(remaining_s() * ANSWER_PART, ANSWER_S_MIN), ANSWER_S_MAX)
+        self._reply_s = min(max(remaining_s() * REPLY_PART, REPLY_S_MIN), REPLY_S_MAX)
 
     @property
     def left_s(self) -> float:
-        """How long it may still wait for its next try; 0 or less when it is time to answer."""
-        return self._remaining_s() - self._answer_s
+        """The time that may be waited for the next try; 0 or less when it is time to reply."""
+        return self._remaining_s() - self._reply_s
 
     @property
     def for_a_connection_s(self) -> float:
-        """How long a try may wait for its connection. The last one ends while there is still time for the answer."""
-        return max(self.left_s, self._answer_s / 2)
+        """The time that a try may wait for its connection. The last try ends while there is time for the reply."""
+        return max(self.left_s, self._reply_s / 2)
+
+
+async def retried(
+    work: Callable[[], Awaitable[T]], budget: WaitBudget, log: FilteringBoundLogger, *, may_be_done: bool = False
+) -> T | None:
+    """Do the work, again and again while the inbox is unavailable and the budget lasts.
+
+    Returns None where the budget is spent and the work may have been done: no reply may be sent then. Raises Retryable
+    where the budget is spent and nothing was done.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            return await work()
+        except InboxUnavailable as error:
+            may_be_done = may_be_done or isinstance(error, CommitInDoubt)
+            if backoff.attempts == 0:
+                log.warning("the inbox is unavailable; trying again", error=str(error))
+            left_s = budget.left_s
+            if left_s > 0:
+                await asyncio.sleep(min(backoff.next_s(), left_s))
+            elif may_be_done:
+                log.error("the commit is in doubt; no reply is sent")
+                return None
+            else:
+                raise Retryable(f"the inbox is unavailable: {error}", code=INBOX_UNAVAILABLE) from error
+
+
+@contextmanager
+def inbox_errors(connection: PoolConnectionProxy | None = None) -> Iterator[None]:
+    """Raise InboxUnavailable for what a retry may mend, around the inbox's own statements and no handler's."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if not is_transient(error):
+            raise
+        raise InboxUnavailable(describe(error)) from error
+    except asyncpg.InterfaceError as error:
+        # Also raised where a handler still uses the connection in a task of its own: a bug, which no retry mends.
+        if connection is not None and not is_lost(connection):
+            raise
+        raise InboxUnavailable(describe(error)) from error
+    except (OSError, TimeoutError, asyncpg.InternalClientError) as error:
+        raise InboxUnavailable(describe(error)) from error
+
+
+@asynccontextmanager
+async def borrowed(pool: asyncpg.Pool, budget: WaitBudget) -> AsyncIterator[PoolConnectionProxy]:
+    """A connection for a while. Raises InboxUnavailable where there is none in time."""
+    # Only this wait is bounded. One for a row that is locked is not: the lock's holder may well be doing what is asked
+    # for here, and a reply that it failed would be wrong.
+    with inbox_errors():
+        try:
+            connection = await pool.acquire(timeout=budget.for_a_connection_s)
+        except TimeoutError as error:
+            raise TimeoutError(NO_CONNECTION) from error
+    try:
+        yield connection
+    finally:
+        # A connection whose link is lost is released all the same. What was committed stays committed.
+        with suppress(*CONNECTION_ERRORS):
+            await pool.release(connection, timeout=RELEASE_S_MAX)
+
+
+@asynccontextmanager
+async def transaction(connection: PoolConnectionProxy) -> AsyncIterator[None]:
+    """A transaction that commits at the end, or rolls back. Raises CommitInDoubt where it is unknown which."""
+    begun = connection.transaction()
+    with inbox_errors(connection):
+        await begun.start()
+    try:
+        yield
+    except BaseException:
+        await _roll_back(connection, begun)
+        raise
+    try:
+        with inbox_errors(connection):
+            await begun.commit()
+    except InboxUnavailable as error:
+        raise CommitInDoubt(str(error)) from error
+
+
+async def _roll_back(connection: PoolConnectionProxy, begun: Transaction) -> None:
+    try:
+        await begun.rollback()
+    except CONNECTION_ERRORS:
+        # The link is lost or out of step: the server rolls back what it has of it.
+        if not is_lost(connection):
+            connection.terminate()

@@ -1,35 +1,36 @@
-"""The theory of effects that happen once, and its tables.
+"""The theory of effects that happen exactly once, and its tables.
 
 For each step of a saga an inbox keeps one row, and the row has two sides: the step's action, and its undo. A side is
 
     never       no handler was ever called for it (and none will have been: the mark comes before the call)
-    begun       a handler was called, and how that ended is not on record: it may have had its effect
-    done        it had its effect; the result is on record, and is the answer from then on
-    rejected    the handler said that it can never work, at this attempt; no other call of it is in doubt
+    begun       a handler was called, and its end is not on record: it may have had its effect
+    done        it had its effect; the result is on record, and is the reply from then on
+    rejected    the handler said that it can never succeed, at this attempt; no other call of it is in doubt
 
-and remembers the highest attempt that began. What a command meets on its own side (`OWN_SIDE`) depends on whether it is
-an earlier attempt than that one, the same (a redelivery), or a later one:
+and remembers the highest attempt that began. The decision on a command's own side (`OWN_SIDE`) depends on its attempt,
+which is earlier than that one, the same (a redelivery), or later:
 
-    done        whatever the attempt, the recorded result is the answer, and the handler is not called
-    fencing     an earlier attempt is passed over: the later one has the word, and only it may act
-    redelivery  a rejection is repeated word for word; what was only begun is begun again
-    retry       a later attempt begins; after a rejection too, since then it was a person who asked for it
+    done        for any attempt, the recorded result is the reply, and the handler is not called
+    fencing     an earlier attempt is skipped: the later one has taken its place, and only it may act
+    redelivery  a rejection is repeated word for word; a side that was only begun is begun again
+    retry       a later attempt begins; after a rejection too, since then a person asked for it
 
-Four things come from the other side.
+Four rules come from the other side.
 
     no-op undo  An undo of what never happened succeeds without its handler. That holds if the action had to pass by the
                 same inbox (the handler says so with `undoes`), and if the saga does not know better: a saga that sends
                 the action's result along had it carried out before the inbox was there.
-    tombstone   An undo that has been taken up, as a no-op or not, refuses an action that never began. One that is in
-                doubt is passed over: whether it happened nobody knows, and the undo is under way.
+    tombstone   An undo that has begun, as a no-op or not, refuses an action that never began. An action that is in
+                doubt is skipped: it may have happened, and the undo is under way.
     overlap     An action that was begun may end after its undo. Then its success opens the undo again, so that the
-                saga's next one has its effect; and an undo that ran while the action ended fails, to be tried again.
-    closing     A probe that says "it did not happen" makes that true for good: no attempt that was sent before it may
-                begin any more. The deadline tells which those are: each command of a step has the same time for itself,
-                so what was sent earlier ends earlier.
+                saga's next one has its effect; and an undo that ran while the action ended fails, to be retried.
+    denial      A probe's reply "it did not happen" is made true for good: no attempt that was sent before it may begin
+                any more. The deadline tells which those are: each command of a step has the same time for itself, so
+                what was sent earlier ends earlier.
 
-A transactional handler has no `begun` on record: mark, effect and result are one commit, under the row's lock. One that
-is not transactional leaves `begun` behind if it dies, and is called again: only the idempotency key can help it.
+A transactional handler leaves no `begun` on record: mark, effect and result are one commit, under the row's lock. A
+handler that is not transactional leaves `begun` behind if its process dies, and is called again: only the idempotency
+key can make that harmless.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Side(NamedTuple):
     attempt: int = 0
     """The highest one that began; 0 before the first."""
     result: str | None = None
-    """JSON: what a side that is done returned, or the error of one that was rejected."""
+    """JSON: the result of a side that is done, or the error of one that was rejected."""
 
 
 class Row(NamedTuple):
@@ -62,41 +63,41 @@ class Row(NamedTuple):
 
     action: Side = Side()
     undo: Side = Side()
-    closed_until_ms: int = 0
-    """No action may begin whose deadline is not after this."""
+    fenced_until_ms: int = 0
+    """The latest deadline of an action that may not begin any more."""
 
 
-NOTHING = Row()
+NO_RECORD = Row()
 
 
-class Asked(NamedTuple):
-    """As much of a command as the verdict depends on."""
+class Attempt(NamedTuple):
+    """As much of a command as the decision depends on."""
 
     direction: Direction
-    attempt: int
+    number: int
     deadline_ms: int
     absence_is_proof: bool = False
-    """Of an undo: if the action is not on record it did not happen."""
+    """True for an undo whose action did not happen if it is not on record."""
 
 
-class Verdict(Enum):
-    """What is to be done about a command."""
+class Decision(Enum):
+    """What is done about a command."""
 
     RUN = "call the handler"
-    ANSWER = "answer with what is on record"
-    EMPTY = "answer success: there is nothing to undo"
-    REFUSE = "answer that it can never be done: its undo came first"
-    CLOSED = "answer that it was not done: a probe has said so"
-    PASS_OVER = "do nothing, and do not answer"
-    NOT_DONE = "answer that it did not happen, and never will by what was sent so far"
-    IN_DOUBT = "answer that nobody can tell"
-    OVERLAPPED = "answer that it has to be done again"
+    REPEAT = "reply with what is on record"
+    NO_OP = "reply with success: there is nothing to undo"
+    REFUSE = "reply that it can never be done: its undo came first"
+    FENCED = "reply that it was not done: a probe has said so"
+    SKIP = "do nothing, and send no reply"
+    NOT_DONE = "reply that it did not happen, and that no attempt sent so far will begin"
+    IN_DOUBT = "reply that it may have happened"
+    OVERLAPPED = "reply that it has to be done again"
 
 
-class Judged(NamedTuple):
-    verdict: Verdict
+class Decided(NamedTuple):
+    decision: Decision
     row: Row
-    """What is to be on record before anything is done about it."""
+    """What must be on record before anything is done about the command."""
 
 
 class Relation(Enum):
@@ -107,113 +108,115 @@ class Relation(Enum):
     LATER = 2
 
 
-_RUN, _ANSWER, _PASS, _REFUSE = Verdict.RUN, Verdict.ANSWER, Verdict.PASS_OVER, Verdict.REFUSE
+_RUN, _REPEAT, _SKIP, _REFUSE = Decision.RUN, Decision.REPEAT, Decision.SKIP, Decision.REFUSE
 
-OWN_SIDE: dict[Mark, tuple[Verdict, Verdict, Verdict]] = {
+OWN_SIDE: dict[Mark, tuple[Decision, Decision, Decision]] = {
     #              EARLIER   SAME     LATER
-    Mark.NEVER:    (_PASS,   _RUN,    _RUN),
-    Mark.BEGUN:    (_PASS,   _RUN,    _RUN),
-    Mark.DONE:     (_ANSWER, _ANSWER, _ANSWER),
-    Mark.REJECTED: (_PASS,   _ANSWER, _RUN),
+    Mark.NEVER:    (_SKIP,   _RUN,    _RUN),
+    Mark.BEGUN:    (_SKIP,   _RUN,    _RUN),
+    Mark.DONE:     (_REPEAT, _REPEAT, _REPEAT),
+    Mark.REJECTED: (_SKIP,   _REPEAT, _RUN),
 }  # fmt: skip
 
-ACTION_AFTER_UNDO: dict[Mark, tuple[Verdict, Verdict, Verdict]] = {
+ACTION_AFTER_UNDO: dict[Mark, tuple[Decision, Decision, Decision]] = {
     Mark.NEVER:    (_REFUSE, _REFUSE, _REFUSE),
-    Mark.BEGUN:    (_PASS,   _PASS,   _PASS),
-    Mark.DONE:     (_ANSWER, _ANSWER, _ANSWER),
-    Mark.REJECTED: (_PASS,   _ANSWER, _REFUSE),
+    Mark.BEGUN:    (_SKIP,   _SKIP,   _SKIP),
+    Mark.DONE:     (_REPEAT, _REPEAT, _REPEAT),
+    Mark.REJECTED: (_SKIP,   _REPEAT, _REFUSE),
 }  # fmt: skip
 
-PROBE: dict[Mark, Verdict] = {
-    Mark.NEVER: Verdict.NOT_DONE,
-    Mark.BEGUN: Verdict.IN_DOUBT,
-    Mark.DONE: Verdict.ANSWER,
-    Mark.REJECTED: Verdict.NOT_DONE,
+PROBE: dict[Mark, Decision] = {
+    Mark.NEVER: Decision.NOT_DONE,
+    Mark.BEGUN: Decision.IN_DOUBT,
+    Mark.DONE: Decision.REPEAT,
+    Mark.REJECTED: Decision.NOT_DONE,
 }
 
-DID_NOT_HAPPEN = frozenset({Mark.NEVER, Mark.REJECTED})
+_DID_NOT_HAPPEN = frozenset({Mark.NEVER, Mark.REJECTED})
 
 
-def judge(row: Row, asked: Asked) -> Judged:
-    """What to do about a command, and what to put on record first."""
-    match asked.direction:
+def decide(row: Row, attempt: Attempt) -> Decided:
+    """Decide on a command by what is on record of its step."""
+    match attempt.direction:
         case Direction.ACTION:
-            return _judge_action(row, asked)
+            return _decide_action(row, attempt)
         case Direction.COMPENSATION:
-            return _judge_undo(row, asked)
+            return _decide_undo(row, attempt)
         case Direction.PROBE:
-            return _judge_probe(row, asked)
+            return _decide_probe(row, attempt)
 
 
-def _judge_action(row: Row, asked: Asked) -> Judged:
+def _decide_action(row: Row, attempt: Attempt) -> Decided:
     rules = OWN_SIDE if row.undo.mark is Mark.NEVER else ACTION_AFTER_UNDO
-    verdict = rules[row.action.mark][_relation(row.action, asked).value]
-    if verdict is not Verdict.RUN:
-        return Judged(verdict, row)
-    if row.action.mark in DID_NOT_HAPPEN and asked.deadline_ms <= row.closed_until_ms:
-        return Judged(Verdict.CLOSED, row)
-    return Judged(verdict, row._replace(action=Side(Mark.BEGUN, asked.attempt)))
+    decision = rules[row.action.mark][_relation(row.action, attempt).value]
+    if decision is not Decision.RUN:
+        return Decided(decision, row)
+    if row.action.mark in _DID_NOT_HAPPEN and attempt.deadline_ms <= row.fenced_until_ms:
+        return Decided(Decision.FENCED, row)
+    return Decided(decision, row._replace(action=Side(Mark.BEGUN, attempt.number)))
 
 
-def _judge_undo(row: Row, asked: Asked) -> Judged:
-    verdict = OWN_SIDE[row.undo.mark][_relation(row.undo, asked).value]
-    if verdict is not Verdict.RUN:
-        return Judged(verdict, row)
-    if row.undo.mark is Mark.NEVER and row.action.mark in DID_NOT_HAPPEN and asked.absence_is_proof:
-        return Judged(Verdict.EMPTY, row._replace(undo=Side(Mark.DONE, asked.attempt, "{}")))
-    return Judged(verdict, row._replace(undo=Side(Mark.BEGUN, asked.attempt)))
+def _decide_undo(row: Row, attempt: Attempt) -> Decided:
+    decision = OWN_SIDE[row.undo.mark][_relation(row.undo, attempt).value]
+    if decision is not Decision.RUN:
+        return Decided(decision, row)
+    if row.undo.mark is Mark.NEVER and row.action.mark in _DID_NOT_HAPPEN and attempt.absence_is_proof:
+        return Decided(Decision.NO_OP, row._replace(undo=Side(Mark.DONE, attempt.number, "{}")))
+    return Decided(decision, row._replace(undo=Side(Mark.BEGUN, attempt.number)))
 
 
-def _judge_probe(row: Row, asked: Asked) -> Judged:
-    verdict = PROBE[row.action.mark]
-    if verdict is not Verdict.NOT_DONE:
-        return Judged(verdict, row)
-    return Judged(verdict, row._replace(closed_until_ms=max(row.closed_until_ms, asked.deadline_ms)))
+def _decide_probe(row: Row, attempt: Attempt) -> Decided:
+    decision = PROBE[row.action.mark]
+    if decision is not Decision.NOT_DONE:
+        return Decided(decision, row)
+    return Decided(decision, row._replace(fenced_until_ms=max(row.fenced_until_ms, attempt.deadline_ms)))
 
 
-def _relation(side: Side, asked: Asked) -> Relation:
-    if asked.attempt == side.attempt:
+def _relation(side: Side, attempt: Attempt) -> Relation:
+    if attempt.number == side.attempt:
         return Relation.SAME
-    return Relation.LATER if asked.attempt > side.attempt else Relation.EARLIER
+    return Relation.LATER if attempt.number > side.attempt else Relation.EARLIER
 
 
 class Run(NamedTuple):
     """A call of a handler, and what was on record when it began."""
 
-    asked: Asked
+    attempt: Attempt
     before: Row
 
 
-class Concluded(NamedTuple):
-    verdict: Verdict | None
-    """What to answer instead of what the handler said; None: just that."""
+class Conclusion(NamedTuple):
+    decision: Decision | None
+    """The reply in place of the handler's own; None for the handler's own."""
     row: Row
 
 
-def succeeded(row: Row, run: Run, result: str) -> Concluded:
-    """What is to be on record when a handler has succeeded; `row` is what is there by now."""
-    attempt = run.asked.attempt
-    if run.asked.direction is Direction.ACTION:
+def after_success(row: Row, run: Run, result: str) -> Conclusion:
+    """Conclude a call whose handler has succeeded; `row` is what is on record by now."""
+    attempt = run.attempt.number
+    if run.attempt.direction is Direction.ACTION:
         if row.action.mark is Mark.DONE:
-            return Concluded(Verdict.ANSWER, row)
+            return Conclusion(Decision.REPEAT, row)
         done = Side(Mark.DONE, max(attempt, row.action.attempt), result)
-        return Concluded(None, row._replace(action=done, undo=Side(Mark.NEVER, row.undo.attempt)))
+        return Conclusion(None, row._replace(action=done, undo=Side(Mark.NEVER, row.undo.attempt)))
     if row.undo.mark is Mark.DONE:
-        return Concluded(Verdict.ANSWER, row)
+        return Conclusion(Decision.REPEAT, row)
     if row.action.mark is Mark.DONE and run.before.action.mark is not Mark.DONE:
-        return Concluded(Verdict.OVERLAPPED, row)
-    return Concluded(None, row._replace(undo=Side(Mark.DONE, max(attempt, row.undo.attempt), result)))
+        return Conclusion(Decision.OVERLAPPED, row)
+    return Conclusion(None, row._replace(undo=Side(Mark.DONE, max(attempt, row.undo.attempt), result)))
 
 
-def rejected(row: Row, run: Run, error: str, *, is_alone: bool = True) -> Concluded:
-    """What is to be on record when a handler has rejected. A rejection is remembered only if it is the whole truth: not
-    after a call whose end nobody knows, nor with a later attempt under way, nor if another call may have begun beside
-    it (`is_alone`: nobody looked at the row since)."""
-    is_action = run.asked.direction is Direction.ACTION
+def after_rejection(row: Row, run: Run, error: str, *, is_alone: bool = True) -> Conclusion:
+    """Conclude a call whose handler has rejected; `row` is what is on record by now.
+
+    A rejection is recorded only if it is the whole truth: not after a call whose end is unknown, nor with a later
+    attempt under way, nor if another call may have begun beside it (`is_alone`: the row was not touched since).
+    """
+    is_action = run.attempt.direction is Direction.ACTION
     now, before = (row.action, run.before.action) if is_action else (row.undo, run.before.undo)
     if now.mark is Mark.DONE:
-        return Concluded(Verdict.ANSWER, row)
-    if not is_alone or before.mark is Mark.BEGUN or now != Side(Mark.BEGUN, run.asked.attempt):
-        return Concluded(None, row)
-    side = Side(Mark.REJECTED, run.asked.attempt, error)
-    return Concluded(None, row._replace(action=side) if is_action else row._replace(undo=side))
+        return Conclusion(Decision.REPEAT, row)
+    if not is_alone or before.mark is Mark.BEGUN or now != Side(Mark.BEGUN, run.attempt.number):
+        return Conclusion(None, row)
+    side = Side(Mark.REJECTED, run.attempt.number, error)
+    return Conclusion(None, row._replace(action=side) if is_action else row._replace(undo=side))

@@ -25,10 +25,11 @@ from saga_service.worker import (
     Worker,
     WorkerCannotStart,
     WorkerOptions,
+    run_workers,
 )
 from saga_service.worker.execution import execute
 from saga_service.worker.inbox import OpenInbox
-from saga_service.worker.inbox.connection import ANSWER_PART, ANSWER_S_MIN
+from saga_service.worker.inbox.connection import REPLY_PART, REPLY_S_MIN
 from tests.end_to_end.proxy import Proxy, postgres_proxy
 from tests.support.workers import command_entry, saga_id, understood
 
@@ -88,10 +89,9 @@ class Payment:
         reply = await execute(
             self.worker.handlers[received.type],
             received,
-            received.data_json,
             StepContext(received, lambda _: None),
             REPLY_BYTES_MAX,
-            once=self._inbox.once,
+            exactly_once=self._inbox.exactly_once,
         )
         return None if reply is None else understood(reply)
 
@@ -206,7 +206,7 @@ async def test_a_probe_is_answered_with_what_is_on_record(payment: Payment) -> N
 
 async def test_a_probe_that_says_no_keeps_what_was_sent_before_it_from_beginning(payment: Payment) -> None:
     assert fault_code(await payment.deliver(PROBE, deadline_in_ms=60_000)) == (Outcome.REJECTED, "did_not_happen")
-    assert fault_code(await payment.deliver(deadline_in_ms=50_000)) == (Outcome.FAILED, "closed_by_probe")
+    assert fault_code(await payment.deliver(deadline_in_ms=50_000)) == (Outcome.FAILED, "fenced_by_probe")
     assert payment.calls == []
     assert output(await payment.deliver(attempt=2, deadline_in_ms=70_000)) == {"by": 2}
 
@@ -214,11 +214,7 @@ async def test_a_probe_that_says_no_keeps_what_was_sent_before_it_from_beginning
 async def test_the_type_that_answers_probes_does_nothing_else(payment: Payment) -> None:
     received = read_command(command_entry(1, command_type=FIND))
     reply = await execute(
-        payment.worker.handlers[FIND],
-        received,
-        received.data_json,
-        StepContext(received, lambda _: None),
-        REPLY_BYTES_MAX,
+        payment.worker.handlers[FIND], received, StepContext(received, lambda _: None), REPLY_BYTES_MAX
     )
     assert reply is not None
     assert fault_code(understood(reply)) == (Outcome.REJECTED, "not_a_probe")
@@ -287,7 +283,7 @@ async def test_a_link_that_is_lost_in_the_handler_undoes_it_and_another_try_has_
 async def test_a_transaction_that_is_forgotten_is_ended_by_the_server_and_its_lock_goes(
     transactional: Payment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("saga_service.worker.inbox.exactly_once.FORGOTTEN_AFTER_MS", 200)
+    monkeypatch.setattr("saga_service.worker.inbox.exactly_once.IDLE_TRANSACTION_GRACE_MS", 200)
     forgotten, never = asyncio.Event(), asyncio.Event()
 
     async def forgets(context: StepContext) -> None:
@@ -454,7 +450,7 @@ async def test_old_rows_are_removed_in_batches_and_young_ones_stay(
     monkeypatch.setattr("saga_service.worker.inbox.postgres.REMOVED_AT_ONCE_MAX", 3)
     await payment.ledger.execute(
         "insert into saga_worker.inbox (saga_id, step, action_mark, action_attempt, undo_mark, undo_attempt,"
-        " closed_until_ms, created_at)"
+        " fenced_until_ms, created_at)"
         " select gen_random_uuid(), 's', 'done', 1, 'never', 0, 0, now() - interval '31 days'"
         " from generate_series(1, 8)"
     )
@@ -470,7 +466,7 @@ async def test_a_worker_whose_inbox_has_no_table_says_what_to_run(blank_postgres
     async def charge(command: dict[str, Any]) -> None: ...
 
     with pytest.raises(WorkerCannotStart, match="run: saga-service worker-migrate"):
-        await worker.run(WorkerOptions(redis_url=redis_url), stop=asyncio.Event())
+        await run_workers([worker], WorkerOptions(redis_url=redis_url), stop=asyncio.Event())
 
 
 async def test_a_pool_of_the_authors_own_is_used_and_left_open(dsn: str, ledger: asyncpg.Connection) -> None:
@@ -494,7 +490,7 @@ async def test_a_command_waits_while_postgres_is_away_and_is_failed_only_if_noth
             with capture_logs() as logs:
                 assert fault_code(await payment.deliver(deadline_in_ms=400)) == (Outcome.FAILED, "inbox_unavailable")
             assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
-                "the inbox is not to be had; trying again"
+                "the inbox is unavailable; trying again"
             ]
             waiting = asyncio.create_task(payment.deliver(attempt=2))
             await asyncio.to_thread(servers.postgres.start)
@@ -536,7 +532,7 @@ async def test_what_was_not_done_is_said_before_the_deadline_and_not_long_before
         away.proxy.stall()
     replied, left_s = await away.answers(deadline_in_ms)
     assert fault_code(replied) == (Outcome.FAILED, "inbox_unavailable")
-    assert 0 < left_s <= max(deadline_in_ms / 1000 * ANSWER_PART, ANSWER_S_MIN)
+    assert 0 < left_s <= max(deadline_in_ms / 1000 * REPLY_PART, REPLY_S_MIN)
 
 
 async def test_what_came_at_the_last_moment_is_tried_once_and_answered(away: Away) -> None:

@@ -17,14 +17,14 @@ from redis.asyncio import Redis
 
 from saga_service.core.vocabulary import Outcome
 from saga_service.streams.pipeline import add, send
-from saga_service.worker import Worker, WorkerOptions
+from saga_service.worker import Worker, WorkerOptions, run_workers
 from tests.support.paths import ROOT
 from tests.support.waiting import eventually
 from tests.support.workers import GROUP, NAMES, STREAM, message, replies_in, saga_id
 
 SOURCE = """
 import asyncio, sys
-from saga_service.worker import StepContext, Worker, WorkerOptions
+from saga_service.worker import StepContext, Worker, WorkerOptions, run_workers
 
 worker = Worker("payment")
 
@@ -34,7 +34,8 @@ async def charge(data: dict[str, object], context: StepContext) -> None:
     await asyncio.sleep(float(str(data["seconds"])))
 
 redis_url, consumer = sys.argv[1:]
-asyncio.run(worker.run(WorkerOptions(redis_url=redis_url, consumer=consumer, stop_grace_ms=60_000)))
+options = WorkerOptions(redis_url=redis_url, consumer=consumer, stop_grace_ms=60_000)
+asyncio.run(run_workers([worker], options))
 """
 AGES_S = 600
 Start = Callable[[str], Awaitable[Process]]
@@ -111,7 +112,7 @@ async def test_what_a_killed_process_had_in_hand_is_carried_out_by_another(
     async def charge(data: dict[str, Any]) -> None: ...
 
     options = WorkerOptions(redis_url=any_redis_url, reclaim_idle_ms=200, reclaim_period_ms=50)
-    running = asyncio.create_task(survivor.run(replace(options, consumer="survivor"), stop=stop))
+    running = asyncio.create_task(run_workers([survivor], replace(options, consumer="survivor"), stop=stop))
     try:
         await eventually(outcome(client, 1, Outcome.SUCCEEDED))
     finally:

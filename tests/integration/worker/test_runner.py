@@ -55,7 +55,7 @@ class Payment:
     async def running(self, options: WorkerOptions) -> AsyncIterator[asyncio.Event]:
         """At work in a task; what comes at the end is a stop in good order, if there was none before."""
         stop = asyncio.Event()
-        task = asyncio.create_task(self.worker.run(options, stop=stop))
+        task = asyncio.create_task(run_workers([self.worker], options, stop=stop))
         try:
             yield stop
         finally:
@@ -335,7 +335,7 @@ async def test_a_stream_that_is_none_keeps_the_worker_from_starting_and_says_whi
     with pytest.raises(
         WorkerCannotStart, match=f"worker 'payment' cannot read the stream '{STREAM}' in group 'payment'"
     ):
-        await payment.worker.run(options, stop=asyncio.Event())
+        await run_workers([payment.worker], options, stop=asyncio.Event())
 
 
 # ---------------------------------------------------------------------------------------------------------- stops
@@ -375,7 +375,7 @@ async def test_what_does_not_finish_in_time_is_taken_over_at_once(
     payment.hold_back(1)
     await order(client, 1)
     stop = asyncio.Event()
-    running = asyncio.create_task(payment.worker.run(replace(options, stop_grace_ms=0), stop=stop))
+    running = asyncio.create_task(run_workers([payment.worker], replace(options, stop_grace_ms=0), stop=stop))
     await eventually(payment.has_begun(1))
     stop.set()
     await running
@@ -406,7 +406,7 @@ async def test_a_second_stop_ends_at_once_and_others_take_over_after_a_while(
     payment.hold_back(1)
     await order(client, 1)
     stop = asyncio.Event()
-    running = asyncio.create_task(payment.worker.run(replace(options, stop_grace_ms=LONG_MS), stop=stop))
+    running = asyncio.create_task(run_workers([payment.worker], replace(options, stop_grace_ms=LONG_MS), stop=stop))
     await eventually(payment.has_begun(1))
     stop.set()
     async with asyncio.timeout(5):
@@ -437,14 +437,14 @@ async def test_what_waits_for_its_types_limit_lets_others_pass_is_kept_and_at_a_
     async def refund(data: dict[str, Any]) -> None: ...
 
     options = options_for(any_redis_url, reclaim_idle_ms=300)
-    running = asyncio.create_task(worker.run(options, stop=stop))
+    running = asyncio.create_task(run_workers([worker], options, stop=stop))
     for number in range(10):
         await order(client, number, data={"number": number})
     await order(client, 100, command_type="payment.refund")
     await eventually(partial(_has_replied, client, 100))
     other_stop = asyncio.Event()
     # What waits is renewed, or the other one would take it over.
-    other = asyncio.create_task(worker.run(replace(options, consumer="other"), stop=other_stop))
+    other = asyncio.create_task(run_workers([worker], replace(options, consumer="other"), stop=other_stop))
     await eventually(lambda: _consumers_are(client, 2))
     await asyncio.sleep(1)  # the length of three idle times: that nothing happens can only be waited for
     assert begun == [0]

@@ -37,7 +37,7 @@ async def carry_out(command_type: str, data: dict[str, Any], **more: Any) -> Any
     received = read_command(entry)
     handler = WORKERS[command_type.partition(".")[0]].handlers[command_type]
     context = StepContext(received, lambda _: None)
-    reply = await execute(handler, received, entry.fields[b"data"], context, 10_000)
+    reply = await execute(handler, received, context, 10_000)
     assert reply is not None
     return understood(reply)
 
@@ -122,7 +122,7 @@ async def test_exploring_the_canyon_takes_longer_and_shows_signs_of_life(monkeyp
     entry = command_entry(command_type="fleet.perform_exploration", data={**MISSION, "area": "Canyon"})
     received = read_command(entry)
     handler = demo.fleet.handlers["fleet.perform_exploration"]
-    await execute(handler, received, entry.fields[b"data"], StepContext(received, told.append), 10_000)
+    await execute(handler, received, StepContext(received, told.append), 10_000)
     assert sum(slept_s) == pytest.approx(1.1)
     assert len(told) == len(slept_s) == 5
 

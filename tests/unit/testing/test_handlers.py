@@ -15,8 +15,7 @@ from pydantic import BaseModel
 
 from saga_service.core.vocabulary import Direction, OnUnknown
 from saga_service.testing import NeverEnds, SimulatedSaga, Simulation
-from saga_service.testing import handlers as simulated
-from saga_service.worker import PostgresInbox, Rejected, Retryable, StepContext, Worker, dispatcher
+from saga_service.worker import PostgresInbox, Rejected, Retryable, StepContext, Worker
 from tests.support.builders import ONCE, RETRY, definition, step
 
 MINUTE_MS = 60_000
@@ -440,7 +439,3 @@ def test_a_handlers_own_heartbeat_keeps_its_attempt_alive() -> None:
 def test_two_workers_for_one_service_are_refused() -> None:
     with pytest.raises(ValueError, match="more than one worker for the service 'service'"):
         Simulation(definition("charge"), [Worker("service"), Worker("service")])
-
-
-def test_a_cancelled_handler_has_as_long_as_in_a_worker() -> None:
-    assert simulated.CANCELLED_HANDLERS_WAIT_S == dispatcher.CANCELLED_HANDLERS_WAIT_S

@@ -15,10 +15,11 @@ from saga_service.core.vocabulary import Outcome
 from saga_service.wire.dead_letters import raw_pairs, read_dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.worker import StepContext, Worker
-from saga_service.worker.dispatcher import ANSWERS_WAITING_PER_SLOT_MAX, Handling
+from saga_service.worker.dispatcher import REPLIES_UNSENT_PER_SLOT_MAX, Dispatcher
 from saga_service.worker.replies import Replies
 from tests.support.builders import delivered, entry
 from tests.support.fakes import backoffs, turns
+from tests.support.waiting import eventually
 from tests.support.workers import GROUP, NAMES, STREAM, RedisInMemory, command, command_entry
 
 __all__ = ["backoffs"]
@@ -43,16 +44,16 @@ class AtWork:
             await self.let_go.wait()
 
         self.replies = Replies(
-            self.redis.send, (STREAM, GROUP), NAMES, lambda _: self.handling.look_for_room(), structlog.get_logger()
+            self.redis.send, STREAM, GROUP, NAMES, lambda _: self.dispatcher.recheck_room(), structlog.get_logger()
         )
-        self.handling = Handling(worker.handlers, self.replies, CONCURRENCY, 10_000, structlog.get_logger())
+        self.dispatcher = Dispatcher(worker.handlers, self.replies, CONCURRENCY, 10_000, structlog.get_logger())
 
     def accept(self, *entries: Entry) -> None:
-        self.handling.accept(entries)
+        self.dispatcher.accept(entries)
 
     async def all_answered(self) -> None:
         async with asyncio.timeout(10):
-            await self.handling.finish(FOREVER_S)
+            await self.dispatcher.drain(FOREVER_S)
             await self.replies.flushed()
 
     @property
@@ -66,7 +67,7 @@ async def work(backoffs: list[float]) -> AsyncIterator[AtWork]:
     running = asyncio.create_task(work.replies.run())
     yield work
     work.let_go.set()
-    await work.handling.finish(FOREVER_S)
+    await work.dispatcher.drain(FOREVER_S)
     await cancel([running])
 
 
@@ -82,11 +83,11 @@ async def test_commands_run_side_by_side_and_each_is_answered(work: AtWork) -> N
 
 
 async def test_room_is_what_is_not_running_and_is_waited_for(work: AtWork) -> None:
-    assert await work.handling.room() == CONCURRENCY
+    assert await work.dispatcher.wait_for_room() == CONCURRENCY
     work.accept(command_entry(1))
-    assert await work.handling.room() == CONCURRENCY - 1
+    assert await work.dispatcher.wait_for_room() == CONCURRENCY - 1
     work.accept(command_entry(2), command_entry(3))
-    waiting = asyncio.create_task(work.handling.room())
+    waiting = asyncio.create_task(work.dispatcher.wait_for_room())
     await turns()
     assert not waiting.done()
     work.let_go.set()
@@ -184,9 +185,9 @@ async def test_lines_that_others_log_meanwhile_name_the_command_too(work: AtWork
     async def charge(data: dict[str, Any]) -> None:
         bound.append(structlog.contextvars.get_contextvars())
 
-    handling = Handling(worker.handlers, work.replies, 1, 10_000, structlog.get_logger())
-    handling.accept([command_entry(1)])
-    await handling.finish(FOREVER_S)
+    dispatcher = Dispatcher(worker.handlers, work.replies, 1, 10_000, structlog.get_logger())
+    dispatcher.accept([command_entry(1)])
+    await dispatcher.drain(FOREVER_S)
     received = command(1)
     assert bound == [{"saga_id": received.saga_id, "saga": "order", "step": "charge", "command_id": received.id}]
     assert structlog.contextvars.get_contextvars() == {}
@@ -198,7 +199,7 @@ async def test_nothing_more_is_taken_on_while_answers_cannot_be_given(work: AtWo
     work.let_go.set()
     await turns()
     assert work.replies.are_held_up
-    waiting = asyncio.create_task(work.handling.room())
+    waiting = asyncio.create_task(work.dispatcher.wait_for_room())
     await turns()
     assert not waiting.done()
     work.redis.faults.lasting = None
@@ -212,7 +213,7 @@ async def test_the_end_of_an_outage_makes_room_even_if_no_answer_was_waiting(wor
     await turns()
     await work.contexts[0].progress()
     await turns()
-    waiting = asyncio.create_task(work.handling.room())
+    waiting = asyncio.create_task(work.dispatcher.wait_for_room())
     await turns()
     assert not waiting.done()
     work.redis.faults.lasting = None
@@ -223,13 +224,13 @@ async def test_the_end_of_an_outage_makes_room_even_if_no_answer_was_waiting(wor
 async def test_answers_that_wait_are_bounded() -> None:
     work = AtWork()  # nobody sends its answers
     work.let_go.set()
-    limit = CONCURRENCY * ANSWERS_WAITING_PER_SLOT_MAX
+    limit = CONCURRENCY * REPLIES_UNSENT_PER_SLOT_MAX
     for number in range(limit):
         async with asyncio.timeout(10):
-            assert await work.handling.room() > 0
+            assert await work.dispatcher.wait_for_room() > 0
         work.accept(command_entry(number))
         await turns()
-    room = asyncio.create_task(work.handling.room())
+    room = asyncio.create_task(work.dispatcher.wait_for_room())
     await turns()
     assert not room.done()
     room.cancel()
@@ -241,11 +242,11 @@ async def test_what_does_not_finish_in_its_grace_period_is_cancelled_and_gets_no
     work.accept(command_entry(1))
     await turns()
     with capture_logs() as logs:
-        await work.handling.finish(0)
+        await work.dispatcher.drain(0)
     await work.replies.flushed()
     assert work.outcomes == []
     assert work.redis.acknowledged == []
-    assert [line["event"] for line in logs] == ["handlers are cancelled; others will take their commands over"]
+    assert [line["event"] for line in logs] == ["handlers are cancelled; other workers will take over their commands"]
 
 
 async def test_a_cancelled_handler_has_time_to_clean_up(work: AtWork) -> None:
@@ -260,9 +261,31 @@ async def test_a_cancelled_handler_has_time_to_clean_up(work: AtWork) -> None:
             await turns()
             cleaned_up.set()
 
-    handling = Handling(worker.handlers, work.replies, 1, 10_000, structlog.get_logger())
-    handling.accept([command_entry(1)])
+    dispatcher = Dispatcher(worker.handlers, work.replies, 1, 10_000, structlog.get_logger())
+    dispatcher.accept([command_entry(1)])
     await turns()
-    await handling.cancel()
+    await dispatcher.cancel()
     assert cleaned_up.is_set()
-    assert await handling.room() == 1
+    assert await dispatcher.wait_for_room() == 1
+
+
+async def test_a_heartbeat_comes_by_itself_until_the_handler_is_over(backoffs: list[float]) -> None:
+    worker, redis = Worker("payment"), RedisInMemory()
+    let_go = asyncio.Event()
+
+    @worker.handler("payment.charge", heartbeat=0.1)
+    async def charge(data: dict[str, Any]) -> None:
+        await let_go.wait()
+
+    replies = Replies(redis.send, STREAM, GROUP, NAMES, lambda _: None, structlog.get_logger())
+    dispatcher = Dispatcher(worker.handlers, replies, CONCURRENCY, 10_000, structlog.get_logger())
+    running = asyncio.create_task(replies.run())
+    dispatcher.accept([command_entry(1)])
+    await eventually(lambda: len(redis.replies) >= 2)
+    let_go.set()
+    await dispatcher.drain(10)
+    await replies.flushed()
+    outcomes = [reply.outcome for reply in redis.replies]
+    assert set(outcomes[:-1]) == {Outcome.PROGRESS}
+    assert outcomes[-1] is Outcome.SUCCEEDED
+    await cancel([running])

@@ -14,9 +14,10 @@ from saga_service.cli.main import COMMANDS
 from saga_service.core.vocabulary import Outcome
 from saga_service.wire.commands import read_command
 from saga_service.worker import StepContext, Worker
-from saga_service.worker.dispatcher import WAITING_PER_SLOT_MAX
+from saga_service.worker.dispatcher import QUEUED_PER_SLOT_MAX
 from saga_service.worker.execution import execute
-from saga_service.worker.inbox import exactly_once, postgres, recorded_replies
+from saga_service.worker.fault_codes import FAULT_CODES
+from saga_service.worker.inbox import exactly_once, postgres
 from tests.support.paths import ROOT
 from tests.support.workers import command_entry, understood
 
@@ -50,24 +51,24 @@ def test_the_examples_register_what_they_speak_of(guide: ModuleType) -> None:
 async def test_the_long_handler_of_the_guide_runs(guide: ModuleType, deadline_in_ms: int, outcome: Outcome) -> None:
     received = read_command(command_entry(1, command_type="reports.render", deadline_in_ms=deadline_in_ms))
     handler: Any = guide.reports.handlers["reports.render"]
-    reply = await execute(handler, received, received.data_json, StepContext(received, lambda _: None), 10_000)
+    reply = await execute(handler, received, StepContext(received, lambda _: None), 10_000)
     assert reply is not None
     assert understood(reply).outcome is outcome
 
 
-def test_the_guide_has_the_codes_and_numbers_of_the_code() -> None:
-    for code in (
-        recorded_replies.UNDONE_BEFORE_DONE,
-        recorded_replies.CLOSED_BY_PROBE,
-        recorded_replies.DID_NOT_HAPPEN,
-        recorded_replies.IN_DOUBT,
-        recorded_replies.ENDED_MEANWHILE,
-    ):
-        assert f"`{code}`" in GUIDE
+def test_the_guide_has_the_numbers_of_the_code() -> None:
     assert f"kept for {postgres.KEPT_DAYS_DEFAULT} days" in GUIDE
     assert f"`connections_max` connections ({postgres.CONNECTIONS_MAX_DEFAULT})" in GUIDE
-    assert (exactly_once.FORGOTTEN_AFTER_MS, "five seconds after its command's deadline" in GUIDE) == (5_000, True)
-    assert (WAITING_PER_SLOT_MAX, "eight times the worker's concurrency" in GUIDE) == (8, True)
+    assert (exactly_once.IDLE_TRANSACTION_GRACE_MS, "five seconds after its command's deadline" in GUIDE) == (
+        5_000,
+        True,
+    )
+    assert (QUEUED_PER_SLOT_MAX, "eight times the worker's concurrency" in GUIDE) == (8, True)
+
+
+def test_the_guides_table_of_error_codes_is_that_of_the_code() -> None:
+    section = GUIDE.split("## Error codes")[1].split("\n## ")[0]
+    assert dict(re.findall(r"^\| `(\w+)` +\| (.*?) +\|$", section, re.MULTILINE)) == dict(FAULT_CODES)
 
 
 def test_the_guides_commands_exist() -> None:

@@ -18,10 +18,12 @@ from structlog.testing import capture_logs
 from saga_service.core.events import Replied
 from saga_service.core.state import Fault
 from saga_service.core.vocabulary import Outcome
+from saga_service.wire import replies as wire_replies
 from saga_service.wire.commands import read_command
 from saga_service.wire.replies import RETRY_AFTER_MS_MAX
 from saga_service.worker import Rejected, Retryable, StepContext, Worker
-from saga_service.worker.execution import execute, unknown
+from saga_service.worker.execution import body_of, execute, failure, unknown_command
+from saga_service.worker.registration import Handler
 from tests.support.workers import command, command_entry, understood
 
 REPLY_BYTES_MAX = 10_000
@@ -43,7 +45,7 @@ async def carry_out(function: Any, asked_to_end: bool = False, **given: Any) -> 
     received = read_command(entry)
     context = StepContext(received, lambda _: None)
     handler = worker.handlers["payment.charge"]
-    reply = await execute(handler, received, entry.fields[b"data"], context, REPLY_BYTES_MAX, lambda _: asked_to_end)
+    reply = await execute(handler, received, context, REPLY_BYTES_MAX, lambda _: asked_to_end)
     assert reply is not None
     replied = understood(reply)
     assert replied.command == received.name
@@ -253,7 +255,7 @@ async def test_a_validator_that_breaks_is_a_failure() -> None:
     [
         (ValueError(), "ValueError"),
         (ValueError("a\x00b \ud83d"), "a\\x00b \\ud83d"),
-        (ValueError("x" * 5_000), "x" * 2_000),
+        (ValueError("x" * 5_000), "x" * 1_999 + "…"),
         (Unspeakable(), "a Unspeakable that cannot be shown"),
     ],
 )
@@ -268,7 +270,7 @@ async def test_a_code_is_sent_in_a_form_that_the_service_can_read() -> None:
     async def charge(charge: Charge) -> None:
         raise Rejected("c\x00" + "d" * 500, "")
 
-    assert rejected(await carry_out(charge)).code == ("c\\x00" + "d" * 500)[:200]
+    assert rejected(await carry_out(charge)).code == ("c\\x00" + "d" * 500)[:199] + "…"
 
 
 # ------------------------------------------------------------------------------------- results that cannot be sent
@@ -368,7 +370,9 @@ async def test_a_time_limit_inside_a_handler_is_a_failure() -> None:
 
 
 def test_an_unknown_command_is_failed_and_not_rejected_since_another_replica_may_know_it() -> None:
-    fault = failed(understood(unknown(command(command_type="payment.guess"), ["payment.refund", "payment.charge"])))
+    fault = failed(
+        understood(unknown_command(command(command_type="payment.guess"), ["payment.refund", "payment.charge"]))
+    )
     assert fault == Fault(
         "unknown_command",
         "this worker has no handler for 'payment.guess'; it knows: payment.charge, payment.refund",
@@ -376,7 +380,28 @@ def test_an_unknown_command_is_failed_and_not_rejected_since_another_replica_may
 
 
 def test_a_reply_is_json_that_any_language_can_read() -> None:
-    reply = unknown(command(), [])
+    reply = unknown_command(command(), [])
     fields = dict(zip(reply.fields[::2], reply.fields[1::2], strict=True))
     assert json.loads(fields["error"])["code"] == "unknown_command"
     assert fields["saga_id"] == command().saga_id
+
+
+async def test_the_wire_alone_says_how_long_an_errors_text_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire_replies, "ERROR_CODE_CHARACTERS_MAX", 5)
+    monkeypatch.setattr(wire_replies, "ERROR_MESSAGE_CHARACTERS_MAX", 10)
+    reply = failure(command(), Outcome.FAILED, "a_long_code", "a message that is too long")
+    assert json.loads(body_of(reply)) == {"code": "a_lo…", "message": "a message…"}
+
+
+async def test_a_handler_is_called_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[object] = []
+
+    async def call(handler: Handler, argument: object, context: StepContext, connection: object = None) -> None:
+        called.append(argument)
+
+    async def charge(data: dict[str, Any]) -> None:
+        raise AssertionError("called past Handler.call")
+
+    monkeypatch.setattr(Handler, "call", call)
+    assert (await carry_out(charge)).outcome is Outcome.SUCCEEDED
+    assert called == [command().data]

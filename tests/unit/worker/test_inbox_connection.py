@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.worker.inbox.connection import ANSWER_S_MAX, ANSWER_S_MIN, Patience
+from saga_service.worker.inbox.connection import REPLY_S_MAX, REPLY_S_MIN, WaitBudget
 
 
 class Remaining:
@@ -17,24 +17,24 @@ class Remaining:
 
 @pytest.mark.parametrize(
     ("whole_s", "kept_back_s"),
-    [(60.0, ANSWER_S_MAX), (5.0, 0.5), (0.4, ANSWER_S_MIN)],
+    [(60.0, REPLY_S_MAX), (5.0, 0.5), (0.4, REPLY_S_MIN)],
     ids=["a second at most", "a tenth", "what a reply needs"],
 )
 def test_a_part_of_the_time_is_kept_back_for_the_answer(whole_s: float, kept_back_s: float) -> None:
     remaining = Remaining(whole_s)
-    patience = Patience(remaining)
+    patience = WaitBudget(remaining)
     assert patience.left_s == pytest.approx(whole_s - kept_back_s)
     remaining.seconds = kept_back_s
     assert patience.left_s == pytest.approx(0)
 
 
 def test_what_came_late_keeps_back_a_part_of_what_is_left_and_not_of_the_whole() -> None:
-    assert Patience(Remaining(2.0)).left_s == pytest.approx(1.8)
+    assert WaitBudget(Remaining(2.0)).left_s == pytest.approx(1.8)
 
 
 @pytest.mark.parametrize("remaining_s", [0.05, 0.0])
 def test_what_came_too_late_to_wait_is_tried_once_and_answered(remaining_s: float) -> None:
-    patience = Patience(Remaining(remaining_s))
+    patience = WaitBudget(Remaining(remaining_s))
     assert patience.left_s <= 0
     assert patience.for_a_connection_s > 0
 
@@ -42,6 +42,6 @@ def test_what_came_too_late_to_wait_is_tried_once_and_answered(remaining_s: floa
 @pytest.mark.parametrize("whole_s", [60.0, 5.0, 0.4])
 def test_the_last_try_ends_before_the_deadline(whole_s: float) -> None:
     remaining = Remaining(whole_s)
-    patience = Patience(remaining)
+    patience = WaitBudget(remaining)
     remaining.seconds = whole_s - patience.left_s
     assert 0 < patience.for_a_connection_s < remaining.seconds

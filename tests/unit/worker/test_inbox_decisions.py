@@ -9,21 +9,21 @@ import pytest
 from saga_service.core.vocabulary import Direction
 from saga_service.worker.inbox.decisions import (
     ACTION_AFTER_UNDO,
-    NOTHING,
+    NO_RECORD,
     OWN_SIDE,
     PROBE,
-    Asked,
-    Concluded,
-    Judged,
+    Attempt,
+    Conclusion,
+    Decided,
+    Decision,
     Mark,
     Relation,
     Row,
     Run,
     Side,
-    Verdict,
-    judge,
-    rejected,
-    succeeded,
+    after_rejection,
+    after_success,
+    decide,
 )
 from saga_service.worker.inbox.recorded_replies import REFUSALS, reply_to
 from tests.support.workers import command, understood
@@ -31,7 +31,7 @@ from tests.support.workers import command, understood
 BEGAN_AT = 5
 DEADLINE_MS = 1_000
 ATTEMPTS = {Relation.EARLIER: BEGAN_AT - 1, Relation.SAME: BEGAN_AT, Relation.LATER: BEGAN_AT + 1}
-R, A, P, X, E = Verdict.RUN, Verdict.ANSWER, Verdict.PASS_OVER, Verdict.REFUSE, Verdict.EMPTY
+R, A, P, X, E = Decision.RUN, Decision.REPEAT, Decision.SKIP, Decision.REFUSE, Decision.NO_OP
 NEVER, BEGUN, DONE, REJECTED = Mark
 PAIRS = list(itertools.product(Mark, Mark))
 
@@ -40,13 +40,13 @@ def side(mark: Mark) -> Side:
     return Side(mark, BEGAN_AT, '{"code":"no","message":"none"}' if mark is REJECTED else None)
 
 
-def asked(direction: Direction, attempt: int, *, proof: bool = False, deadline_ms: int = DEADLINE_MS) -> Asked:
-    return Asked(direction, attempt, deadline_ms, proof)
+def at(direction: Direction, number: int, *, proof: bool = False, deadline_ms: int = DEADLINE_MS) -> Attempt:
+    return Attempt(direction, number, deadline_ms, proof)
 
 
 # Written out a second time, by the story and not by the code's tables:
-# (action on record, undo on record) -> verdict on an earlier, the same and a later attempt of the action.
-ACTIONS: dict[tuple[Mark, Mark], tuple[Verdict, Verdict, Verdict]] = {
+# (action on record, undo on record) -> decision on an earlier, the same and a later attempt of the action.
+ACTIONS: dict[tuple[Mark, Mark], tuple[Decision, Decision, Decision]] = {
     (NEVER, NEVER): (P, R, R),
     (NEVER, BEGUN): (X, X, X),
     (NEVER, DONE): (X, X, X),
@@ -64,9 +64,9 @@ ACTIONS: dict[tuple[Mark, Mark], tuple[Verdict, Verdict, Verdict]] = {
     (REJECTED, DONE): (P, A, X),
     (REJECTED, REJECTED): (P, A, X),
 }
-# (action on record, undo on record) -> verdict on an earlier, the same and a later attempt of an undo whose action's
+# (action on record, undo on record) -> decision on an earlier, the same and a later attempt of an undo whose action's
 # absence proves that there is nothing to undo.
-UNDOS: dict[tuple[Mark, Mark], tuple[Verdict, Verdict, Verdict]] = {
+UNDOS: dict[tuple[Mark, Mark], tuple[Decision, Decision, Decision]] = {
     (NEVER, NEVER): (P, E, E),
     (NEVER, BEGUN): (P, R, R),
     (NEVER, DONE): (A, A, A),
@@ -96,30 +96,30 @@ def test_the_tables_have_a_rule_for_everything(table: dict[Mark, object]) -> Non
 @pytest.mark.parametrize(("marks", "relation"), CELLS, ids=str)
 def test_every_cell_of_an_action(marks: tuple[Mark, Mark], relation: Relation) -> None:
     row = Row(side(marks[0]), side(marks[1]))
-    judged = judge(row, asked(Direction.ACTION, ATTEMPTS[relation]))
-    assert judged.verdict is ACTIONS[marks][relation.value]
+    decided = decide(row, at(Direction.ACTION, ATTEMPTS[relation]))
+    assert decided.decision is ACTIONS[marks][relation.value]
     began = row._replace(action=Side(BEGUN, ATTEMPTS[relation]))
-    assert judged.row == (began if judged.verdict is R else row), "nothing but a call leaves a mark"
+    assert decided.row == (began if decided.decision is R else row), "nothing but a call leaves a mark"
 
 
 @pytest.mark.parametrize("proof", [True, False])
 @pytest.mark.parametrize(("marks", "relation"), CELLS, ids=str)
 def test_every_cell_of_an_undo(marks: tuple[Mark, Mark], relation: Relation, proof: bool) -> None:
     row = Row(side(marks[0]), side(marks[1]))
-    judged = judge(row, asked(Direction.COMPENSATION, ATTEMPTS[relation], proof=proof))
+    decided = decide(row, at(Direction.COMPENSATION, ATTEMPTS[relation], proof=proof))
     wanted = UNDOS[marks][relation.value]
-    assert judged.verdict is (R if wanted is E and not proof else wanted)
+    assert decided.decision is (R if wanted is E and not proof else wanted)
     after = {R: Side(BEGUN, ATTEMPTS[relation]), E: Side(DONE, ATTEMPTS[relation], "{}")}
-    assert judged.row == row._replace(undo=after.get(judged.verdict, row.undo))
+    assert decided.row == row._replace(undo=after.get(decided.decision, row.undo))
 
 
 @pytest.mark.parametrize("marks", PAIRS, ids=str)
 def test_every_cell_of_a_probe(marks: tuple[Mark, Mark]) -> None:
     row = Row(side(marks[0]), side(marks[1]))
-    judged = judge(row, asked(Direction.PROBE, 1))
-    wanted = {NEVER: Verdict.NOT_DONE, BEGUN: Verdict.IN_DOUBT, DONE: A, REJECTED: Verdict.NOT_DONE}[marks[0]]
-    assert judged.verdict is wanted
-    assert judged.row == (row._replace(closed_until_ms=DEADLINE_MS) if wanted is Verdict.NOT_DONE else row)
+    decided = decide(row, at(Direction.PROBE, 1))
+    wanted = {NEVER: Decision.NOT_DONE, BEGUN: Decision.IN_DOUBT, DONE: A, REJECTED: Decision.NOT_DONE}[marks[0]]
+    assert decided.decision is wanted
+    assert decided.row == (row._replace(fenced_until_ms=DEADLINE_MS) if wanted is Decision.NOT_DONE else row)
 
 
 @pytest.mark.parametrize("mark", list(Mark))
@@ -127,109 +127,109 @@ def test_every_cell_of_a_probe(marks: tuple[Mark, Mark]) -> None:
 def test_what_was_sent_before_a_denial_does_not_begin_and_what_is_sent_after_it_does(
     mark: Mark, deadline_ms: int
 ) -> None:
-    row = Row(side(mark), closed_until_ms=DEADLINE_MS)
-    verdict = judge(row, asked(Direction.ACTION, BEGAN_AT + 1, deadline_ms=deadline_ms)).verdict
+    row = Row(side(mark), fenced_until_ms=DEADLINE_MS)
+    decision = decide(row, at(Direction.ACTION, BEGAN_AT + 1, deadline_ms=deadline_ms)).decision
     is_closed = mark in (NEVER, REJECTED) and deadline_ms <= DEADLINE_MS
-    assert verdict is (Verdict.CLOSED if is_closed else ACTIONS[mark, NEVER][Relation.LATER.value])
+    assert decision is (Decision.FENCED if is_closed else ACTIONS[mark, NEVER][Relation.LATER.value])
 
 
 def test_a_later_denial_never_opens_what_an_earlier_one_closed() -> None:
-    row = judge(Row(closed_until_ms=DEADLINE_MS + 5), asked(Direction.PROBE, 2)).row
-    assert row.closed_until_ms == DEADLINE_MS + 5
+    row = decide(Row(fenced_until_ms=DEADLINE_MS + 5), at(Direction.PROBE, 2)).row
+    assert row.fenced_until_ms == DEADLINE_MS + 5
 
 
 # --------------------------------------------------------------------------------------------- how a call ended
 
 
-def begin(row: Row, what: Asked) -> tuple[Row, Run]:
-    verdict, after = judge(row, what)
-    assert verdict is R
+def begin(row: Row, what: Attempt) -> tuple[Row, Run]:
+    decision, after = decide(row, what)
+    assert decision is R
     return after, Run(what, row)
 
 
 def test_a_success_is_on_record_and_answers_every_attempt_from_then_on() -> None:
-    row, run = begin(NOTHING, asked(Direction.ACTION, 1))
-    concluded = succeeded(row, run, '{"n":1}')
-    assert concluded == Concluded(None, Row(action=Side(DONE, 1, '{"n":1}')))
+    row, run = begin(NO_RECORD, at(Direction.ACTION, 1))
+    conclusion = after_success(row, run, '{"n":1}')
+    assert conclusion == Conclusion(None, Row(action=Side(DONE, 1, '{"n":1}')))
     for attempt in (1, 2, 9):
-        assert judge(concluded.row, asked(Direction.ACTION, attempt)) == Judged(A, concluded.row)
+        assert decide(conclusion.row, at(Direction.ACTION, attempt)) == Decided(A, conclusion.row)
 
 
 @pytest.mark.parametrize("direction", [Direction.ACTION, Direction.COMPENSATION])
 def test_of_two_calls_at_once_the_first_to_end_is_the_answer_of_both(direction: Direction) -> None:
-    row, first = begin(NOTHING, asked(direction, 1))
-    row, second = begin(row, asked(direction, 2))
-    row = succeeded(row, second, '{"by":2}').row
-    assert succeeded(row, first, '{"by":1}') == Concluded(A, row)
-    assert rejected(row, first, '{"code":"no"}') == Concluded(A, row)
+    row, first = begin(NO_RECORD, at(direction, 1))
+    row, second = begin(row, at(direction, 2))
+    row = after_success(row, second, '{"by":2}').row
+    assert after_success(row, first, '{"by":1}') == Conclusion(A, row)
+    assert after_rejection(row, first, '{"code":"no"}') == Conclusion(A, row)
 
 
 @pytest.mark.parametrize("direction", [Direction.ACTION, Direction.COMPENSATION])
 def test_the_success_of_an_earlier_attempt_keeps_the_fence_where_it_is(direction: Direction) -> None:
-    row, first = begin(NOTHING, asked(direction, 1))
-    row, _ = begin(row, asked(direction, 2))
-    after = succeeded(row, first, "{}").row
+    row, first = begin(NO_RECORD, at(direction, 1))
+    row, _ = begin(row, at(direction, 2))
+    after = after_success(row, first, "{}").row
     assert (after.action if direction is Direction.ACTION else after.undo) == Side(DONE, 2, "{}")
 
 
 @pytest.mark.parametrize("direction", [Direction.ACTION, Direction.COMPENSATION])
 def test_a_rejection_is_repeated_to_its_own_attempt_alone(direction: Direction) -> None:
-    row, run = begin(NOTHING, asked(direction, 2))
-    row = rejected(row, run, '{"code":"no"}').row
+    row, run = begin(NO_RECORD, at(direction, 2))
+    row = after_rejection(row, run, '{"code":"no"}').row
     assert (row.action if direction is Direction.ACTION else row.undo) == Side(REJECTED, 2, '{"code":"no"}')
-    assert [judge(row, asked(direction, attempt)).verdict for attempt in (1, 2, 3)] == [P, A, R]
+    assert [decide(row, at(direction, attempt)).decision for attempt in (1, 2, 3)] == [P, A, R]
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_a_rejection_after_a_call_whose_end_nobody_knows_is_not_the_whole_truth(attempt: int) -> None:
-    in_doubt, _ = begin(NOTHING, asked(Direction.ACTION, 1))
-    row, run = begin(in_doubt, asked(Direction.ACTION, attempt))
-    assert rejected(row, run, "{}") == Concluded(None, row), "still begun: it may have happened"
-    assert judge(row, asked(Direction.COMPENSATION, 1, proof=True)).verdict is R, "so it is undone by its handler"
-    assert judge(row, asked(Direction.PROBE, 1)).verdict is Verdict.IN_DOUBT
+    in_doubt, _ = begin(NO_RECORD, at(Direction.ACTION, 1))
+    row, run = begin(in_doubt, at(Direction.ACTION, attempt))
+    assert after_rejection(row, run, "{}") == Conclusion(None, row), "still begun: it may have happened"
+    assert decide(row, at(Direction.COMPENSATION, 1, proof=True)).decision is R, "so it is undone by its handler"
+    assert decide(row, at(Direction.PROBE, 1)).decision is Decision.IN_DOUBT
 
 
 def test_a_rejection_with_a_later_attempt_under_way_leaves_that_one_the_word() -> None:
-    row, first = begin(NOTHING, asked(Direction.ACTION, 1))
-    row, _ = begin(row, asked(Direction.ACTION, 2))
-    assert rejected(row, first, "{}") == Concluded(None, row)
+    row, first = begin(NO_RECORD, at(Direction.ACTION, 1))
+    row, _ = begin(row, at(Direction.ACTION, 2))
+    assert after_rejection(row, first, "{}") == Conclusion(None, row)
 
 
 def test_an_action_that_ends_after_its_undo_opens_the_undo_again() -> None:
-    row, action = begin(NOTHING, asked(Direction.ACTION, 1))
-    row, undo = begin(row, asked(Direction.COMPENSATION, 1))
-    row = succeeded(row, undo, "{}").row
-    assert judge(row, asked(Direction.COMPENSATION, 2)).verdict is A
-    row = succeeded(row, action, "{}").row
+    row, action = begin(NO_RECORD, at(Direction.ACTION, 1))
+    row, undo = begin(row, at(Direction.COMPENSATION, 1))
+    row = after_success(row, undo, "{}").row
+    assert decide(row, at(Direction.COMPENSATION, 2)).decision is A
+    row = after_success(row, action, "{}").row
     assert row == Row(Side(DONE, 1, "{}"), Side(NEVER, 1))
-    assert judge(row, asked(Direction.COMPENSATION, 2)).verdict is R
+    assert decide(row, at(Direction.COMPENSATION, 2)).decision is R
 
 
 def test_an_undo_that_ran_while_its_action_ended_has_to_run_again() -> None:
-    row, action = begin(NOTHING, asked(Direction.ACTION, 1))
-    row, undo = begin(row, asked(Direction.COMPENSATION, 1))
-    row = succeeded(row, action, "{}").row
-    assert succeeded(row, undo, "{}") == Concluded(Verdict.OVERLAPPED, row)
-    row, again = begin(row, asked(Direction.COMPENSATION, 2))
-    assert succeeded(row, again, "{}").row == Row(Side(DONE, 1, "{}"), Side(DONE, 2, "{}"))
+    row, action = begin(NO_RECORD, at(Direction.ACTION, 1))
+    row, undo = begin(row, at(Direction.COMPENSATION, 1))
+    row = after_success(row, action, "{}").row
+    assert after_success(row, undo, "{}") == Conclusion(Decision.OVERLAPPED, row)
+    row, again = begin(row, at(Direction.COMPENSATION, 2))
+    assert after_success(row, again, "{}").row == Row(Side(DONE, 1, "{}"), Side(DONE, 2, "{}"))
 
 
 # ------------------------------------------------------------------------------------------------- what is answered
 
 
-@pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not R])
-def test_every_verdict_but_a_call_is_answered_or_passed_over(verdict: Verdict) -> None:
-    reply = reply_to(command(direction=Direction.COMPENSATION), verdict, Row(undo=Side(DONE, 1, '{"n":1}')))
-    if verdict is P:
+@pytest.mark.parametrize("decision", [decision for decision in Decision if decision is not R])
+def test_every_decision_but_a_call_is_answered_or_passed_over(decision: Decision) -> None:
+    reply = reply_to(command(direction=Direction.COMPENSATION), decision, Row(undo=Side(DONE, 1, '{"n":1}')))
+    if decision is P:
         assert reply is None
         return
     assert reply is not None
     replied = understood(reply)
-    if verdict in REFUSALS:
+    if decision in REFUSALS:
         assert replied.fault is not None
-        assert (replied.outcome, replied.fault.code) == REFUSALS[verdict][:2]
+        assert (replied.outcome, replied.fault.code) == REFUSALS[decision][:2]
     else:
-        assert replied.output == ({} if verdict is E else {"n": 1})
+        assert replied.output == ({} if decision is E else {"n": 1})
 
 
 def test_a_recorded_rejection_is_answered_word_for_word() -> None:

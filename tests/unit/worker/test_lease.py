@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from saga_service.base.tasks import cancel
 from saga_service.worker import lease as module
-from saga_service.worker.lease import Held, Renewal
+from saga_service.worker.lease import LeaseRenewal, PendingEntries
 
 RECLAIM_IDLE_MS = 60_000
 
@@ -38,9 +38,9 @@ class Group:
     def __init__(self) -> None:
         self.renewed: list[list[str]] = []
         self.lost: set[str] = set()
-        self.held = Held()
+        self.pending = PendingEntries()
         self.fault: Exception | None = None
-        self.renewal = Renewal(self.held, self.renew, RECLAIM_IDLE_MS, structlog.get_logger())
+        self.renewal = LeaseRenewal(self.pending, self.renew, RECLAIM_IDLE_MS, structlog.get_logger())
         self.asked = asyncio.Event()
 
     async def renew(self, entry_ids: Sequence[str]) -> int:
@@ -59,64 +59,64 @@ def group(clock: Clock) -> Group:
 async def test_an_entry_is_renewed_after_a_third_of_the_time_after_which_it_would_be_taken(
     group: Group, clock: Clock
 ) -> None:
-    group.held.took(["1-0"])
+    group.pending.add(["1-0"])
     clock.now_s += 19
-    group.held.took(["2-0"])
-    await group.renewal.renew_old()
+    group.pending.add(["2-0"])
+    await group.renewal.renew_due()
     assert group.renewed == []
     clock.now_s += 1
-    await group.renewal.renew_old()
+    await group.renewal.renew_due()
     assert group.renewed == [["1-0"]]
 
 
 async def test_a_renewed_entry_is_left_alone_until_it_is_old_again(group: Group, clock: Clock) -> None:
-    group.held.took(["1-0"])
+    group.pending.add(["1-0"])
     clock.now_s += 20
-    await group.renewal.renew_old()
+    await group.renewal.renew_due()
     clock.now_s += 19
-    await group.renewal.renew_old()
+    await group.renewal.renew_due()
     assert len(group.renewed) == 1
     clock.now_s += 1
-    await group.renewal.renew_old()
+    await group.renewal.renew_due()
     assert len(group.renewed) == 2
 
 
 async def test_what_is_settled_is_not_renewed(group: Group, clock: Clock) -> None:
-    group.held.took(["1-0", "2-0"])
-    group.held.drop(["1-0", "9-0"])
+    group.pending.add(["1-0", "2-0"])
+    group.pending.remove(["1-0", "9-0"])
     clock.now_s += 20
-    await group.renewal.renew_old()
+    await group.renewal.renew_due()
     assert group.renewed == [["2-0"]]
 
 
 async def test_what_is_settled_during_a_renewal_does_not_come_back(group: Group, clock: Clock) -> None:
-    group.held.took(["1-0"])
+    group.pending.add(["1-0"])
     clock.now_s += 20
 
     async def renewed_and_settled(entry_ids: Sequence[str]) -> int:
-        group.held.drop(entry_ids)
+        group.pending.remove(entry_ids)
         return 1
 
-    await Renewal(group.held, renewed_and_settled, RECLAIM_IDLE_MS, structlog.get_logger()).renew_old()
-    assert len(group.held) == 0
+    await LeaseRenewal(group.pending, renewed_and_settled, RECLAIM_IDLE_MS, structlog.get_logger()).renew_due()
+    assert len(group.pending) == 0
 
 
 async def test_a_command_that_another_worker_took_over_is_told_of(group: Group, clock: Clock) -> None:
-    group.held.took(["1-0", "2-0"])
+    group.pending.add(["1-0", "2-0"])
     group.lost.add("2-0")
     clock.now_s += 20
     with capture_logs() as logs:
-        await group.renewal.renew_old()
+        await group.renewal.renew_due()
     assert [(line["event"], line["commands"]) for line in logs] == [
-        ("commands in hand are ours no longer: taken over by another worker, or lost with their stream", 1)
+        ("commands were lost to this worker: taken over by another one, or gone with their stream", 1)
     ]
 
 
 async def test_a_renewal_that_fails_is_tried_again_at_the_next_look(clock: Clock) -> None:
     group = Group()
-    group.renewal = Renewal(group.held, group.renew, 6, structlog.get_logger())
+    group.renewal = LeaseRenewal(group.pending, group.renew, 6, structlog.get_logger())
     group.fault = RedisAway("gone")
-    group.held.took(["1-0"])
+    group.pending.add(["1-0"])
     clock.now_s += 20
     running = asyncio.create_task(group.renewal.run())
     try:

@@ -54,7 +54,7 @@ def test_a_missing_worker_is_told_of_with_those_that_are_there(shop: str) -> Non
 
 
 def test_something_else_is_told_of_by_what_it_is(shop: str) -> None:
-    with pytest.raises(WorkerNotLoaded, match=r"'number' .* is of type int, and not a Worker; its workers: payment"):
+    with pytest.raises(WorkerNotLoaded, match=r"'number' .* is of type int and no Worker; its workers: payment"):
         load_worker(f"{shop}:number")
 
 
@@ -100,7 +100,7 @@ def test_a_mistake_in_the_module_is_one_line_with_its_place(
         ("", "worker 'payment' has no handlers; register them with @worker.handler(...)"),
         (
             "payment.answer_probes('payment.look', of='payment.chrage')",
-            "'payment.look' speaks of the action 'payment.chrage', which worker 'payment' does not have",
+            "'payment.look' names the action 'payment.chrage', for which worker 'payment' has no handler",
         ),
     ],
 )

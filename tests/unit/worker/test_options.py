@@ -41,7 +41,7 @@ def test_the_defaults_are_those_of_the_settings() -> None:
 
 async def test_a_worker_without_handlers_is_refused() -> None:
     with pytest.raises(ValueError, match=r"worker 'payment' has no handlers; register them with @worker\.handler"):
-        await Worker("payment").run()
+        await run_workers([Worker("payment")])
 
 
 async def test_two_workers_for_one_service_are_refused() -> None:

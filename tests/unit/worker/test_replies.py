@@ -31,7 +31,7 @@ class Answering:
     def __init__(self) -> None:
         self.redis = RedisInMemory()
         self.settled: list[str] = []
-        self.replies = Replies(self.redis.send, (STREAM, GROUP), NAMES, self._settle, structlog.get_logger())
+        self.replies = Replies(self.redis.send, STREAM, GROUP, NAMES, self._settle, structlog.get_logger())
 
     def _settle(self, entry_ids: Sequence[str]) -> None:
         self.settled += entry_ids
@@ -40,11 +40,11 @@ class Answering:
         for number in numbers:
             received = command(number)
             reply = write_success(received.reply_to, received.id, received.saga_id, {"number": number})
-            self.replies.answer(reply, command_entry(number, str(number)))
+            self.replies.send(reply, command_entry(number, str(number)))
 
     def progress(self, number: int) -> None:
         received = command(number)
-        self.replies.progress(received.id, write_progress(received.reply_to, received.id, received.saga_id))
+        self.replies.send_progress(received.id, write_progress(received.reply_to, received.id, received.saga_id))
 
     async def flushed(self) -> None:
         async with asyncio.timeout(10):
@@ -81,7 +81,7 @@ async def test_under_load_one_round_trip_has_the_new_answers_and_acknowledges_th
 
 
 async def test_a_round_trip_has_a_limit(answering: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWERS_PER_ROUND_TRIP_MAX", 2)
+    monkeypatch.setattr(module, "REPLIES_PER_ROUND_TRIP_MAX", 2)
     answering.answer(1, 2, 3)
     await answering.flushed()
     assert answering.redis.round_trips == [["XADD", "XADD"], ["XADD", "XACK"], ["XACK"]]
@@ -89,7 +89,7 @@ async def test_a_round_trip_has_a_limit(answering: Answering, monkeypatch: pytes
 
 
 async def test_an_entry_that_needs_no_answer_is_just_acknowledged(answering: Answering) -> None:
-    answering.replies.acknowledge("7")
+    answering.replies.acknowledge_unanswered("7")
     await answering.flushed()
     assert answering.redis.round_trips == [["XACK"]]
     assert answering.settled == ["7"]
@@ -100,7 +100,7 @@ async def test_a_refused_answer_is_never_acknowledged_before_it_is_taken(
 ) -> None:
     answering.redis.refusals[NAMES.replies] = OUT_OF_MEMORY
     answering.answer(1)
-    answering.replies.acknowledge("7")
+    answering.replies.acknowledge_unanswered("7")
     await turns()
     held_up: bool = answering.replies.are_held_up
     assert held_up
@@ -118,8 +118,8 @@ async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(an
         answering.answer(1)
         await answering.flushed()
     assert [(line["log_level"], line["event"]) for line in logs] == [
-        ("warning", "answering is held up; trying again until it works"),
-        ("info", "answering goes on"),
+        ("warning", "sending replies is held up; trying again until it works"),
+        ("info", "sending replies goes on"),
     ]
 
 
@@ -156,7 +156,7 @@ async def test_an_answer_that_redis_will_never_take_leaves_a_dead_letter_and_hol
     letter = read_dead_letter(delivered(message))
     assert message.stream == NAMES.dead_letters
     assert (letter.stream, letter.entry_id) == (STREAM, "1")
-    assert letter.reason == f"the answer could not be added to the stream 'saga:replies': {WRONG_TYPE}"
+    assert letter.reason == f"the reply could not be added to the stream 'saga:replies': {WRONG_TYPE}"
     assert answering.redis.acknowledged == ["1"]
     assert not answering.replies.are_held_up
 
@@ -176,7 +176,7 @@ async def test_while_not_even_the_dead_letter_is_taken_the_command_stays_pending
 async def test_one_refused_answer_does_not_keep_the_others_back(answering: Answering) -> None:
     answering.redis.refusals["elsewhere"] = OUT_OF_MEMORY
     received = command(1)
-    answering.replies.answer(write_success("elsewhere", received.id, received.saga_id, {}), command_entry(1, "1"))
+    answering.replies.send(write_success("elsewhere", received.id, received.saga_id, {}), command_entry(1, "1"))
     answering.answer(2)
     await turns()
     assert (answering.numbers, answering.redis.acknowledged) == ([2], ["2"])

@@ -20,9 +20,9 @@ from saga_service.wire.commands import read_command, write_command
 from saga_service.wire.entries import Entry
 from saga_service.wire.replies import read_reply
 from saga_service.worker import Worker
-from saga_service.worker.dispatcher import Handling
+from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.execution import body_of, success
-from saga_service.worker.inbox.decisions import Mark, Row, Side, Verdict
+from saga_service.worker.inbox.decisions import Decision, Mark, Row, Side
 from saga_service.worker.inbox.recorded_replies import reply_to
 from saga_service.worker.replies import Replies
 from tests.support.builders import SagaInMemory, definition, delivered
@@ -53,12 +53,12 @@ async def answer_to(entry: Entry, cipher: Cipher | None, *, reply_bytes_max: int
         return Charged(charged=command.name)
 
     redis = RedisInMemory()
-    replies = Replies(redis.send, (STREAM, GROUP), NAMES, lambda _: None, structlog.get_logger())
-    handling = Handling(worker.handlers, replies, 1, reply_bytes_max, structlog.get_logger(), cipher)
+    replies = Replies(redis.send, STREAM, GROUP, NAMES, lambda _: None, structlog.get_logger())
+    dispatcher = Dispatcher(worker.handlers, replies, 1, reply_bytes_max, structlog.get_logger(), cipher)
     running = asyncio.create_task(replies.run())
-    handling.accept([entry])
+    dispatcher.accept([entry])
     async with asyncio.timeout(10):
-        await handling.finish(10)
+        await dispatcher.drain(10)
         await replies.flushed()
     await cancel([running])
     return redis
@@ -96,7 +96,7 @@ async def test_a_worker_without_the_key_asks_for_another_attempt(cipher: Cipher 
 def test_a_result_that_an_inbox_has_recorded_answers_a_later_attempt(recorded_by: Cipher | None) -> None:
     first, second = (read_command(encrypted_command(OF_NEW, attempt=attempt), OF_BOTH) for attempt in (1, 2))
     recorded = body_of(success(replace(first, cipher=recorded_by), {"charged": MARKER}, 10_000))
-    again = reply_to(second, Verdict.ANSWER, Row(action=Side(Mark.DONE, 1, recorded)))
+    again = reply_to(second, Decision.REPEAT, Row(action=Side(Mark.DONE, 1, recorded)))
     assert again is not None
     assert MARKER not in str(again)
     assert read_reply(delivered(again), OF_BOTH).output == {"charged": MARKER}
