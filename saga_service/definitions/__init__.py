@@ -1,11 +1,17 @@
-"""Sagas as their authors write them, in Python or in YAML, to what the engine drives.
+"""Saga definitions: from what an author writes, in Python or in YAML, to what the engine drives.
 
-Read in this order: `authoring` (the words), `python_source` and `yaml_source` (what was written, and where), `words`
-and `model` (which values are allowed), `outline` and `rules` (which of them fit together), `check` (one saga, with all
-that is wrong with it), `conflicts` (what two sagas cannot both have), `mentions` and `expressions` (conditions and
-mappings), `samples`, `cases` and `trials` (what becomes of an expression, before any saga runs), `inputs` (a producer's
-data by the saga's schema), `shapes` (a worker's answer by the step's), `document` (what Postgres keeps), `catalog` (all
-sagas and what starts each), `loading` (the way from names to catalog), `graph` (a saga as people look at it).
+Four wings, each of which knows only those before it:
+
+- `sources` reads what was written, with the line of every value;
+- `schema` reads inputs and outputs by their schemas, and makes sample values;
+- `expressions` compiles and evaluates conditions and mappings (CEL);
+- `checks` finds what does not fit together.
+
+Around them, in the order of a definition's way: `authoring` (the classes that Python authors use), `keywords` and
+`durations` (what may be written, and every default), `model` (which values are allowed), `outline` (a saga's steps,
+even where it has errors), `validation` (one saga, or all that is wrong with it), `document` (the form in Postgres),
+`saga_spec` and `catalog` (what the service starts sagas by), `loading` (from the names of files to the catalog) and
+`graph` (a saga as a picture). `problems` is the form in which all of them report.
 """
 
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger

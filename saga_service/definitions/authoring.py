@@ -126,15 +126,15 @@ class Saga:
     soon as all that came after it is undone."""
 
 
-def as_written(value: object) -> object:
+def as_mapping(value: object) -> object:
     """What an author wrote, as the mapping that YAML would have given; what was left out is absent."""
     match value:
         case Saga() | Step() | Retry() | Trigger():
             given = ((part.name, getattr(value, part.name)) for part in fields(value))
-            return {name: as_written(part) for name, part in given if part is not None}
+            return {name: as_mapping(part) for name, part in given if part is not None}
         case list() | tuple() | set() | frozenset():
-            return [as_written(part) for part in value]
+            return [as_mapping(part) for part in value]
         case dict():
-            return {name: as_written(part) for name, part in value.items()}
+            return {name: as_mapping(part) for name, part in value.items()}
         case _:
             return value

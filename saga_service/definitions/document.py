@@ -1,26 +1,32 @@
-"""A definition as a JSON document: what Postgres keeps of every version, so that any replica can drive any saga to its
-end by the version that it began with, whatever code is deployed meanwhile."""
+"""A definition as a JSON document: the form in which Postgres keeps every version.
+
+So any replica can drive any saga to its end by the version that it began with, whatever code is deployed meanwhile.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
+
+import orjson
 
 from saga_service.core.definition import Definition, Expression, Shape, StepDefinition
 from saga_service.core.retry import RetryPolicy
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
-from saga_service.definitions.digest import canonical_numbers, digest
 from saga_service.definitions.expressions.cel import Condition, InputMapping, condition, input_mapping
-from saga_service.definitions.schema.outputs import SchemaShape, schema_shape
+from saga_service.definitions.schema.json_schema import canonical_numbers
+from saga_service.definitions.schema.outputs import OutputSchema, output_schema
 
-DOCUMENT_FORMAT = 2
-"""Documents of format 1 have no more than commands, one after the other, and waits that are not spread."""
+DOCUMENT_FORMAT = 1
+"""The only format that this release writes and reads. A newer one is left to the replicas that can read it."""
+
+DIGEST_OCTETS = 6
 
 
 class UnreadableDocument(Exception):
-    """The stored document is not one that this release can drive a saga by; the text says what to do."""
+    """This release cannot drive a saga by the stored document; the text says why, and what to do."""
 
 
 def definition_to_document(
@@ -32,7 +38,7 @@ def definition_to_document(
     deadline_ms: int | None = None,
     undo: UndoOrder = UndoOrder.REVERSE,
 ) -> dict[str, Any]:
-    """The document, its version in it. The version is a digest of all the rest."""
+    """The document, with its version in it. The version is a digest of all the rest."""
     document = {
         "format": DOCUMENT_FORMAT,
         "saga": name,
@@ -46,22 +52,27 @@ def definition_to_document(
 
 
 def definition_from_document(document: Mapping[str, Any]) -> Definition:
-    """What drives a saga. Raises UnreadableDocument."""
+    """The definition that drives a saga. Raises UnreadableDocument."""
     known_format = document.get("format")
-    read = _READERS.get(known_format) if isinstance(known_format, int) else None
-    if read is None:
+    if known_format != DOCUMENT_FORMAT:
         raise UnreadableDocument(
-            f"the definition has document format {known_format!r}, and this release reads 1 to {DOCUMENT_FORMAT}; "
+            f"the definition has document format {known_format!r}, and this release reads {DOCUMENT_FORMAT}; "
             "run a release that is at least as new as the one that stored it"
         )
     try:
-        return read(document)
+        return _definition(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnreadableDocument(f"the stored definition is damaged: {type(error).__name__}: {error}") from None
 
 
+def digest(document: Mapping[str, Any]) -> str:
+    """A version for the document: twelve hexadecimal digits that change with any value, and with nothing else."""
+    canonical = orjson.dumps(canonical_numbers(document), option=orjson.OPT_SORT_KEYS)
+    return blake2b(canonical, digest_size=DIGEST_OCTETS, person=b"saga_definition").hexdigest()
+
+
 def _names_waited_for(step: StepDefinition, place: int, steps: tuple[StepDefinition, ...]) -> list[str] | None:
-    """In one form for one meaning: None for the step before, and several in the order of the saga."""
+    """The names at `after` in one form for one meaning: None for the step before, and several in the saga's order."""
     if step.after is None:
         return None
     in_order = [each.name for each in steps if each.name in step.after]
@@ -87,8 +98,7 @@ def _step_to_document(step: StepDefinition, after: list[str] | None) -> dict[str
         "compensation_retry": _policy_to_document(step.compensation_retry),
         "compensation_timeout_ms": step.compensation_timeout_ms,
         "default": None if step.default is None else canonical_numbers(dict(step.default)),
-        # Left out where there is none, so that sagas keep the versions that they had before there was this word.
-        **({} if step.output is None else {"output": _shape_to_document(step.output)}),
+        "output": _output_to_document(step.output),
     }
 
 
@@ -112,12 +122,14 @@ def _mapping_to_document(mapping: Expression | None) -> dict[str, Any] | None:
             raise TypeError(f"only a mapping in CEL can be stored, and this is {mapping!r}")
 
 
-def _shape_to_document(shape: Shape) -> dict[str, Any]:
-    match shape:
-        case SchemaShape():
-            return dict(shape.schema)
+def _output_to_document(output: Shape | None) -> dict[str, Any] | None:
+    match output:
+        case None:
+            return None
+        case OutputSchema():
+            return dict(output.schema)
         case _:
-            raise TypeError(f"only a JSON Schema can be stored, and this is {shape!r}")
+            raise TypeError(f"only a JSON Schema can be stored, and this is {output!r}")
 
 
 def _policy_to_document(policy: RetryPolicy) -> dict[str, Any]:
@@ -132,62 +144,41 @@ def _policy_to_document(policy: RetryPolicy) -> dict[str, Any]:
     }
 
 
-# --------------------------------------------------------------------------------------------------------- reading
-
-
-def _read_first_format(document: Mapping[str, Any]) -> Definition:
-    steps = tuple(_first_step(step) for step in document["steps"])
-    return Definition(document["saga"], document["version"], steps)
-
-
-def _first_step(step: Mapping[str, Any]) -> StepDefinition:
-    return StepDefinition(
-        name=step["name"],
-        action=step["action"],
-        compensation=step["compensation"],
-        retry=_first_policy(step["retry"]),
-        timeout_ms=step["timeout_ms"],
-        compensation_retry=_first_policy(step["compensation_retry"]),
-        compensation_timeout_ms=step["compensation_timeout_ms"],
-    )
-
-
-def _first_policy(policy: Mapping[str, Any]) -> RetryPolicy:
-    return RetryPolicy(
-        attempts_max=policy["attempts_max"],
-        delay_first_ms=policy["delay_first_ms"],
-        delay_factor=float(policy["delay_factor"]),
-        delay_max_ms=policy["delay_max_ms"],
-        never_retry=frozenset(policy["never_retry"]),
-    )
-
-
-def _read_second_format(document: Mapping[str, Any]) -> Definition:
+def _definition(document: Mapping[str, Any]) -> Definition:
     steps = tuple(_step(step) for step in document["steps"])
     undo = UndoOrder(document["undo"])
     return Definition(document["saga"], document["version"], steps, deadline_ms=document["deadline_ms"], undo=undo)
 
 
 def _step(step: Mapping[str, Any]) -> StepDefinition:
-    return replace(
-        _first_step(step),
+    return StepDefinition(
+        name=step["name"],
         task=Task(step["task"]),
+        action=step["action"],
+        compensation=step["compensation"],
         after=None if step["after"] is None else tuple(step["after"]),
         when=None if step["when"] is None else condition(step["when"]),
         input=None if step["input"] is None else input_mapping(step["input"]),
         kind=Kind(step["kind"]),
         retry=_policy(step["retry"]),
+        timeout_ms=step["timeout_ms"],
         heartbeat_ms=step["heartbeat_ms"],
         on_unknown=OnUnknown(step["on_unknown"]),
         probe=step["probe"],
         compensation_retry=_policy(step["compensation_retry"]),
+        compensation_timeout_ms=step["compensation_timeout_ms"],
         default=step["default"],
-        output=schema_shape(step["output"]) if "output" in step else None,
+        output=None if step["output"] is None else output_schema(step["output"]),
     )
 
 
 def _policy(policy: Mapping[str, Any]) -> RetryPolicy:
-    return replace(_first_policy(policy), jitter=policy["jitter"], budget_ms=policy["budget_ms"])
-
-
-_READERS: dict[int, Callable[[Mapping[str, Any]], Definition]] = {1: _read_first_format, 2: _read_second_format}
+    return RetryPolicy(
+        attempts_max=policy["attempts_max"],
+        delay_first_ms=policy["delay_first_ms"],
+        delay_factor=float(policy["delay_factor"]),
+        delay_max_ms=policy["delay_max_ms"],
+        never_retry=frozenset(policy["never_retry"]),
+        jitter=policy["jitter"],
+        budget_ms=policy["budget_ms"],
+    )

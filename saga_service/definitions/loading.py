@@ -12,8 +12,8 @@ from saga_service.definitions.checks.conflicts import conflicts
 from saga_service.definitions.outline import outlines_of
 from saga_service.definitions.problems import DefinitionErrors, Problem, shown
 from saga_service.definitions.saga_spec import DefinedSaga
-from saga_service.definitions.sources.positions import Written
 from saga_service.definitions.sources.python import read_python
+from saga_service.definitions.sources.saga_source import SagaSource
 from saga_service.definitions.sources.yaml import read_yaml_file
 from saga_service.definitions.validation import check
 from saga_service.wire.stream_names import StreamNames
@@ -46,7 +46,7 @@ def load_definitions(sources: Sequence[str], names: StreamNames = _NAMES_DEFAULT
     return Catalog(specs)
 
 
-def _read(source: str) -> tuple[list[Written], list[Problem]]:
+def _read(source: str) -> tuple[list[SagaSource], list[Problem]]:
     path = Path(source)
     if path.suffix in _YAML_SUFFIXES:
         return read_yaml_file(path)
@@ -57,8 +57,8 @@ def _read(source: str) -> tuple[list[Written], list[Problem]]:
     return [], [Problem(source, "", _not_a_source(source, path))]
 
 
-def _read_directory(directory: Path) -> tuple[list[Written], list[Problem]]:
-    all_written: list[Written] = []
+def _read_directory(directory: Path) -> tuple[list[SagaSource], list[Problem]]:
+    all_written: list[SagaSource] = []
     problems: list[Problem] = []
     for file in _yaml_files(directory):
         written, unreadable = read_yaml_file(file)

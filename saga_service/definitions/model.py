@@ -1,6 +1,7 @@
-"""The one validated model of what an author writes, in Python or in YAML.
+"""The validated model of what an author writes, in Python or in YAML.
 
-Each field says in its own words what is wrong with a value; pydantic gathers all that is wrong, each with its path.
+Each field says what is wrong with a value and what to write instead; pydantic collects all of it, each with its path.
+Defaults stand in `keywords`.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from saga_service.core.vocabulary import Kind, OnUnknown, UndoOrder
+from saga_service.definitions.durations import duration_ms, duration_text
 from saga_service.definitions.keywords import (
-    COMPENSATION_RETRY_DEFAULT,
+    COMPENSATION_RETRY_DEFAULTS,
+    UNDO_DEFAULT,
     defaults_of,
-    duration_ms,
-    duration_text,
     retry_defaults_of,
 )
-from saga_service.definitions.problems import Path, closest, shown, unknown_word
+from saga_service.definitions.problems import Path, Violation, closest, shown, unknown_keyword
 from saga_service.wire.entries import Malformed
 from saga_service.wire.json import read_object
 
@@ -31,21 +32,20 @@ FACTOR_MAX = 100
 NAME_CHARACTERS_MAX = 100
 STEPS_MAX = 100
 TEXT_CHARACTERS_MAX = 500
-TIMEOUT_MS_DEFAULT = 60_000
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _COMMAND_TYPE = re.compile(r"[a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*")
 
 
-def _wrong(text: str) -> PydanticCustomError:
+def _invalid(text: str) -> PydanticCustomError:
     # The text goes in as a value: as a template its braces would be read.
-    return PydanticCustomError("wrong", "{text}", {"text": text})
+    return PydanticCustomError("invalid", "{text}", {"text": text})
 
 
 def _name(value: object) -> str:
     if isinstance(value, str) and _NAME.fullmatch(value):
         return _not_too_long(value, NAME_CHARACTERS_MAX)
-    raise _wrong(
+    raise _invalid(
         "must be a name of small letters, digits, '-' and '_' that begins with a letter, "
         f"but is {shown(value)}{_perhaps(value)}"
     )
@@ -63,7 +63,7 @@ def _perhaps(value: object) -> str:
 def _command_type(value: object) -> str:
     if isinstance(value, str) and _COMMAND_TYPE.fullmatch(value):
         return _not_too_long(value, NAME_CHARACTERS_MAX)
-    raise _wrong(
+    raise _invalid(
         f"must be 'service.verb' in small letters, such as 'payment.charge' ({_COMMAND_TYPE.pattern}), "
         f"but is {shown(value)}"
     )
@@ -73,53 +73,53 @@ def _compensation(value: object) -> str | None:
     if value is None:
         return None
     if value in ("", "none", "None", "null"):
-        raise _wrong(f"is {shown(value)}; leave the key out where there is nothing to undo")
+        raise _invalid(f"is {shown(value)}; leave the key out where there is nothing to undo")
     return _command_type(value)
 
 
 def _text(value: object) -> str:
     if isinstance(value, str) and value.strip() and value.isprintable():
         return _not_too_long(value, TEXT_CHARACTERS_MAX)
-    raise _wrong(f"must be text, but is {shown(value)}")
+    raise _invalid(f"must be text, but is {shown(value)}")
 
 
 def _not_too_long(value: str, characters_max: int) -> str:
     if len(value) > characters_max:
-        raise _wrong(f"must have at most {characters_max} characters, but has {len(value)}")
+        raise _invalid(f"must have at most {characters_max} characters, but has {len(value)}")
     return value
 
 
 def _attempts(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= ATTEMPTS_MAX:
         return value
-    raise _wrong(f"must be a whole number from 1 to {ATTEMPTS_MAX}, but is {shown(value)}; write 1 for no retry")
+    raise _invalid(f"must be a whole number from 1 to {ATTEMPTS_MAX}, but is {shown(value)}; write 1 for no retry")
 
 
 def _factor(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= FACTOR_MAX:
         return float(value)
-    raise _wrong(f"must be a number from 1 to {FACTOR_MAX}, but is {shown(value)}; write 1 for equal waits")
+    raise _invalid(f"must be a number from 1 to {FACTOR_MAX}, but is {shown(value)}; write 1 for equal waits")
 
 
 def _codes(value: object) -> frozenset[str]:
     if isinstance(value, list) and all(isinstance(code, str) and code for code in value):
         return frozenset(value)
     example = value if isinstance(value, str) and value else "out_of_stock"
-    raise _wrong(f"must be a list of error codes, each a text, but is {shown(value)}; write ['{example}']")
+    raise _invalid(f"must be a list of error codes, each a text, but is {shown(value)}; write ['{example}']")
 
 
 def _delay_ms(value: object) -> int:
     try:
         return duration_ms(value)
     except ValueError as error:
-        raise _wrong(str(error)) from None
+        raise _invalid(str(error)) from None
 
 
 def _more_than_nothing(what_to_write: str) -> Callable[[object], int]:
     def read(value: object) -> int:
         milliseconds = _delay_ms(value)
         if milliseconds == 0:
-            raise _wrong(f"must be more than nothing; write {what_to_write}")
+            raise _invalid(f"must be more than nothing; write {what_to_write}")
         return milliseconds
 
     return read
@@ -128,7 +128,7 @@ def _more_than_nothing(what_to_write: str) -> Callable[[object], int]:
 def _truth(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise _wrong(f"must be true or false, but is {shown(value)}")
+    raise _invalid(f"must be true or false, but is {shown(value)}")
 
 
 def _one_of(choices: type[StrEnum]) -> Callable[[object], StrEnum]:
@@ -138,7 +138,7 @@ def _one_of(choices: type[StrEnum]) -> Callable[[object], StrEnum]:
         if isinstance(value, str) and value in names:
             return choices(value)
         hint = closest(str(value), names)
-        raise _wrong(f"must be one of {', '.join(names)}, but is {shown(value)}{hint}")
+        raise _invalid(f"must be one of {', '.join(names)}, but is {shown(value)}{hint}")
 
     return read
 
@@ -147,24 +147,24 @@ def _step_names(value: object) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return tuple(names)
-    raise _wrong(f"must be the name of a step or a list of names, but is {shown(value)}; write [] to begin at once")
+    raise _invalid(f"must be the name of a step or a list of names, but is {shown(value)}; write [] to begin at once")
 
 
 def _expression(value: object) -> str:
     if isinstance(value, str):
         return value
-    raise _wrong(f"must be a CEL expression, such as 'input.amount > 100.0', but is {shown(value)}")
+    raise _invalid(f"must be a CEL expression, such as 'input.amount > 100.0', but is {shown(value)}")
 
 
 def _json_object(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise _wrong(f"must be a mapping, such as {{approved: false}}, but is {shown(value)}")
+        raise _invalid(f"must be a mapping, such as {{approved: false}}, but is {shown(value)}")
     try:
         read = read_object(orjson.dumps(dict(value)), "default")
     except (TypeError, Malformed) as error:
-        raise _wrong(f"must be plain JSON: {error}") from None
+        raise _invalid(f"must be plain JSON: {error}") from None
     if read != value:
-        raise _wrong("must be plain JSON, but holds a number that is not finite, or what is no JSON")
+        raise _invalid("must be plain JSON, but holds a number that is not finite, or what is no JSON")
     return read
 
 
@@ -175,7 +175,7 @@ Attempts = Annotated[int, PlainValidator(_attempts)]
 Factor = Annotated[float, PlainValidator(_factor)]
 Codes = Annotated[frozenset[str], PlainValidator(_codes)]
 DelayMs = Annotated[int, PlainValidator(_delay_ms)]
-# Where a word may be left out but not be empty, None is its default and nothing that can be written.
+# A keyword that may be left out has None for a default, and an author cannot write None.
 TimeoutMs = Annotated[int, PlainValidator(_more_than_nothing("how long one attempt may take, such as '30s'"))]
 SleepMs = Annotated[int | None, PlainValidator(_more_than_nothing("how long to wait, such as '24h'"))]
 HeartbeatMs = Annotated[
@@ -202,24 +202,24 @@ class _Model(BaseModel):
 
 
 class RetryModel(_Model):
-    attempts: Attempts = 3
-    first_delay: DelayMs = 200
-    factor: Factor = 2.0
-    max_delay: DelayMs = 30_000
-    jitter: Truth = True
+    attempts: Attempts
+    first_delay: DelayMs
+    factor: Factor
+    max_delay: DelayMs
+    jitter: Truth
     budget: BudgetMs = None
     never: Codes = frozenset()
 
     @model_validator(mode="after")
-    def _the_first_delay_is_within_the_longest(self) -> RetryModel:
+    def _check_delays(self) -> RetryModel:
         if self.first_delay > self.max_delay:
             first, longest = duration_text(self.first_delay), duration_text(self.max_delay)
-            raise _wrong(f"'first_delay' ({first}) is above 'max_delay' ({longest}); write 'max_delay' as well")
+            raise _invalid(f"'first_delay' ({first}) is above 'max_delay' ({longest}); write 'max_delay' as well")
         return self
 
 
 class StepModel(_Model):
-    """Which words go together is not asked here, but of all steps at once: see `check`."""
+    """One step. Which keywords go together is checked elsewhere, of all steps at once: see `checks`."""
 
     name: Name
     action: CommandType = None
@@ -230,29 +230,29 @@ class StepModel(_Model):
     after: StepNames = None
     when: ExpressionText = None
     input: Any = None  # a mapping with expressions: read by `saga_service.definitions.checks.expressions`
-    kind: OneKind = Kind.COMPENSATABLE
-    retry: RetryModel = RetryModel()
-    timeout: TimeoutMs = TIMEOUT_MS_DEFAULT
+    kind: OneKind
+    retry: RetryModel
+    timeout: TimeoutMs
     heartbeat: HeartbeatMs = None
-    on_unknown: OneOnUnknown = OnUnknown.RETRY
+    on_unknown: OneOnUnknown
     probe: CommandType = None
-    compensation_retry: RetryModel = RetryModel()
-    compensation_timeout: TimeoutMs = TIMEOUT_MS_DEFAULT
+    compensation_retry: RetryModel
+    compensation_timeout: TimeoutMs
     default: JsonMapping = None
     output: Any = None  # a JSON Schema or a pydantic class: read by `saga_service.definitions.schema.source`
 
     @model_validator(mode="before")
     @classmethod
-    def _what_is_left_out_has_the_default_of_its_place(cls, written: Any) -> Any:
+    def _with_defaults(cls, written: Any) -> Any:
         if not isinstance(written, dict):
             return written
         completed = {**defaults_of(written), **written}
-        for word, defaults in (
+        for keyword, defaults in (
             ("retry", retry_defaults_of(written)),
-            ("compensation_retry", COMPENSATION_RETRY_DEFAULT),
+            ("compensation_retry", COMPENSATION_RETRY_DEFAULTS),
         ):
-            policy = written.get(word, {})
-            completed[word] = {**defaults, **policy} if isinstance(policy, dict) else policy
+            policy = written.get(keyword, {})
+            completed[keyword] = {**defaults, **policy} if isinstance(policy, dict) else policy
         return completed
 
 
@@ -262,11 +262,11 @@ class TriggerModel(_Model):
     group: Text | None = None
 
     @model_validator(mode="after")
-    def _is_one_kind_of_trigger(self) -> TriggerModel:
+    def _check_kind(self) -> TriggerModel:
         if (self.event_type is None) == (self.stream is None):
-            raise _wrong("must have either 'event_type' or 'stream', and not both")
+            raise _invalid("must have either 'event_type' or 'stream', and not both")
         if self.group is not None and self.stream is None:
-            raise _wrong("'group' belongs to a 'stream'; the common events stream has a group of its own")
+            raise _invalid("'group' belongs to a 'stream'; the common events stream has a group of its own")
         return self
 
 
@@ -277,10 +277,8 @@ class SagaModel(_Model):
     key: Text | None = None
     triggers: list[TriggerModel] = Field(default=[], max_length=STEPS_MAX)
     deadline: DeadlineMs = None
-    undo: OneUndoOrder = UndoOrder.REVERSE
+    undo: OneUndoOrder = UNDO_DEFAULT
 
-
-# ------------------------------------------------------------------------------------------ pydantic's words to ours
 
 _MODELS: dict[Path, type[BaseModel]] = {
     (): SagaModel,
@@ -301,9 +299,9 @@ def _missing(details: ErrorDetails) -> str:
 
 
 def _unknown(details: ErrorDetails) -> str:
-    *parents, word = details["loc"]
+    *parents, keyword = details["loc"]
     model = _MODELS[tuple(part for part in parents if isinstance(part, str))]
-    return unknown_word(str(word), list(model.model_fields))
+    return unknown_keyword(str(keyword), list(model.model_fields))
 
 
 def _not_a_mapping(details: ErrorDetails) -> str:
@@ -311,8 +309,9 @@ def _not_a_mapping(details: ErrorDetails) -> str:
     return f"must be a mapping with the keys {', '.join(model.model_fields)}, but is {shown(details['input'])}"
 
 
+# The kinds of error that pydantic reports for these models, in an author's words.
 _TEXTS: dict[str, Callable[[ErrorDetails], str]] = {
-    "wrong": lambda details: details["msg"],
+    "invalid": lambda details: details["msg"],
     "missing": _missing,
     "extra_forbidden": _unknown,
     "model_type": _not_a_mapping,
@@ -322,8 +321,8 @@ _TEXTS: dict[str, Callable[[ErrorDetails], str]] = {
 }
 
 
-def read_model(written: object) -> tuple[SagaModel | None, list[tuple[Path, str]]]:
-    """The validated model, or what is wrong: the path of each bad value and what to write."""
+def read_model(written: object) -> tuple[SagaModel | None, list[Violation]]:
+    """The validated model, or every value that is wrong, each with its path and what to write instead."""
     try:
         return SagaModel.model_validate(written), []
     except ValidationError as error:

@@ -1,6 +1,7 @@
-"""A saga's steps as far as they can be made out from what was written: who waits for whom, and what each is.
+"""The outline of a saga: its steps as far as they can be made out from what the author wrote.
 
-The rules are asked of this and not of the validated model, so that they speak of a saga that has other errors too.
+Checks look at the outline and not at the validated model, so that they find what is wrong with a saga that has other
+errors as well: every error is reported at once.
 """
 
 from __future__ import annotations
@@ -10,49 +11,54 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saga_service.core.vocabulary import Kind, Task
-from saga_service.definitions.keywords import duration_ms, kind_of, task_of
-from saga_service.definitions.problems import Path
+from saga_service.definitions.durations import duration_ms
+from saga_service.definitions.keywords import defaults_of, kind_of, task_of
+from saga_service.definitions.problems import Path, Violation
 from saga_service.definitions.schema.inputs import Input
-from saga_service.definitions.schema.outputs import SchemaShape
+from saga_service.definitions.schema.outputs import OutputSchema
 from saga_service.definitions.schema.source import read_input_source, read_output_source
-from saga_service.definitions.sources.positions import mappings
-
-Wrong = tuple[Path, str]
-"""Where in the saga, and what is wrong there."""
+from saga_service.definitions.sources.saga_source import mappings
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutline:
+    """One step as its author wrote it, with its place among the others."""
+
     position: int
-    written: Mapping[str, Any]
+    content: Mapping[str, Any]
     ancestors: frozenset[int]
     """The positions of the steps that this one waits for, directly or not."""
-    shape: SchemaShape | None = None
-    """What its output fits, where that is said, and said right."""
-    wrong_shape: Sequence[Wrong] = ()
+    output_schema: OutputSchema | None = None
+    """The description of its output, where there is one that can be used."""
+    output_violations: Sequence[Violation] = ()
 
     @property
     def name(self) -> str:
-        """As errors call it: by its place where it has no name."""
-        name = self.written.get("name")
+        """The name by which errors call the step: its place, where it has no name."""
+        name = self.content.get("name")
         return name if isinstance(name, str) else f"steps[{self.position}]"
 
     @property
     def task(self) -> Task | None:
-        return task_of(self.written)
+        return task_of(self.content)
 
     @property
     def kind(self) -> Kind:
-        return kind_of(self.written)
+        return kind_of(self.content)
 
     @property
     def when(self) -> str | None:
-        """Its condition, where that is text."""
-        when = self.written.get("when")
+        """The step's condition, where that is text."""
+        when = self.content.get("when")
         return when if isinstance(when, str) else None
 
     @property
-    def is_work(self) -> bool:
+    def timeout_ms(self) -> int:
+        """The step's timeout; the default where none is written, or none that can be read."""
+        return milliseconds_of(self.content, "timeout") or duration_ms(defaults_of(self.content)["timeout"])
+
+    @property
+    def has_effects(self) -> bool:
         """Whether a worker or another saga does something that may have to be undone."""
         return self.task in (Task.COMMAND, Task.CHILD)
 
@@ -62,12 +68,14 @@ class StepOutline:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    written: Mapping[str, Any]
+    """One saga as its author wrote it."""
+
+    content: Mapping[str, Any]
     steps: tuple[StepOutline, ...]
     reader: Input | None
-    """What reads the saga's input, where that is right."""
-    wrong_reader: Sequence[Wrong] = ()
-    family: Family = field(default_factory=dict, repr=False)
+    """Reads the saga's input, where the description of that can be used."""
+    input_violations: Sequence[Violation] = ()
+    sagas_by_name: SagasByName = field(default_factory=dict, repr=False)
     """The sagas that may be children of this one."""
 
     @property
@@ -75,39 +83,40 @@ class Outline:
         return [step.name for step in self.steps]
 
     def position_of(self, name: str) -> int | None:
-        """That of the first step with this name."""
+        """The position of the first step with this name."""
         names = self.names
         return names.index(name) if name in names else None
 
 
-Family = Mapping[str, Outline]
-"""Sagas by their names."""
+SagasByName = Mapping[str, Outline]
 
 
 def outlines_of(contents: Sequence[object]) -> list[Outline]:
-    """One for each of the sagas, which know one another; what is no saga has no steps."""
-    family: dict[str, Outline] = {}
-    outlines = [replace(outline_of(each if isinstance(each, dict) else {}), family=family) for each in contents]
+    """One outline for each of the sagas, which know one another; a value that is no saga has no steps."""
+    by_name: dict[str, Outline] = {}
+    sagas = [content if isinstance(content, dict) else {} for content in contents]
+    outlines = [replace(outline_of(saga), sagas_by_name=by_name) for saga in sagas]
     for outline in outlines:
-        name = outline.written.get("name")
+        name = outline.content.get("name")
         if isinstance(name, str):
-            family.setdefault(name, outline)
+            by_name.setdefault(name, outline)
     return outlines
 
 
 def outline_of(content: Mapping[str, Any]) -> Outline:
-    reader, wrong = read_input_source(content.get("input"))
-    return Outline(content, tuple(_step_outlines(mappings(content.get("steps")))), reader, wrong)
+    """The outline of a saga that knows no other."""
+    reader, violations = read_input_source(content.get("input"))
+    return Outline(content, tuple(_step_outlines(mappings(content.get("steps")))), reader, violations)
 
 
-def _step_outlines(written: Sequence[Mapping[str, Any]]) -> Iterator[StepOutline]:
-    names = [step.get("name") for step in written]
+def _step_outlines(steps: Sequence[Mapping[str, Any]]) -> Iterator[StepOutline]:
+    names = [step.get("name") for step in steps]
     ancestors: list[frozenset[int]] = []
-    for position, step in enumerate(written):
+    for position, step in enumerate(steps):
         before = list(_waited_for(step, position, names))
         ancestors.append(frozenset(before).union(*(ancestors[each] for each in before)))
-        shape, wrong = read_output_source(step["output"]) if "output" in step else (None, [])
-        yield StepOutline(position, step, ancestors[position], shape, wrong)
+        schema, violations = read_output_source(step["output"]) if "output" in step else (None, [])
+        yield StepOutline(position, step, ancestors[position], schema, violations)
 
 
 def _waited_for(step: Mapping[str, Any], position: int, names: Sequence[object]) -> Iterator[int]:
@@ -120,18 +129,18 @@ def _waited_for(step: Mapping[str, Any], position: int, names: Sequence[object])
 
 
 def after_of(step: Mapping[str, Any]) -> list[str] | None:
-    """The names that the step says it waits for; None where it says nothing that can be read."""
+    """The names at the step's `after`; None where there is none, or none that can be read."""
     after = step.get("after")
     if isinstance(after, str):
         return [after]
     return [name for name in after if isinstance(name, str)] if isinstance(after, list) else None
 
 
-def milliseconds_of(written: Mapping[str, Any], word: str) -> int | None:
-    """A duration, where it is given and right."""
-    if word not in written:
+def milliseconds_of(content: Mapping[str, Any], keyword: str) -> int | None:
+    """The duration at the keyword; None where there is none, or none that can be read."""
+    if keyword not in content:
         return None
     try:
-        return duration_ms(written[word])
+        return duration_ms(content[keyword])
     except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""What is wrong with a definition, and where."""
+"""Problems of definitions: what is wrong, where, and what to write instead."""
 
 from __future__ import annotations
 
@@ -9,23 +9,29 @@ from difflib import get_close_matches
 Path = tuple[str | int, ...]
 """The way from a saga to one of its values: `("steps", 1, "retry", "attempts")`."""
 
+Violation = tuple[Path, str]
+"""Where in the saga something is wrong, and what; a Problem once its file and line are known."""
+
 SHOWN_CHARACTERS_MAX = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`place` is a file and line, or a module and a saga; `path` is the way to the value, empty for the whole saga."""
+    """One thing that is wrong with a definition."""
 
     place: str
+    """A file and line, or a module and a saga."""
     path: str
+    """The way to the value; empty for the whole saga."""
     text: str
+    """What is wrong with the value, and what to write instead."""
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.place, self.path, self.text) if part)
 
 
 class DefinitionErrors(Exception):
-    """All that is wrong with the definitions, over every source."""
+    """Every problem of the definitions, over all sources."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -38,7 +44,7 @@ class DefinitionErrors(Exception):
 
 
 def path_text(path: Path) -> str:
-    """As an author reads it: `steps[1].retry.attempts`."""
+    """The path as an author reads it: `steps[1].retry.attempts`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
@@ -46,7 +52,7 @@ def path_text(path: Path) -> str:
 
 
 def shown(value: object) -> str:
-    """A value in an author's words, short enough for one line."""
+    """A value as an author would call it, short enough for one line."""
     match value:
         case None:
             return "empty"
@@ -63,14 +69,14 @@ def shown(value: object) -> str:
 
 
 def closest(written: str, known: Sequence[str]) -> str:
-    """A question to end a text with; nothing where nothing that is known comes near."""
+    """A question with the known name nearest to what was written, to end a text with; empty where none is near."""
     close = get_close_matches(written, known, n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def unknown_word(word: str, known: Sequence[str]) -> str:
-    """The text for a key that nobody knows."""
-    close = get_close_matches(word, known, n=1)
+def unknown_keyword(keyword: str, known: Sequence[str]) -> str:
+    """The text about a keyword that does not exist."""
+    close = get_close_matches(keyword, known, n=1)
     if close:
         return f"is not a known key; did you mean '{close[0]}'?"
     return f"is not a known key; known here: {', '.join(known)}"

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.definitions.authoring import Duration
-from saga_service.definitions.keywords import duration_ms
+from saga_service.definitions.durations import duration_ms
 from saga_service.testing.command_names import SentNames
 from saga_service.testing.environment import Outside
 from saga_service.testing.errors import NotReached

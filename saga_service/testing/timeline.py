@@ -9,7 +9,7 @@ from saga_service.core.effects import HistoryEntry, Sent
 from saga_service.core.ids import SagaId
 from saga_service.core.state import Fault, SagaState
 from saga_service.core.vocabulary import SagaStatus
-from saga_service.definitions.keywords import UNITS_MS
+from saga_service.definitions.durations import UNITS_MS
 
 BEGINNING = datetime(2100, 1, 1, tzinfo=UTC)
 """When a simulation begins unless told otherwise: later than any machine's clock, so that no handler that looks at its

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from saga_service.core.definition import ExpressionFailed
 from saga_service.definitions import Saga, Step
-from saga_service.definitions.authoring import as_written
-from saga_service.definitions.checks.place import Place
-from saga_service.definitions.checks.types import first_misfit
+from saga_service.definitions.authoring import as_mapping
+from saga_service.definitions.checks.types import Place, first_misfit
 from saga_service.definitions.expressions.cel import compile_expression
 from saga_service.definitions.outline import outline_of
 
@@ -112,9 +111,9 @@ def test_what_is_told_of_an_expression_happens_to_some_saga(
         Step("told", signal="told", default={"yes": False}),
         Step("me", action="a.me", **words),
     ]
-    written: Any = as_written(Saga("order", input=INPUT, steps=steps))
+    written: Any = as_mapping(Saga("order", input=INPUT, steps=steps))
     outline = outline_of(written)
-    place = Place((), outline.steps[4], outline, must_be_truth=is_condition)
+    place = Place((), outline.steps[4], outline, must_be_boolean=is_condition)
     misfit = first_misfit(compiled(text), place)
     if misfit is None:
         return

@@ -144,7 +144,7 @@ async def select(connection: Connection, operation: str, selection: Selection) -
 
 
 def _age(given: str | None) -> timedelta | None:
-    from saga_service.definitions.keywords import duration_ms
+    from saga_service.definitions.durations import duration_ms
 
     try:
         return None if given is None else timedelta(milliseconds=duration_ms(given))

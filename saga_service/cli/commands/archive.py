@@ -81,7 +81,7 @@ def _moment(before: str | None) -> datetime:
     """Raises CommandFailed where it is neither an age nor a date."""
     from datetime import UTC, timedelta
 
-    from saga_service.definitions.keywords import duration_ms
+    from saga_service.definitions.durations import duration_ms
 
     now = datetime.now(UTC)
     if before is None:

@@ -1,25 +1,43 @@
-"""What must hold between the words of a saga: each rule finds all that breaks it."""
+"""Checks of what must hold between the keywords of a saga, and between sagas. Each finds every violation.
+
+`CHECKS` are asked of one saga's outline: of the saga as a whole (`saga`), of each step (`steps`), of what may stand
+beside a pivot (`pivot`), of expressions and the names in them (`expressions`), and of what a child saga is sent
+(`children`). Expressions are tried on sample values (`types`, `sample_cases`), as far as these are known
+(`known_outputs`). `conflicts` looks at all sagas together, and is asked once for all of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from saga_service.definitions.checks.children import wrong_children
-from saga_service.definitions.checks.expressions import wrong_expressions
-from saga_service.definitions.checks.on_unknown import wrong_answers
-from saga_service.definitions.checks.pivot import wrong_kinds, wrong_order
-from saga_service.definitions.checks.steps import wrong_sources, wrong_tasks, wrong_times
-from saga_service.definitions.outline import Outline, Wrong
+from saga_service.definitions.checks.children import check_children
+from saga_service.definitions.checks.expressions import check_expressions
+from saga_service.definitions.checks.pivot import check_pivot
+from saga_service.definitions.checks.saga import check_input, check_key, check_triggers
+from saga_service.definitions.checks.steps import (
+    check_names,
+    check_on_unknown,
+    check_order,
+    check_outputs,
+    check_tasks,
+    check_times,
+)
+from saga_service.definitions.outline import Outline
+from saga_service.definitions.problems import Violation
 
-RULES: tuple[Callable[[Outline], Iterator[Wrong]], ...] = (
-    wrong_sources,
-    wrong_tasks,
-    wrong_order,
-    wrong_kinds,
-    wrong_answers,
-    wrong_times,
-    wrong_expressions,
-    wrong_children,
+CHECKS: tuple[Callable[[Outline], Iterator[Violation]], ...] = (
+    check_input,
+    check_outputs,
+    check_tasks,
+    check_order,
+    check_pivot,
+    check_on_unknown,
+    check_times,
+    check_expressions,
+    check_children,
+    check_names,
+    check_triggers,
+    check_key,
 )
 
-__all__ = ["RULES"]
+__all__ = ["CHECKS"]

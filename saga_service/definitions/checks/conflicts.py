@@ -1,7 +1,6 @@
-"""What two sagas cannot both have: a name, an event type that starts them, a stream that starts them; and what the
-steps of one may not ask of another.
+"""Checks between sagas: no two have one name, event type or stream, and signals and child sagas fit the others.
 
-It is asked of the sagas as they were written, so that one with errors of its own takes part.
+They look at the sagas as their authors wrote them, so that a saga with errors of its own takes part.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 from saga_service.core.vocabulary import Kind
 from saga_service.definitions.keywords import kind_of
 from saga_service.definitions.problems import Path, Problem, closest, shown
-from saga_service.definitions.sources.positions import Written, mappings
+from saga_service.definitions.sources.saga_source import SagaSource, mappings
 from saga_service.wire.stream_names import OWN_TYPES_PREFIX, StreamNames
 
 _Start = tuple[str, str]
@@ -22,39 +21,42 @@ _Start = tuple[str, str]
 _NAME: Path = ("name",)
 
 
-def conflicts(all_written: Sequence[Written], names: StreamNames) -> Iterator[Problem]:
-    """Everything that starts a saga and starts an earlier one already, or is the service's own; every signal that
-    starts a saga; and every child saga that is not there, or cannot be a child."""
+def conflicts(sources: Sequence[SagaSource], names: StreamNames) -> Iterator[Problem]:
+    """Every conflict between the sagas, and with the service's own names.
+
+    That is: what starts a saga and starts an earlier one already, or is the service's own; a signal that starts a saga;
+    a child saga that does not exist, or cannot be a child.
+    """
     holders: dict[_Start, _Holder] = {}
-    for written in all_written:
-        yield from _claimed_twice(written, holders, names)
-    for written in all_written:
-        yield from _misused_signals(written, holders)
-    yield from _wrong_children(all_written)
+    for source in sources:
+        yield from _claimed_twice(source, holders, names)
+    for source in sources:
+        yield from _misused_signals(source, holders)
+    yield from _child_conflicts(sources)
 
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
-    written: Written
+    source: SagaSource
     path: Path
 
     @property
     def place(self) -> str:
-        return self.written.place_of(self.path)
+        return self.source.place_of(self.path)
 
 
-def _claimed_twice(written: Written, holders: dict[_Start, _Holder], names: StreamNames) -> Iterator[Problem]:
-    for path, start in _starts(written):
-        word, value = start
-        holder = holders.setdefault(start, _Holder(written, path))
-        if holder.written is not written:
+def _claimed_twice(source: SagaSource, holders: dict[_Start, _Holder], names: StreamNames) -> Iterator[Problem]:
+    for path, start in _starts(source):
+        keyword, value = start
+        holder = holders.setdefault(start, _Holder(source, path))
+        if holder.source is not source:
             text = f"is {shown(value)}, {_use(path, holder.path)} at {holder.place}; change one of them"
-            yield written.problem(path, text)
-        elif word == "stream" and _is_ours(value, names):
+            yield source.problem(path, text)
+        elif keyword == "stream" and _is_ours(value, names):
             text = f"is {shown(value)}, a stream of the service itself; name a stream that others write"
-            yield written.problem(path, text)
-        elif word == "event_type" and value.startswith(OWN_TYPES_PREFIX):
-            yield written.problem(path, _reserved(value))
+            yield source.problem(path, text)
+        elif keyword == "event_type" and value.startswith(OWN_TYPES_PREFIX):
+            yield source.problem(path, _reserved(value))
 
 
 def _use(path: Path, held: Path) -> str:
@@ -65,15 +67,15 @@ def _reserved(value: str) -> str:
     return f"is {shown(value)}, and what begins with '{OWN_TYPES_PREFIX}' is the service's own; write another name"
 
 
-def _starts(written: Written) -> Iterator[tuple[Path, _Start]]:
-    """A saga's own name is an event type: so names are unique where event types are."""
-    content = _content(written)
+def _starts(source: SagaSource) -> Iterator[tuple[Path, _Start]]:
+    """What starts the saga. Its own name is an event type, so that names are unique where event types are."""
+    content = _content(source)
     if isinstance(content.get("name"), str):
         yield _NAME, ("event_type", content["name"])
     for position, trigger in enumerate(mappings(content.get("triggers"))):
-        for word in ("event_type", "stream"):
-            if isinstance(trigger.get(word), str):
-                yield ("triggers", position, word), (word, trigger[word])
+        for keyword in ("event_type", "stream"):
+            if isinstance(trigger.get(keyword), str):
+                yield ("triggers", position, keyword), (keyword, trigger[keyword])
 
 
 def _is_ours(stream: str, names: StreamNames) -> bool:
@@ -81,54 +83,48 @@ def _is_ours(stream: str, names: StreamNames) -> bool:
     return stream in own or stream.startswith(names.commands(""))
 
 
-def _content(written: Written) -> Mapping[str, Any]:
-    return written.content if isinstance(written.content, dict) else {}
+def _content(source: SagaSource) -> Mapping[str, Any]:
+    return source.content if isinstance(source.content, dict) else {}
 
 
-def _named(written: Written, word: str) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
-    """The steps with a name at this word: the path to it, the name, and the step."""
-    for position, step in enumerate(mappings(_content(written).get("steps"))):
-        if isinstance(step.get(word), str):
-            yield ("steps", position, word), step[word], step
+def _named(source: SagaSource, keyword: str) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
+    """The steps with a name at this keyword: the path to it, the name, and the step."""
+    for position, step in enumerate(mappings(_content(source).get("steps"))):
+        if isinstance(step.get(keyword), str):
+            yield ("steps", position, keyword), step[keyword], step
 
 
-# --------------------------------------------------------------------------------------------------------- signals
-
-
-def _misused_signals(written: Written, holders: Mapping[_Start, _Holder]) -> Iterator[Problem]:
-    for path, signal, _ in _named(written, "signal"):
+def _misused_signals(source: SagaSource, holders: Mapping[_Start, _Holder]) -> Iterator[Problem]:
+    for path, signal, _ in _named(source, "signal"):
         holder = holders.get(("event_type", signal))
         if holder is not None:
             text = f"is {shown(signal)}, an event type that starts the saga at {holder.place}; change one of them"
-            yield written.problem(path, text)
+            yield source.problem(path, text)
         elif signal.startswith(OWN_TYPES_PREFIX):
-            yield written.problem(path, _reserved(signal))
+            yield source.problem(path, _reserved(signal))
 
 
-# -------------------------------------------------------------------------------------------------------- children
-
-
-def _wrong_children(all_written: Sequence[Written]) -> Iterator[Problem]:
-    by_name: dict[str, Written] = {}
-    for written in all_written:
-        name = _content(written).get("name")
+def _child_conflicts(sources: Sequence[SagaSource]) -> Iterator[Problem]:
+    by_name: dict[str, SagaSource] = {}
+    for source in sources:
+        name = _content(source).get("name")
         if isinstance(name, str):
-            by_name.setdefault(name, written)
-    told: set[frozenset[str]] = set()
-    for written in all_written:
-        for path, child, step in _named(written, "saga"):
-            problem = _wrong_child(child, step, by_name)
+            by_name.setdefault(name, source)
+    reported: set[frozenset[str]] = set()
+    for source in sources:
+        for path, child, step in _named(source, "saga"):
+            problem = _child_problem(child, step, by_name)
             if problem is not None:
-                word, text = problem
-                yield written.problem((*path[:2], word), text)
-            chain = _chain_back(child, written, by_name)
-            if chain and frozenset(chain) not in told:
-                told.add(frozenset(chain))
-                yield written.problem(path, f"starts itself over again: {' -> '.join(chain)}; break the circle")
+                keyword, text = problem
+                yield source.problem((*path[:2], keyword), text)
+            chain = _chain_back(child, source, by_name)
+            if chain and frozenset(chain) not in reported:
+                reported.add(frozenset(chain))
+                yield source.problem(path, f"starts itself over again: {' -> '.join(chain)}; break the circle")
 
 
-def _wrong_child(child: str, step: Mapping[str, Any], by_name: Mapping[str, Written]) -> tuple[str, str] | None:
-    """The step's word that is wrong, and what to write."""
+def _child_problem(child: str, step: Mapping[str, Any], by_name: Mapping[str, SagaSource]) -> tuple[str, str] | None:
+    """The step's keyword that is wrong, and what to write instead."""
     if child not in by_name:
         hint = closest(child, list(by_name)) or f"; there are: {', '.join(by_name)}"
         return "saga", f"is {shown(child)}, and no saga of that name is among the definitions{hint}"
@@ -138,14 +134,14 @@ def _wrong_child(child: str, step: Mapping[str, Any], by_name: Mapping[str, Writ
     return None
 
 
-def _has_pivot(written: Written) -> bool:
-    return any(kind_of(step) is Kind.PIVOT for step in mappings(_content(written).get("steps")))
+def _has_pivot(source: SagaSource) -> bool:
+    return any(kind_of(step) is Kind.PIVOT for step in mappings(_content(source).get("steps")))
 
 
-def _chain_back(child: str, written: Written, by_name: Mapping[str, Written]) -> list[str]:
+def _chain_back(child: str, source: SagaSource, by_name: Mapping[str, SagaSource]) -> list[str]:
     """The names on the shortest way from the saga through this child back to itself; nothing where there is none."""
-    name = _content(written).get("name")
-    if not isinstance(name, str) or by_name.get(name) is not written:
+    name = _content(source).get("name")
+    if not isinstance(name, str) or by_name.get(name) is not source:
         return []
     ways, seen = [[name, child]], {child}
     for way in ways:

@@ -1,4 +1,4 @@
-"""Expressions are CEL, and speak of what there is."""
+"""Check that conditions and mappings are CEL, and refer to inputs, steps and functions that exist."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 
 from saga_service.core.vocabulary import Task
 from saga_service.definitions.checks.known_outputs import known_output
-from saga_service.definitions.checks.place import Place, one_line
-from saga_service.definitions.checks.types import wrong_types
-from saga_service.definitions.expressions.cel import Compiled, NotAnExpression, compile_expression
-from saga_service.definitions.expressions.references import FUNCTIONS, ORDERED_MACROS, TYPE_NAMES, VARIABLES, Mention
-from saga_service.definitions.outline import Outline, StepOutline, Wrong
-from saga_service.definitions.problems import closest, shown
+from saga_service.definitions.checks.types import Place, one_line, type_problems
+from saga_service.definitions.expressions.cel import CompiledExpression, InvalidExpression, compile_expression
+from saga_service.definitions.expressions.references import FUNCTIONS, ORDERED_MACROS, TYPE_NAMES, VARIABLES, Reference
+from saga_service.definitions.outline import Outline, StepOutline
+from saga_service.definitions.problems import Violation, closest, shown
 from saga_service.definitions.schema.json_schema import is_open, properties_of, types_of
 from saga_service.wire.commands import OUTPUTS_FIELD
 from saga_service.wire.json import NESTING_MAX
@@ -22,87 +21,86 @@ from saga_service.wire.json import NESTING_MAX
 _BARE_WORDS = re.compile(r"[A-Za-z][\w .,:/@#-]*")
 
 
-def wrong_expressions(outline: Outline) -> Iterator[Wrong]:
+def check_expressions(outline: Outline) -> Iterator[Violation]:
+    """Every condition, and every text in a mapping, is an expression that can be evaluated there."""
     for step in outline.steps:
         if step.when is not None:
-            yield from _wrong_text(step.when, Place(step.path("when"), step, outline, must_be_truth=True))
-        if "input" in step.written and step.is_work:
-            yield from _wrong_mapping(step.written["input"], step, outline)
+            yield from _text_violations(step.when, Place(step.path("when"), step, outline, must_be_boolean=True))
+        if "input" in step.content and step.has_effects:
+            yield from _mapping_violations(step.content["input"], step, outline)
 
 
-def _wrong_mapping(written: object, step: StepOutline, outline: Outline) -> Iterator[Wrong]:
+def _mapping_violations(written: object, step: StepOutline, outline: Outline) -> Iterator[Violation]:
     if not isinstance(written, Mapping):
         yield step.path("input"), f"must be a mapping, such as {{amount: input.amount}}, but is {shown(written)}"
         return
     if OUTPUTS_FIELD in written:
         yield step.path("input", OUTPUTS_FIELD), "is reserved for the results of earlier steps; give it another name"
-    yield from _wrong_part(written, Place(step.path("input"), step, outline))
+    yield from _part_violations(written, Place(step.path("input"), step, outline))
 
 
-def _wrong_part(part: object, place: Place) -> Iterator[Wrong]:
+def _part_violations(part: object, place: Place) -> Iterator[Violation]:
     match part:
         case list() | Mapping() if len(place.path) - len(place.step.path("input")) >= NESTING_MAX:
             yield place.step.path("input"), f"is nested more than {NESTING_MAX} levels deep"
         case str():
-            yield from _wrong_text(part, place)
+            yield from _text_violations(part, place)
         case Mapping():
             for name, inner in part.items():
                 if isinstance(name, str) and name.isprintable():
-                    yield from _wrong_part(inner, place.inside(name))
+                    yield from _part_violations(inner, place.inside(name))
                 else:
                     yield place.path, f"has the key {shown(name)}, and a key must be text that can be read"
         case list():
             for position, inner in enumerate(part):
-                yield from _wrong_part(inner, place.inside(position))
+                yield from _part_violations(inner, place.inside(position))
         case _:
-            if _wrong_constant(part):
+            if not _is_json_constant(part):
                 yield place.path, f"must be plain JSON, but is {shown(part)}"
 
 
-def _wrong_constant(part: object) -> bool:
+def _is_json_constant(part: object) -> bool:
     match part:
         case None | bool():
-            return False
-        case int():
-            return not -(2**63) <= part < 2**64
-        case float():
-            return not isfinite(part)
-        case _:
             return True
+        case int():
+            return -(2**63) <= part < 2**64
+        case float():
+            return isfinite(part)
+        case _:
+            return False
 
 
-# --------------------------------------------------------------------------------------------------- one expression
-
-
-def _wrong_text(text: str, place: Place) -> Iterator[Wrong]:
+def _text_violations(text: str, place: Place) -> Iterator[Violation]:
     try:
         compiled = compile_expression(text)
-    except NotAnExpression as error:
-        hint = "" if place.must_be_truth else _as_constant(text)
+    except InvalidExpression as error:
+        hint = "" if place.must_be_boolean else _as_constant(text)
         yield place.path, f"is no CEL expression: {error}: {shown(one_line(text))}{hint}"
         return
-    wrong = list(_wrong_mentions(compiled, place))
-    yield from ((place.path, told) for told in wrong or wrong_types(compiled, place))
+    # Types are looked at where all names are known.
+    problems = list(_reference_problems(compiled, place)) or type_problems(compiled, place)
+    yield from ((place.path, text) for text in problems)
 
 
-def _wrong_mentions(compiled: Compiled, place: Place) -> Iterator[str]:
-    for name in sorted(compiled.mentions.bound & set(VARIABLES)):
+def _reference_problems(compiled: CompiledExpression, place: Place) -> Iterator[str]:
+    for name in sorted(compiled.references.bound & set(VARIABLES)):
         yield f"calls an entry '{name}', which is a variable already; give it another name"
-    for name in compiled.mentions.functions:
+    for name in compiled.references.functions:
         if name not in FUNCTIONS:
             hint = closest(name, sorted(FUNCTIONS)) or f"; there are: {', '.join(sorted(FUNCTIONS))}"
             yield f"calls the function '{name}', which there is not{hint}"
-    for mention in compiled.mentions.variables:
-        match mention.variable:
+    for reference in compiled.references.variables:
+        match reference.variable:
             case "input":
-                yield from _wrong_input(mention, place.outline)
+                yield from _input_problems(reference, place.outline)
             case "outputs":
-                yield from _wrong_output(mention, place)
+                yield from _output_problems(reference, place)
             case name:
                 yield _unknown_variable(name, compiled.text, place)
-        if mention.macro in ORDERED_MACROS and _is_mapping(mention, place.outline):
+        if reference.macro in ORDERED_MACROS and _is_mapping(reference, place.outline):
             yield (
-                f"makes a list of the keys of '{mention}', which have no order: "
+                f"makes a list of the keys of '{reference}', which have no order: "
                 "the same saga would not always have the same list; name the keys one by one"
             )
 
@@ -114,63 +112,60 @@ def _unknown_variable(name: str, text: str, place: Place) -> str:
         return f"{known}; did you mean 'input.{name}'?"
     if name in place.outline.names:
         return f"{known}; did you mean '{_output_of(name)}'?"
-    return f"{known}{closest(name, VARIABLES) or ('' if place.must_be_truth else _as_constant(text))}"
+    return f"{known}{closest(name, VARIABLES) or ('' if place.must_be_boolean else _as_constant(text))}"
 
 
 def _as_constant(text: str) -> str:
-    """A question to end a text with, where the author's words could be meant as they are."""
+    """A question to end a text with, where the author may have meant the text itself."""
     stripped = text.strip()
     if not _BARE_WORDS.fullmatch(stripped) or stripped in TYPE_NAMES:
         return ""
     return f"""; did you mean the constant "'{stripped}'"?"""
 
 
-# ----------------------------------------------------------------------------------------------------------- input
-
-
-def _wrong_input(mention: Mention, outline: Outline) -> Iterator[str]:
+def _input_problems(reference: Reference, outline: Outline) -> Iterator[str]:
     if outline.reader is not None:
-        yield from _wrong_names(mention, outline.reader.stored_schema, 0)
+        yield from _name_problems(reference, outline.reader.stored_schema, 0)
 
 
-def _wrong_names(mention: Mention, root: Mapping[str, Any], begin: int) -> Iterator[str]:
-    """The first name that is not there, of those from this place on."""
+def _name_problems(reference: Reference, root: Mapping[str, Any], begin: int) -> Iterator[str]:
+    """The first name from this place on that does not exist."""
     schema: Any = root
-    for depth, name in enumerate(mention.path[begin:], begin):
+    for depth, name in enumerate(reference.path[begin:], begin):
         properties = properties_of(schema, root)
         if not properties or is_open(schema, root):
             return
-        holder = Mention(mention.variable, mention.path[:depth])
+        holder = Reference(reference.variable, reference.path[:depth])
         if name not in properties:
-            yield _unknown_property(name, mention, holder, list(properties))
+            yield _unknown_property(name, reference, holder, list(properties))
             return
-        if depth == len(mention.path) - 1:
-            yield from _subtracted(mention, holder, list(properties))
+        if depth == len(reference.path) - 1:
+            yield from _subtracted(reference, holder, list(properties))
         schema = properties[name]
 
 
-def _unknown_property(name: str, mention: Mention, holder: Mention, known: list[str]) -> str:
-    for meant in _subtracted(mention, holder, known):
+def _unknown_property(name: str, reference: Reference, holder: Reference, known: list[str]) -> str:
+    for meant in _subtracted(reference, holder, known):
         return meant
     hint = closest(name, known) or f"; its properties: {', '.join(known)}"
-    return f"speaks of '{Mention(holder.variable, (*holder.path, name))}', and '{holder}' has no '{name}'{hint}"
+    return f"speaks of '{Reference(holder.variable, (*holder.path, name))}', and '{holder}' has no '{name}'{hint}"
 
 
-def _subtracted(mention: Mention, holder: Mention, known: list[str]) -> Iterator[str]:
-    """A name with '-' that is written so that CEL takes it for a subtraction."""
-    for count in range(len(mention.more), 0, -1):
-        name = "-".join((mention.path[-1], *mention.more[:count])) if mention.path else ""
-        if len(mention.path) == len(holder.path) + 1 and name in known:
-            meant = Mention(holder.variable, (*holder.path, name))
-            yield f"subtracts '{mention.more[0]}' from '{mention}'; a name with '-' is written {meant}"
+def _subtracted(reference: Reference, holder: Reference, known: list[str]) -> Iterator[str]:
+    """A name with '-', written in a way that CEL reads as a subtraction."""
+    for count in range(len(reference.subtracted), 0, -1):
+        name = "-".join((reference.path[-1], *reference.subtracted[:count])) if reference.path else ""
+        if len(reference.path) == len(holder.path) + 1 and name in known:
+            meant = Reference(holder.variable, (*holder.path, name))
+            yield f"subtracts '{reference.subtracted[0]}' from '{reference}'; a name with '-' is written {meant}"
             return
 
 
-def _is_mapping(mention: Mention, outline: Outline) -> bool:
-    names_a_step = mention.variable == "outputs"
-    if len(mention.path) <= names_a_step:
+def _is_mapping(reference: Reference, outline: Outline) -> bool:
+    names_a_step = reference.variable == "outputs"
+    if len(reference.path) <= names_a_step:
         return True
-    described = _described(mention, outline)
+    described = _described(reference, outline)
     if described is None:
         return False
     root, path = described
@@ -180,44 +175,41 @@ def _is_mapping(mention: Mention, outline: Outline) -> bool:
     return types_of(schema, root) == {"object"}
 
 
-def _described(mention: Mention, outline: Outline) -> tuple[Mapping[str, Any], tuple[str, ...]] | None:
-    """The schema that the names after the variable, or after the step, are looked up in; and these names."""
-    if mention.variable == "input":
-        return None if outline.reader is None else (outline.reader.stored_schema, mention.path)
-    position = outline.position_of(mention.path[0]) if mention.path else None
-    schema = None if position is None else known_output(outline.steps[position], outline.family)
-    return None if schema is None else (schema, mention.path[1:])
+def _described(reference: Reference, outline: Outline) -> tuple[Mapping[str, Any], tuple[str, ...]] | None:
+    """The schema in which the names after the variable, or after the step, are looked up; and these names."""
+    if reference.variable == "input":
+        return None if outline.reader is None else (outline.reader.stored_schema, reference.path)
+    position = outline.position_of(reference.path[0]) if reference.path else None
+    schema = None if position is None else known_output(outline.steps[position], outline.sagas_by_name)
+    return None if schema is None else (schema, reference.path[1:])
 
 
-# --------------------------------------------------------------------------------------------------------- outputs
-
-
-def _wrong_output(mention: Mention, place: Place) -> Iterator[str]:
-    if not mention.path:
+def _output_problems(reference: Reference, place: Place) -> Iterator[str]:
+    if not reference.path:
         yield "speaks of 'outputs' as a whole; name a step that this one waits for, such as 'outputs.check'"
         return
     outline, step = place.outline, place.step
     known = [outline.steps[position].name for position in sorted(step.ancestors)]
-    if len(mention.path) == 1:
-        for meant in _subtracted(mention, Mention("outputs", ()), outline.names):
+    if len(reference.path) == 1:
+        for meant in _subtracted(reference, Reference("outputs", ()), outline.names):
             yield meant
             return
-    name = mention.path[0]
+    name = reference.path[0]
     position = outline.position_of(name)
-    told = f"speaks of '{_output_of(name)}', and"
+    text = f"speaks of '{_output_of(name)}', and"
     if position is None:
         hint = closest(name, known) or (f"; this step waits for: {', '.join(known)}" if known else "")
-        yield f"{told} there is no step '{name}'{hint}"
+        yield f"{text} there is no step '{name}'{hint}"
     elif position == step.position:
-        yield f"{told} that is this step itself; name a step that it waits for"
+        yield f"{text} that is this step itself; name a step that it waits for"
     elif position not in step.ancestors:
-        yield f"{told} this step does not wait for '{name}'; name it at 'after'"
+        yield f"{text} this step does not wait for '{name}'; name it at 'after'"
     elif outline.steps[position].task is Task.SLEEP:
-        yield f"{told} '{name}' is a sleep, which has no output"
+        yield f"{text} '{name}' is a sleep, which has no output"
     else:
-        schema = known_output(outline.steps[position], outline.family)
-        yield from () if schema is None else _wrong_names(mention, schema, 1)
+        schema = known_output(outline.steps[position], outline.sagas_by_name)
+        yield from () if schema is None else _name_problems(reference, schema, 1)
 
 
 def _output_of(name: str) -> str:
-    return str(Mention("outputs", (name,)))
+    return str(Reference("outputs", (name,)))

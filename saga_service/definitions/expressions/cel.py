@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from saga_service.core.definition import ExpressionFailed, Variables
-from saga_service.definitions.digest import canonical_numbers
-from saga_service.definitions.expressions.references import Mentions, mentions_of
+from saga_service.definitions.expressions.references import References, references_of
 from saga_service.definitions.problems import Path, path_text, shown
+from saga_service.definitions.schema.json_schema import canonical_numbers
 from saga_service.wire.json import NESTING_MAX
 
 if TYPE_CHECKING:
@@ -43,29 +43,29 @@ _NO_MIXING = (
 )
 
 
-class NotAnExpression(ValueError):
+class InvalidExpression(ValueError):
     """The text is not CEL; the text of this says why."""
 
 
-class WrongTypes(ExpressionFailed):
+class TypeMismatch(ExpressionFailed):
     """An operation does not exist for the types of its values."""
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
+class CompiledExpression:
     """One expression. Two are equal when their texts are."""
 
     text: str
     program: Program = field(repr=False, compare=False)
-    mentions: Mentions = field(repr=False, compare=False)
+    references: References = field(repr=False, compare=False)
 
     def value_for(self, variables: Variables) -> Any:
-        """The value, as JSON has it. Raises ExpressionFailed, and WrongTypes of those."""
+        """The value, as JSON has it. Raises ExpressionFailed, and TypeMismatch of those."""
         return _as_json(self.plain_value_for(variables), NESTING_MAX - 1)
 
     def plain_value_for(self, variables: Variables) -> Any:
         """As `value_for`, but as CEL has it: a part of an expression need be no JSON."""
-        return self.value(_context([self.mentions], variables))
+        return self.value(_context([self.references], variables))
 
     def value(self, context: Context) -> Any:
         """The value as CEL has it. Raises as `value_for` does."""
@@ -82,24 +82,24 @@ class Compiled:
 class Condition:
     """An expression that says yes or no."""
 
-    compiled: Compiled
+    compiled: CompiledExpression
 
     @property
     def text(self) -> str:
         return self.compiled.text
 
     @property
-    def mentions(self) -> Mentions:
-        return self.compiled.mentions
+    def references(self) -> References:
+        return self.compiled.references
 
     def evaluate(self, variables: Variables) -> bool:
         """Raises ExpressionFailed, where the value is neither true nor false as well."""
         try:
-            value = self.compiled.value(_context([self.mentions], variables))
+            value = self.compiled.value(_context([self.references], variables))
         except ExpressionFailed as error:
             raise _named(error, "when", self.text) from error
         if not isinstance(value, bool):
-            raise _named(WrongTypes(f"must give true or false, but gives {shown(value)}"), "when", self.text)
+            raise _named(TypeMismatch(f"must give true or false, but gives {shown(value)}"), "when", self.text)
         return value
 
 
@@ -112,39 +112,39 @@ class InputMapping:
     written: Mapping[str, Any] = field(compare=False)
     compiled: Mapping[str, Any] = field(repr=False, compare=False)
     """What was written, with a compiled expression in the place of each text."""
-    mentions: tuple[Mentions, ...] = field(repr=False, compare=False)
+    references: tuple[References, ...] = field(repr=False, compare=False)
 
     def evaluate(self, variables: Variables) -> dict[str, Any]:
         """Raises ExpressionFailed."""
-        context = _context(self.mentions, variables)
+        context = _context(self.references, variables)
         return {name: _mapped(part, context, ("input", name)) for name, part in self.compiled.items()}
 
 
 def condition(text: str) -> Condition:
-    """Raises NotAnExpression."""
+    """Raises InvalidExpression."""
     return Condition(compile_expression(text))
 
 
 def input_mapping(written: Mapping[str, Any]) -> InputMapping:
-    """Raises NotAnExpression."""
+    """Raises InvalidExpression."""
     compiled = {name: _compiled_parts(part) for name, part in written.items()}
     plain: dict[str, Any] = canonical_numbers(_texts_of(compiled))
     canonical = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
-    return InputMapping(canonical, plain, compiled, tuple(each.mentions for each in _expressions(compiled)))
+    return InputMapping(canonical, plain, compiled, tuple(each.references for each in _expressions(compiled)))
 
 
-def compile_expression(text: str) -> Compiled:
-    """Raises NotAnExpression."""
+def compile_expression(text: str) -> CompiledExpression:
+    """Raises InvalidExpression."""
     if len(text) > EXPRESSION_CHARACTERS_MAX:
-        raise NotAnExpression(f"must have at most {EXPRESSION_CHARACTERS_MAX} characters, but has {len(text)}")
+        raise InvalidExpression(f"must have at most {EXPRESSION_CHARACTERS_MAX} characters, but has {len(text)}")
     # When it is first needed, and not when this module is read: it brings a command line of its own, which is slow.
     from cel import compile as compile_program
 
     stripped = text.strip()
     try:
-        return Compiled(stripped, compile_program(stripped), mentions_of(stripped))
+        return CompiledExpression(stripped, compile_program(stripped), references_of(stripped))
     except ValueError as error:
-        raise NotAnExpression(_parse_error(str(error))) from None
+        raise InvalidExpression(_parse_error(str(error))) from None
 
 
 def _compiled_parts(part: Any) -> Any:
@@ -162,7 +162,7 @@ def _compiled_parts(part: Any) -> Any:
 def _texts_of(part: Any) -> Any:
     """What was written, without the space around a text, which says nothing."""
     match part:
-        case Compiled():
+        case CompiledExpression():
             return part.text
         case dict():
             return {name: _texts_of(inner) for name, inner in part.items()}
@@ -172,9 +172,9 @@ def _texts_of(part: Any) -> Any:
             return part
 
 
-def _expressions(part: Any) -> list[Compiled]:
+def _expressions(part: Any) -> list[CompiledExpression]:
     match part:
-        case Compiled():
+        case CompiledExpression():
             return [part]
         case dict():
             return [found for inner in part.values() for found in _expressions(inner)]
@@ -196,18 +196,18 @@ def _parse_error(text: str) -> str:
 # ------------------------------------------------------------------------------------------------------ evaluation
 
 
-def _context(mentions: Sequence[Mentions], variables: Variables) -> Context:
+def _context(references: Sequence[References], variables: Variables) -> Context:
     """The variables, as much of them as is spoken of: to convert a whole input takes longer than the expression."""
     from cel import Context
 
     try:
-        return Context(variables={name: _spoken_of(name, mentions, value) for name, value in variables.items()})
+        return Context(variables={name: _spoken_of(name, references, value) for name, value in variables.items()})
     except Exception as error:
         raise ExpressionFailed(f"the variables cannot be read: {_first_line(str(error))}") from error
 
 
-def _spoken_of(variable: str, all_mentions: Sequence[Mentions], value: Mapping[str, Any]) -> Any:
-    return _narrowed(value, [mention.path for mentions in all_mentions for mention in mentions.of(variable)])
+def _spoken_of(variable: str, all_references: Sequence[References], value: Mapping[str, Any]) -> Any:
+    return _narrowed(value, [reference.path for references in all_references for reference in references.of(variable)])
 
 
 def _narrowed(value: Any, paths: Sequence[tuple[str, ...]]) -> Any:
@@ -222,7 +222,7 @@ def _narrowed(value: Any, paths: Sequence[tuple[str, ...]]) -> Any:
 
 def _mapped(part: Any, context: Context, path: Path) -> Any:
     match part:
-        case Compiled():
+        case CompiledExpression():
             try:
                 return _as_json(part.value(context), NESTING_MAX - len(path))
             except ExpressionFailed as error:
@@ -250,9 +250,9 @@ def _failure(error: BaseException) -> ExpressionFailed:
         case TypeError():
             matched = _UNSUPPORTED.search(text)
             operation = f"there is no {matched[1]} {matched[2]} {matched[3]}" if matched else "the types do not fit"
-            return WrongTypes(f"{operation}; {_NO_MIXING}")
+            return TypeMismatch(f"{operation}; {_NO_MIXING}")
         case RuntimeError() if matched := _UNDEFINED.search(text):
-            return WrongTypes(f"there is no function '{matched[1]}' for values of these types")
+            return TypeMismatch(f"there is no function '{matched[1]}' for values of these types")
         case _:
             return ExpressionFailed(_first_line(text))
 

@@ -31,16 +31,16 @@ _PLAIN_TEXT = re.compile(r"""(["'])([^\\]*)\1""")
 
 
 @dataclass(frozen=True, slots=True)
-class Mention:
+class Reference:
     """A variable, with the names that follow it: `input.customer.name`, or `outputs["plan-route"]`."""
 
     variable: str
     path: tuple[str, ...]
-    more: tuple[str, ...] = ()
+    subtracted: tuple[str, ...] = ()
     """The names that are subtracted from it at once: `route` in `outputs.plan-route`."""
     macro: str | None = None
     """The macro that goes through its entries."""
-    is_asked: bool = False
+    is_presence_test: bool = False
     """Whether it is only asked if it is there: by `has(...)`, or by `"name" in ...`."""
 
     def __str__(self) -> str:
@@ -48,20 +48,20 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True)
-class Mentions:
-    variables: tuple[Mention, ...]
+class References:
+    variables: tuple[Reference, ...]
     """Each use of a variable that no macro binds, in the text's order."""
     functions: tuple[str, ...]
     bound: frozenset[str]
     """The names that macros bind."""
 
-    def of(self, variable: str) -> Iterator[Mention]:
-        return (mention for mention in self.variables if mention.variable == variable)
+    def of(self, variable: str) -> Iterator[Reference]:
+        return (reference for reference in self.variables if reference.variable == variable)
 
 
-def mentions_of(text: str) -> Mentions:
+def references_of(text: str) -> References:
     """What the expression speaks of; of a text that is none, whatever looks like it."""
-    return _Reading(tokens_of(text)).mentions()
+    return _Reading(tokens_of(text)).references()
 
 
 class _Reading:
@@ -71,27 +71,27 @@ class _Reading:
         self._tokens = tokens
         self._scopes = list(self._found_scopes())
 
-    def mentions(self) -> Mentions:
+    def references(self) -> References:
         names = [place for place, token in enumerate(self._tokens) if token.sort is Sort.NAME]
         called = [self._tokens[place].text for place in names if self._is(place + 1, "(")]
-        return Mentions(
-            variables=tuple(self._mentions(names)),
+        return References(
+            variables=tuple(self._references(names)),
             functions=tuple(name for name in called if name not in MACROS),
             bound=frozenset(name for name, _ in self._scopes),
         )
 
-    def _mentions(self, names: list[int]) -> Iterator[Mention]:
-        subtracted = 0
+    def _references(self, names: list[int]) -> Iterator[Reference]:
+        passed_over = 0
         for place in names:
-            if place < subtracted or not self._is_variable(place):
+            if place < passed_over or not self._is_variable(place):
                 continue
             path, after = self._path(place + 1)
             asked = () if path else self._asked_for(place, after)
             more: tuple[str, ...] = ()
             if path and self._tokens[after - 1].sort is Sort.NAME:
-                more, subtracted = self._subtracted(after)
-            is_asked = bool(asked) or (self._is(place - 1, "(") and self._tokens[place - 2].text == "has")
-            yield Mention(self._tokens[place].text, path or asked, more, self._macro(after), is_asked)
+                more, passed_over = self._subtracted(after)
+            is_presence_test = bool(asked) or (self._is(place - 1, "(") and self._tokens[place - 2].text == "has")
+            yield Reference(self._tokens[place].text, path or asked, more, self._macro(after), is_presence_test)
 
     def _is_variable(self, place: int) -> bool:
         name = self._tokens[place].text
@@ -126,8 +126,8 @@ class _Reading:
         begins = place == 2 or (self._sort(place - 3) is Sort.SIGN and self._tokens[place - 3].text in _BEFORE_A_PART)
         name = _plain(self._tokens[place - 2].text)
         goes_on = self._is(after, "[") or self._is(after, ".")
-        is_asked = begins and self._tokens[place - 1].text == "in" and not goes_on
-        return (name,) if name is not None and is_asked else ()
+        is_presence_test = begins and self._tokens[place - 1].text == "in" and not goes_on
+        return (name,) if name is not None and is_presence_test else ()
 
     def _subtracted(self, place: int) -> tuple[tuple[str, ...], int]:
         """The names of nothing that is known which are subtracted here."""

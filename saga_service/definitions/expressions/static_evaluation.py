@@ -14,14 +14,19 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from saga_service.core.definition import ExpressionFailed
-from saga_service.definitions.expressions.cel import Compiled, NotAnExpression, WrongTypes, compile_expression
+from saga_service.definitions.expressions.cel import (
+    CompiledExpression,
+    InvalidExpression,
+    TypeMismatch,
+    compile_expression,
+)
 from saga_service.definitions.expressions.parser import Form, Node, tree_of
-from saga_service.definitions.expressions.references import VARIABLES, Mention
+from saga_service.definitions.expressions.references import VARIABLES, Reference
 from saga_service.definitions.schema.samples import UNKNOWN, is_unknown
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class SampleCase:
     """What an expression may find."""
 
     variables: Mapping[str, Any]
@@ -44,7 +49,7 @@ class Outcome(NamedTuple):
 class Reached(NamedTuple):
     """A part is looked at in this case; if not for certain, then by a condition of which nothing is known."""
 
-    case: Case
+    case: SampleCase
     is_certain: bool
 
 
@@ -56,30 +61,30 @@ _Part = tuple[Node, list[Reached], bool]
 class Misfit:
     """A part of an expression that fails, or is no condition where one must be."""
 
-    compiled: Compiled
-    case: Case
+    compiled: CompiledExpression
+    case: SampleCase
     outcome: Outcome
 
 
-class Trials:
+class StaticEvaluation:
     """Each part is tried once in each case, however often it is asked for."""
 
     def __init__(self) -> None:
         self._trees: dict[str, Node] = {}
-        self._compiled: dict[str, Compiled | None] = {}
-        self._outcomes: dict[tuple[Node, Case], Outcome | None] = {}
+        self._compiled: dict[str, CompiledExpression | None] = {}
+        self._outcomes: dict[tuple[Node, SampleCase], Outcome | None] = {}
 
     def tree(self, text: str) -> Node:
         if text not in self._trees:
             self._trees[text] = tree_of(text)
         return self._trees[text]
 
-    def outcome(self, node: Node, case: Case) -> Outcome | None:
+    def outcome(self, node: Node, case: SampleCase) -> Outcome | None:
         """As far as it is known: by itself, or by the parts that settle it."""
         by_itself = self._tried(node, case)
         return self._settled(node, case) if by_itself is None else by_itself
 
-    def json_value(self, text: str, case: Case) -> Any:
+    def json_value(self, text: str, case: SampleCase) -> Any:
         """The value of a whole expression; UNKNOWN where it is not known, and where there is none."""
         outcome = self._tried(self.tree(text), case, whole=True)
         return UNKNOWN if outcome is None or outcome.error is not None else outcome.value
@@ -88,28 +93,28 @@ class Trials:
         """The first that is found. `are_all` says that what fails in all of these cases fails in any."""
         left = [(tree, list(reached), is_condition)]
         while left:
-            node, cases, must_be_truth = left.pop()
+            node, cases, must_be_boolean = left.pop()
             tried = [(each, self._tried(node, each.case, whole=node is tree)) for each in cases]
             known = [(each, outcome) for each, outcome in tried if outcome and not _in_doubt(node, each, outcome)]
-            found = self._worst(node, known, are_all and len(known) == len(tried), must_be_truth)
+            found = self._worst(node, known, are_all and len(known) == len(tried), must_be_boolean)
             if found is not None:
                 return found
             unknown = [each for each, outcome in tried if outcome is None or _in_doubt(node, each, outcome)]
-            left += [part for part in self._parts(node, unknown, must_be_truth) if part[1]][::-1]
+            left += [part for part in self._parts(node, unknown, must_be_boolean) if part[1]][::-1]
         return None
 
     # ---------------------------------------------------------------------------------------------------- one part
 
-    def _tried(self, node: Node, case: Case, *, whole: bool = False) -> Outcome | None:
+    def _tried(self, node: Node, case: SampleCase, *, whole: bool = False) -> Outcome | None:
         """None where something that it speaks of is not known. Of a whole expression the value must be JSON."""
         key = (node, case)
         if key not in self._outcomes:
             compiled = self._compile(node.text)
-            is_known_here = compiled is not None and all(is_known(each, case) for each in compiled.mentions.variables)
+            is_known_here = compiled is not None and all(is_known(each, case) for each in compiled.references.variables)
             self._outcomes[key] = _outcome(compiled, case, whole=whole) if compiled and is_known_here else None
         return self._outcomes[key]
 
-    def _settled(self, node: Node, case: Case) -> Outcome | None:
+    def _settled(self, node: Node, case: SampleCase) -> Outcome | None:
         match node.form:
             case Form.AND | Form.OR:
                 settled = node.form is Form.OR
@@ -121,16 +126,16 @@ class Trials:
             case _:
                 return None
 
-    def _branch(self, node: Node, case: Case) -> Node | None:
+    def _branch(self, node: Node, case: SampleCase) -> Node | None:
         condition, first, second = node.parts
         asked = self.outcome(condition, case)
         return first if _is(asked, True) else second if _is(asked, False) else None
 
-    def _compile(self, text: str) -> Compiled | None:
+    def _compile(self, text: str) -> CompiledExpression | None:
         if text not in self._compiled:
             try:
                 self._compiled[text] = compile_expression(text)
-            except NotAnExpression:
+            except InvalidExpression:
                 # The author's whole expression is one; a piece that is none by itself is left alone.
                 self._compiled[text] = None
         return self._compiled[text]
@@ -138,12 +143,12 @@ class Trials:
     # --------------------------------------------------------------------------------------------- what must happen
 
     def _worst(
-        self, node: Node, known: Sequence[tuple[Reached, Outcome]], are_all: bool, must_be_truth: bool
+        self, node: Node, known: Sequence[tuple[Reached, Outcome]], are_all: bool, must_be_boolean: bool
     ) -> Misfit | None:
         compiled = self._compile(node.text)
         if compiled is None:
             return None
-        failing = [each for each in known if _fails(each[1], must_be_truth)]
+        failing = [each for each in known if _fails(each[1], must_be_boolean)]
         told = [each for each in failing if each[0].is_certain and _is_told(compiled, each[1], each[0].case)]
         is_never_right = are_all and len(failing) == len(known) and all(_is_of_types(each) for _, each in failing)
         for reached, outcome in told or (failing if is_never_right else ()):
@@ -184,12 +189,12 @@ class Trials:
             if not _is(outcome, not chosen):
                 yield _behind(reached, is_known=_is(outcome, chosen))
 
-    def guarded(self, condition: Node, cases: Sequence[Case]) -> list[Reached]:
+    def guarded(self, condition: Node, cases: Sequence[SampleCase]) -> list[Reached]:
         """The cases in which the condition may be true."""
         return list(self._chosen(condition, [Reached(case, True) for case in cases], True))
 
 
-def _outcome(compiled: Compiled, case: Case, *, whole: bool) -> Outcome:
+def _outcome(compiled: CompiledExpression, case: SampleCase, *, whole: bool) -> Outcome:
     try:
         return Outcome((compiled.value_for if whole else compiled.plain_value_for)(case.plain))
     except ExpressionFailed as error:
@@ -210,26 +215,26 @@ def _is(outcome: Outcome | None, value: bool) -> bool:
     return outcome is not None and outcome.error is None and outcome.value is value
 
 
-def _fails(outcome: Outcome, must_be_truth: bool) -> bool:
-    return outcome.error is not None or (must_be_truth and not isinstance(outcome.value, bool))
+def _fails(outcome: Outcome, must_be_boolean: bool) -> bool:
+    return outcome.error is not None or (must_be_boolean and not isinstance(outcome.value, bool))
 
 
 def _is_of_types(outcome: Outcome) -> bool:
-    return outcome.error is None or isinstance(outcome.error, WrongTypes)
+    return outcome.error is None or isinstance(outcome.error, TypeMismatch)
 
 
-def _is_told(compiled: Compiled, outcome: Outcome, case: Case) -> bool:
+def _is_told(compiled: CompiledExpression, outcome: Outcome, case: SampleCase) -> bool:
     """Whether the failure has to do with types and names. What else fails depends on the values, which are made up."""
-    return _is_of_types(outcome) or not compiled.mentions.variables or names_what_is_missing(compiled, outcome, case)
+    return _is_of_types(outcome) or not compiled.references.variables or names_what_is_missing(compiled, outcome, case)
 
 
-def names_what_is_missing(compiled: Compiled, outcome: Outcome, case: Case) -> bool:
+def names_what_is_missing(compiled: CompiledExpression, outcome: Outcome, case: SampleCase) -> bool:
     """Whether it fails for a name in its text. A text by which something was looked up is a value like any other."""
     name = missing_name(outcome)
     if name is None:
         return False
     is_in_text = re.search(rf"\.\s*{re.escape(name)}\b", compiled.text) is not None
-    return is_in_text or missing_mention(compiled, outcome, case) is not None
+    return is_in_text or missing_reference(compiled, outcome, case) is not None
 
 
 def missing_name(outcome: Outcome) -> str | None:
@@ -237,16 +242,16 @@ def missing_name(outcome: Outcome) -> str | None:
     return str(cause.args[0]) if isinstance(cause, KeyError) else None
 
 
-def missing_mention(compiled: Compiled, outcome: Outcome, case: Case) -> Mention | None:
+def missing_reference(compiled: CompiledExpression, outcome: Outcome, case: SampleCase) -> Reference | None:
     """What the name that is missing belongs to and is spoken of by, where that can be seen; with no more behind it."""
     missing = missing_name(outcome)
-    for mention in compiled.mentions.variables:
-        value: Any = case.variables[mention.variable]
-        for depth, name in enumerate(mention.path):
+    for reference in compiled.references.variables:
+        value: Any = case.variables[reference.variable]
+        for depth, name in enumerate(reference.path):
             if not isinstance(value, Mapping):
                 break
             if name not in value and name == missing:
-                return Mention(mention.variable, mention.path[: depth + 1])
+                return Reference(reference.variable, reference.path[: depth + 1])
             value = value.get(name)
     return None
 
@@ -257,15 +262,15 @@ def _plain(value: Any) -> Any:
     return None if value is UNKNOWN else value
 
 
-def is_known(mention: Mention, case: Case) -> bool:
+def is_known(reference: Reference, case: SampleCase) -> bool:
     """Whether the case has a value there, or says that there is none."""
-    if mention.variable not in VARIABLES or not mention.path:
+    if reference.variable not in VARIABLES or not reference.path:
         return False
-    value: Any = case.variables[mention.variable]
-    for name in mention.path:
+    value: Any = case.variables[reference.variable]
+    for name in reference.path:
         if not isinstance(value, Mapping):
             return not is_unknown(value)
         if name not in value:
             return True
         value = value[name]
-    return mention.is_asked or not is_unknown(value)
+    return reference.is_presence_test or not is_unknown(value)

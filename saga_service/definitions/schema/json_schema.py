@@ -15,6 +15,8 @@ _HOLDS_SCHEMA = frozenset(
 _HOLDS_SCHEMAS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _HOLDS_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
 _DEFINITIONS = ("$defs", "definitions")
+_EXACT_MAX = 2**53
+"""Below it every whole number has a float of its own."""
 _CONDITIONS = frozenset(
     {"if", "not", "minProperties", "dependentRequired", "dependentSchemas", "dependencies", "$dynamicRef"}
 )
@@ -183,7 +185,17 @@ def _types_like(value: Any) -> set[str]:
     return {kind} | ({"integer", "number"} if is_whole else set())
 
 
-# ------------------------------------------------------------------------------------------------------- to compare
+def canonical_numbers(value: Any) -> Any:
+    """The value with `2` for `2.0`: JSON does not tell them apart."""
+    match value:
+        case float() if value.is_integer() and abs(value) < _EXACT_MAX:
+            return int(value)
+        case dict():
+            return {name: canonical_numbers(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [canonical_numbers(inner) for inner in value]
+        case _:
+            return value
 
 
 def comparable(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,15 +15,14 @@ import orjson
 from jsonschema_rs import ValidationError, ValidationErrorKind, Validator, validator_for
 
 from saga_service.core.state import JsonObject
-from saga_service.definitions.digest import canonical_numbers
 from saga_service.definitions.problems import SHOWN_CHARACTERS_MAX, Path, path_text
-from saga_service.definitions.schema.json_schema import comparable
+from saga_service.definitions.schema.json_schema import canonical_numbers, comparable
 
 PROBLEMS_TOLD_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
-class SchemaShape:
+class OutputSchema:
     """Fulfils `core.definition.Shape`. Two are equal when their schemas are."""
 
     canonical: bytes
@@ -39,10 +38,10 @@ class SchemaShape:
         return "; ".join(dict.fromkeys(_told(error, self.schema) for error in errors))
 
 
-def schema_shape(schema: Mapping[str, Any]) -> SchemaShape:
+def output_schema(schema: Mapping[str, Any]) -> OutputSchema:
     """Raises ValueError where the schema cannot be used."""
     plain: dict[str, Any] = canonical_numbers(comparable(schema))
-    return SchemaShape(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), plain, validator_for(plain, offline=True))
+    return OutputSchema(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), plain, validator_for(plain, offline=True))
 
 
 def _told(error: ValidationError, schema: JsonObject) -> str:

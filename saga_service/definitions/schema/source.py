@@ -1,4 +1,8 @@
-"""An author's schema of an object, a pydantic model or a JSON Schema, to what is made of it, or to what is wrong."""
+"""The description of an object that an author writes, a pydantic model or a JSON Schema, to what the service uses.
+
+An `input` becomes a reader of inputs (`inputs.Input`), an `output` a schema of outputs (`outputs.OutputSchema`). Both
+come from the same two kinds of description, and are checked in the same way first.
+"""
 
 from __future__ import annotations
 
@@ -10,63 +14,92 @@ import orjson
 from jsonschema_rs import Draft202012Validator, ReferencingError, ValidationError
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
+from pydantic.json_schema import JsonSchemaMode
 
-from saga_service.definitions.problems import Path, shown
+from saga_service.definitions.problems import Violation, shown
 from saga_service.definitions.schema.inputs import Input, ModelInput, SchemaInput
 from saga_service.definitions.schema.json_schema import JSON_TYPES, types_of
-from saga_service.definitions.schema.outputs import SchemaShape, schema_shape
+from saga_service.definitions.schema.outputs import OutputSchema, output_schema
 from saga_service.wire.commands import OUTPUTS_FIELD
 
 _DRAFT_DEFAULT = "https://json-schema.org/draft/2020-12/schema"
-ANY_OBJECT: dict[str, Any] = {"type": "object"}
-
-Wrong = tuple[Path, str]
-Read = TypeVar("Read")
+_ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 
-def read_schema_source(
-    written: object,
+_Use = TypeVar("_Use", Input, OutputSchema)
+
+
+def read_input_source(description: object) -> tuple[Input | None, list[Violation]]:
+    """The reader of the input, and all that is wrong with its description. Without a description any object fits."""
+    if description is None:
+        return SchemaInput(_ANY_OBJECT), []
+    of_model: Callable[[type[BaseModel]], Input] = ModelInput
+    reader, violations = _read(description, "an input", "validation", of_model, SchemaInput)
+    return (None, violations) if reader is None else (reader, list(_input_violations(reader)))
+
+
+def read_output_source(description: object) -> tuple[OutputSchema | None, list[Violation]]:
+    """The schema that outputs must fit, or all that is wrong with its description."""
+    # A model is described as it goes over the wire. A field with a default may be left out there: a worker need not be
+    # written in Python, and nothing fills in what it leaves out.
+    return _read(description, "an output", "serialization", _output_of_model, output_schema)
+
+
+def _output_of_model(model: type[BaseModel]) -> OutputSchema:
+    return output_schema(model.model_json_schema(mode="serialization"))
+
+
+def _input_violations(reader: Input) -> Iterator[Violation]:
+    if OUTPUTS_FIELD in reader.stored:
+        path = ("properties", OUTPUTS_FIELD)
+        yield path, "is reserved for the results of earlier steps; give the property another name"
+    elif isinstance(reader, SchemaInput):
+        yield from ((path, f"does not fit its own property: {text}") for path, text in reader.misfit_defaults())
+
+
+def _read(
+    description: object,
     called: str,
-    of_model: Callable[[type[BaseModel]], tuple[Read, Mapping[str, Any]]],
-    of_schema: Callable[[dict[str, Any]], Read],
-) -> tuple[Read | None, list[Wrong]]:
-    """What is made of it. `of_model` gives the model's schema as well."""
-    if isinstance(written, type) and issubclass(written, BaseModel):
-        return _of_model(written, of_model)
-    if isinstance(written, Mapping):
-        return _of_schema(written, called, of_schema)
-    return None, [((), f"must be a JSON Schema or a pydantic model class, but is {shown(written)}")]
+    mode: JsonSchemaMode,
+    of_model: Callable[[type[BaseModel]], _Use],
+    of_schema: Callable[[dict[str, Any]], _Use],
+) -> tuple[_Use | None, list[Violation]]:
+    if isinstance(description, type) and issubclass(description, BaseModel):
+        return _read_model(description, mode, of_model)
+    if isinstance(description, Mapping):
+        return _read_schema(description, called, of_schema)
+    return None, [((), f"must be a JSON Schema or a pydantic model class, but is {shown(description)}")]
 
 
-def _of_model(
-    model: type[BaseModel], read: Callable[[type[BaseModel]], tuple[Read, Mapping[str, Any]]]
-) -> tuple[Read | None, list[Wrong]]:
+def _read_model(
+    model: type[BaseModel], mode: JsonSchemaMode, of_model: Callable[[type[BaseModel]], _Use]
+) -> tuple[_Use | None, list[Violation]]:
     try:
-        found, schema = read(model)
+        schema = model.model_json_schema(mode=mode)
+        if types_of(schema, schema) - {"object"}:
+            return None, [((), f"must be a model with named fields, but {model.__name__} is none")]
+        return of_model(model), []
     except PydanticUserError as error:
         return None, [((), f"the model {model.__name__} cannot be described as a JSON Schema: {error.message}")]
-    if types_of(schema, schema) - {"object"}:
-        return None, [((), f"must be a model with named fields, but {model.__name__} is none")]
-    return found, []
 
 
-def _of_schema(
-    written: Mapping[str, Any], called: str, read: Callable[[dict[str, Any]], Read]
-) -> tuple[Read | None, list[Wrong]]:
+def _read_schema(
+    description: Mapping[str, Any], called: str, of_schema: Callable[[dict[str, Any]], _Use]
+) -> tuple[_Use | None, list[Violation]]:
     try:
-        schema = orjson.loads(orjson.dumps(dict(written)))
+        schema = orjson.loads(orjson.dumps(dict(description)))
     except TypeError as error:
         return None, [((), f"must be plain JSON: {error}")]
-    wrong = list(_wrong_schema(schema, called))
-    if wrong:
-        return None, wrong
+    violations = list(_schema_violations(schema, called))
+    if violations:
+        return None, violations
     try:
-        return read({**ANY_OBJECT, **schema}), []
+        return of_schema({**_ANY_OBJECT, **schema}), []
     except (ValidationError, ReferencingError) as error:
         return None, [((), f"is a JSON Schema that cannot be used: {error.message}")]
 
 
-def _wrong_schema(schema: dict[str, Any], called: str) -> Iterator[Wrong]:
+def _schema_violations(schema: dict[str, Any], called: str) -> Iterator[Violation]:
     if schema.get("type", "object") != "object":
         yield ("type",), f"must be 'object', since {called} has named properties, but is {shown(schema['type'])}"
         return
@@ -84,44 +117,3 @@ def _text(error: ValidationError) -> str:
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(JSON_TYPES)}"
         return f"is no type of JSON Schema: {shown(error.instance)}; {hint}"
     return error.message
-
-
-# MERGED from definitions.input_source:
-# An author's `input`, a pydantic model or a JSON Schema, to what reads a saga's input.
-
-
-def read_input_source(written: object) -> tuple[Input | None, list[Wrong]]:
-    """What reads the input, or all that is wrong with its description."""
-    if written is None:
-        return SchemaInput(ANY_OBJECT), []
-    read, wrong = read_schema_source(written, "an input", _input_of_model, _input_of_schema)
-    if read is not None and OUTPUTS_FIELD in read.stored:
-        path = ("properties", OUTPUTS_FIELD)
-        return read, [(path, "is reserved for the results of earlier steps; give the property another name")]
-    if isinstance(read, SchemaInput):
-        wrong += [(path, f"does not fit its own property: {text}") for path, text in read.misfit_defaults()]
-    return read, wrong
-
-
-def _input_of_model(model: type[BaseModel]) -> tuple[Input, Mapping[str, Any]]:
-    read = ModelInput(model)
-    return read, read.schema
-
-
-def _input_of_schema(schema: dict[str, Any]) -> Input:
-    return SchemaInput(schema)
-
-
-# MERGED from definitions.output_source:
-# A step's `output`, a pydantic model or a JSON Schema, to what is asked of the answers to its action.
-
-
-def read_output_source(written: object) -> tuple[SchemaShape | None, list[Wrong]]:
-    """What the output must fit, or all that is wrong with its description."""
-    return read_schema_source(written, "an output", _output_of_model, schema_shape)
-
-
-def _output_of_model(model: type[BaseModel]) -> tuple[SchemaShape, Mapping[str, Any]]:
-    # As it goes over the wire. A field with a default may be left out: workers need not be written in Python.
-    schema = model.model_json_schema(mode="serialization")
-    return schema_shape(schema), schema

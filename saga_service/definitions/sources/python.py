@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from types import ModuleType
 
 from saga_service.base.user_modules import NoSuchModule, author_module, place_of
-from saga_service.definitions.authoring import Retry, Saga, Step, Trigger, as_written
-from saga_service.definitions.problems import Problem, shown, unknown_word
-from saga_service.definitions.sources.positions import Written
+from saga_service.definitions.authoring import Retry, Saga, Step, Trigger, as_mapping
+from saga_service.definitions.problems import Problem, shown, unknown_keyword
+from saga_service.definitions.sources.saga_source import SagaSource
 
 _WORDS: dict[str, type[Saga | Step | Retry | Trigger]] = {
     "Saga": Saga,
@@ -22,7 +22,7 @@ _WORDS: dict[str, type[Saga | Step | Retry | Trigger]] = {
 _UNKNOWN_ARGUMENT = re.compile(rf"({'|'.join(_WORDS)})\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
 
-def read_python(source: str) -> tuple[list[Written], list[Problem]]:
+def read_python(source: str) -> tuple[list[SagaSource], list[Problem]]:
     """Every saga of `module`, or what stands at `module:attribute`; and why there is none.
 
     The working directory is searched for the module as well.
@@ -35,7 +35,7 @@ def read_python(source: str) -> tuple[list[Written], list[Problem]]:
     sagas, problem = _at_attribute(module, attribute) if attribute else (_of_module(module), None)
     if problem is None and not sagas:
         problem = "holds no saga; write `order = Saga(...)` at the top level of the module"
-    written = [Written(as_written(saga), f"{module_name}, saga {shown(saga.name)}") for saga in sagas]
+    written = [SagaSource(as_mapping(saga), f"{module_name}, saga {shown(saga.name)}") for saga in sagas]
     return written, [Problem(source, "", problem)] if problem else []
 
 
@@ -84,4 +84,4 @@ def _unknown_argument(error: Exception) -> str | None:
     if matched is None:
         return None
     word, argument = _WORDS[matched[1]], matched[2]
-    return f"{matched[1]}(... {argument}=...): {unknown_word(argument, [part.name for part in fields(word)])}"
+    return f"{matched[1]}(... {argument}=...): {unknown_keyword(argument, [part.name for part in fields(word)])}"

@@ -14,7 +14,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from saga_service.definitions.problems import Path, Problem, path_text, shown
-from saga_service.definitions.sources.positions import Written
+from saga_service.definitions.sources.saga_source import SagaSource
 
 VALUES_MAX = 50_000
 """In one document, aliases counted as often as they are used: ten lines of aliases to aliases can mean billions."""
@@ -48,7 +48,7 @@ _SCALARS: dict[str, Callable[[str], object]] = {
 }
 
 
-def read_yaml_file(file: FilePath) -> tuple[list[Written], list[Problem]]:
+def read_yaml_file(file: FilePath) -> tuple[list[SagaSource], list[Problem]]:
     """Every saga in the file, one a document, and what is wrong with the file as YAML."""
     try:
         text = file.read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def read_yaml_file(file: FilePath) -> tuple[list[Written], list[Problem]]:
     return read_yaml(text, str(file))
 
 
-def read_yaml(text: str, place: str) -> tuple[list[Written], list[Problem]]:
+def read_yaml(text: str, place: str) -> tuple[list[SagaSource], list[Problem]]:
     """As `read_yaml_file`, for text that stands at `place`."""
     try:
         documents = [node for node in yaml.compose_all(text, Loader=_Loader) if not _is_empty(node)]
@@ -101,9 +101,9 @@ class _Reading:
         self._lines: dict[Path, int] = {}
         self._open: list[Node] = []
 
-    def document(self, node: Node) -> Written:
+    def document(self, node: Node) -> SagaSource:
         self._lines[()] = _line(node)
-        return Written(self._value(node, ()), self._place, self._lines)
+        return SagaSource(self._value(node, ()), self._place, self._lines)
 
     def _value(self, node: Node, path: Path) -> object:
         if len(self._lines) > VALUES_MAX:

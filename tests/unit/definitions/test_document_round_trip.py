@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_service.definitions import Retry, Saga, Step, check_saga, definition_from_document
-from saga_service.definitions.authoring import as_written
+from saga_service.definitions.authoring import as_mapping
 from saga_service.definitions.checks.conflicts import conflicts
-from saga_service.definitions.keywords import WORDS_OF
+from saga_service.definitions.keywords import KEYWORDS_OF
 from saga_service.definitions.outline import outlines_of
-from saga_service.definitions.sources.positions import Written
+from saga_service.definitions.sources.saga_source import SagaSource
 from saga_service.definitions.sources.yaml import read_yaml
 from saga_service.definitions.validation import check
 from saga_service.wire.stream_names import StreamNames
@@ -109,7 +109,7 @@ def test_any_saga_comes_back_from_its_document_as_it_was(saga: Saga) -> None:
 @given(sagas())
 def test_any_saga_is_the_same_in_yaml(saga: Saga) -> None:
     # JSON is YAML.
-    [written], problems = read_yaml(orjson.dumps(as_written(saga)).decode(), "a.yaml")
+    [written], problems = read_yaml(orjson.dumps(as_mapping(saga)).decode(), "a.yaml")
     assert problems == []
     in_yaml, wrong = check(written)
     assert wrong == []
@@ -127,7 +127,7 @@ junk = st.recursive(
     max_leaves=6,
 )
 steps_of_junk = st.lists(
-    junk | st.dictionaries(st.sampled_from(sorted(frozenset[str]().union(*WORDS_OF.values()))), junk, max_size=6),
+    junk | st.dictionaries(st.sampled_from(sorted(frozenset[str]().union(*KEYWORDS_OF.values()))), junk, max_size=6),
     max_size=4,
 )
 SCHEMAS = (
@@ -137,7 +137,7 @@ SCHEMAS = (
 
 @given(some(name=junk, steps=junk | steps_of_junk, input=SCHEMAS, key=junk, triggers=junk, deadline=junk, undo=junk))
 def test_whatever_is_written_is_a_saga_or_told_to_be_none(content: dict[str, Any]) -> None:
-    written = Written(content, "here")
+    written = SagaSource(content, "here")
     # Beside sagas that it may start, and that are wrong in their ways: none of them harms the others.
     others = [{**content, "name": "s0"}, {"name": "s1", "steps": [{"when": "((", "saga": 5}]}]
     outline, *_ = outlines_of([content, *others])

@@ -10,7 +10,7 @@ import pytest
 
 from saga_service.definitions import Catalog, Retry, Saga, Step, load_definitions
 from saga_service.definitions.expressions.references import FUNCTIONS
-from saga_service.definitions.keywords import WORDS_OF
+from saga_service.definitions.keywords import KEYWORDS_OF
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "definitions.md").read_text()
@@ -42,7 +42,7 @@ def test_the_page_has_an_example_of_each_kind_of_saga_in_both_forms(in_yaml: Cat
 def test_every_word_is_on_the_page() -> None:
     words = {part.name for authored in (Saga, Step, Retry) for part in fields(authored)}
     assert {word for word in words if f"| `{word}` |" not in PAGE} == set()
-    assert frozenset[str]().union(*WORDS_OF.values()) == {part.name for part in fields(Step)}
+    assert frozenset[str]().union(*KEYWORDS_OF.values()) == {part.name for part in fields(Step)}
 
 
 def test_every_function_is_on_the_page() -> None:

@@ -11,14 +11,14 @@ import pytest
 from saga_service.core.definition import Expression, ExpressionFailed
 from saga_service.definitions.expressions.cel import (
     EXPRESSION_CHARACTERS_MAX,
-    Compiled,
-    NotAnExpression,
-    WrongTypes,
+    CompiledExpression,
+    InvalidExpression,
+    TypeMismatch,
     compile_expression,
     condition,
     input_mapping,
 )
-from saga_service.definitions.expressions.references import FUNCTIONS, TYPE_NAMES, mentions_of
+from saga_service.definitions.expressions.references import FUNCTIONS, TYPE_NAMES, references_of
 from saga_service.wire.json import NESTING_MAX
 
 VARIABLES: dict[str, Any] = {
@@ -203,7 +203,7 @@ def test_a_panic_in_the_library_ends_no_more_than_the_expression() -> None:
 
     def broken(error: BaseException) -> Any:
         program: Any = Broken(error)
-        return Compiled("true", program, mentions_of("true")).value_for(VARIABLES)
+        return CompiledExpression("true", program, references_of("true")).value_for(VARIABLES)
 
     with pytest.raises(ExpressionFailed, match="overflow in Rust"):
         broken(PanicException("overflow in Rust"))
@@ -224,7 +224,7 @@ def test_a_panic_in_the_library_ends_no_more_than_the_expression() -> None:
     ],
 )
 def test_what_is_no_expression_is_told_with_its_place(text: str, reason: str) -> None:
-    with pytest.raises(NotAnExpression) as raised:
+    with pytest.raises(InvalidExpression) as raised:
         condition(text)
     assert str(raised.value) == reason
 
@@ -246,7 +246,7 @@ def test_the_longest_and_deepest_texts_that_are_let_in_do_not_end_the_process() 
         "def go():\n"
         "    for text in sys.argv[1:]:\n"
         "        try: condition(text).evaluate({'input': {}, 'outputs': {}})\n"
-        "        except (NotAnExpression, ExpressionFailed): pass\n"
+        "        except (InvalidExpression, ExpressionFailed): pass\n"
         "    print('alive')\n"
         "threading.stack_size(2**21)\n"
         "thread = threading.Thread(target=go)\n"
@@ -278,7 +278,7 @@ def test_the_library_is_read_when_an_expression_is_and_not_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "mentions"),
+    ("text", "references"),
     [
         ("input.a.b > outputs.check.ok", ["input.a.b", "outputs.check.ok"]),
         ("input . a", ["input.a"]),
@@ -305,20 +305,21 @@ def test_the_library_is_read_when_an_expression_is_and_not_before() -> None:
         ("'a' + 'b' in input || x == 'a' in input", ["input", "x", "input"]),
     ],
 )
-def test_what_an_expression_speaks_of(text: str, mentions: list[str]) -> None:
-    assert [str(mention) for mention in mentions_of(text).variables] == mentions
+def test_what_an_expression_refers_to(text: str, references: list[str]) -> None:
+    assert [str(each) for each in references_of(text).variables] == references
 
 
-def test_what_is_only_asked_for_is_told_apart() -> None:
-    mentions = mentions_of("has(input.a) && input.b && 'c' in input && has(outputs.d.e) && size(input.f) > 1").variables
-    assert [str(mention) for mention in mentions if mention.is_asked] == ["input.a", "input.c", "outputs.d.e"]
+def test_a_presence_test_is_told_from_a_use() -> None:
+    text = "has(input.a) && input.b && 'c' in input && has(outputs.d.e) && size(input.f) > 1"
+    found = references_of(text).variables
+    assert [str(each) for each in found if each.is_presence_test] == ["input.a", "input.c", "outputs.d.e"]
 
 
 def test_names_that_are_subtracted_belong_to_what_they_are_subtracted_from() -> None:
-    [mention, last] = mentions_of("outputs.plan-the-route.hops + input.a-input.b").variables[:2]
-    assert (mention.path, mention.more) == (("plan",), ("the", "route"))
-    assert (str(last), last.more) == ("input.a", ())
-    [items, _] = mentions_of("input.items.map(n, input.a-n)").variables
+    [first, last] = references_of("outputs.plan-the-route.hops + input.a-input.b").variables[:2]
+    assert (first.path, first.subtracted) == (("plan",), ("the", "route"))
+    assert (str(last), last.subtracted) == ("input.a", ())
+    [items, _] = references_of("input.items.map(n, input.a-n)").variables
     assert items.macro == "map"
 
 
@@ -342,7 +343,7 @@ def test_the_functions_and_types_that_are_let_in_are_those_that_there_are() -> N
     }
     calls |= {name: f"timestamp('2026-01-01T00:00:00Z').{name}()" for name in FUNCTIONS - calls.keys()}
     for name, text in calls.items():
-        assert name in mentions_of(text).functions
+        assert name in references_of(text).functions
         assert compile_expression(text).value_for(VARIABLES) is not None
     assert calls.keys() == FUNCTIONS
     for name in TYPE_NAMES:
@@ -350,7 +351,7 @@ def test_the_functions_and_types_that_are_let_in_are_those_that_there_are() -> N
 
 
 def test_wrong_types_are_told_apart_from_wrong_values() -> None:
-    with pytest.raises(WrongTypes):
+    with pytest.raises(TypeMismatch):
         compile_expression("1 + 'a'").value_for(VARIABLES)
     with pytest.raises(ExpressionFailed) as raised:
         compile_expression("1 / 0").value_for(VARIABLES)

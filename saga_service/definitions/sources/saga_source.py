@@ -10,7 +10,7 @@ from saga_service.definitions.problems import Path, Problem, path_text
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class SagaSource:
     """`content` is what YAML would give, `place` is where it stands, and `lines` has the line of each path in it."""
 
     content: object

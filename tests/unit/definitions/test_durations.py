@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga_service.definitions.keywords import DURATION_MS_MAX, UNITS_MS, duration_ms, duration_text
+from saga_service.definitions.durations import DURATION_MS_MAX, UNITS_MS, duration_ms, duration_text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+"""Sample cases for a step's expressions: inputs that the saga may have, and outputs that its steps may return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saga_service.core.vocabulary import Task
+from saga_service.definitions.checks.known_outputs import depends_on_conditions, known_output
+from saga_service.definitions.expressions.references import Reference, References, references_of
+from saga_service.definitions.expressions.static_evaluation import SampleCase, StaticEvaluation
+from saga_service.definitions.outline import Outline, StepOutline
+from saga_service.definitions.schema.samples import UNKNOWN, Samples, samples_of
+
+CASES_MAX = 128
+"""Sample cases of one expression. Of more than these an even selection is tried."""
+
+_NOTHING_KNOWN = Samples([UNKNOWN], are_all=True)
+_Ways = list[tuple[str | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCases:
+    all: list[SampleCase]
+    are_all: bool
+    """Whether every type of each value occurs together with every type of each other value."""
+
+
+def sample_cases_for(references: Iterable[References], outline: Outline, evaluation: StaticEvaluation) -> SampleCases:
+    """Cases with a value for all that is referred to, and for all that decides whether it is there."""
+    referred_to = _ReferredTo(outline)
+    for each in references:
+        referred_to.add(each)
+    inputs = _inputs(outline, referred_to.input)
+    cases, are_all = [SampleCase({"input": value, "outputs": {}}) for value in inputs.values], inputs.are_all
+    for position in sorted(referred_to.outputs):
+        step = outline.steps[position]
+        returned = _returned(step, outline, referred_to.outputs[position])
+        cases = [each for case in cases for each in _with_output(case, step, returned.values, outline, evaluation)]
+        are_all = are_all and returned.are_all and len(cases) <= CASES_MAX
+        cases = _thinned(cases)
+    return SampleCases(cases, are_all)
+
+
+class _ReferredTo:
+    """The paths into the input, and into the outputs of steps by their positions, that expressions refer to."""
+
+    def __init__(self, outline: Outline) -> None:
+        self._outline = outline
+        self.input: _Ways = []
+        self.outputs: dict[int, _Ways] = {}
+
+    def add(self, references: References) -> None:
+        for reference in references.variables:
+            if reference.variable == "input" and reference.path:
+                self.input.append(_way(reference.path, reference))
+            elif reference.variable == "outputs" and reference.path:
+                self._add_output(reference)
+
+    def _add_output(self, reference: Reference) -> None:
+        position = self._outline.position_of(reference.path[0])
+        if position is None:
+            return
+        is_new = position not in self.outputs
+        self.outputs.setdefault(position, []).append(_way(reference.path[1:], reference))
+        when = self._outline.steps[position].when
+        if is_new and when is not None:
+            self.add(references_of(when))
+
+
+def _way(path: tuple[str, ...], reference: Reference) -> tuple[str | None, ...]:
+    return (*path, None) if reference.is_presence_test else path
+
+
+def _inputs(outline: Outline, ways: _Ways) -> Samples:
+    if not ways or outline.reader is None:
+        return Samples([UNKNOWN if ways else {}], are_all=True)
+    return samples_of(outline.reader.stored_schema, ways, levels_read=outline.reader.levels_read)
+
+
+def _returned(step: StepOutline, outline: Outline, ways: _Ways) -> Samples:
+    """Outputs that the step may have where it is done."""
+    schema = known_output(step, outline.sagas_by_name)
+    if schema is not None:
+        return samples_of(schema, ways)
+    default = step.content.get("default")
+    if step.task is Task.SIGNAL and isinstance(default, Mapping):
+        return Samples([default, UNKNOWN], are_all=True)
+    return _NOTHING_KNOWN
+
+
+def _with_output(
+    case: SampleCase, step: StepOutline, returned: list[Any], outline: Outline, evaluation: StaticEvaluation
+) -> Iterator[SampleCase]:
+    """The case with each output that the step may have, and without one where the step is skipped."""
+    outcomes = _outcomes_of(step, case, evaluation)
+    in_doubt = case.in_doubt or len(outcomes) > 1 or depends_on_conditions(step, outline.sagas_by_name)
+    for is_done in outcomes:
+        for outputs in ({step.name: value} for value in returned) if is_done else ({},):
+            yield SampleCase({**case.variables, "outputs": {**case.variables["outputs"], **outputs}}, in_doubt)
+
+
+def _outcomes_of(step: StepOutline, case: SampleCase, evaluation: StaticEvaluation) -> list[bool]:
+    """Whether the step is done: both where that is not known, neither where its condition fails and the saga ends."""
+    if step.when is None:
+        return [True]
+    outcome = evaluation.outcome(evaluation.tree(step.when), case)
+    if outcome is None:
+        return [False, True]
+    return [outcome.value] if isinstance(outcome.value, bool) else []
+
+
+def _thinned(cases: list[SampleCase]) -> list[SampleCase]:
+    """At most CASES_MAX of the cases, evenly selected."""
+    return [cases[place * len(cases) // CASES_MAX] for place in range(CASES_MAX)] if len(cases) > CASES_MAX else cases
