@@ -19,12 +19,11 @@ from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.ports import Batch, KeyedSaga
 from saga_service.store import queries
-from saga_service.store.commit import COMMIT, arguments, read_messages, write_messages
+from saga_service.store.commit import arguments, read_messages, write_messages
 from saga_service.store.encryption import decrypted_state
 from saga_service.store.errors import translated
 from saga_service.store.pool import ACQUIRE_TIMEOUT_SECONDS, borrowed
-from saga_service.store.requests import read_request, waiting
-from saga_service.store.rows import read_saga
+from saga_service.store.rows import read_request, read_saga
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Message
 
@@ -74,11 +73,8 @@ class PostgresStore:
         with translated():
             values = arguments(batch, self._clock_ms(), self._cipher)
         async with self._connection() as connection:
-            if not batch.deferred:
-                return await _committed(connection, values)
-            async with connection.transaction():
-                await connection.execute(queries.DEFER, *waiting(batch.deferred, self._clock_ms()))
-                return await _committed(connection, values)
+            outbox_id: int | None = await connection.fetchval(queries.COMMIT, *values)
+            return outbox_id
 
     # ---------------------------------------------------------------------------------------------------- definitions
 
@@ -170,11 +166,6 @@ class PostgresStore:
 
     def _connection(self) -> AbstractAsyncContextManager[PoolConnectionProxy]:
         return borrowed(self._pool, self._acquire_timeout_seconds)
-
-
-async def _committed(connection: PoolConnectionProxy, values: Sequence[object]) -> int | None:
-    outbox_id: int | None = await connection.fetchval(COMMIT, *values)
-    return outbox_id
 
 
 async def _to_the_end(work: Awaitable[Result]) -> Result:

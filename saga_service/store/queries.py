@@ -4,12 +4,32 @@
 loop over what is asked for, one look-up in the primary key each.
 """
 
-from saga_service.store.rows import COLUMNS
-
-LOAD = f"""
+LOAD = """
 select saga.*
 from unnest($1::uuid[]) as wanted (id)
-cross join lateral (select {COLUMNS} from saga_private.sagas where sagas.id = wanted.id limit 1) as saga
+cross join lateral (
+    select
+        id::text, saga, version, key, status, revision, input::text, steps::text, created_at_ms, updated_at_ms,
+        ended_at_ms, wake_at_ms, fault::text, traceparent, extra::text
+    from saga_private.sagas where sagas.id = wanted.id limit 1
+) as saga
+"""
+
+COMMIT = """
+select saga_private.commit_batch(
+    $1::text::bigint[], $2::text::text[], $3::text[], $4::text::uuid[],
+    $5::text::bigint[], $6::text::bigint[],
+    $7::text::bigint[], $8::text[], $9::text[], $10::text::text[], $11::text::text[],
+    $12::text::uuid[], $13::text::bigint[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text::text[],
+    $19::text::text[], $20::text::integer[], $21::text::bigint[], $22::text::bigint[], $23::text::bigint[],
+    $24::text::text[], $25::text::text[], $26::text::uuid[], $27::text::text[],
+    $28::text::uuid[], $29::text::integer[], $30::text::text[], $31::text::integer[], $32::text::bigint[],
+    $33::text::bigint[], $34::text::bigint[], $35::text::text[], $36::text::text[], $37::text::text[],
+    $38::text::uuid[], $39::text::integer[], $40::text::integer[], $41::text::bigint[], $42::text[],
+    $43::text::text[], $44::text[], $45::text::text[], $46::text::text[],
+    $47::text::bigint[], $48::text[], $49::text[], $50::text[], $51::text[], $52::text[],
+    $53::bigint, $54::text, $55::bigint[]
+)
 """
 
 # A saga that waits for nothing but its child's end is stuck, or paused, and has no moment to be woken at.
@@ -30,8 +50,6 @@ CLAIM_REQUESTS = """
 select id, fields, wants_result, first_attempt_at_ms, attempts, stream, entry_id, raw
 from saga_private.claim_requests($1, $2, $3)
 """
-
-DEFER = "select saga_private.defer($1, $2, $3, $4, $5, $6, $7, $8)"
 
 DELETE_ANSWERED = "select saga_private.delete_answered($1)"
 

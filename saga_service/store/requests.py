@@ -11,12 +11,9 @@ import orjson
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Operation, Resolution
-from saga_service.engine.ports import Deferred
 from saga_service.store.pool import borrowed
-from saga_service.wire.dead_letters import preview_text, raw_pairs, write_raw
 from saga_service.wire.encryption import EVENT, Cipher, write_data
-from saga_service.wire.entries import Entry, RequestRow, entry_of
-from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS, WANTS_RESULT
+from saga_service.wire.stream_names import OWN_TYPES_PREFIX
 
 ASK = """
 select saga.operate($2, saga_id, $3, $4, $5, $6, output::jsonb) as number
@@ -91,61 +88,3 @@ class PostgresRequests:
         async with borrowed(self._pool) as connection:
             number: int | None = await connection.fetchval(PUT_BACK, dead_letter, at_ms, orjson.dumps(fields).decode())
             return number
-
-
-# MERGED from store.early:
-# What waits in Postgres, as rows and back: requests by SQL, and entries that came before their saga.
-
-_READABLE = ("type", "saga_id", "saga", "subject")
-
-
-def waiting(deferred: Sequence[Deferred], now_ms: int) -> tuple[object, ...]:
-    """The parameters of `saga_private.defer`: those that wait already, and those that come to wait."""
-    there = sorted((each.entry.request.number, each.due_at_ms) for each in deferred if each.entry.request is not None)
-    # In one order on all replicas, so that none waits for another in a circle.
-    coming = sorted((each for each in deferred if each.entry.request is None), key=_place)
-    return (
-        [number for number, _ in there],
-        [due_at_ms for _, due_at_ms in there],
-        [each.entry.stream for each in coming],
-        [each.entry.id for each in coming],
-        [_readable(each.entry) for each in coming],
-        [write_raw(each.entry) for each in coming],
-        [each.due_at_ms for each in coming],
-        now_ms,
-    )
-
-
-def _place(deferred: Deferred) -> tuple[str, str]:
-    return deferred.entry.stream, deferred.entry.id
-
-
-def _readable(entry: Entry) -> str:
-    """For people, and without the data. The entry itself is kept beside it, byte by byte."""
-    told = {name: entry.fields.get(name.encode(), b"") for name in _READABLE}
-    return orjson.dumps({name: preview_text(value) for name, value in told.items() if value}).decode()
-
-
-def read_request(
-    number: int,
-    fields: str,
-    is_awaited: bool,
-    since_ms: int,
-    attempts: int,
-    stream: str | None,
-    entry_id: str | None,
-    raw: str | None,
-) -> Entry:
-    """A row as the entry that a stream would deliver."""
-    kept = RequestRow(number, since_ms, attempts)
-    if stream is None or entry_id is None or raw is None:
-        return Entry(REQUESTS, str(number), _fields(fields, is_awaited), request=kept)
-    flat = [part for pair in raw_pairs(raw) for part in pair]
-    return entry_of(stream, entry_id, flat, kept)
-
-
-def _fields(text: str, is_awaited: bool) -> dict[bytes, bytes]:
-    """Those that are null are not there."""
-    fields = {name.encode(): value.encode() for name, value in orjson.loads(text).items() if value is not None}
-    fields.pop(WANTS_RESULT, None)
-    return fields | {WANTS_RESULT: b"true"} if is_awaited else fields

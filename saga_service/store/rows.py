@@ -18,12 +18,9 @@ from saga_service.core.ids import SagaId, command_id, parse_command_id
 from saga_service.core.state import Fault, JsonObject, SagaState, Signal, StepState
 from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus
 from saga_service.store.errors import Unwritable
-
-COLUMNS = (
-    "id::text, saga, version, key, status, revision, input::text, steps::text, created_at_ms, updated_at_ms,"
-    " ended_at_ms, wake_at_ms, fault::text, traceparent, extra::text"
-)
-"""What `read_saga` expects, in this order."""
+from saga_service.wire.dead_letters import preview_text, raw_pairs
+from saga_service.wire.entries import Entry, RequestRow, entry_of
+from saga_service.wire.stream_names import REQUESTS, WANTS_RESULT
 
 # An enum's own lookups run Python code at each call; a table does not.
 _SAGA_STATUSES = {status.value: status for status in SagaStatus}
@@ -72,10 +69,10 @@ _NOTHING_SELDOM = (None, 0, 0, None)
 
 
 def read_steps(text: str) -> tuple[StepState, ...]:
-    return tuple([_read_step(*places) for places in orjson.loads(text)])
+    return tuple([read_step(*places) for places in orjson.loads(text)])
 
 
-def _read_step(
+def read_step(
     name: str,
     status: str,
     attempts: int,
@@ -83,7 +80,7 @@ def _read_step(
     effect_revision: int | None,
     due: str | None,
     due_at_ms: int | None,
-    unanswered: list[int] | bool,
+    unanswered: list[int],
     output: JsonObject | None,
     fault: list[str] | None,
     started_at_ms: int | None,
@@ -93,9 +90,6 @@ def _read_step(
     series_after: int = 0,
     series_since_ms: int | None = None,
 ) -> StepState:
-    if isinstance(unanswered, bool):
-        # As the first schema had it: whether any attempt was left without an answer, and not which.
-        unanswered = [attempts] if unanswered else []
     return StepState(
         name,
         _STEP_STATUSES[status],
@@ -133,7 +127,7 @@ def write_extra(state: SagaState) -> str | None:
 
 
 def read_saga(row: Iterable[Any]) -> SagaState:
-    """A row of `COLUMNS`. `Any`: its columns have as many types."""
+    """A row of `queries.LOAD`. `Any`: its columns have as many types."""
     (
         saga_id,
         saga,
@@ -212,3 +206,37 @@ def _fault_places(fault: Fault | None) -> tuple[str, ...] | None:
         if fault.step is None
         else (fault.code, fault.message, fault.step)
     )
+
+
+_READABLE_FIELDS = ("type", "saga_id", "saga", "subject")
+
+
+def write_readable(entry: Entry) -> str:
+    """A deferred entry's fields for people, without its data. The entry itself is kept beside it, byte by byte."""
+    given = {name: entry.fields.get(name.encode(), b"") for name in _READABLE_FIELDS}
+    return orjson.dumps({name: preview_text(value) for name, value in given.items() if value}).decode()
+
+
+def read_request(
+    number: int,
+    fields: str,
+    wants_result: bool,
+    first_attempt_at_ms: int,
+    attempts: int,
+    stream: str | None,
+    entry_id: str | None,
+    raw: str | None,
+) -> Entry:
+    """A row of `saga_private.claim_requests` as the entry that a stream would deliver."""
+    row = RequestRow(number, first_attempt_at_ms, attempts)
+    if stream is None or entry_id is None or raw is None:
+        return Entry(REQUESTS, str(number), _fields(fields, wants_result), request=row)
+    flat = [part for pair in raw_pairs(raw) for part in pair]
+    return entry_of(stream, entry_id, flat, row)
+
+
+def _fields(text: str, wants_result: bool) -> dict[bytes, bytes]:
+    """A field that is null is left out."""
+    fields = {name.encode(): value.encode() for name, value in orjson.loads(text).items() if value is not None}
+    fields.pop(WANTS_RESULT, None)
+    return fields | {WANTS_RESULT: b"true"} if wants_result else fields

@@ -21,12 +21,13 @@
 -- here, and they lock rows in the arrays' order.
 --
 -- Locks are taken in one order by everything that waits for them, so that no two replicas wait for each other:
---   1. requests, by their number; then requests that come to wait, by stream and entry;
---   2. sagas that start, by their id; then sagas that go on, by their id, and with each its history;
+--   1. requests, by their id; then entries that become requests, by stream and entry;
+--   2. sagas that start, by their id; then sagas that go on, by their id, and then their history;
 --   3. dead letters, by stream and entry;
---   4. outbox rows, by their number.
--- `commit_batch` alone takes locks of more than one kind. All other functions either wait for one kind of row or pass
--- over rows that somebody else holds (SKIP LOCKED), and so do key rotation and removal.
+--   4. outbox rows, by their id.
+-- `commit_batch` alone waits for locks of more than one kind, and its caller hands it every array in this order. All
+-- else that is here waits for rows of one kind, in one statement, or passes over rows that somebody else holds (SKIP
+-- LOCKED). An insert that meets an uncommitted row of the same key waits as for a lock.
 --
 -- Nothing here is kept by a session (no SET, no LISTEN, no session lock), so that any pooler may stand between.
 
@@ -232,24 +233,27 @@ grant execute on function
 -- One batch, in one commit
 
 
--- All of it, or nothing. Raises SG001 where a saga is not at the revision that its change was made from, and SG002 where
--- a request that it would answer is not open any more: what was asked has been carried out. The parameters and the lists
--- of columns follow `saga_service.store.columns`.
+-- All of it, or nothing. Raises SG001 where a saga is not at the revision that the batch expects, and SG002 where a
+-- request that it would answer is not open any more: what was asked has been carried out. The parameters and the lists
+-- of columns follow `saga_service.store.columns`. The parts stand in the order in which their locks are taken.
 create function saga_private.commit_batch(
-    started_ids uuid[], started_created_at_ms bigint[], started_sagas text[], started_versions text[],
-    started_keys text[], started_traceparents text[], started_inputs text[], started_statuses text[],
-    started_revisions integer[], started_updated_at_ms bigint[], started_ended_at_ms bigint[],
-    started_wake_at_ms bigint[], started_faults text[], started_steps text[], started_extras text[],
-    started_parent_ids uuid[],
-    grown_ids uuid[], expected_revision integer[], grown_statuses text[], grown_revisions integer[],
-    grown_updated_at_ms bigint[], grown_ended_at_ms bigint[], grown_wake_at_ms bigint[], grown_faults text[],
-    grown_steps text[], grown_extras text[],
-    history_saga_ids uuid[], history_revisions integer[], history_attempts integer[], history_at_ms bigint[],
-    history_events text[], history_statuses text[], history_steps text[], history_directions text[],
-    history_details text[],
-    letter_at_ms bigint[], letter_streams text[], letter_entry_ids text[], letter_reasons text[],
-    letter_previews text[], letter_raws text[],
-    answered_ids bigint[], answered_verdicts text[], answered_reasons text[], answered_saga_ids uuid[],
+    result_id bigint[], result_verdict text[], result_reason text[], result_saga_id uuid[],
+    waiting_id bigint[], waiting_due_at_ms bigint[],
+    deferred_due_at_ms bigint[], deferred_stream text[], deferred_entry_id text[], deferred_fields text[],
+    deferred_raw text[],
+    started_id uuid[], started_created_at_ms bigint[], started_saga text[], started_version text[],
+    started_key text[], started_traceparent text[], started_input text[], started_status text[],
+    started_revision integer[], started_updated_at_ms bigint[], started_ended_at_ms bigint[],
+    started_wake_at_ms bigint[], started_fault text[], started_steps text[], started_parent_id uuid[],
+    started_extra text[],
+    advanced_id uuid[], advanced_expected_revision integer[], advanced_status text[], advanced_revision integer[],
+    advanced_updated_at_ms bigint[], advanced_ended_at_ms bigint[], advanced_wake_at_ms bigint[],
+    advanced_fault text[], advanced_steps text[], advanced_extra text[],
+    history_saga_id uuid[], history_revision integer[], history_attempt integer[], history_at_ms bigint[],
+    history_event text[], history_status text[], history_step text[], history_direction text[],
+    history_detail text[],
+    letter_at_ms bigint[], letter_stream text[], letter_entry_id text[], letter_reason text[],
+    letter_preview text[], letter_raw text[],
     now_ms bigint, outgoing_messages text, published_ids bigint[]
 ) returns bigint
 language plpgsql
@@ -264,78 +268,95 @@ declare
     deleted bigint;
     outbox_id bigint;
 begin
-    if cardinality(started_ids) > 0 then
+    if cardinality(result_id) > 0 or cardinality(waiting_id) > 0 then
+        -- In one order, whatever becomes of each.
+        perform id from saga_private.requests where id = any(result_id || waiting_id) order by id for update;
+    end if;
+    if cardinality(result_id) > 0 then
+        delete from saga_private.requests where id = any(result_id) and not wants_result;
+        get diagnostics deleted = row_count;
+        update saga_private.requests
+        set verdict = result.verdict, reason = result.reason, saga_id = result.saga_id, answered_at_ms = now_ms,
+            fields = '{}'
+        from unnest(result_id, result_verdict, result_reason, result_saga_id) as result (id, verdict, reason, saga_id)
+        where requests.id = result.id and requests.answered_at_ms is null;
+        get diagnostics written = row_count;
+        if deleted + written <> cardinality(result_id) then
+            raise exception '% of % requests are not open any more', cardinality(result_id) - deleted - written,
+                cardinality(result_id) using errcode = 'SG002';
+        end if;
+    end if;
+    if cardinality(waiting_id) > 0 then
+        update saga_private.requests set due_at_ms = waiting.due_at_ms
+        from unnest(waiting_id, waiting_due_at_ms) as waiting (id, due_at_ms)
+        where requests.id = waiting.id and requests.answered_at_ms is null;
+    end if;
+    if cardinality(deferred_stream) > 0 then
+        insert into saga_private.requests (
+            at_ms, first_attempt_at_ms, attempts, due_at_ms, stream, entry_id, fields, raw
+        )
+        select now_ms, now_ms, 1, due_at_ms, stream, entry_id, fields::json, raw
+        from unnest(deferred_due_at_ms, deferred_stream, deferred_entry_id, deferred_fields, deferred_raw)
+            as deferred (due_at_ms, stream, entry_id, fields, raw)
+        on conflict (stream, entry_id) where stream is not null do nothing;
+    end if;
+    if cardinality(started_id) > 0 then
         insert into saga_private.sagas (
             id, created_at_ms, saga, version, key, traceparent, input, status, revision, updated_at_ms, ended_at_ms,
-            wake_at_ms, fault, steps, extra, parent_id
+            wake_at_ms, fault, steps, parent_id, extra
         )
         select
             id, created_at_ms, saga, version, key, traceparent, input::json, status, revision, updated_at_ms,
-            ended_at_ms, wake_at_ms, fault::json, steps::json, extra::json, parent_id
+            ended_at_ms, wake_at_ms, fault::json, steps::json, parent_id, extra::json
         from unnest(
-            started_ids, started_created_at_ms, started_sagas, started_versions, started_keys, started_traceparents,
-            started_inputs, started_statuses, started_revisions, started_updated_at_ms, started_ended_at_ms,
-            started_wake_at_ms, started_faults, started_steps, started_extras, started_parent_ids
+            started_id, started_created_at_ms, started_saga, started_version, started_key, started_traceparent,
+            started_input, started_status, started_revision, started_updated_at_ms, started_ended_at_ms,
+            started_wake_at_ms, started_fault, started_steps, started_parent_id, started_extra
         ) as started (
             id, created_at_ms, saga, version, key, traceparent, input, status, revision, updated_at_ms, ended_at_ms,
-            wake_at_ms, fault, steps, extra, parent_id
+            wake_at_ms, fault, steps, parent_id, extra
         )
         on conflict (id) do nothing;
         get diagnostics written = row_count;
-        if written <> cardinality(started_ids) then
-            raise exception '% of % sagas to start are there already', cardinality(started_ids) - written,
-                cardinality(started_ids) using errcode = 'SG001';
+        if written <> cardinality(started_id) then
+            raise exception '% of % sagas to start are there already', cardinality(started_id) - written,
+                cardinality(started_id) using errcode = 'SG001';
         end if;
     end if;
-    if cardinality(grown_ids) > 0 then
+    if cardinality(advanced_id) > 0 then
         update saga_private.sagas
-        set status = grown.status, revision = grown.revision, updated_at_ms = grown.updated_at_ms,
-            ended_at_ms = grown.ended_at_ms, wake_at_ms = grown.wake_at_ms, fault = grown.fault::json,
-            steps = grown.steps::json, extra = grown.extra::json
+        set status = advanced.status, revision = advanced.revision, updated_at_ms = advanced.updated_at_ms,
+            ended_at_ms = advanced.ended_at_ms, wake_at_ms = advanced.wake_at_ms, fault = advanced.fault::json,
+            steps = advanced.steps::json, extra = advanced.extra::json
         from unnest(
-            grown_ids, expected_revision, grown_statuses, grown_revisions, grown_updated_at_ms, grown_ended_at_ms,
-            grown_wake_at_ms, grown_faults, grown_steps, grown_extras
-        ) as grown (
+            advanced_id, advanced_expected_revision, advanced_status, advanced_revision, advanced_updated_at_ms,
+            advanced_ended_at_ms, advanced_wake_at_ms, advanced_fault, advanced_steps, advanced_extra
+        ) as advanced (
             id, expected_revision, status, revision, updated_at_ms, ended_at_ms, wake_at_ms, fault, steps, extra
         )
-        where sagas.id = grown.id and sagas.revision = grown.expected_revision;
+        where sagas.id = advanced.id and sagas.revision = advanced.expected_revision;
         get diagnostics written = row_count;
-        if written <> cardinality(grown_ids) then
-            raise exception '% of % sagas are not at the expected revision', cardinality(grown_ids) - written,
-                cardinality(grown_ids) using errcode = 'SG001';
+        if written <> cardinality(advanced_id) then
+            raise exception '% of % sagas are not at the expected revision', cardinality(advanced_id) - written,
+                cardinality(advanced_id) using errcode = 'SG001';
         end if;
     end if;
-    if cardinality(history_saga_ids) > 0 then
+    if cardinality(history_saga_id) > 0 then
         insert into saga_private.history (
             saga_id, revision, attempt, at_ms, event, status, step, direction, detail
         )
         select saga_id, revision, attempt, at_ms, event, status, step, direction, detail::json
         from unnest(
-            history_saga_ids, history_revisions, history_attempts, history_at_ms, history_events, history_statuses,
-            history_steps, history_directions, history_details
-        ) as entries (saga_id, revision, attempt, at_ms, event, status, step, direction, detail);
+            history_saga_id, history_revision, history_attempt, history_at_ms, history_event, history_status,
+            history_step, history_direction, history_detail
+        ) as history (saga_id, revision, attempt, at_ms, event, status, step, direction, detail);
     end if;
-    if cardinality(letter_streams) > 0 then
+    if cardinality(letter_stream) > 0 then
         insert into saga_private.dead_letters (at_ms, stream, entry_id, reason, preview, raw)
         select at_ms, stream, entry_id, reason, preview::jsonb, raw
-        from unnest(letter_at_ms, letter_streams, letter_entry_ids, letter_reasons, letter_previews, letter_raws)
-            as letters (at_ms, stream, entry_id, reason, preview, raw)
+        from unnest(letter_at_ms, letter_stream, letter_entry_id, letter_reason, letter_preview, letter_raw)
+            as letter (at_ms, stream, entry_id, reason, preview, raw)
         on conflict (stream, entry_id) do nothing;
-    end if;
-    if cardinality(answered_ids) > 0 then
-        delete from saga_private.requests where id = any(answered_ids) and not wants_result;
-        get diagnostics deleted = row_count;
-        update saga_private.requests
-        set verdict = answered.verdict, reason = answered.reason, saga_id = answered.saga_id,
-            answered_at_ms = now_ms, fields = '{}'
-        from unnest(answered_ids, answered_verdicts, answered_reasons, answered_saga_ids)
-            as answered (id, verdict, reason, saga_id)
-        where requests.id = answered.id and requests.answered_at_ms is null;
-        get diagnostics written = row_count;
-        if deleted + written <> cardinality(answered_ids) then
-            raise exception '% of % requests are not open any more', cardinality(answered_ids) - deleted - written,
-                cardinality(answered_ids) using errcode = 'SG002';
-        end if;
     end if;
     if cardinality(published_ids) > 0 then
         delete from saga_private.outbox where id = any(published_ids);
@@ -345,32 +366,6 @@ begin
         returning id into outbox_id;
     end if;
     return outbox_id;
-end
-$$;
-
--- Entries that come before their saga: those that wait already wait on, and new ones are kept.
-create function saga_private.defer(
-    waiting_ids bigint[], waiting_due_at_ms bigint[],
-    deferred_streams text[], deferred_entry_ids text[], deferred_fields text[], deferred_raws text[],
-    deferred_due_at_ms bigint[], now_ms bigint
-)
-returns void
-language plpgsql
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-as $$
-begin
-    update saga_private.requests set due_at_ms = waiting.due_at_ms
-    from unnest(waiting_ids, waiting_due_at_ms) as waiting (id, due_at_ms)
-    where requests.id = waiting.id and requests.answered_at_ms is null;
-    insert into saga_private.requests (at_ms, due_at_ms, first_attempt_at_ms, attempts, fields, stream, entry_id, raw)
-    select now_ms, due_at_ms, now_ms, 1, fields::json, stream, entry_id, raw
-    from unnest(deferred_streams, deferred_entry_ids, deferred_fields, deferred_raws, deferred_due_at_ms)
-        as deferred (stream, entry_id, fields, raw, due_at_ms)
-    on conflict (stream, entry_id) where stream is not null do nothing;
 end
 $$;
 

@@ -425,7 +425,6 @@ OF_NOBODY = (
     "saga_private.saga_id_from_key('a', 'b')",
     "saga_private.key_of_input('trip', '{}')",
     "saga_private.remove_sagas('{}')",
-    "saga_private.defer('{}', '{}', '{}', '{}', '{}', '{}', '{}', 0)",
     "saga_private.ids_with_key('{}', '{}')",
     f"saga_private.is_kept_from_above('{ONE}', 0)",
     f"saga.state('{ONE}')",

@@ -70,15 +70,6 @@ def test_steps_are_read_as_they_were_written(steps: tuple[StepState, ...]) -> No
     assert read_steps(write_steps(steps)) == steps
 
 
-def test_a_step_as_the_first_schema_wrote_it_is_still_read() -> None:
-    (doubtful,) = read_steps('[["charge","unknown",2,0,null,"retry",9,true,null,null,1,null]]')
-    assert doubtful == StepState(
-        "charge", StepStatus.UNKNOWN, 2, due_at_ms=9, due=Due.RETRY, unanswered=(2,), started_at_ms=1
-    )
-    (sure,) = read_steps('[["charge","dispatched",1,0,null,"timeout",9,false,null,null,1,null]]')
-    assert sure.unanswered == ()
-
-
 def test_what_few_sagas_have_costs_the_others_nothing() -> None:
     saga = running("reserve", "charge")
     assert write_extra(saga.state) is None
