@@ -98,7 +98,7 @@ async def wait_for_postgres(settings: Settings) -> None:
         finally:
             await connection.close()
         if state.fit is not SchemaFit.CURRENT:
-            raise StartupRefused(state.advice)
+            raise StartupRefused(str(state))
 
     try:
         await wait_for(f"postgres at {settings.postgres_dsn}", probe, settings.startup_wait_s)

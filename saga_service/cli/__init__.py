@@ -1,5 +1,6 @@
-"""The command line, `saga-service`: one file per group of commands.
+"""The command line: `main` has the table of commands.
 
-Every module here is light to import. Libraries and the service itself are imported inside the command that needs
-them, so that help and completion answer at once.
+Arrows go one way: `commands` (one file each) stand on `checks` (the doctor's), those on `console` (what is printed),
+that on `access` (what is read from the servers and the definitions, and what is sent to them), and all on `exits` (how
+a command ends).
 """

@@ -13,7 +13,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from saga_service.cli.console.exits import CommandFailed
+from saga_service.cli.exits import CommandFailed
+from saga_service.cli.extras import extra_missing
 
 COMMANDS_PACKAGE = "saga_service.cli.commands"
 
@@ -31,7 +32,7 @@ class CommandEntry(NamedTuple):
 
 
 class LazyGroup(TyperGroup):
-    """Commands out of a table. None of them answers a user's mistake with a traceback."""
+    """The commands of a table. A user's mistake, or a missing extra, ends in one line and never in a traceback."""
 
     entries: ClassVar[Iterable[CommandEntry]] = ()
 
@@ -49,12 +50,21 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except CommandFailed as failure:
-            typer.echo(f"saga-service: {failure}", err=True)
-            raise typer.Exit(failure.code) from None
+            raise _reported(failure) from None
+        except ModuleNotFoundError as error:
+            failure_of_extra = extra_missing(error)
+            if failure_of_extra is None:
+                raise
+            raise _reported(failure_of_extra) from None
+
+
+def _reported(failure: CommandFailed) -> typer.Exit:
+    typer.echo(f"saga-service: {failure}", err=True)
+    return typer.Exit(failure.code)
 
 
 def _listed(entry: CommandEntry) -> TyperCommand:
-    """What the group's help tells of a command."""
+    """A command as the group's help lists it: with its help, and without its module."""
     return TyperCommand(entry.name, help=entry.help, rich_help_panel=entry.panel)
 
 

@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.console.exits import EXIT_CODES_HELP
+from saga_service.cli.exits import EXIT_CODES_HELP
 from saga_service.cli.lazy_group import CommandEntry, LazyGroup
 
 TRY = "Try"
 RUN = "Run"
 SAGAS = "Sagas"
 OPERATE = "Operate sagas"
-CHECK = "Look after"
+CHECK = "Maintain"
 
 COMMANDS = (
     CommandEntry(
@@ -51,7 +51,7 @@ COMMANDS = (
     CommandEntry(
         "worker",
         RUN,
-        "run:worker_command",
+        "worker:worker_command",
         "Run workers until SIGTERM or SIGINT; a second signal ends it at once. Any number may run side by side.",
         "worker shop.workers:payment",
     ),
@@ -65,7 +65,7 @@ COMMANDS = (
     CommandEntry(
         "migrate",
         RUN,
-        "run:migrate_command",
+        "migrate:migrate_command",
         "Bring the database schema up to date. Safe to run by many at once, and to run again.",
         "migrate",
     ),
@@ -73,15 +73,14 @@ COMMANDS = (
         "start",
         SAGAS,
         "start:start_command",
-        "Start a saga by adding its event. The input is checked by SAGA_DEFINITIONS, or by what Postgres has on "
-        "record.",
+        "Start a saga by adding its event. The input is checked by SAGA_DEFINITIONS, or by the registered definition.",
         "start order -f order_id=A-17 -f amount=30 --wait",
     ),
     CommandEntry("list", SAGAS, "list:list_command", "List sagas, the newest first.", "list --status stuck"),
     CommandEntry(
         "show",
         SAGAS,
-        "list:show_command",
+        "show:show_command",
         "Show one saga: what happened when, what is awaited, what is still to be undone, and what to type next.",
         "show A-17",
     ),
@@ -89,7 +88,7 @@ COMMANDS = (
         "signal",
         SAGAS,
         "signal:signal_command",
-        "Send a saga a signal, by way of Postgres, and wait for the answer.",
+        "Send a saga a signal, by way of Postgres, and wait for the service's answer.",
         "signal approved A-17 -f by=anna --id ticket-99",
     ),
     CommandEntry(
@@ -103,13 +102,13 @@ COMMANDS = (
         "dead-letters",
         SAGAS,
         "dead_letters:commands",
-        "Entries that nobody could use: list, show, replay, drop.",
+        "Entries that could not be used: list, show, replay, drop.",
     ),
     CommandEntry(
         "retry",
         OPERATE,
         "operate:retry_command",
-        "Try again what was given up on, or waits for its next attempt: steps and undos. Their attempts count anew.",
+        "Try again steps and undos that were given up on, or that wait for their next attempt. Attempts count anew.",
         "retry --status stuck --saga order --error-code provider_down --dry-run",
     ),
     CommandEntry(
@@ -123,7 +122,7 @@ COMMANDS = (
         "resolve",
         OPERATE,
         "operate:resolve_command",
-        "Say what became of a step, for somebody who has looked: it succeeded, it failed, or it is undone.",
+        "Record what became of a step, after looking: it succeeded, it failed, or it is undone.",
         "resolve A-17 --step charge --as succeeded --reason 'seen at the bank'",
     ),
     CommandEntry(
@@ -137,7 +136,7 @@ COMMANDS = (
         "compensate",
         OPERATE,
         "operate:compensate_command",
-        "Undo what sagas have done: as cancel, and of completed ones as well.",
+        "Undo what sagas have done, those that have completed as well.",
         "compensate A-17 --reason 'sold by mistake'",
     ),
     CommandEntry(
@@ -164,10 +163,10 @@ COMMANDS = (
         "archive",
         CHECK,
         "archive:archive_command",
-        "Write ended sagas (completed, compensated) with their steps and history, one saga per line.",
+        "Write ended sagas (completed, compensated) with their steps and history to a file.",
         "archive --before 90d --output sagas.jsonl.gz --remove",
     ),
-    CommandEntry("keys", CHECK, "keys:commands", "Keys by which data is encrypted: make, list, rotate."),
+    CommandEntry("keys", CHECK, "keys:commands", "Encryption keys: make, list, rotate."),
     CommandEntry(
         "settings",
         CHECK,
@@ -185,8 +184,8 @@ COMMANDS = (
     CommandEntry(
         "health",
         CHECK,
-        "run:health_command",
-        "Tell by exit code whether both servers answer and the schema is current; for container health checks.",
+        "health:health_command",
+        "Check that both servers answer and the schema is current, by exit code; for container health checks.",
         "health",
     ),
 )

@@ -15,7 +15,7 @@ import asyncpg
 import psutil
 from redis.asyncio import Redis
 
-from saga_service.local.processes import Child, Family
+from saga_service.local.processes import Child, ChildGroup
 from saga_service.local.servers import EmbeddedServers
 from saga_service.store.schema.migrate import migrate
 from saga_service.streams.connection import connect
@@ -144,16 +144,16 @@ class _Bench:
         await migrate(self._servers.postgres_dsn)
         await self._load(self._options.sagas)
         before = {name: cpu_seconds(pid) for name, pid in self._servers.pids.items()}
-        with Family(self._environment(), self._folder) as family:
+        with ChildGroup(self._environment(), self._folder) as children:
             began_s = time.perf_counter()
-            family.start("worker", "worker", *(f"saga_service.demo.workers:{name}" for name in WORKERS))
-            family.start("service", "run")
-            await self._until_ended(self._options.sagas, family)
+            children.start("worker", "worker", *(f"saga_service.demo.workers:{name}" for name in WORKERS))
+            children.start("service", "run")
+            await self._until_ended(self._options.sagas, children)
             seconds = time.perf_counter() - began_s
-            pids = {**self._servers.pids, **{child.name: child.pid for child in family.children}}
+            pids = {**self._servers.pids, **{child.name: child.pid for child in children.children}}
             cpu_s = {name: cpu_seconds(pid) - before.get(name, 0.0) for name, pid in pids.items()}
             await self._check_in_postgres(self._options.sagas)
-            latencies_ms = await self._latencies_ms(family)
+            latencies_ms = await self._latencies_ms(children)
             memory = {name: _family_peak_mib(name, pid) for name, pid in pids.items()}
         await self._clean_up()
         return BenchResult(
@@ -193,12 +193,12 @@ class _Bench:
         }
         return write_event(self._names.events, SAGA, data)
 
-    async def _until_ended(self, sagas: int, family: Family) -> None:
+    async def _until_ended(self, sagas: int, children: ChildGroup) -> None:
         deadline_s = time.perf_counter() + self._options.timeout_s
         while (ended := int(await self._redis.execute_command("XLEN", self._names.outcomes))) < sagas:
-            dead = family.dead()
+            dead = children.dead()
             if dead or time.perf_counter() > deadline_s:
-                raise BenchFailed(_why(f"only {ended} of {sagas} sagas ended", dead or family.children))
+                raise BenchFailed(_why(f"only {ended} of {sagas} sagas ended", dead or children.children))
             await asyncio.sleep(POLL_S)
 
     async def _check_in_postgres(self, sagas: int) -> None:
@@ -213,7 +213,7 @@ class _Bench:
         if completed != sagas:
             raise BenchFailed(f"postgres has {completed} completed sagas, but {sagas} were announced")
 
-    async def _latencies_ms(self, family: Family) -> list[float]:
+    async def _latencies_ms(self, children: ChildGroup) -> list[float]:
         """One latency for each saga; the first ones, which warm things up, are not among them."""
         last = await self._redis.execute_command("XREVRANGE", self._names.outcomes, "+", "-", "COUNT", 1)
         total = self._options.latency_sagas + WARM_UP_SAGAS
@@ -228,7 +228,7 @@ class _Bench:
         try:
             ended_s = await asyncio.wait_for(waiting, 30)
         except TimeoutError:
-            raise BenchFailed(_why("sagas of the latency part did not end", family.children)) from None
+            raise BenchFailed(_why("sagas of the latency part did not end", children.children)) from None
         keys = list(sent_s)[WARM_UP_SAGAS:]
         return [(ended_s[key] - sent_s[key]) * 1000 for key in keys]
 
@@ -269,4 +269,4 @@ def _family_peak_mib(name: str, pid: int) -> float:
 
 
 def _why(what: str, children: list[Child]) -> str:
-    return "\n".join([what, *(f"--- {child.name}:\n{child.last_words()}" for child in children)])
+    return "\n".join([what, *(f"--- {child.name}:\n{child.log_tail()}" for child in children)])

@@ -15,7 +15,7 @@ from typing import Self
 from saga_service.settings import ENVIRONMENT_PREFIX
 
 STOP_S_MAX = 15.0
-LAST_LINES_MAX = 15
+LOG_TAIL_LINES_MAX = 15
 
 
 class Child:
@@ -31,11 +31,11 @@ class Child:
         environment: Mapping[str, str],
         log: Path | None,
         cwd: Path | None,
-        leash: int | None = None,
+        pipe: int | None = None,
     ) -> None:
         self.name = name
         self._arguments = arguments
-        self._leash = leash
+        self._pipe = pipe
         self._environment = environment
         self._log = log
         self._cwd = cwd
@@ -52,7 +52,7 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *self._program, *self._arguments],
-                pass_fds=() if self._leash is None else (self._leash,),
+                pass_fds=() if self._pipe is None else (self._pipe,),
                 env=self._environment,
                 cwd=self._cwd,
                 stdin=subprocess.DEVNULL,
@@ -68,7 +68,7 @@ class Child:
 
     @property
     def _program(self) -> list[str]:
-        return ["saga_service"] if self._leash is None else ["saga_service.local.leash", str(self._leash)]
+        return ["saga_service"] if self._pipe is None else ["saga_service.local.parent_watch", str(self._pipe)]
 
     @property
     def exit_code(self) -> int | None:
@@ -97,7 +97,7 @@ class Child:
             self._process.wait(STOP_S_MAX)
         except subprocess.TimeoutExpired:
             self.kill()
-        if self._leash is not None:
+        if self._pipe is not None:
             self._end_the_rest()
 
     def wait_until_ended(self) -> None:
@@ -111,14 +111,14 @@ class Child:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of its log."""
         if self._log is None:
             return "(its log is on the terminal)"
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-LAST_LINES_MAX:])
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES_MAX:])
 
 
-class Family:
+class ChildGroup:
     """Children that are stopped together, and that are killed where this process is.
 
     `settings` are theirs alone: SAGA_ variables of the caller do not reach them.
@@ -131,13 +131,13 @@ class Family:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
         self._environment = {**inherited, **settings}
         self._folder = folder
-        self._leash, self._held = os.pipe()
+        self._pipe, self._held = os.pipe()
         self.children: list[Child] = []
 
     def start(self, name: str, *arguments: str) -> Child:
         """Start `saga-service ARGUMENTS`."""
         log = None if self._folder is None else self._folder / f"{name}.log"
-        child = Child(name, list(arguments), self._environment, log, self._folder, self._leash)
+        child = Child(name, list(arguments), self._environment, log, self._folder, self._pipe)
         self.children.append(child)
         return child.start()
 
@@ -163,7 +163,7 @@ class Family:
         for child in self.children:
             child.wait_until_stopped()
         os.close(self._held)
-        os.close(self._leash)
+        os.close(self._pipe)
 
     def __enter__(self) -> Self:
         return self

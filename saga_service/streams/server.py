@@ -10,7 +10,12 @@ log = structlog.get_logger(__name__)
 
 
 class UnfitServer(Exception):
-    """This Redis would lose or refuse what we need it for; the text says what to change."""
+    """The server would lose or refuse what the service needs it for. `advice` is what to change."""
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"{problem}; {advice}")
+        self.problem = problem
+        self.advice = advice
 
 
 async def check_server(client: Redis) -> None:
@@ -32,7 +37,7 @@ async def _check_features(client: Redis) -> None:
     known = await client.execute_command("COMMAND", "INFO", "XAUTOCLAIM")
     if not known or known[0] is None:
         raise UnfitServer(
-            f"this is {await server_version(client)}, which has no XAUTOCLAIM; use Redis 6.2 or later, or Valkey"
+            f"this is {await server_version(client)}, which has no XAUTOCLAIM", "use Redis 6.2 or later, or Valkey"
         )
 
 
@@ -45,8 +50,8 @@ async def _check_eviction(client: Redis) -> None:
     policy = reply[1].decode() if len(reply) > 1 else "noeviction"
     if policy.startswith("allkeys-"):
         raise UnfitServer(
-            f"redis has maxmemory-policy {policy}, which may evict whole streams; "
-            "set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction"
+            f"redis has maxmemory-policy {policy}, which may evict whole streams",
+            "set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction",
         )
     if policy != "noeviction":
         log.warning("redis evicts keys that expire; ours do not, but noeviction is the safe policy", policy=policy)

@@ -1,1 +1,1 @@
-"""TODO: what access holds."""
+"""Settings, servers, views of the database, definitions, requests and files. Nothing here prints."""

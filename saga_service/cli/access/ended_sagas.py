@@ -1,25 +1,28 @@
-"""Ended sagas with all that is known of them, page by page, read from the contract's views and from nothing else."""
+"""Ended sagas with their steps and history, page by page, read from the contract's views."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from asyncpg import Connection
+from asyncpg import Connection
 
 PAGE_SAGAS_MAX = 100
-"""As many are in memory at once; an input or an output may have a megabyte."""
+"""The sagas in memory at once; an input or an output may have a megabyte."""
 
 ArchivedSaga = dict[str, Any]
-"""The columns of `saga.sagas`, and `steps` and `history`, each a list of what its view has. `Any`: what columns hold.
+"""All columns of `saga.sagas`, those of later versions too, and `steps` and `history`, each a list of its view's rows.
 
-Every column is there, also those that later versions bring."""
+`Any`: what columns hold."""
+Columns = Mapping[str, Mapping[str, str]]
+"""By view: each column's type, as Postgres names it."""
+WriteSagas = Callable[[Sequence[ArchivedSaga]], None]
+IdAndRevision = tuple[str, int]
 
 _VIEWS = ("sagas", "steps", "history")
-_OF_THE_SAGA = ("saga_id", "saga")
-"""What the views of steps and history repeat of their saga."""
+_SAGA_COLUMNS = ("saga_id", "saga")
+"""Columns of the saga that the views of steps and history repeat."""
 
 # By the index on ended sagas: in the order of their ends, each page after the last saga of the one before.
 PAGE_OF_SAGAS = """
@@ -36,25 +39,25 @@ from pg_attribute join pg_class on pg_class.oid = attrelid
 where relnamespace = 'saga'::regnamespace and relname = any($1::text[]) and attnum > 0
 order by attnum
 """
-_BEFORE_ALL = (datetime(1, 1, 1, tzinfo=UTC), "00000000-0000-0000-0000-000000000000")
+_BEFORE_FIRST = (datetime(1, 1, 1, tzinfo=UTC), "00000000-0000-0000-0000-000000000000")
 
 
 async def ended_sagas(
     connection: Connection, ended_before: datetime, saga: str | None
 ) -> AsyncIterator[list[ArchivedSaga]]:
-    """Sagas that ended before this moment, by their ends; of one definition where `saga` names it."""
-    after = _BEFORE_ALL
+    """Pages of the sagas that ended before this moment, in the order of their ends. `saga` names one definition."""
+    after = _BEFORE_FIRST
     while page := await _page(connection, after, ended_before, saga):
         yield page
         after = (page[-1]["ended_at"], page[-1]["id"])
 
 
 async def columns_of_the_views(connection: Connection) -> dict[str, dict[str, str]]:
-    """Of `sagas`, `steps` and `history`: each column's type in Postgres' words."""
+    """The columns of `sagas`, `steps` and `history`, and the type of each."""
     columns: dict[str, dict[str, str]] = {view: {} for view in _VIEWS}
     for row in await connection.fetch(_COLUMNS, list(_VIEWS)):
         columns[row["relname"]][row["attname"]] = row["kind"]
-    return {view: _without_the_sagas(found) if view != "sagas" else found for view, found in columns.items()}
+    return {view: _without_saga_columns(found) if view != "sagas" else found for view, found in columns.items()}
 
 
 async def _page(
@@ -72,9 +75,9 @@ async def _page(
 def _by_saga(ids: Iterable[str], rows: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {saga_id: [] for saga_id in ids}
     for row in rows:
-        found[row["saga_id"]].append(_without_the_sagas(dict(row)))
+        found[row["saga_id"]].append(_without_saga_columns(dict(row)))
     return found
 
 
-def _without_the_sagas(columns: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in columns.items() if name not in _OF_THE_SAGA}
+def _without_saga_columns(columns: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in columns.items() if name not in _SAGA_COLUMNS}

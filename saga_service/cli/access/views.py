@@ -1,14 +1,13 @@
-"""What is known of sagas, read from the contract's views and from nothing else."""
+"""Rows of the contract's views, and the queries that read them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from asyncpg import Connection
+from asyncpg import Connection
 
 Json = Any  # whatever the author's data is
 
@@ -134,7 +133,7 @@ class DeadLetterRow:
 
 @dataclass(frozen=True, slots=True)
 class SagaStory:
-    """All that is known of one saga, as of one moment."""
+    """One saga with its steps, history, debt, signals and children, as of one moment."""
 
     saga: SagaRow
     steps: list[StepRow]
@@ -156,7 +155,7 @@ async def list_sagas(
     parent_id: str | None,
     sagas_max: int,
 ) -> list[SagaRow]:
-    """The latest sagas that fit, newest first."""
+    """The sagas that fit, newest first."""
     conditions, values = _conditions({"status": status, "saga": saga, "key": key, "parent_id": parent_id})
     found: list[SagaRow] = []
     for window in _WINDOWS:
@@ -174,7 +173,7 @@ _WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), None)
 
 
 async def sagas_with_key(connection: Connection, key: str) -> list[SagaRow]:
-    """The sagas with this business key; there is one at most of each definition."""
+    """The sagas with this business key, one at most of each definition."""
     return await _rows(connection, SagaRow, "sagas", "where key = $1 order by created_at desc", [key])
 
 
@@ -184,7 +183,7 @@ async def saga_with_id(connection: Connection, saga_id: str) -> SagaRow | None:
 
 
 async def sagas_with_ids(connection: Connection, saga_ids: Sequence[str]) -> list[SagaRow]:
-    """Those of the sagas that are there."""
+    """The sagas with these ids. An id without a saga has no row."""
     return await _rows(connection, SagaRow, "sagas", "where id = any($1::uuid[])", [list(saga_ids)])
 
 
@@ -197,7 +196,7 @@ async def sagas_to_operate(
     unchanged_for: timedelta | None,
     sagas_max: int,
 ) -> tuple[list[SagaRow], int]:
-    """The sagas of these statuses that fit, those first that have been so the longest; and how many fit in all."""
+    """The sagas of these statuses that fit, the longest unchanged first, and the number of all that fit."""
     conditions, values = _conditions({"saga": saga})
     if error_code is not None:
         values.append(error_code)
@@ -214,29 +213,28 @@ async def sagas_to_operate(
     return found, count
 
 
-async def open_definitions(connection: Connection) -> list[DefinitionRow]:
-    """Those by which sagas go that have not ended."""
-    return await _rows(
-        connection, DefinitionRow, "definitions", "where open_sagas > 0 order by saga, first_seen_at", []
-    )
+async def definitions_of_open_sagas(connection: Connection) -> list[DefinitionRow]:
+    """The registered versions that have sagas which have not ended."""
+    condition = "where open_sagas > 0 order by saga, first_seen_at"
+    return await _rows(connection, DefinitionRow, "definitions", condition, [])
 
 
 async def definition_document(connection: Connection, saga: str, version: str) -> Json | None:
-    """What is on record of this version, if it is."""
+    """The document of a registered version, None where it is not registered."""
     return await connection.fetchval(
         "select document from saga.definitions where saga = $1 and version = $2", saga, version
     )
 
 
 async def newest_document(connection: Connection, saga: str) -> Json | None:
-    """That of the version which came up last: by it `saga.start` reads an input as well."""
+    """The document of the version that was registered last, None where there is none. `saga.start` reads by it too."""
     return await connection.fetchval(
         "select document from saga.definitions where saga = $1 order by first_seen_at desc limit 1", saga
     )
 
 
 async def newest_documents(connection: Connection) -> list[Json]:
-    """The same, of every saga on record."""
+    """The document of the version that was registered last, for every saga."""
     rows = await connection.fetch(
         "select distinct on (saga) document from saga.definitions order by saga, first_seen_at desc"
     )
@@ -244,7 +242,7 @@ async def newest_documents(connection: Connection) -> list[Json]:
 
 
 async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
-    """The whole story of a saga, or None where there is none with this id."""
+    """The story of the saga with this id, None where there is none."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         saga = await saga_with_id(connection, saga_id)
         if saga is None:
@@ -271,7 +269,7 @@ async def history_of(connection: Connection, saga_id: str, *, after_revision: in
 async def list_dead_letters(
     connection: Connection, *, stream: str | None, with_replayed: bool, letters_max: int
 ) -> list[DeadLetterRow]:
-    """Dead letters, newest first; those that were replayed only where asked for."""
+    """Dead letters, newest first, with those that were replayed if `with_replayed`."""
     conditions, values = _conditions({"stream": stream})
     if not with_replayed:
         conditions.append("replayed_at is null")

@@ -1,4 +1,4 @@
-"""`archive`: ended sagas as a file, and out of the database if asked."""
+"""`archive`: ended sagas as a file, and removed from Postgres afterwards with `--remove`."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.servers import read_settings
-from saga_service.cli.console.exits import CommandFailed, ExitCode
+from saga_service.cli.access.archive_files import ending_of, read_back, write_lines, written_file
+from saga_service.cli.access.ended_sagas import ArchivedSaga, WriteSagas, columns_of_the_views, ended_sagas
+from saga_service.cli.access.postgres import open_postgres
+from saga_service.cli.access.settings import read_settings
+from saga_service.cli.access.store import open_removal
+from saga_service.cli.console.output import moment, print_json
 from saga_service.cli.event_loop import run_to_end
-
-if TYPE_CHECKING:
-    from saga_service.cli.access.archive_formats import WriteSagas
-    from saga_service.cli.access.ended_sagas import ArchivedSaga
-    from saga_service.settings import Settings
+from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.core.ids import SagaId
+from saga_service.definitions.durations import duration_ms
+from saga_service.settings import Settings
+from saga_service.store.retention import WrittenSaga
 
 DAY_MS = 86_400_000
-REMOVED_AT_ONCE_MAX = 500
+PAGE_SAGAS_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What an archive holds. `output` is null where there is no file: it went to stdout, or there was nothing to write.
-    `removed` is null where nothing was to be removed."""
+    """The sagas of an archive. `output` is null where there is no file, `removed` where nothing was to be removed."""
 
     sagas: int
     ended_before: datetime
@@ -49,7 +52,7 @@ def archive_command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A new file: .jsonl, .jsonl.gz, or .parquet where pyarrow is there. Without it: stdout.",
+            help="A new file: .jsonl, .jsonl.gz, or .parquet (extra `parquet`). Without it: standard output.",
         ),
     ] = None,
     remove: Annotated[
@@ -63,25 +66,18 @@ def archive_command(
         bool, typer.Option("--json", help="Print what was done as JSON for programs. Needs --output.")
     ] = False,
 ) -> None:
-    """Write ended sagas (completed, compensated) with their steps and history, one saga per line."""
     settings = read_settings()
     ended_before = _moment(before)
-    _refuse_what_does_not_go_together(before, ended_before, output, remove=remove, as_json=as_json)
+    _check_options(before, ended_before, output, remove=remove, as_json=as_json)
     if output is None:
         archived = run_to_end(_to_stdout(settings, ended_before, saga))
     else:
         archived = run_to_end(_to_file(settings, ended_before, saga, output, remove=remove))
-    _tell(archived, to_stdout=output is None, as_json=as_json)
-
-
-# ------------------------------------------------------------------------------------------------------ what is asked
+    _print_archived(archived, to_stdout=output is None, as_json=as_json)
 
 
 def _moment(before: str | None) -> datetime:
-    """Raises CommandFailed where it is neither an age nor a date."""
-    from datetime import UTC, timedelta
-
-    from saga_service.definitions.durations import duration_ms
+    """The moment of `--before`, by default now. Raises CommandFailed where it is neither an age nor a date."""
 
     now = datetime.now(UTC)
     if before is None:
@@ -94,45 +90,38 @@ def _moment(before: str | None) -> datetime:
         except ValueError as error:
             raise CommandFailed(
                 f"--before must be an age such as 90d or a date such as 2026-01-31: as an age it {error}",
-                ExitCode.USAGE,
+                code=ExitCode.USAGE,
             ) from None
     return day if day.tzinfo else day.replace(tzinfo=UTC)
 
 
-def _refuse_what_does_not_go_together(
+def _check_options(
     before: str | None, ended_before: datetime, output: Path | None, *, remove: bool, as_json: bool
 ) -> None:
-    from datetime import UTC, timedelta
-
     if as_json and output is None:
-        raise CommandFailed("--json needs --output: stdout has the sagas", ExitCode.USAGE)
+        raise CommandFailed("--json needs --output: the sagas are on standard output", code=ExitCode.USAGE)
     if not remove:
         return
     if output is None:
-        raise CommandFailed("--remove needs --output: nobody can say what becomes of stdout", ExitCode.USAGE)
+        raise CommandFailed(
+            "--remove needs --output: what was written to standard output cannot be read back", code=ExitCode.USAGE
+        )
     if before is None or ended_before > datetime.now(UTC) - timedelta(milliseconds=DAY_MS):
         raise CommandFailed(
             "--remove needs --before of a day or more, for example 90d: a late reply may still come to younger ones",
-            ExitCode.USAGE,
+            code=ExitCode.USAGE,
         )
 
 
-# --------------------------------------------------------------------------------------------------------- archiving
-
-
 async def _to_stdout(settings: Settings, ended_before: datetime, saga: str | None) -> Archived:
-    from saga_service.cli.access.archive_formats import write_lines
-    from saga_service.cli.access.ended_sagas import ended_sagas
-    from saga_service.cli.access.servers import open_postgres
-
     async with open_postgres(settings) as connection:
         with write_lines(sys.stdout.buffer) as write:
-            written = await _write_all(ended_sagas(connection, ended_before, saga), _to_whoever_reads(write))
+            written = await _write_all(ended_sagas(connection, ended_before, saga), _to_pipe(write))
     return Archived(written, ended_before, None, None)
 
 
-def _to_whoever_reads(write: WriteSagas) -> WriteSagas:
-    """Who has seen enough (`| head`) closes the pipe, and is told no more; it is nothing that a server has done."""
+def _to_pipe(write: WriteSagas) -> WriteSagas:
+    """A function that writes to standard output, and ends the command where its reader (`| head`) closes the pipe."""
 
     def write_page(sagas: Sequence[ArchivedSaga]) -> None:
         try:
@@ -149,10 +138,6 @@ def _to_whoever_reads(write: WriteSagas) -> WriteSagas:
 async def _to_file(
     settings: Settings, ended_before: datetime, saga: str | None, output: Path, *, remove: bool
 ) -> Archived:
-    from saga_service.cli.access.archive_formats import ending_of, written_file
-    from saga_service.cli.access.ended_sagas import columns_of_the_views, ended_sagas
-    from saga_service.cli.access.servers import open_postgres
-
     ending = ending_of(output)
     async with open_postgres(settings) as connection:
         pages = ended_sagas(connection, ended_before, saga)
@@ -176,25 +161,19 @@ async def _write_all(pages: AsyncIterator[list[ArchivedSaga]], write: WriteSagas
 
 
 async def _remove(settings: Settings, ended_before: datetime, output: Path, ending: str) -> int:
-    """What is removed is what can be read back from the file: so it is there, and no list of it is kept in memory."""
-    from saga_service.cli.access.archive_formats import read_back
-    from saga_service.cli.access.servers import open_removal
-    from saga_service.core.ids import SagaId
-    from saga_service.store.retention import WrittenSaga
+    """Remove the sagas that can be read back from the file. The number of those removed."""
 
     before_ms = int(ended_before.timestamp() * 1000)
     in_the_file = read_back(output, ending)
     removed = 0
     async with open_removal(settings) as removal:
-        while some := list(islice(in_the_file, REMOVED_AT_ONCE_MAX)):
+        while some := list(islice(in_the_file, PAGE_SAGAS_MAX)):
             written = [WrittenSaga(SagaId(saga_id), revision) for saga_id, revision in some]
             removed += await removal.remove_written(written, before_ms)
     return removed
 
 
-def _tell(archived: Archived, *, to_stdout: bool, as_json: bool) -> None:
-    from saga_service.cli.console.output import moment, print_json
-
+def _print_archived(archived: Archived, *, to_stdout: bool, as_json: bool) -> None:
     if as_json:
         print_json(archived)
         return

@@ -1,15 +1,16 @@
-"""`bench`: what this machine makes of it."""
+"""`bench`: the throughput and the latency of this machine."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from saga_service.cli.console.exits import CommandFailed, ExitCode
-
-if TYPE_CHECKING:
-    from saga_service.local.bench import BenchResult
+from saga_service.cli.console.options import AsJson
+from saga_service.cli.console.output import print_json, print_line, print_table
+from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.local.bench import BenchFailed, BenchOptions, BenchResult, run_bench
+from saga_service.local.servers import EmbeddedServerError
 
 
 def bench_command(
@@ -20,28 +21,22 @@ def bench_command(
         str | None, typer.Option("--postgres", help="A Postgres to use; embedded servers without it.")
     ] = None,
     redis_url: Annotated[str | None, typer.Option("--redis", help="A Redis to use, together with --postgres.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure order sagas end to end through one service process and one worker process."""
-    from saga_service.local.bench import BenchFailed, BenchOptions, run_bench
-    from saga_service.local.servers import EmbeddedExtraMissing, EmbeddedServerError
-
     if (postgres_dsn is None) != (redis_url is None):
-        raise CommandFailed("--postgres and --redis are given together, or neither is", ExitCode.USAGE)
+        raise CommandFailed("--postgres and --redis are given together, or neither is", code=ExitCode.USAGE)
     options = BenchOptions(sagas, rate_per_s, latency_sagas, postgres_dsn, redis_url)
     try:
         result = run_bench(options)
-    except (BenchFailed, EmbeddedExtraMissing, EmbeddedServerError) as error:
+    except (BenchFailed, EmbeddedServerError) as error:
         raise CommandFailed(str(error)) from None
-    _show(result, as_json)
-
-
-def _show(result: BenchResult, as_json: bool) -> None:
-    from saga_service.cli.console.output import print_json, print_line, print_table
-
     if as_json:
         print_json(result)
-        return
+    else:
+        _print_result(result)
+
+
+def _print_result(result: BenchResult) -> None:
     print_line(f"{result.sagas} order sagas in {result.seconds} s, the start of both processes included")
     print_line(f"throughput  {result.sagas_per_s:,.0f} sagas/s")
     print_line(

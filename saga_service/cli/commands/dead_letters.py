@@ -1,34 +1,37 @@
-"""`dead-letters`: what nobody could use, and what to do about it."""
+"""`dead-letters`: the entries that could not be used, and what to do about them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from redis.asyncio import Redis
 
 from saga_service.base.clock import now_ms
-from saga_service.cli.access.servers import read_settings
-from saga_service.cli.console.exits import CommandFailed
+from saga_service.cli.access.postgres import open_postgres
+from saga_service.cli.access.redis import open_redis
+from saga_service.cli.access.settings import read_settings
+from saga_service.cli.access.store import open_dead_letters, open_requests
+from saga_service.cli.access.views import DeadLetterRow, dead_letters_with_ids, list_dead_letters
+from saga_service.cli.console.options import AsJson
+from saga_service.cli.console.output import moment, print_heading, print_json, print_line, print_table
 from saga_service.cli.event_loop import run_to_end
+from saga_service.cli.exits import CommandFailed
+from saga_service.settings import Settings
+from saga_service.store.dead_letters import DeadLetterBox
+from saga_service.store.requests import PostgresRequests
+from saga_service.wire.dead_letters import raw_pairs
+from saga_service.wire.stream_names import REQUESTS
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+commands = typer.Typer(no_args_is_help=True)
 
-    from saga_service.cli.access.views import DeadLetterRow
-    from saga_service.settings import Settings
-    from saga_service.store.dead_letters import DeadLetterBox
-    from saga_service.store.requests import PostgresRequests
-
-commands = typer.Typer(no_args_is_help=True, help="Entries that nobody could use: list, show, replay, drop.")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Numbers = Annotated[list[int], typer.Argument(metavar="NUMBER...", help="As the list shows them.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A dead letter, and the new entry that is its copy."""
+    """A dead letter, and the new entry or request that is its copy."""
 
     id: int
     stream: str
@@ -43,8 +46,6 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, the newest first."""
-    from saga_service.cli.console.output import moment, print_json, print_table
-
     letters = run_to_end(_list(read_settings(), stream, with_replayed, letters_max))
     if as_json:
         print_json(letters)
@@ -78,9 +79,7 @@ def show_command(
     number: Annotated[int, typer.Argument(help="As the list shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show one dead letter: the entry, why nobody could use it, and what can be done."""
-    from saga_service.cli.console.output import print_json
-
+    """Show one dead letter: the entry, why it could not be used, and what can be done."""
     letter = run_to_end(_letter(read_settings(), number))
     if as_json:
         print_json(letter)
@@ -94,10 +93,10 @@ def replay_command(
     again: Annotated[bool, typer.Option("--again", help="Also those that were replayed before.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put entries back on their streams exactly as they came (every group of such a stream will read them); what was
-    asked by SQL is asked again."""
-    from saga_service.cli.console.output import print_json, print_line
+    """Add entries to their streams again exactly as they came. Every group of such a stream will read them.
 
+    A request that came by SQL is made again.
+    """
     replayed = run_to_end(_replay(read_settings(), numbers, again))
     if as_json:
         print_json(replayed)
@@ -113,21 +112,12 @@ def drop_command(numbers: Numbers) -> None:
     typer.echo(f"dropped: {', '.join(map(str, dropped))}")
 
 
-# ---------------------------------------------------------------------------------------------------------- reading
-
-
 async def _list(settings: Settings, stream: str | None, with_replayed: bool, letters_max: int) -> list[DeadLetterRow]:
-    from saga_service.cli.access.servers import open_postgres
-    from saga_service.cli.access.views import list_dead_letters
-
     async with open_postgres(settings) as connection:
         return await list_dead_letters(connection, stream=stream, with_replayed=with_replayed, letters_max=letters_max)
 
 
 async def _letter(settings: Settings, number: int) -> DeadLetterRow:
-    from saga_service.cli.access.servers import open_postgres
-    from saga_service.cli.access.views import dead_letters_with_ids
-
     async with open_postgres(settings) as connection:
         found = await dead_letters_with_ids(connection, [number])
     _refuse_missing([number], [letter.id for letter in found])
@@ -135,8 +125,6 @@ async def _letter(settings: Settings, number: int) -> DeadLetterRow:
 
 
 def _print_letter(letter: DeadLetterRow) -> None:
-    from saga_service.cli.console.output import moment, print_heading, print_line, print_table
-
     print_heading(f"dead letter {letter.id}")
     print_line(f"found on {letter.stream} as {letter.entry_id}, put aside {moment(letter.at)} UTC")
     print_line(f"because {letter.reason}")
@@ -150,27 +138,20 @@ def _print_letter(letter: DeadLetterRow) -> None:
     print_line(f"  if nobody needs it:       saga-service dead-letters drop {letter.id}")
 
 
-# ------------------------------------------------------------------------------------------------------- repairing
-
-
 async def _replay(settings: Settings, numbers: list[int], again: bool) -> list[Replayed]:
-    from saga_service.cli.access.servers import open_dead_letters, open_postgres, open_redis, open_requests
-    from saga_service.cli.access.views import dead_letters_with_ids
-
     async with open_postgres(settings) as connection:
         found = await dead_letters_with_ids(connection, numbers)
     _refuse_missing(numbers, [letter.id for letter in found])
     before = [str(letter.id) for letter in found if letter.replayed_at is not None]
     if before and not again:
-        raise CommandFailed(f"replayed already: {', '.join(before)}; nothing was done; to do it once more: --again")
+        raise CommandFailed(
+            f"replayed already: {', '.join(before)}; nothing was done", "to replay them once more: --again"
+        )
     async with open_dead_letters(settings) as box, open_requests(settings) as requests, open_redis(settings) as client:
         return [await _replay_one(box, requests, client, letter.id) for letter in found]
 
 
 async def _replay_one(box: DeadLetterBox, requests: PostgresRequests, client: Redis, number: int) -> Replayed:
-    from saga_service.wire.dead_letters import raw_pairs
-    from saga_service.wire.stream_names import REQUESTS
-
     letter = await box.dead_letter(number)
     if letter is None:
         raise _dropped(number)
@@ -181,7 +162,7 @@ async def _replay_one(box: DeadLetterBox, requests: PostgresRequests, client: Re
             raise _dropped(number)
         return Replayed(number, letter.stream, str(request))
     entry_id = await client.execute_command("XADD", letter.stream, "*", *(part for pair in pairs for part in pair))
-    # Marked when it is done: what a crash leaves unmarked is replayed twice at worst, and never lost.
+    # Marked after it is done: a crash between the two makes a second copy at worst, and loses nothing.
     await box.mark_replayed([number], now_ms())
     return Replayed(number, letter.stream, entry_id.decode())
 
@@ -190,8 +171,8 @@ def _request(number: int, pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     try:
         return {name.decode(): value.decode() for name, value in pairs}
     except UnicodeDecodeError:
-        # A worker, or whoever writes in its name, has put it there.
-        raise CommandFailed(f"dead letter {number} says that it came by SQL, but it is not text; drop it") from None
+        # Somebody has written to the stream of dead letters in the service's name.
+        raise CommandFailed(f"dead letter {number} says that it came by SQL, but is not text", "drop it") from None
 
 
 def _dropped(number: int) -> CommandFailed:
@@ -199,8 +180,6 @@ def _dropped(number: int) -> CommandFailed:
 
 
 async def _drop(settings: Settings, numbers: list[int]) -> list[int]:
-    from saga_service.cli.access.servers import open_dead_letters
-
     async with open_dead_letters(settings) as box:
         dropped = await box.drop_dead_letters(numbers)
     _refuse_missing(numbers, dropped)
@@ -211,5 +190,5 @@ def _refuse_missing(wanted: list[int], there: list[int]) -> None:
     missing = sorted(set(wanted) - set(there))
     if missing:
         raise CommandFailed(
-            f"no dead letter has the number {', '.join(map(str, missing))}; see: saga-service dead-letters list --all"
+            f"no dead letter has the number {', '.join(map(str, missing))}", "see: saga-service dead-letters list --all"
         )

@@ -1,4 +1,4 @@
-"""`demo`: three missions on real servers and real processes, told as they happen.
+"""`demo`: three missions on real servers and real processes, printed as they happen.
 
 One completes, one fails at its last step and is undone in reverse order, and one outlives the process that drove it.
 Nothing is acted: each claim is checked in Postgres, and the exit code says whether all came true.
@@ -6,33 +6,33 @@ Nothing is acted: each claim is checked in Postgres, and the exit code says whet
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import asyncpg
 import typer
+from redis.asyncio import Redis
 
 from saga_service.cli.access.local import (
     DEMO_DEFINITIONS,
     DEMO_WORKERS,
-    demo_entries,
     embedded_servers,
-    print_lines_to_paste,
     settings_for,
+    stay_until_signal,
 )
-from saga_service.cli.commands.dev import stay
-from saga_service.cli.console.exits import CommandFailed
+from saga_service.cli.access.views import HistoryRow, history_of
 from saga_service.cli.console.output import aligned, duration, print_heading, print_line
-
-if TYPE_CHECKING:
-    from asyncpg import Connection
-    from redis.asyncio import Redis
-
-    from saga_service.cli.access.views import HistoryRow
-    from saga_service.local.processes import Child, Family
-    from saga_service.local.servers import EmbeddedServers
+from saga_service.cli.console.paste_lines import demo_entries, print_lines_to_paste, print_running
+from saga_service.cli.console.timeline import timeline
+from saga_service.cli.exits import CommandFailed
+from saga_service.core.ids import saga_id_from_entry
+from saga_service.local.processes import Child, ChildGroup
+from saga_service.local.servers import EmbeddedServers
+from saga_service.streams.connection import connect
 
 STREAM = "saga_requests"
 SAGA = "mission-start"
@@ -46,11 +46,6 @@ CANYON_MS = "3000"
 def demo_command(
     keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, with lines to paste.")] = False,
 ) -> None:
-    """Watch three sagas on real servers: one completes, one is compensated, one outlives its process."""
-    import asyncio
-
-    from saga_service.local.processes import Family
-
     began_s = time.monotonic()
     print_heading("Starting Postgres and a Redis-compatible server out of Python wheels")
     with embedded_servers(None) as servers, TemporaryDirectory(prefix="saga-demo-") as folder:
@@ -60,30 +55,26 @@ def demo_command(
             "SAGA_DEMO_STEP_MS": STEP_MS,
             "SAGA_DEMO_CANYON_MS": CANYON_MS,
         }
-        with Family(settings, Path(folder)) as family:
-            asyncio.run(_Demo(servers, family).run())
+        with ChildGroup(settings, Path(folder)) as children:
+            asyncio.run(_Demo(servers, children).run())
             print_line()
             print_heading(f"All of it came true, in {time.monotonic() - began_s:.1f} s")
             if keep:
                 print_lines_to_paste(servers, demo_entries(), [DEMO_DEFINITIONS])
-                stay(family)
+                stay_until_signal(children, print_running)
 
 
 class _Demo:
-    def __init__(self, servers: EmbeddedServers, family: Family) -> None:
+    def __init__(self, servers: EmbeddedServers, children: ChildGroup) -> None:
         self._servers = servers
-        self._family = family
+        self._children = children
 
     async def run(self) -> None:
-        """Raises CommandFailed where something that is claimed did not come true."""
-        import asyncpg
-
-        from saga_service.streams.connection import connect
-
+        """Run the three missions. Raises CommandFailed where something that is claimed did not come true."""
         redis = connect(self._servers.redis_url)
-        service = self._family.start("service", "run")
-        self._family.start("workers", "worker", *DEMO_WORKERS)
-        postgres = await self._until_migrated(asyncpg.connect)
+        service = self._children.start("service", "run")
+        self._children.start("workers", "worker", *DEMO_WORKERS)
+        postgres = await self._until_migrated()
         try:
             await self._one_that_completes(redis, postgres)
             await self._one_that_is_undone(redis, postgres)
@@ -92,12 +83,12 @@ class _Demo:
             await postgres.close()
             await redis.aclose()
 
-    async def _one_that_completes(self, redis: Redis, postgres: Connection) -> None:
+    async def _one_that_completes(self, redis: Redis, postgres: asyncpg.Connection) -> None:
         print_mission("A mission that completes", "robot_count 2 area ZoneA")
         saga_id = await self._start(redis, area="ZoneA")
         self._claim(await self._follow(postgres, saga_id) == "completed", "the mission completes")
 
-    async def _one_that_is_undone(self, redis: Redis, postgres: Connection) -> None:
+    async def _one_that_is_undone(self, redis: Redis, postgres: asyncpg.Connection) -> None:
         print_mission("A mission whose last step fails: what was done is undone, the latest first",
                       "robot_count 2 area Crater")  # fmt: skip
         saga_id = await self._start(redis, area="Crater")
@@ -109,15 +100,15 @@ class _Demo:
         order = [row["step"] for row in undone]
         self._claim(order == ["perform_exploration", "allocate_resources"], f"undone in reverse order: {order}")
 
-    async def _one_that_outlives_its_process(self, redis: Redis, postgres: Connection, service: Child) -> None:
+    async def _one_that_outlives_its_process(self, redis: Redis, postgres: asyncpg.Connection, service: Child) -> None:
         print_mission("A mission whose process is killed half-way", "robot_count 2 area Canyon")
         saga_id = await self._start(redis, area="Canyon")
         await self._follow(postgres, saga_id, until=_exploring)
-        self._family.kill(service)
+        self._children.kill(service)
         print_line(f"        *** kill -9 {service.pid}: the service is dead, the robots are still out")
-        successor = self._family.start("service-2", "run")
+        successor = self._children.start("service-2", "run")
         print_line(f"        *** a new service, process {successor.pid}, knows nothing but what Postgres has")
-        status = await self._follow(postgres, saga_id, told_until=await _revision(postgres, saga_id))
+        status = await self._follow(postgres, saga_id, printed=await _revision(postgres, saga_id))
         self._claim(status == "completed", "the mission goes on in the new process and completes")
         revisions = await postgres.fetchval(
             "select array_agg(revision order by revision) from saga.history where saga_id = $1", saga_id
@@ -126,59 +117,48 @@ class _Demo:
         self._claim(whole, f"its history has no gap and no repeat: {len(revisions)} transitions")
 
     async def _start(self, redis: Redis, *, area: str) -> str:
-        """XADD, as any client would; the saga's id follows from the entry's."""
-        from saga_service.core.ids import saga_id_from_entry
-
+        """Start a saga by XADD, as any producer would. Its id follows from the entry's."""
         entry_id = await redis.execute_command("XADD", STREAM, "*", "robot_count", "2", "area", area)
         return saga_id_from_entry(SAGA, STREAM, entry_id.decode())
 
     async def _follow(
         self,
-        postgres: Connection,
+        postgres: asyncpg.Connection,
         saga_id: str,
         *,
         until: Callable[[list[HistoryRow]], bool] | None = None,
-        told_until: int = 0,
+        printed: int = 0,
     ) -> str:
-        """Tell the timeline as it grows, until the saga's end or until something has happened; its status then."""
-        from saga_service.cli.access.views import history_of
-        from saga_service.cli.console.timeline import timeline
-
+        """Print the timeline as it grows, until the saga's end or until `until` holds; return the status then."""
         deadline_s = time.monotonic() + END_S_MAX
         while time.monotonic() < deadline_s:
             history = await history_of(postgres, saga_id)
             lines = aligned(timeline(history)) if history else []
-            for line in lines[told_until:]:
+            for line in lines[printed:]:
                 print_line(f"  {line}")
-            told_until = max(told_until, len(lines))
+            printed = max(printed, len(lines))
             if history and history[-1].status in ENDS:
                 print_line(f"  {history[-1].status} after {duration(history[-1].at - history[0].at)}")
                 return history[-1].status
             if until and until(history):
                 return "not ended"
-            self._claim(not self._family.dead(), "all processes are running")
-            await _pause()
+            self._claim(not self._children.dead(), "all processes are running")
+            await asyncio.sleep(POLL_S)
         return "not ended"
 
-    async def _until_migrated(self, connect: Callable[[str], Awaitable[Connection]]) -> Connection:
-        postgres = await connect(self._servers.postgres_dsn)
+    async def _until_migrated(self) -> asyncpg.Connection:
+        postgres = await asyncpg.connect(self._servers.postgres_dsn)
         deadline_s = time.monotonic() + END_S_MAX
         while await postgres.fetchval("select to_regclass('saga.history')") is None:
-            self._claim(not self._family.dead(), "the service starts")
+            self._claim(not self._children.dead(), "the service starts")
             self._claim(time.monotonic() < deadline_s, "the service migrates the database")
-            await _pause()
+            await asyncio.sleep(POLL_S)
         return postgres
 
     def _claim(self, is_true: bool, claim: str) -> None:
         if not is_true:
-            words = "\n".join(f"--- {child.name}:\n{child.last_words()}" for child in self._family.children)
-            raise CommandFailed(f"the demo failed; this did not come true: {claim}\n{words}")
-
-
-async def _pause() -> None:
-    import asyncio
-
-    await asyncio.sleep(POLL_S)
+            logs = "\n".join(f"--- {child.name}:\n{child.log_tail()}" for child in self._children.children)
+            raise CommandFailed(f"the demo failed; this did not come true: {claim}\n{logs}")
 
 
 def print_mission(what: str, fields: str) -> None:
@@ -191,7 +171,7 @@ def _exploring(history: list[HistoryRow]) -> bool:
     return any(command.startswith("perform_exploration:action") for entry in history for command in entry.sent)
 
 
-async def _revision(postgres: Connection, saga_id: str) -> int:
+async def _revision(postgres: asyncpg.Connection, saga_id: str) -> int:
     revision = await postgres.fetchval("select revision from saga.sagas where id = $1", saga_id)
     assert isinstance(revision, int), "the saga was seen already"
     return revision

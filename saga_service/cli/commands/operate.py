@@ -1,48 +1,52 @@
-"""`retry`, `skip`, `resolve`, `cancel`, `compensate`, `pause`, `resume`: what a person asks of one saga, or of many.
-
-The words of the command line; what they come to is in `operating`.
-"""
+"""`retry`, `skip`, `resolve`, `cancel`, `compensate`, `pause`, `resume`: operations on one saga, or on many."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from getpass import getuser
 from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.selection import Manner, Selection, Wish
-from saga_service.cli.access.servers import read_settings
-from saga_service.cli.commands.list import Status
+from saga_service.cli.access.arguments import read_json_object
+from saga_service.cli.access.postgres import open_postgres
+from saga_service.cli.access.requests import RequestOutcome, request_outcomes
+from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, select
+from saga_service.cli.access.settings import read_settings
+from saga_service.cli.access.store import open_requests
+from saga_service.cli.console.options import ANSWER_TIMEOUT_S, AnswerTimeout, AsJson
+from saga_service.cli.console.output import duration, print_json, print_line, print_table
+from saga_service.cli.console.request_results import exit_code, in_words
+from saga_service.cli.console.timeline import why
 from saga_service.cli.event_loop import run_to_end
+from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.core.ids import SagaId
+from saga_service.core.vocabulary import Operation, Resolution, SagaStatus
+from saga_service.settings import Settings
+from saga_service.store.requests import Asking
 
-SAGAS_AT_ONCE = 1_000
-TIMEOUT_S = 10.0
-
-
-class Resolved(StrEnum):
-    """As the core says it. Written down once more because reading the core costs time that help has not got."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    COMPENSATED = "compensated"
-
+SAGAS_MAX = 1_000
 
 FILTERS = "Many sagas"
 
-Target = Annotated[
-    str | None, typer.Argument(metavar="[SAGA_ID|KEY]", help="One saga. Without it those that the filters name.")
+OneSaga = Annotated[
+    str | None, typer.Argument(metavar="[SAGA_ID|KEY]", help="One saga. Without it those that the filters leave.")
 ]
 Step = Annotated[str | None, typer.Option(help="The step that is meant; else every one that waits for a person.")]
-Actor = Annotated[str | None, typer.Option(help="Who asks, for the history; else who you are on this machine.")]
+Actor = Annotated[str | None, typer.Option(help="Who requests it, for the history; else your name on this machine.")]
 Reason = Annotated[str | None, typer.Option(help="Why, for the history.")]
 Saga = Annotated[str | None, typer.Option(help="Those of this definition.", rich_help_panel=FILTERS)]
-Error = Annotated[
+ErrorCode = Annotated[
     str | None, typer.Option("--error-code", help="Those undone for, or stuck at, this error.", rich_help_panel=FILTERS)
 ]
-OfStatus = Annotated[
-    Status | None,
-    typer.Option("--status", help="Those with this status; else what there is for it to do.", rich_help_panel=FILTERS),
+Status = Annotated[
+    SagaStatus | None,
+    typer.Option(
+        "--status", help="Those with this status; else every status that it applies to.", rich_help_panel=FILTERS
+    ),
 ]
 OlderThan = Annotated[
     str | None,
@@ -54,102 +58,201 @@ Limit = Annotated[
         "--limit", min=1, max=100_000, help="So many at most, the longest unchanged first.", rich_help_panel=FILTERS
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show which sagas are meant, and ask nothing of them.")]
-Yes = Annotated[
-    bool, typer.Option("--yes", "-y", help="Do not ask whether you are sure: for scripts.", rich_help_panel=FILTERS)
-]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="How long to wait for the answers, in seconds.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show which sagas are meant, and request nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether you are sure.", rich_help_panel=FILTERS)]
 
 
-def _of_sagas(operation: str) -> Callable[..., None]:
-    """The command for a verb that is asked of a saga as a whole."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the command goes about it, whatever the operation."""
+
+    dry_run: bool
+    yes: bool
+    timeout_s: float
+    as_json: bool
+
+
+def _saga_command(operation: Operation) -> Callable[..., None]:
+    """The command of an operation on a saga as a whole."""
 
     def command(
-        target: Target = None,
+        target: OneSaga = None,
         actor: Actor = None,
         reason: Reason = None,
-        status: OfStatus = None,
+        status: Status = None,
         saga: Saga = None,
-        error_code: Error = None,
+        error_code: ErrorCode = None,
         older_than: OlderThan = None,
-        sagas_max: Limit = SAGAS_AT_ONCE,
+        sagas_max: Limit = SAGAS_MAX,
         dry_run: DryRun = False,
         yes: Yes = False,
-        timeout_s: Timeout = TIMEOUT_S,
+        timeout_s: AnswerTimeout = ANSWER_TIMEOUT_S,
         as_json: AsJson = False,
     ) -> None:
         _operate(
-            Wish(operation, actor, reason),
+            Asking(operation, actor or _own_name(), reason),
             Selection(target, status, saga, error_code, older_than, sagas_max),
-            Manner(dry_run, yes, timeout_s, as_json),
+            Options(dry_run, yes, timeout_s, as_json),
         )
 
     return command
 
 
-def _of_steps(operation: str) -> Callable[..., None]:
-    """The command for a verb that is asked of a saga's steps."""
+def _step_command(operation: Operation) -> Callable[..., None]:
+    """The command of an operation on a saga's steps."""
 
     def command(
-        target: Target = None,
+        target: OneSaga = None,
         step: Step = None,
         actor: Actor = None,
         reason: Reason = None,
-        status: OfStatus = None,
+        status: Status = None,
         saga: Saga = None,
-        error_code: Error = None,
+        error_code: ErrorCode = None,
         older_than: OlderThan = None,
-        sagas_max: Limit = SAGAS_AT_ONCE,
+        sagas_max: Limit = SAGAS_MAX,
         dry_run: DryRun = False,
         yes: Yes = False,
-        timeout_s: Timeout = TIMEOUT_S,
+        timeout_s: AnswerTimeout = ANSWER_TIMEOUT_S,
         as_json: AsJson = False,
     ) -> None:
         _operate(
-            Wish(operation, actor, reason, step),
+            Asking(operation, actor or _own_name(), reason, step),
             Selection(target, status, saga, error_code, older_than, sagas_max),
-            Manner(dry_run, yes, timeout_s, as_json),
+            Options(dry_run, yes, timeout_s, as_json),
         )
 
     return command
 
 
 def resolve_command(
-    resolution: Annotated[Resolved, typer.Option("--as", help="What became of the step.")],
-    target: Target = None,
+    resolution: Annotated[Resolution, typer.Option("--as", help="What became of the step.")],
+    target: OneSaga = None,
     step: Step = None,
     output: Annotated[
         str | None, typer.Option(metavar="JSON", help="With --as succeeded: what the step has returned.")
     ] = None,
     actor: Actor = None,
     reason: Reason = None,
-    status: OfStatus = None,
+    status: Status = None,
     saga: Saga = None,
-    error_code: Error = None,
+    error_code: ErrorCode = None,
     older_than: OlderThan = None,
-    sagas_max: Limit = SAGAS_AT_ONCE,
+    sagas_max: Limit = SAGAS_MAX,
     dry_run: DryRun = False,
     yes: Yes = False,
-    timeout_s: Timeout = TIMEOUT_S,
+    timeout_s: AnswerTimeout = ANSWER_TIMEOUT_S,
     as_json: AsJson = False,
 ) -> None:
+    if output is not None and resolution is not Resolution.SUCCEEDED:
+        raise CommandFailed("--output goes with --as succeeded, and with nothing else", code=ExitCode.USAGE)
+    given = None if output is None else read_json_object(output, "--output")
     _operate(
-        Wish("resolve", actor, reason, step, resolution.value, output),
+        Asking(Operation.RESOLVE, actor or _own_name(), reason, step, resolution, given),
         Selection(target, status, saga, error_code, older_than, sagas_max),
-        Manner(dry_run, yes, timeout_s, as_json),
+        Options(dry_run, yes, timeout_s, as_json),
     )
 
 
-def _operate(wish: Wish, selection: Selection, manner: Manner) -> None:
-    from saga_service.cli.access.requests import operate
+retry_command = _step_command(Operation.RETRY)
+skip_command = _step_command(Operation.SKIP)
+cancel_command = _saga_command(Operation.CANCEL)
+compensate_command = _saga_command(Operation.COMPENSATE)
+pause_command = _saga_command(Operation.PAUSE)
+resume_command = _saga_command(Operation.RESUME)
 
-    raise typer.Exit(run_to_end(operate(read_settings(), wish, selection, manner)))
+_DONE: dict[Operation, str] = {
+    Operation.RETRY: "tried again",
+    Operation.SKIP: "skipped",
+    Operation.RESOLVE: "resolved",
+    Operation.CANCEL: "cancelled",
+    Operation.COMPENSATE: "will undo everything",
+    Operation.PAUSE: "paused",
+    Operation.RESUME: "resumed",
+}
+"""The word for each operation once it was applied."""
 
 
-retry_command = _of_steps("retry")
-skip_command = _of_steps("skip")
-cancel_command = _of_sagas("cancel")
-compensate_command = _of_sagas("compensate")
-pause_command = _of_sagas("pause")
-resume_command = _of_sagas("resume")
+def _own_name() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        raise CommandFailed(
+            "your name on this machine is not known", "give it: --actor NAME", code=ExitCode.USAGE
+        ) from None
+
+
+def _operate(request: Asking, selection: Selection, options: Options) -> None:
+    check_selection(selection)
+    raise typer.Exit(run_to_end(_request(read_settings(), request, selection, options)))
+
+
+async def _request(settings: Settings, request: Asking, selection: Selection, options: Options) -> ExitCode:
+    """Raises CommandFailed where no saga is found by its name, or the person is not sure."""
+    async with open_postgres(settings) as connection:
+        selected = await select(connection, request.operation, selection)
+        if options.dry_run:
+            _print_selected(selected, as_json=options.as_json)
+            return ExitCode.FINE
+        if selected.sagas and selection.target is None and not options.yes:
+            _confirm(request.operation, _counted(selected))
+        async with open_requests(settings) as requests:
+            request_ids = await requests.ask([SagaId(saga.id) for saga in selected.sagas], request)
+            outcomes = await request_outcomes(connection, requests, selected.sagas, request_ids, options.timeout_s)
+    _print_outcomes(outcomes, request.operation, as_json=options.as_json)
+    if left := selected.fit - len(selected.sagas):
+        typer.echo(f"{left:,} more fit; --limit says how many are operated at once", err=True)
+    return exit_code(outcomes, options.timeout_s)
+
+
+def _print_selected(selected: SelectedSagas, *, as_json: bool) -> None:
+    if as_json:
+        print_json([{name: getattr(saga, name) for name in _SELECTED_FIELDS} for saga in selected.sagas])
+        return
+    if selected.sagas:
+        now = datetime.now(UTC)
+        rows = [
+            (saga.id, saga.status, saga.saga, saga.key or "", duration(now - saga.updated_at), why(saga))
+            for saga in selected.sagas
+        ]
+        print_table(("id", "status", "saga", "key", "unchanged for", "why"), rows)
+    typer.echo(f"{_counted(selected)}; nothing was requested", err=True)
+
+
+_SELECTED_FIELDS = (
+    *("id", "saga", "key", "status", "error_code", "error_message", "error_step"),
+    *("stuck_step", "stuck_code", "stuck_message", "updated_at"),
+)
+
+
+def _confirm(operation: Operation, counted: str) -> None:
+    """Raises CommandFailed where the person is not sure, or cannot be asked."""
+    if not is_terminal():
+        raise CommandFailed(
+            f"this would {operation} {counted}, and there is no terminal to ask on",
+            "look with --dry-run, then say --yes",
+            code=ExitCode.USAGE,
+        )
+    if not typer.confirm(f"{operation} {counted}?", err=True):
+        raise CommandFailed("nothing was requested")
+
+
+def is_terminal() -> bool:
+    """True where somebody can answer a question."""
+    return sys.stdin.isatty()
+
+
+def _counted(selected: SelectedSagas) -> str:
+    count = len(selected.sagas)
+    sagas = "1 saga" if count == 1 else f"{count:,} sagas"
+    return f"{sagas}, the longest unchanged of the {selected.fit:,} that fit" if selected.fit > count else sagas
+
+
+def _print_outcomes(outcomes: Sequence[RequestOutcome], operation: Operation, *, as_json: bool) -> None:
+    if as_json:
+        print_json(outcomes)
+        return
+    if not outcomes:
+        typer.echo("no saga fits", err=True)
+    for outcome in outcomes:
+        print_line(in_words(outcome, _DONE[operation]))

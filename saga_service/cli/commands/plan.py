@@ -1,75 +1,59 @@
-"""`plan`: what would be undone if a saga turned round now."""
+"""`plan`: what a saga would undo if it were cancelled now."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
 
-import typer
-
-from saga_service.cli.access.servers import read_settings
-from saga_service.cli.console.exits import CommandFailed
+from saga_service.cli.access.definitions import definition_of
+from saga_service.cli.access.postgres import open_postgres
+from saga_service.cli.access.saga_state import state_of
+from saga_service.cli.access.selection import find_saga
+from saga_service.cli.access.settings import read_settings
+from saga_service.cli.access.views import SagaRow, story_of
+from saga_service.cli.console.options import AsJson, Definition, Target
+from saga_service.cli.console.output import harmless, print_heading, print_json, print_line, print_table
 from saga_service.cli.event_loop import run_to_end
+from saga_service.cli.exits import CommandFailed
+from saga_service.core.undo_plan import Plan, plan
+from saga_service.definitions import UnreadableDocument
+from saga_service.settings import Settings
 
-if TYPE_CHECKING:
-    from saga_service.cli.access.views import SagaRow
-    from saga_service.core.undo_plan import Plan
-    from saga_service.settings import Settings
 
-
-def plan_command(
-    target: Annotated[str, typer.Argument(metavar="SAGA_ID|KEY", help="The saga's id, or its business key.")],
-    saga: Annotated[str | None, typer.Option(help="The saga's definition, for a key that several have.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-) -> None:
-    """Show what a saga would undo if it were cancelled now, in which order, and what nobody knows. Changes nothing."""
-    from dataclasses import asdict
-
-    from saga_service.cli.console.output import print_json
-
-    found, plan = run_to_end(_plan(read_settings(), target, saga))
+def plan_command(target: Target, saga: Definition = None, as_json: AsJson = False) -> None:
+    found, planned = run_to_end(_plan(read_settings(), target, saga))
     if as_json:
-        print_json({"saga_id": found.id, "saga": found.saga, "key": found.key, "status": found.status, **asdict(plan)})
+        named = {"saga_id": found.id, "saga": found.saga, "key": found.key, "status": found.status}
+        print_json(named | asdict(planned))
     else:
-        print_plan(found, plan)
+        _print_plan(found, planned)
 
 
-async def _plan(settings: Settings, target: str, definition_name: str | None) -> tuple[SagaRow, Plan]:
-    from saga_service.cli.access.definitions import definition_of
-    from saga_service.cli.access.selection import find_saga
-    from saga_service.cli.access.servers import open_postgres
-    from saga_service.cli.access.views import story_of
-    from saga_service.cli.console.advice import state_of
-    from saga_service.core.undo_plan import plan
-    from saga_service.definitions import UnreadableDocument
-
+async def _plan(settings: Settings, target: str, saga: str | None) -> tuple[SagaRow, Plan]:
     async with open_postgres(settings) as connection:
-        found = await find_saga(connection, target, definition_name)
+        found = await find_saga(connection, target, saga)
         story = await story_of(connection, found.id)
         try:
             definition = await definition_of(connection, found)
         except UnreadableDocument as error:
             raise CommandFailed(str(error)) from None
     if definition is None:
-        raise CommandFailed(f"version {found.version} of the definition of saga '{found.saga}' is not on record")
+        raise CommandFailed(f"version {found.version} of the definition of saga '{found.saga}' is not registered")
     if story is None:
         raise CommandFailed(f"the saga {found.id} was removed just now")
     return story.saga, plan(definition, state_of(story.saga, story.steps))
 
 
-def print_plan(saga: SagaRow, plan: Plan) -> None:
-    """What would be undone, for people."""
-    from saga_service.cli.console.output import harmless, print_heading, print_line, print_table
-
+def _print_plan(saga: SagaRow, plan: Plan) -> None:
     print_heading(harmless(f"{saga.saga} {saga.id}: {saga.status}"))
     if plan.stays_because is not None:
         print_line(f"it cannot be undone: {plan.stays_because}")
-    for steps, said in (
+    for steps, sentence in (
         (plan.awaited, "in flight, and awaited before anything is undone: {}"),
         (plan.unknown, "nobody knows whether these have happened: {}"),
         (plan.lasting, "done, or maybe done, and nothing takes it back: {}"),
     ):
         if steps:
-            print_line(said.format(", ".join(steps)))
+            print_line(sentence.format(", ".join(steps)))
     if plan.waves:
         print_line()
         print_table(

@@ -1,4 +1,4 @@
-"""`settings`: what is in force and where it comes from."""
+"""`settings`: the values in force and where each comes from."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.servers import read_settings
+from saga_service.cli.access.settings import read_settings
+from saga_service.cli.console.options import AsJson
+from saga_service.cli.console.output import print_json, print_table
+from saga_service.settings import effective_settings, settings_reference
 
 
 def settings_command(
     reference: Annotated[
         bool, typer.Option("--reference", help="Print the reference of all settings instead, as Markdown.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show the settings in force and where each comes from. Passwords are not shown."""
-    from saga_service.cli.console.output import print_json, print_table
-    from saga_service.settings import effective_settings, settings_reference
-
     if reference:
         typer.echo(settings_reference(), nl=False)
         return
@@ -26,12 +25,17 @@ def settings_command(
     if as_json:
         print_json([setting._asdict() for setting in effective])
     else:
-        print_table(
-            ("setting", "value", "from"), [(each.variable, _text(each.value), each.origin) for each in effective]
-        )
+        rows = [(each.variable, _text(each.value), each.origin) for each in effective]
+        print_table(("setting", "value", "from"), rows)
 
 
 def _text(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case list():
+            return ", ".join(map(str, value))
+        case _:
+            return str(value)

@@ -1,1 +1,1 @@
-"""TODO: what console holds."""
+"""Output for people and programs: tables, JSON, the story of a saga, and the command to type next."""

@@ -1,26 +1,24 @@
-"""What commands print: tables for people, plain columns for pipes, JSON for programs. All of it on stdout."""
+"""Standard output: tables for people, plain columns for pipes, JSON for programs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
+import orjson
 import typer
 
 Row = Sequence[str]
 
 
 def print_json(value: object) -> None:
-    """Values, dataclasses, times (as ISO 8601) and ids as indented JSON."""
-    import orjson
-
+    """Print values, dataclasses, times (as ISO 8601) and ids as indented JSON."""
     typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
 
 
 def print_table(columns: Row, rows: Sequence[Row]) -> None:
-    """A drawn table on a terminal; elsewhere columns that are at least two spaces apart, and nothing cut off."""
+    """Print a drawn table on a terminal; elsewhere columns that are at least two spaces apart, and nothing cut off."""
     if sys.stdout.isatty():
         _print_drawn(columns, rows)
     else:
@@ -36,17 +34,19 @@ def print_heading(text: str) -> None:
 
 
 def aligned(rows: Sequence[Row]) -> list[str]:
+    """The rows as lines whose columns are at least two spaces apart."""
     shown = [[harmless(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*shown, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
 
 
 def harmless(text: str) -> str:
-    """The text on one line, with what could steer a terminal escaped: it may come from anybody who can XADD."""
+    """The text on one line, with control characters escaped: whoever may XADD could otherwise steer the terminal."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _print_drawn(columns: Row, rows: Sequence[Row]) -> None:
+    # Only for a terminal: the import takes longer than the printing.
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -65,13 +65,13 @@ def _print_drawn(columns: Row, rows: Sequence[Row]) -> None:
 
 
 COLUMN_GAP = 3
-WORDS_WIDTH = 40
-"""What is longer is text, and may be folded; ids, names and times stay on one line."""
+UNFOLDED_WIDTH_MAX = 40
+"""A longer cell is text, and may be folded; ids, names and times stay on one line."""
 
 
 def _least_width(cells: Sequence[str]) -> int:
     longest = max(len(harmless(cell)) for cell in cells)
-    return longest if longest <= WORDS_WIDTH else WORDS_WIDTH // 2
+    return longest if longest <= UNFOLDED_WIDTH_MAX else UNFOLDED_WIDTH_MAX // 2
 
 
 STATUS_STYLES = {
@@ -94,12 +94,12 @@ STATUS_STYLES = {
 
 
 def moment(at: datetime | None) -> str:
-    """UTC to the second, or nothing."""
+    """The time in UTC to the second; an empty text for None."""
     return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def duration(span: timedelta) -> str:
-    """As a person says it: 12 ms, 3.4 s, 5 min, 2 h 10 min, 3 d 4 h."""
+    """The time span in two units at most: 12 ms, 3.4 s, 5 min, 2 h 10 min, 3 d 4 h."""
     # Two machines' clocks may differ.
     seconds = max(0.0, span.total_seconds())
     if seconds < 1:
@@ -110,27 +110,3 @@ def duration(span: timedelta) -> str:
     if hours == 0:
         return f"{minutes} min"
     return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
-
-
-# MERGED from cli.shape:
-# The steps of a saga on one line: a chain with arrows, what runs side by side in brackets.
-
-
-def shape(after: Mapping[str, Sequence[str]]) -> str:
-    """`after` has the steps in their order, each with those that it waits for.
-
-    `plan → (left | right) → join`. Any other graph fits no line that would not lie: its names are listed.
-    """
-    stages = _stages(after)
-    if all(set(after[step]) == set(before) for before, stage in pairwise(stages) for step in stage):
-        return " → ".join(stage[0] if len(stage) == 1 else f"({' | '.join(stage)})" for stage in stages)
-    return ", ".join(after)
-
-
-def _stages(after: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Steps with equally many stages before them."""
-    stage_of: dict[str, int] = {}
-    for step, awaited in after.items():
-        stage_of[step] = 1 + max((stage_of[each] for each in awaited), default=-1)
-    last = max(stage_of.values(), default=-1)
-    return [[step for step, stage in stage_of.items() if stage == number] for number in range(last + 1)]

@@ -145,7 +145,7 @@ class EmbeddedServers:
         kind = "temporary" if self._is_temporary else "kept"
         packages = str(Path(__file__).parents[3])
         return subprocess.Popen(
-            [sys.executable, "-m", "saga_service.local.servers.guardian", str(self.folder), kind],
+            [sys.executable, "-m", "saga_service.local.servers.watchdog", str(self.folder), kind],
             env={**os.environ, "PYTHONPATH": packages},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -44,7 +44,7 @@ async def _migrate(connection: asyncpg.Connection) -> None:
     await connection.execute(f"select pg_advisory_xact_lock({_LOCK})")
     state = await schema_state(connection)
     if state.fit is SchemaFit.TOO_NEW:
-        raise SchemaUnfit(state.advice)
+        raise SchemaUnfit(str(state))
     for revision, file in MIGRATIONS.items():
         if state.revision is None or revision > state.revision:
             await connection.execute(read_sql(file))

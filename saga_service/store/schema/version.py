@@ -23,11 +23,15 @@ class SchemaFit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """The verdict on a database. `advice` is one line that says what is the matter and what to do."""
+    """How a database's schema and this version of the service go together. `advice` is what to do where they do not."""
 
     fit: SchemaFit
     revision: str | None
-    advice: str
+    text: str
+    advice: str | None = None
+
+    def __str__(self) -> str:
+        return self.text if self.advice is None else f"{self.text}; {self.advice}"
 
 
 class SchemaUnfit(Exception):
@@ -53,15 +57,14 @@ async def schema_state(reader: Reader) -> SchemaState:
 
 def judge(revision: str | None, migrated_by: str | None) -> SchemaState:
     """Compares a revision with this release. `migrated_by` is the version of saga_service that applied it."""
+    migrate = "run: saga-service migrate"
     if revision is None:
-        return SchemaState(
-            SchemaFit.MISSING, None, "the database has no saga_service tables; run: saga-service migrate"
-        )
+        return SchemaState(SchemaFit.MISSING, None, "the database has no saga_service tables", migrate)
     if revision == HEAD:
         return SchemaState(SchemaFit.CURRENT, revision, f"the schema is current (revision {revision})")
     if revision in MIGRATIONS:
-        advice = f"the schema (revision {revision}) is older than this saga_service, which needs {HEAD}"
-        return SchemaState(SchemaFit.TOO_OLD, revision, f"{advice}; run: saga-service migrate")
+        text = f"the schema (revision {revision}) is older than this saga_service, which needs {HEAD}"
+        return SchemaState(SchemaFit.TOO_OLD, revision, text, migrate)
     newer = f"version {migrated_by} or later" if migrated_by else "a later version"
-    advice = f"this saga_service is older than the schema (revision {revision}, it knows up to {HEAD}); deploy {newer}"
-    return SchemaState(SchemaFit.TOO_NEW, revision, advice)
+    text = f"this saga_service is older than the schema (revision {revision}, it knows up to {HEAD})"
+    return SchemaState(SchemaFit.TOO_NEW, revision, text, f"deploy {newer}")

@@ -245,7 +245,7 @@ async def test_an_archive_is_never_written_over(ended: None, tmp_path: Path) -> 
 
     ran = await run_aside("archive", "--before", "3d", "--output", "sagas.jsonl", "--remove")
 
-    assert (ran.exit_code, ran.err) == (2, "saga-service: sagas.jsonl is there already; name another file\n")
+    assert (ran.exit_code, ran.err) == (2, "saga-service: sagas.jsonl exists already; name another file\n")
     assert (tmp_path / "sagas.jsonl").read_text() == "all that is left of others\n"
 
 

@@ -14,8 +14,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from saga_service.cli.access import requests as operating
-from saga_service.cli.access.selection import USEFUL_FOR
+from saga_service.cli.access.selection import STATUSES_TO_OPERATE
+from saga_service.cli.commands import operate
 from saga_service.cli.main import COMMANDS, OPERATE
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.effects import ChildRequest
@@ -156,7 +156,7 @@ async def test_a_step_is_resolved_with_what_it_returned(postgres_dsn: str) -> No
         ("retry", parked, "retry_requested", "running", "tried again"),
         ("skip", parked, "skip_requested", "completed", "skipped"),
         ("cancel", parked, "cancel_requested", "compensating", "cancelled"),
-        ("compensate", done, "compensate_requested", "compensating", "told to undo everything"),
+        ("compensate", done, "compensate_requested", "compensating", "will undo everything"),
         ("pause", stuck, "pause_requested", "paused", "paused"),
     ],
 )
@@ -171,11 +171,11 @@ async def test_each_verb_does_what_it_says(
 
     assert ran.exit_code == 0, ran.err
     [became] = ran.json
-    assert became | {"request": 0} == {
+    assert became | {"request_id": 0} == {
         "saga_id": saga.state.id,
         "saga": saga.state.saga,
         "key": "A-17",
-        "request": 0,
+        "request_id": 0,
         "verdict": "applied",
         "reason": "",
         "status": status,
@@ -352,7 +352,7 @@ async def test_a_dry_run_shows_a_table_and_how_many_there_are(postgres_dsn: str)
             "no_account",
         ],
     ]
-    assert ran.err == "1 saga, the longest unchanged of the 2 that fit; nothing was asked of any\n"
+    assert ran.err == "1 saga, the longest unchanged of the 2 that fit; nothing was requested\n"
 
 
 @pytest.mark.usefixtures("replica")
@@ -392,7 +392,7 @@ async def test_one_refusal_among_many_shows_in_the_exit_code(postgres_dsn: str) 
 
 
 async def at_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str, *arguments: str) -> Ran:
-    monkeypatch.setattr(operating, "is_terminal", lambda: True)
+    monkeypatch.setattr(operate, "is_terminal", lambda: True)
     return await asyncio.to_thread(run, *arguments, stdin=f"{answer}\n")
 
 
@@ -563,7 +563,7 @@ async def test_definitions_are_listed_with_how_many_sagas_each_version_drives(
     listed = (await run_aside("definitions", "list", "order.yaml", "--json")).json
     table = await run_aside("definitions", "list", "order.yaml")
 
-    assert [(each["saga"], each["place"], each["not_ended"]) for each in listed] == [
+    assert [(each["saga"], each["defined_in"], each["open_sagas"]) for each in listed] == [
         ("errand", None, 1),
         ("order", "order.yaml:1", 0),
         ("order", None, 2),
@@ -588,11 +588,11 @@ async def test_a_definition_that_only_a_later_release_can_read_is_listed_all_the
     listed = (await run_aside("definitions", "list", "order.yaml", "--json")).json
     shown = await run_aside("show", "A-1")
 
-    assert [(each["place"], each["steps"], each["not_ended"]) for each in listed] == [
+    assert [(each["defined_in"], each["steps"], each["open_sagas"]) for each in listed] == [
         ("order.yaml:1", [{"step": "reserve", "action": "shop.reserve", "compensation": None, "after": []}], 0),
         (None, [], 1),
     ]
-    assert "its definition is not on record, or cannot be read here" in shown.out
+    assert "its definition is not registered, or cannot be read here" in shown.out
 
 
 async def test_definitions_are_listed_without_postgres(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -602,10 +602,10 @@ async def test_definitions_are_listed_without_postgres(monkeypatch: pytest.Monke
     ran = await run_aside("definitions", "list", "order.yaml", "--json")
 
     assert ran.exit_code == 0
-    assert [(each["saga"], each["not_ended"]) for each in ran.json] == [("order", None)]
+    assert [(each["saga"], each["open_sagas"]) for each in ran.json] == [("order", None)]
     assert "how many sagas each version drives is not known: Postgres at" in ran.err
 
 
 def test_every_verb_has_statuses_that_it_is_of_use_to() -> None:
     commands = {entry.name for entry in COMMANDS if entry.panel == OPERATE}
-    assert commands == {operation.value for operation in Operation} == USEFUL_FOR.keys()
+    assert commands == {operation.value for operation in Operation} == STATUSES_TO_OPERATE.keys()

@@ -180,7 +180,7 @@ async def test_a_plan_needs_the_definition_on_record(postgres_dsn: str) -> None:
     ran = await run_aside("plan", SAGA_ID)
 
     assert ran.exit_code == 1
-    assert "version v1 of the definition of saga 'order' is not on record" in ran.err
+    assert "version v1 of the definition of saga 'order' is not registered" in ran.err
 
 
 async def test_a_definition_that_only_a_later_release_can_read_is_told_as_that(

@@ -201,7 +201,7 @@ async def test_the_timeline_tells_a_saga_that_was_undone(postgres_dsn: str) -> N
         "charge undone; sent undo of reserve",
         "reserve undone; the saga is now compensated",
     ]
-    assert "nothing more is owed" in shown.out
+    assert "nothing is left to be undone" in shown.out
 
 
 async def test_a_stuck_saga_tells_its_debt_in_the_order_of_undoing(postgres_dsn: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from saga_service import Saga, Step
-from saga_service.cli.commands import doctor as checks
+from saga_service.cli.checks import postgres as checks
 from saga_service.definitions import check_saga
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.schema.version import HEAD
@@ -118,8 +118,8 @@ def test_the_doctor_finds_entries_that_nobody_takes(migrated: None, redis_url: s
     found = findings(run("doctor", "--json"))
 
     assert found["saga:events"][0] == found["saga:replies"][0] == "problem"
-    assert "unread, the oldest since 10 min, none in hand" in found["saga:events"][1]
-    assert found["saga:replies"][1] == "group 'saga-service': none unread, 2 in hand, the oldest since 10 min"
+    assert "unread, the oldest since 10 min, none pending" in found["saga:events"][1]
+    assert found["saga:replies"][1] == "group 'saga-service': none unread, 2 pending, the oldest since 10 min"
 
 
 def test_the_doctor_finds_a_redis_that_evicts(migrated: None, redis_url: str) -> None:

@@ -65,7 +65,7 @@ def test_without_definitions_the_entry_is_added_as_given(redis_url: str) -> None
     assert ran.out == ""
     assert ran.err == (
         f"added to saga:events as {entry_id}\n"
-        "the saga's id is not known: no saga 'order' is on record in Postgres, so no service that defines it has run; "
+        "the saga's id is not known: no saga 'order' is registered in Postgres, so no service that defines it has run; "
         "set SAGA_DEFINITIONS, or look: saga-service list\n"
     )
 
@@ -193,7 +193,7 @@ def test_nothing_is_started_to_be_waited_for_where_its_id_cannot_be_known(
     unreachable = run("start", "order", "-f", "order_id=17", "--wait")
 
     assert (unknown.exit_code, unreachable.exit_code) == (1, 3)
-    assert unknown.err.startswith("saga-service: nothing was started: no saga 'order' is on record in Postgres")
+    assert unknown.err.startswith("saga-service: nothing was started: no saga 'order' is registered in Postgres")
     with Redis.from_url(redis_url) as client:
         assert client.exists("saga:events") == 0
 
@@ -234,7 +234,7 @@ async def test_a_key_that_has_a_saga_already_starts_nothing_new_and_that_is_said
     shown = await run_aside("start", "order", "--key", "order-1", "--wait", "--json")
 
     assert (told.exit_code, shown.exit_code) == (0, 0)
-    assert "nothing new was started: this saga is there already" in told.err
+    assert "nothing new was started: this saga exists already" in told.err
     assert shown.json["is_new"] is False
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from saga_service.cli.console.advice import next_steps, state_of
+from saga_service.cli.access.saga_state import state_of
+from saga_service.cli.console.advice import next_steps
 from saga_service.core.advance import advance
 from saga_service.core.events import OperationRequested
 from saga_service.core.undo_plan import plan
@@ -185,5 +186,5 @@ def test_why_a_saga_cannot_be_given_up_is_told() -> None:
 def test_without_a_definition_all_is_offered_that_may_be_done_and_a_line_says_so() -> None:
     saga = failed_past_its_pivot()
     lines = list(next_steps(story_of(saga), None, moment(saga.now_ms), "A 17"))
-    assert lines[0] == "its definition is not on record, or cannot be read here: some of this may be refused"
+    assert lines[0] == "its definition is not registered, or cannot be read here: some of this may be refused"
     assert [asked.operation for asked in offered(lines)] == ["retry", "resolve", "skip", "cancel"]

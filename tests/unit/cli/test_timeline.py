@@ -1,117 +1,16 @@
-"""How a saga is told: every event in words, what is awaited, what to type next."""
+"""A saga's history in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from saga_service.cli.access.views import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
-from saga_service.cli.console.advice import OVERDUE
-from saga_service.cli.console.timeline import happened, print_story, timeline
-from saga_service.core.definition import Definition
+from saga_service.cli.console.timeline import happened, timeline
 from saga_service.core.look import NOTED
 from saga_service.core.transitions import Stimulus
-from saga_service.core.vocabulary import Kind, Operation
-from tests.support.builders import definition
-from tests.support.builders import step as defined_step
-
-NOW = datetime(2026, 1, 31, 23, 59, 59, 900_000, tzinfo=UTC)
-SAGA_ID = "5fc78230-6705-8a70-9e7f-d493631ce20d"
-
-
-def saga(status: str, **changes: Any) -> SagaRow:  # Any: the row's own fields
-    row: dict[str, Any] = {
-        "id": SAGA_ID,
-        "saga": "order",
-        "version": "v1",
-        "key": "A-17",
-        "status": status,
-        "revision": 3,
-        "input": {},
-        "error_code": None,
-        "error_message": None,
-        "error_step": None,
-        "created_at": NOW - timedelta(minutes=2),
-        "updated_at": NOW - timedelta(seconds=30),
-        "ended_at": None,
-        "course": "forward",
-        "deadline_at": None,
-        "parent_id": None,
-        "parent_step": None,
-        "stuck_step": None,
-        "stuck_code": None,
-        "stuck_message": None,
-    }
-    return SagaRow(**row | changes)
-
-
-def step(name: str, status: str, **changes: Any) -> StepRow:  # Any: the row's own fields
-    row: dict[str, Any] = {
-        "position": 1,
-        "step": name,
-        "status": status,
-        "attempts": 1,
-        "compensation_attempts": 0,
-        "effect_revision": None,
-        "waiting_for": None,
-        "due_at": None,
-        "in_doubt": False,
-        "output": None,
-        "error_code": None,
-        "error_message": None,
-        "started_at": NOW,
-        "ended_at": None,
-        "probes": 0,
-        "signal": None,
-        "kind": None,
-        "task": None,
-        "action": None,
-        "compensation": None,
-    }
-    return StepRow(**row | changes)
-
-
-def entry(event: str, at: datetime, status: str = "running", **changes: Any) -> HistoryRow:  # Any: likewise
-    row: dict[str, Any] = {
-        "revision": 1,
-        "at": at,
-        "event": event,
-        "status": status,
-        "step": "charge",
-        "direction": "action",
-        "attempt": 2,
-        "sent": [],
-        "error_code": None,
-        "error_message": None,
-        "actor": None,
-        "reason": None,
-    }
-    return HistoryRow(**row | changes)
-
-
-def story(
-    saga: SagaRow,
-    *steps: StepRow,
-    history: Sequence[HistoryRow] = (),
-    debt: Sequence[DebtRow] = (),
-    signals: Sequence[SignalRow] = (),
-    children: Sequence[SagaRow] = (),
-) -> SagaStory:
-    return SagaStory(
-        saga, list(steps), list(history) or [entry("started", NOW)], list(debt), list(signals), list(children)
-    )
-
-
-def told(story: SagaStory, capsys: pytest.CaptureFixture[str], defined: Definition | None = None) -> str:
-    print_story(story, defined, NOW, "A-17")
-    return capsys.readouterr().out
-
-
-# --------------------------------------------------------------------------------------------------------- timeline
-
+from saga_service.core.vocabulary import Operation
+from tests.unit.cli.saga_rows import NOW, entry
 
 OF_WHOLE_SAGAS = (Operation.CANCEL, Operation.COMPENSATE, Operation.PAUSE, Operation.RESUME)
 OF_THE_SAGA = ["started", "signal_kept", "deadline_passed", *(f"{operation}_requested" for operation in OF_WHOLE_SAGAS)]
@@ -126,7 +25,7 @@ def test_every_event_has_words(event: str) -> None:
     assert event not in OF_STEPS or "charge" in words
 
 
-def test_a_line_tells_what_happened_what_became_of_the_saga_and_what_was_sent() -> None:
+def test_a_line_has_the_event_the_sagas_status_and_what_was_sent() -> None:
     failed = entry(
         "action_rejected",
         NOW,
@@ -142,15 +41,15 @@ def test_a_line_tells_what_happened_what_became_of_the_saga_and_what_was_sent() 
     )
 
 
-def test_an_event_of_a_later_version_is_told_as_it_is() -> None:
+def test_an_event_of_a_later_version_is_printed_as_it_is() -> None:
     assert happened(entry("charge_doubted", NOW), "running") == "charge_doubted charge"
 
 
-def test_what_a_person_asked_is_told_with_name_and_reason() -> None:
+def test_an_operation_is_printed_with_actor_and_reason() -> None:
     resolved = entry("resolved_succeeded", NOW, actor="anna", reason="seen at the bank", sent=["ship:action:1"])
 
     assert happened(resolved, "stuck") == (
-        "told that charge has succeeded by anna (seen at the bank); the saga is now running; sent ship"
+        "charge resolved as succeeded by anna (seen at the bank); the saga is now running; sent ship"
     )
     assert happened(entry("pause_requested", NOW, "paused", step=None, actor="anna"), "paused") == "paused by anna"
 
@@ -158,15 +57,15 @@ def test_what_a_person_asked_is_told_with_name_and_reason() -> None:
 @pytest.mark.parametrize(
     ("event", "status", "sent", "said"),
     [
-        ("action_timed_out", "running", "charge:probe:1", "sent the question whether charge has happened"),
-        ("probe_timed_out", "running", "charge:probe:2", "sent the question whether charge has happened (attempt 2)"),
-        ("cancel_requested", "compensating", "trip:cancel:1", "sent the word to stop to the child saga of trip"),
-        ("action_timed_out", "stuck", "charge:cancel:2", "sent the word to stop to the child saga of charge"),
+        ("action_timed_out", "running", "charge:probe:1", "sent a probe whether charge has happened"),
+        ("probe_timed_out", "running", "charge:probe:2", "sent a probe whether charge has happened (attempt 2)"),
+        ("cancel_requested", "compensating", "trip:cancel:1", "sent a cancel to the child saga of trip"),
+        ("action_timed_out", "stuck", "charge:cancel:2", "sent a cancel to the child saga of charge"),
         ("retry_requested", "running", "charge:action:2", "sent charge (attempt 2)"),
         ("action_failed", "running", "charge:wave:1", "sent wave of charge"),
     ],
 )
-def test_what_is_sent_is_told_by_what_it_is_for(event: str, status: str, sent: str, said: str) -> None:
+def test_what_was_sent_is_printed_by_its_purpose(event: str, status: str, sent: str, said: str) -> None:
     assert happened(entry(event, NOW, status, sent=[sent]), status).endswith(f"; {said}")
 
 
@@ -182,238 +81,3 @@ def test_a_timeline_says_the_date_once_and_again_when_it_changes() -> None:
         ("           23:59:59.950", "50 ms", "charge done"),
         ("2026-02-01 00:00:00.050", "150 ms", "charge done"),
     ]
-
-
-# --------------------------------------------------------------------------------------- what is awaited, what is next
-
-
-def test_a_running_saga_tells_what_it_waits_for(capsys: pytest.CaptureFixture[str]) -> None:
-    charge = step("charge", "dispatched", waiting_for="timeout", due_at=NOW + timedelta(seconds=25))
-
-    text = told(story(saga("running"), charge), capsys)
-
-    assert text.startswith(f"order {SAGA_ID}: running\nkey A-17\n")
-    assert "the worker's reply to charge (attempt 1); counts as not answered in 25.0 s (2026-02-01 00:00:24)" in text
-    assert "nothing: it goes on by itself; look again: saga-service show A-17" in text
-
-
-def test_a_saga_that_waits_for_a_retry_says_when_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
-    undo = step(
-        "charge", "compensating", compensation_attempts=3, waiting_for="retry", due_at=NOW + timedelta(minutes=2)
-    )
-
-    text = told(story(saga("compensating", course="backward"), undo), capsys)
-
-    assert "the next attempt of undo of charge, in 2 min (2026-02-01 00:01:59); 3 so far" in text
-
-
-def test_an_overdue_saga_leads_to_the_doctor(capsys: pytest.CaptureFixture[str]) -> None:
-    late = step("charge", "dispatched", waiting_for="timeout", due_at=NOW - OVERDUE - timedelta(seconds=1))
-
-    text = told(story(saga("running"), late), capsys)
-
-    assert "overdue" in text
-    assert "saga-service doctor" in text
-
-
-def test_a_stuck_saga_tells_what_is_owed_and_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    steps = [step("reserve", "succeeded"), step("charge", "compensation_failed", compensation_attempts=10)]
-    debt = [
-        DebtRow(1, "charge", "compensation_failed", "payment.refund", 10, "no_account", "it is closed", NOW, NOW),
-        DebtRow(2, "reserve", "succeeded", "inventory.release", 0, None, None, NOW, NOW),
-    ]
-
-    stuck = saga(
-        "stuck",
-        course="backward",
-        error_code="no_truck",
-        error_step="ship",
-        stuck_step="charge",
-        stuck_code="no_account",
-        stuck_message="it is closed",
-    )
-
-    text = told(story(stuck, *steps, debt=debt), capsys, definition("reserve", "charge"))
-
-    assert "because no_truck (step ship)\nstuck at the undo of charge: no_account: it is closed\n" in text
-    assert "  1. charge (compensation_failed) by payment.refund: no_account: it is closed\n" in text
-    assert "  2. reserve (succeeded) by inventory.release\n" in text
-    assert "on its way back: its effects are being undone\n" in text
-    assert text.endswith(
-        "  the undo of charge was given up on\n"
-        "  undo it by hand, then say so, and the rest is undone by itself:\n"
-        "    saga-service resolve A-17 --step charge --as compensated --reason '...'\n"
-        "  once what kept it from being undone is mended, let its worker try again:\n"
-        "    saga-service retry A-17 --step charge --reason '...'\n"
-        "  to let its effect stand, and undo the rest:\n"
-        "    saga-service skip A-17 --step charge --reason '...'\n"
-    )
-
-
-def test_what_is_undone_side_by_side_is_told_without_an_order(capsys: pytest.CaptureFixture[str]) -> None:
-    debt = [DebtRow(None, name, "succeeded", "travel.undo", 0, None, None, NOW, NOW) for name in ("car", "hotel")]
-
-    text = told(story(saga("compensating", course="backward"), debt=debt), capsys)
-
-    assert "Still to be undone:\n  car (succeeded) by travel.undo\n  hotel (succeeded) by travel.undo\n" in text
-
-
-def test_a_failed_step_that_is_passed_over_while_undoing_asks_nothing_of_a_person(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    steps = [step("charge", "compensation_failed"), step("ship", "failed")]
-
-    text = told(story(saga("stuck", course="backward"), *steps), capsys)
-
-    assert "--step charge" in text
-    assert "--step ship" not in text
-    assert "cancel" not in text
-
-
-def test_a_paused_saga_tells_who_paused_it_and_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    history = [
-        entry("started", NOW),
-        entry("pause_requested", NOW, "paused", step=None, actor="anna", reason="the bank is down"),
-    ]
-
-    text = told(story(saga("paused"), history=history), capsys)
-
-    assert "  anna has paused it: the bank is down\n" in text
-    assert "    saga-service resume A-17 --reason '...'\n" in text
-
-
-def test_a_command_to_paste_survives_any_key(capsys: pytest.CaptureFixture[str]) -> None:
-    print_story(story(saga("paused", key="A 17; ls")), None, NOW, "A 17; ls")
-    assert "saga-service resume 'A 17; ls' --reason" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("awaited", "said"),
-    [
-        (
-            {"status": "unknown", "waiting_for": "probe_timeout", "probes": 2},
-            "word whether charge has happened (question 2); counts as not answered in 25.0 s",
-        ),
-        (
-            {"status": "unknown", "waiting_for": "probe_retry", "probes": 1},
-            "the next question whether charge has happened, in 25.0 s (2026-02-01 00:00:24); 1 so far",
-        ),
-        ({"status": "waiting", "waiting_for": "sleep"}, "the end of charge, in 25.0 s"),
-        ({"status": "waiting", "waiting_for": "signal"}, "the signal, for charge; the wait for it is over in 25.0 s"),
-        ({"status": "waiting", "waiting_for": "moonrise"}, "moonrise of charge, in 25.0 s"),
-    ],
-)
-def test_whatever_is_awaited_is_told(capsys: pytest.CaptureFixture[str], awaited: dict[str, Any], said: str) -> None:
-    charge = step("charge", due_at=NOW + timedelta(seconds=25), **awaited)
-    assert said in told(story(saga("running"), charge), capsys)
-
-
-def test_a_saga_that_waits_for_a_signal_says_how_to_send_it(capsys: pytest.CaptureFixture[str]) -> None:
-    waits = step("approve", "waiting", waiting_for="signal", signal="order.approved", due_at=NOW + timedelta(days=1))
-    said = told(story(saga("running"), waits), capsys)
-    assert "  the signal order.approved, for approve; the wait for it is over in 1 d 0 h" in said
-    assert "approve waits for a signal: saga-service signal order.approved A-17\n" in said
-
-
-def test_a_signal_whose_definition_is_not_on_record_is_left_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
-    waits = step("approve", "waiting", waiting_for="signal", due_at=NOW + timedelta(days=1))
-    assert "approve waits for a signal: saga-service signal NAME A-17\n" in told(story(saga("running"), waits), capsys)
-
-
-def test_children_are_listed_and_the_one_that_is_awaited_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    trip = step("trip", "dispatched", waiting_for="timeout", due_at=NOW + timedelta(hours=1))
-    child = saga(
-        "stuck", id="c-1", saga="trip", parent_id=SAGA_ID, parent_step="trip", stuck_step="hotel", stuck_code="full"
-    )
-
-    text = told(story(saga("running"), trip, children=[child]), capsys)
-
-    assert "Child sagas:\nid   status  saga  step  why\nc-1  stuck   trip  trip  hotel: full\n" in text
-    assert "the child saga of trip: trip c-1, which is stuck; counts as not answered in 1 h 0 min" in text
-
-
-def test_a_child_says_whose_it_is_and_a_deadline_what_it_means(capsys: pytest.CaptureFixture[str]) -> None:
-    child = saga("running", parent_id="p-1", parent_step="trip", deadline_at=NOW + timedelta(minutes=5))
-
-    text = told(story(child, step("pay", "dispatched")), capsys, definition("pay"))
-
-    assert "child of saga p-1, for its step trip\n" in text
-    assert "deadline in 5 min (2026-02-01 00:04:59): what is not done then is undone\n" in text
-
-
-def test_a_deadline_undoes_nothing_of_a_saga_that_has_passed_its_pivot(capsys: pytest.CaptureFixture[str]) -> None:
-    late = saga("running", deadline_at=NOW - timedelta(minutes=5))
-    steps = [step("charge", "succeeded"), step("ship", "dispatched")]
-
-    text = told(story(late, *steps), capsys, definition(defined_step("charge", kind=Kind.PIVOT), "ship"))
-
-    assert (
-        "deadline 2026-01-31 23:54:59: as it stands, nothing is undone for it;"
-        " the pivot 'charge' is done, or may be: the saga can only go forward\n"
-    ) in text
-
-
-def test_a_deadline_is_told_with_care_where_the_definition_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
-    text = told(story(saga("running", deadline_at=NOW + timedelta(minutes=5))), capsys)
-
-    assert "what is not done then is undone, unless the saga has passed its pivot\n" in text
-
-
-def test_signals_are_listed_with_what_became_of_them(capsys: pytest.CaptureFixture[str]) -> None:
-    signals = [SignalRow(1, "approved", "t-1", True, None), SignalRow(2, "paid", "t-2", False, {"amount": 5})]
-
-    text = told(story(saga("running"), signals=signals), capsys)
-
-    assert "approved  t-1  taken\npaid      t-2  kept until a step waits for it\n" in text
-
-
-def test_questions_have_a_column_only_where_some_were_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    without = told(story(saga("running"), step("charge", "succeeded")), capsys)
-    with_one = told(story(saga("running"), step("charge", "succeeded", probes=2)), capsys)
-
-    assert "questions" not in without
-    assert "charge  succeeded  1         2" in with_one
-
-
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [
-        ("completed", "nothing: every step is done"),
-        (
-            "compensated",
-            "nothing more is owed; to try once more, start another order with another key",
-        ),
-    ],
-)
-def test_an_ended_saga_needs_nothing(capsys: pytest.CaptureFixture[str], status: str, said: str) -> None:
-    text = told(story(saga(status, ended_at=NOW)), capsys)
-
-    assert "Waiting for" not in text
-    assert said in text
-
-
-def test_an_undone_saga_tells_what_still_stands_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    steps = [
-        step("mail", "succeeded", task="command"),
-        step("nap", "succeeded", task="sleep"),
-        step("charge", "skipped", task="command", compensation="payment.refund", compensation_attempts=2),
-        step("insure", "skipped", task="command"),
-        step("reserve", "compensated", task="command", compensation="stock.release", compensation_attempts=1),
-    ]
-
-    text = told(story(saga("compensated", ended_at=NOW), *steps), capsys)
-
-    assert text.endswith(
-        "Next:\n"
-        "  what mail did still stands: it has no compensation, so nothing takes it back\n"
-        "  what charge did may still stand: somebody said so while it was being undone\n"
-        "  nothing more is owed; to try once more, start another order with another key\n"
-    )
-
-
-def test_what_others_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    evil = saga("stuck", key="\x1b]0;owned\x07", error_code="x", error_message="\x1b[2J")
-
-    text = told(story(evil, step("charge", "failed", error_code="\x1b[2J")), capsys)
-
-    assert "\x1b" not in text

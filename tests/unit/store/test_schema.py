@@ -20,7 +20,7 @@ def test_the_known_migrations_are_the_numbered_files() -> None:
 def test_a_database_without_tables_is_told_to_migrate() -> None:
     state = judge(None, None)
     assert (state.fit, state.revision) == (SchemaFit.MISSING, None)
-    assert state.advice == "the database has no saga_service tables; run: saga-service migrate"
+    assert str(state) == "the database has no saga_service tables; run: saga-service migrate"
 
 
 def test_the_newest_revision_is_current() -> None:
@@ -33,7 +33,7 @@ def test_an_older_revision_is_told_to_migrate(monkeypatch: pytest.MonkeyPatch) -
     state = judge("0001", "1.0")
     assert state.fit is SchemaFit.TOO_OLD
     assert (
-        state.advice
+        str(state)
         == "the schema (revision 0001) is older than this saga_service, which needs 0002; run: saga-service migrate"
     )
 
@@ -42,6 +42,6 @@ def test_an_older_revision_is_told_to_migrate(monkeypatch: pytest.MonkeyPatch) -
 def test_a_newer_revision_names_the_version_to_deploy(migrated_by: str | None, who: str) -> None:
     state = judge("9999", migrated_by)
     assert state.fit is SchemaFit.TOO_NEW
-    assert state.advice == (
+    assert str(state) == (
         f"this saga_service is older than the schema (revision 9999, it knows up to {HEAD}); deploy {who}"
     )

@@ -6,11 +6,11 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a command's exit code means."""
+    """The meaning of a command's exit code."""
 
     FINE = 0
     PROBLEM = 1
-    """A problem was found, or what was asked for was not; or a saga refused what was asked of it."""
+    """A problem was found, something was not found, or a saga refused an operation."""
     USAGE = 2
     """The arguments or the settings are wrong."""
     UNREACHABLE = 3
@@ -20,20 +20,25 @@ class ExitCode(IntEnum):
     COMPENSATED = 5
     STUCK = 6
     NOT_YET = 7
-    """What was waited for had not come in time: the saga's end, or the answer to a request."""
+    """The saga had not ended in time, or a request was not answered in time."""
 
 
 EXIT_CODES_HELP = (
     "Exit codes: 0 fine, 1 a problem was found or something was not found, 2 wrong arguments or settings, "
     "3 Postgres or Redis cannot be used, 4 the database schema does not fit. "
     "After waiting for a saga: 0 completed, 5 compensated, 6 stuck, 7 not ended in time. "
-    "After asking something of sagas: 0 done or so already, 1 some refused, 7 not answered in time."
+    "After an operation: 0 done or so already, 1 some sagas refused, 7 not answered in time."
 )
 
 
 class CommandFailed(Exception):
-    """The command cannot go on. The text is for people: what, where, and what to do."""
+    """The command cannot go on. `message` says what is wrong and where, `advice` what to do about it."""
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.PROBLEM) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, advice: str | None = None, *, code: ExitCode = ExitCode.PROBLEM) -> None:
+        super().__init__(message, advice)
+        self.message = message
+        self.advice = advice
         self.code = code
+
+    def __str__(self) -> str:
+        return self.message if self.advice is None else f"{self.message}; {self.advice}"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from saga_service.cli.access.archive_formats import ENDINGS, ending_of, read_back, written_file
+from saga_service.cli.access.archive_files import ENDINGS, ending_of, read_back, written_file
 from saga_service.cli.access.ended_sagas import ArchivedSaga
-from saga_service.cli.console.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import CommandFailed, ExitCode
 
 COLUMNS = {
     "sagas": {"id": "uuid", "revision": "integer", "input": "jsonb", "ended_at": "timestamp with time zone"},
@@ -98,8 +97,9 @@ def test_the_ending_says_what_is_written(tmp_path: Path, name: str, ending: str 
         ending_of(tmp_path / name)
 
 
-def test_without_pyarrow_it_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(CommandFailed, match=r"pip install 'saga-service\[parquet\]'; or write \.jsonl\.gz") as refused:
-        ending_of(tmp_path / "sagas.parquet")
+def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "sagas.jsonl"
+    path.touch()
+    with pytest.raises(CommandFailed, match="exists already; name another file") as refused:
+        ending_of(path)
     assert refused.value.code is ExitCode.USAGE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.cli.console.output import shape
+from saga_service.cli.commands.definitions import step_chain
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from saga_service.cli.console.output import shape
     ],
 )
 def test_what_runs_side_by_side_is_not_drawn_as_a_chain(after: dict[str, list[str]], line: str) -> None:
-    assert shape(after) == line
+    assert step_chain(after) == line

