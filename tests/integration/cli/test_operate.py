@@ -375,7 +375,7 @@ async def test_what_the_limit_left_is_told(postgres_dsn: str) -> None:
     ran = await run_aside("retry", "--status", "stuck", "--limit", "1", "--yes")
 
     assert (ran.exit_code, len(ran.lines)) == (0, 1)
-    assert ran.err == "2 more fit; --limit says how many are asked at once\n"
+    assert ran.err == "2 more fit; --limit says how many are operated at once\n"
 
 
 @pytest.mark.usefixtures("replica")
@@ -443,7 +443,7 @@ async def test_a_signal_reaches_the_step_that_waits_for_it_and_is_known_again(po
     first, again = await run_aside(*words), await run_aside(*words)
 
     name = f"approval P-1 ({saga.state.id})"
-    assert (first.exit_code, first.out) == (0, f"{name}: told; the saga is now running\n")
+    assert (first.exit_code, first.out) == (0, f"{name}: signalled; the saga is now running\n")
     assert (again.exit_code, again.out) == (0, f"{name}: nothing to do: the signal was received already\n")
     shown = (await run_aside("show", "P-1", "--json")).json
     assert shown["steps"][0]["output"] == {"by": "anna", "amount": 5}
@@ -550,9 +550,7 @@ async def test_a_letter_that_only_says_that_it_came_by_sql_is_refused_in_words(
 # -------------------------------------------------------------------------------------------------------- definitions
 
 
-async def test_definitions_are_listed_with_how_many_sagas_each_version_drives(
-    postgres_dsn: str, tmp_path: Path
-) -> None:
+async def test_definitions_are_listed_with_their_open_sagas(postgres_dsn: str, tmp_path: Path) -> None:
     (tmp_path / "order.yaml").write_text(
         "name: order\nsteps:\n  - {name: reserve, action: shop.reserve, compensation: shop.release}\n"
     )
@@ -568,7 +566,7 @@ async def test_definitions_are_listed_with_how_many_sagas_each_version_drives(
         ("order", "order.yaml:1", 0),
         ("order", None, 2),
     ]
-    assert [line.split()[-1] for line in table.lines] == ["ended", "1", "0", "2"]
+    assert [line.split()[-1] for line in table.lines] == ["sagas", "1", "0", "2"]
     elsewhere = listed[0]
     assert (elsewhere["key"], elsewhere["services"]) == ("errand_id", ["service"])
     assert [(each["step"], each["action"], each["compensation"]) for each in elsewhere["steps"]] == [
@@ -603,7 +601,7 @@ async def test_definitions_are_listed_without_postgres(monkeypatch: pytest.Monke
 
     assert ran.exit_code == 0
     assert [(each["saga"], each["open_sagas"]) for each in ran.json] == [("order", None)]
-    assert "how many sagas each version drives is not known: Postgres at" in ran.err
+    assert "how many sagas of each version are open is not known: Postgres at" in ran.err
 
 
 def test_every_verb_has_statuses_that_it_is_of_use_to() -> None:
