@@ -1,4 +1,4 @@
-"""Waiting longer after each failure, up to a bound."""
+"""Exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 
 
 class Backoff:
-    """Doubles from `first_s` to `most_s`, with jitter so that replicas do not come back in step."""
+    """Waits that double from `first_s` to `most_s`, with jitter so that replicas do not come back in step."""
 
     def __init__(self, first_s: float = 0.05, most_s: float = 5.0) -> None:
         self.attempts = 0
@@ -15,13 +15,15 @@ class Backoff:
         self._most_s = most_s
 
     def next_s(self) -> float:
-        """The next wait in seconds; counts as an attempt."""
+        """Return the next wait in seconds; counts as an attempt."""
         grown = min(self._first_s * 2.0 ** min(self.attempts, 30), self._most_s)
         self.attempts += 1
         return grown * random.uniform(0.5, 1.0)
 
     async def wait(self) -> None:
+        """Sleep for the next wait; counts as an attempt."""
         await asyncio.sleep(self.next_s())
 
     def reset(self) -> None:
+        """Begin again with the first wait, after a success."""
         self.attempts = 0

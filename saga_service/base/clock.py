@@ -6,5 +6,5 @@ import time
 
 
 def now_ms() -> int:
-    """Milliseconds since 1970, by this machine's clock. Replicas are expected to keep theirs together (NTP)."""
+    """Return the milliseconds since 1970 by this machine's clock, which replicas are expected to keep in step (NTP)."""
     return time.time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""Postgres as the store and the workers' inbox both use it: which errors a retry may mend, and pools of connections.
+"""Postgres as the store and the workers' inbox both use it: what its errors mean, and pools of connections.
 
 asyncpg is imported here and not by the rest of `base`: processes without Postgres need no client of it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from enum import Enum
 from types import MappingProxyType
 
 import asyncpg
@@ -17,19 +18,36 @@ CLOSE_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 15.0
 STATEMENT_CACHE_SIZE = 100
 
-TRANSIENT_SQLSTATES: Mapping[str, str] = MappingProxyType(
+
+class ErrorKind(Enum):
+    """What an error of Postgres says about the next try."""
+
+    UNAVAILABLE = "the server or the link to it: the next try may succeed"
+    TIMED_OUT = "this statement: the next try may succeed, and other statements may go through meanwhile"
+    INTERNAL = "the server's inside: the next try may succeed"
+    DATA = "the data: no try succeeds with it"
+    INSTALLATION = "the installation: no try succeeds before a person has mended it"
+
+
+SQLSTATES: Mapping[str, ErrorKind] = MappingProxyType(
     {
-        "08": "the connection is lost",
-        "25006": "read-only, after a failover",
-        "25P03": "the transaction was idle for too long",
-        "40": "deadlock or serialization failure: the server asks for a retry",
-        "53": "out of connections, memory or disk",
-        "55P03": "a lock cannot be had",
-        "57": "the server shuts down, or the statement was cancelled",
-        "58": "a system error",
+        "08": ErrorKind.UNAVAILABLE,  # connection lost
+        "22": ErrorKind.DATA,  # a value that cannot be stored
+        "23": ErrorKind.DATA,  # a constraint
+        "25006": ErrorKind.UNAVAILABLE,  # read-only, after a failover
+        "25P03": ErrorKind.UNAVAILABLE,  # the transaction was idle for too long, and its session is over
+        "40": ErrorKind.UNAVAILABLE,  # deadlock or serialization failure: the server asks for a retry
+        "53": ErrorKind.UNAVAILABLE,  # out of connections or disk
+        "53200": ErrorKind.TIMED_OUT,  # no memory for this statement
+        "54": ErrorKind.DATA,  # a limit of the server
+        "55P03": ErrorKind.TIMED_OUT,  # a lock that cannot be had in time
+        "57": ErrorKind.UNAVAILABLE,  # the server shuts down or starts
+        "57014": ErrorKind.TIMED_OUT,  # the statement took too long, or was cancelled
+        "58": ErrorKind.UNAVAILABLE,  # a system error
+        "XX": ErrorKind.INTERNAL,  # "tuple concurrently updated", "cache lookup failed" beside a migration
     }
 )
-"""Classes and codes of SQLSTATE that a later retry may not meet again."""
+"""Kinds of errors by SQLSTATE, a code going before its class; any other is the installation's."""
 
 CLIENT_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """Errors of the network and of asyncpg itself. Its internal ones come of a connection that the server is closing."""
@@ -37,9 +55,10 @@ CONNECTION_ERRORS = (asyncpg.PostgresError, *CLIENT_ERRORS)
 """All errors of a connection, in whatever state it is."""
 
 
-def is_transient(error: asyncpg.PostgresError) -> bool:
-    """True if a later retry may succeed."""
-    return (error.sqlstate or "").startswith(tuple(TRANSIENT_SQLSTATES))
+def kind_of(error: asyncpg.PostgresError) -> ErrorKind:
+    """Return what the error says about the next try."""
+    state = error.sqlstate or ""
+    return SQLSTATES.get(state) or SQLSTATES.get(state[:2]) or ErrorKind.INSTALLATION
 
 
 def is_lost(connection: PoolConnectionProxy) -> bool:
@@ -68,8 +87,8 @@ def new_pool(
 ) -> asyncpg.Pool:
     """Return a pool that is opened by awaiting it, which raises what asyncpg raises.
 
-    Sessions are not reset between two uses: nothing may change them (no SET, no LISTEN, no session lock), and the round
-    trip is saved. Behind pgbouncer in transaction mode use one of 1.21 or later with `max_prepared_statements` above 0,
+    Sessions are not reset between two uses, which saves a round trip: nothing may change them (no SET, no LISTEN, no
+    session lock). Behind pgbouncer in transaction mode use one of 1.21 or later with `max_prepared_statements` above 0,
     or a `statement_cache_size` of 0.
     """
     return asyncpg.create_pool(

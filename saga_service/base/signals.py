@@ -1,4 +1,4 @@
-"""Shutdown on the process's signals: the first asks for a stop in good order, the second ends it at once."""
+"""Shutdown on the process's signals: the first requests it, the second ends the process's work at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @asynccontextmanager
 async def stop_on_signals() -> AsyncIterator[asyncio.Event]:
-    """An event that the first SIGTERM or SIGINT sets; a second one cancels what runs within, which then just ends."""
+    """Yield an event that the first SIGTERM or SIGINT sets. A second signal cancels the block, which ends silently."""
     stop, task, loop = asyncio.Event(), asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None, "a coroutine runs in a task"
     at_once = False
@@ -23,7 +23,7 @@ async def stop_on_signals() -> AsyncIterator[asyncio.Event]:
     def signalled() -> None:
         nonlocal at_once
         if not stop.is_set():
-            log.info("stopping; a second signal ends it at once")
+            log.info("shutting down; a second signal ends the work at once")
             stop.set()
         elif not at_once:
             at_once = True
@@ -36,7 +36,7 @@ async def stop_on_signals() -> AsyncIterator[asyncio.Event]:
     except asyncio.CancelledError:
         if not at_once or task.uncancel() > 0:
             raise
-        log.warning("ended at once; what was running will be carried out by others")
+        log.warning("ended at once; other processes take over what was running")
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)

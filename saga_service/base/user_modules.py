@@ -1,4 +1,4 @@
-"""Importing what authors wrote: their sagas, their workers, their cipher."""
+"""Importing the modules of users: their sagas, their workers, their cipher."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from types import ModuleType
 
 
 class NoSuchModule(Exception):
-    """There is no module of this name; the text says where it was looked for."""
+    """No module has this name; the text says where it was looked for."""
 
 
-def author_module(name: str) -> ModuleType:
-    """The module, which may stand in the working directory.
+def import_user_module(name: str) -> ModuleType:
+    """Import the module, which may be in the working directory.
 
-    Raises NoSuchModule, and whatever goes wrong inside the module while it is imported as it is.
+    Raises NoSuchModule, and the exceptions of the module's own code as they are.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -25,14 +25,14 @@ def author_module(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        # A module that the author's module misses is another matter, and its traceback says more.
+        # A module that the user's module fails to import is another matter, and its traceback says more.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise NoSuchModule(_why_not_there(error.name, here)) from None
 
 
 def place_of(error: Exception) -> str | None:
-    """The line of the author's own code that raised, as near as can be told."""
+    """Return `file:line` of the user's code that raised, as near as it can be found; None if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = [frame for frame in extract_tb(error.__traceback__) if not _is_of_others(frame.filename)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saga_service.base.user_modules import NoSuchModule, author_module
+from saga_service.base.user_modules import NoSuchModule, import_user_module
 from saga_service.encryption.keys import read_keys
 from saga_service.wire.encryption import Cipher, DecryptOnly
 
@@ -41,7 +41,7 @@ def _cipher_of_keys(keys: str) -> Cipher | None:
 def _cipher_of_factory(factory: str) -> Cipher:
     module_name, _, name = factory.partition(":")
     try:
-        make = getattr(author_module(module_name), name, None)
+        make = getattr(import_user_module(module_name), name, None)
     except NoSuchModule as error:
         raise CipherNotLoaded(f"SAGA_ENCRYPTION_CIPHER: {error}") from None
     if not callable(make):

@@ -6,7 +6,7 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
-from saga_service.base.user_modules import NoSuchModule, author_module, place_of
+from saga_service.base.user_modules import NoSuchModule, import_user_module, place_of
 from saga_service.worker.errors import WrongHandler
 from saga_service.worker.worker import Worker
 
@@ -39,7 +39,7 @@ _RAISED_BY_WORKERS = (WrongHandler, ValueError)
 
 def _imported(module_name: str) -> ModuleType:
     try:
-        return author_module(module_name)
+        return import_user_module(module_name)
     except NoSuchModule as error:
         raise WorkerNotLoaded(str(error)) from None
     except Exception as error:

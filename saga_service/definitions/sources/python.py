@@ -8,7 +8,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from types import ModuleType
 
-from saga_service.base.user_modules import NoSuchModule, author_module, place_of
+from saga_service.base.user_modules import NoSuchModule, import_user_module, place_of
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger, as_mapping
 from saga_service.definitions.problems import Problem, shown, unknown_keyword
 from saga_service.definitions.sources.saga_source import SagaSource
@@ -29,7 +29,7 @@ def read_python(source: str) -> tuple[list[SagaSource], list[Problem]]:
     """
     module_name, _, attribute = source.partition(":")
     try:
-        module = author_module(module_name)
+        module = import_user_module(module_name)
     except Exception as error:  # noqa: BLE001 - the module is the author's, and what it raises is told with its place
         return [], [_not_importable(module_name, error)]
     sagas, problem = _at_attribute(module, attribute) if attribute else (_of_module(module), None)

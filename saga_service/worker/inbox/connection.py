@@ -18,7 +18,7 @@ from asyncpg.transaction import Transaction
 from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.backoff import Backoff
-from saga_service.base.postgres import CONNECTION_ERRORS, describe, is_lost, is_transient
+from saga_service.base.postgres import CONNECTION_ERRORS, ErrorKind, describe, is_lost, kind_of
 from saga_service.worker.errors import Retryable
 from saga_service.worker.fault_codes import INBOX_UNAVAILABLE
 
@@ -28,6 +28,8 @@ REPLY_S_MAX = 1.0
 RELEASE_S_MAX = 5.0
 """Without a bound of its own, a connection's release has that of its acquisition, which may be next to nothing."""
 NO_CONNECTION = "no connection in time: Postgres does not answer, or all connections_max are in use"
+
+_MENDED_BY_A_RETRY = (ErrorKind.UNAVAILABLE, ErrorKind.TIMED_OUT)
 
 T = TypeVar("T")
 
@@ -90,7 +92,7 @@ def inbox_errors(connection: PoolConnectionProxy | None = None) -> Iterator[None
     try:
         yield
     except asyncpg.PostgresError as error:
-        if not is_transient(error):
+        if kind_of(error) not in _MENDED_BY_A_RETRY:
             raise
         raise InboxUnavailable(describe(error)) from error
     except asyncpg.InterfaceError as error:

@@ -147,9 +147,6 @@ def output(replied: Replied | None) -> dict[str, Any]:
     return dict(replied.output or {})
 
 
-# ------------------------------------------------------------------------------------------------------ both kinds
-
-
 async def test_a_redelivery_and_a_later_attempt_are_answered_with_the_result_on_record(payment: Payment) -> None:
     assert [output(await payment.deliver(attempt=attempt)) for attempt in (1, 1, 2, 1, 3)] == [{"by": 1}] * 5
     assert payment.calls == [("action", 1)]
@@ -218,9 +215,6 @@ async def test_the_type_that_answers_probes_does_nothing_else(payment: Payment) 
     )
     assert reply is not None
     assert fault_code(understood(reply)) == (Outcome.REJECTED, "not_a_probe")
-
-
-# -------------------------------------------------------------------------------------------------- transactional
 
 
 async def test_of_two_deliveries_at_once_one_has_the_effect_and_both_have_its_answer(transactional: Payment) -> None:
@@ -348,9 +342,6 @@ async def test_a_handler_that_leaves_its_transaction_broken_fails(transactional:
     assert fault_code(await transactional.deliver()) == (Outcome.FAILED, "InFailedSQLTransactionError")
 
 
-# ----------------------------------------------------------------------------------------------------- remembered
-
-
 async def test_an_undo_of_what_was_begun_and_never_ended_calls_its_handler(remembered: Payment) -> None:
     await _dies_after_its_effect(remembered)
     assert fault_code(await remembered.deliver(PROBE)) == (Outcome.FAILED, "in_doubt")
@@ -441,9 +432,6 @@ async def _dies_after_its_effect(payment: Payment) -> None:
     payment.inside = nothing
 
 
-# --------------------------------------------------------------------------------------------- making and keeping
-
-
 async def test_old_rows_are_removed_in_batches_and_young_ones_stay(
     payment: Payment, inbox: OpenInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -496,9 +484,6 @@ async def test_a_command_waits_while_postgres_is_away_and_is_failed_only_if_noth
             await asyncio.to_thread(servers.postgres.start)
             async with asyncio.timeout(30):
                 assert output(await waiting) == {"by": 2}
-
-
-# ------------------------------------------------------------------------------------------- while Postgres is away
 
 
 class Away:

@@ -107,9 +107,6 @@ def answered(client: Redis, *numbers: int) -> Callable[[], Any]:
     return all_of_them
 
 
-# ------------------------------------------------------------------------------------------------- the usual day
-
-
 async def test_commands_are_carried_out_answered_and_acknowledged(
     client: Redis, options: WorkerOptions, payment: Payment
 ) -> None:
@@ -212,9 +209,6 @@ async def test_a_command_that_comes_twice_while_it_runs_is_carried_out_once(
     assert payment.carried_out.count(saga_id(1)) == 1
 
 
-# -------------------------------------------------------------------------------------- what others left behind
-
-
 async def test_what_a_dead_worker_left_is_taken_over(client: Redis, options: WorkerOptions, payment: Payment) -> None:
     numbers = range(200)
     await order(client, *numbers)
@@ -241,9 +235,6 @@ async def test_what_runs_longer_than_others_wait_is_not_taken_over(client: Redis
             first.let_go.set()
             await eventually(answered(client, 1, 2))
     assert first.carried_out.count(saga_id(1)) == 1
-
-
-# ------------------------------------------------------------------------------------------------ Redis in trouble
 
 
 async def test_a_stream_that_is_flushed_away_is_read_on(
@@ -338,9 +329,6 @@ async def test_a_stream_that_is_none_keeps_the_worker_from_starting_and_says_whi
         await run_workers([payment.worker], options, stop=asyncio.Event())
 
 
-# ---------------------------------------------------------------------------------------------------------- stops
-
-
 async def test_a_stop_lets_what_runs_finish_and_leaves_nothing_behind(
     client: Redis, options: WorkerOptions, payment: Payment
 ) -> None:
@@ -416,9 +404,6 @@ async def test_a_second_stop_ends_at_once_and_others_take_over_after_a_while(
     successor = Payment()
     async with successor.running(replace(options, consumer="successor", reclaim_idle_ms=50)):
         await eventually(answered(client, 1))
-
-
-# ------------------------------------------------------------------------------------------------------- limits
 
 
 async def test_what_waits_for_its_types_limit_lets_others_pass_is_kept_and_at_a_stop_handed_back(

@@ -64,9 +64,6 @@ def rejected(replied: Replied) -> Fault:
     return replied.fault
 
 
-# ------------------------------------------------------------------------------------------------- what comes in
-
-
 async def test_a_command_arrives_as_the_handlers_model_and_its_result_as_json() -> None:
     async def charge(charge: Charge, context: StepContext) -> Charged:
         return Charged(payment_id=f"{charge.amount} by {context.idempotency_key}")
@@ -146,9 +143,6 @@ async def test_a_long_list_of_wrong_fields_is_cut_short() -> None:
 
     fault = rejected(await carry_out(charge, data={"amount": 1, "items": [{}] * 30}))
     assert fault.message.endswith("items.9.amount: Field required; and 20 more")
-
-
-# --------------------------------------------------------------------------------------------- how a handler ends
 
 
 async def test_nothing_returned_is_an_empty_result() -> None:
@@ -273,9 +267,6 @@ async def test_a_code_is_sent_in_a_form_that_the_service_can_read() -> None:
     assert rejected(await carry_out(charge)).code == ("c\\x00" + "d" * 500)[:199] + "…"
 
 
-# ------------------------------------------------------------------------------------- results that cannot be sent
-
-
 class Listing(RootModel[list[int]]):
     pass
 
@@ -315,9 +306,6 @@ async def test_a_result_that_the_service_could_not_read_is_a_failure_that_says_w
     fault = failed(await carry_out(charge))
     assert fault.code == "invalid_result"
     assert told in fault.message
-
-
-# ------------------------------------------------------------------------------------------------- cancellation
 
 
 async def test_being_cancelled_is_no_failure() -> None:
@@ -364,9 +352,6 @@ async def test_a_time_limit_inside_a_handler_is_a_failure() -> None:
             await asyncio.Event().wait()
 
     assert failed(await carry_out(charge)).code == "TimeoutError"
-
-
-# --------------------------------------------------------------------------------------------------- unknown types
 
 
 def test_an_unknown_command_is_failed_and_not_rejected_since_another_replica_may_know_it() -> None:

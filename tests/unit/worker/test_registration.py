@@ -216,9 +216,6 @@ def test_a_model_that_forbids_what_it_does_not_know_can_be_registered(worker: Wo
     assert worker.handlers["payment.charge"].forbids_outputs
 
 
-# ------------------------------------------------------------------------------------------------------- the inbox
-
-
 @pytest.fixture
 def with_inbox() -> Worker:
     return Worker("payment", inbox=PostgresInbox("postgresql://nowhere.invalid/ledger"))

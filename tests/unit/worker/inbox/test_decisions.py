@@ -138,9 +138,6 @@ def test_a_later_denial_never_opens_what_an_earlier_one_closed() -> None:
     assert row.fenced_until_ms == DEADLINE_MS + 5
 
 
-# --------------------------------------------------------------------------------------------- how a call ended
-
-
 def begin(row: Row, what: Attempt) -> tuple[Row, Run]:
     decision, after = decide(row, what)
     assert decision is R
@@ -212,9 +209,6 @@ def test_an_undo_that_ran_while_its_action_ended_has_to_run_again() -> None:
     assert after_success(row, undo, "{}") == Conclusion(Decision.OVERLAPPED, row)
     row, again = begin(row, at(Direction.COMPENSATION, 2))
     assert after_success(row, again, "{}").row == Row(Side(DONE, 1, "{}"), Side(DONE, 2, "{}"))
-
-
-# ------------------------------------------------------------------------------------------------- what is answered
 
 
 @pytest.mark.parametrize("decision", [decision for decision in Decision if decision is not R])
