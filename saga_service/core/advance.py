@@ -10,28 +10,31 @@ from typing import assert_never
 
 from saga_service.core.children import resend_child_request, was_called_off
 from saga_service.core.definition import Definition, tombstone
-from saga_service.core.draft import Draft, reply_to_parent
+from saga_service.core.draft import Draft
 from saga_service.core.effects import ParentReply, Transition, refused, repeated
+from saga_service.core.evaluation import evaluate
 from saga_service.core.events import Event, OperationRequested, Replied, Signalled, Started, TimerDue, TransportLost
+from saga_service.core.fault_codes import CHILD_REMOVED
 from saga_service.core.ids import CommandName
-from saga_service.core.look import proceed
 from saga_service.core.operations import operate
+from saga_service.core.outgoing import in_flight_again, reply_to_parent
 from saga_service.core.replies import reply
 from saga_service.core.signals import signal
 from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.timers import timer
-from saga_service.core.vocabulary import Operation, Outcome, SagaStatus, Task
+from saga_service.core.transitions import STARTED
+from saga_service.core.vocabulary import CHILD, SAGA_PAUSED, SAGA_RUNNING, Operation, Outcome
 
 
 def advance(definition: Definition, state: SagaState | None, event: Event, now_ms: int) -> Transition:
-    """What `event` does to a saga.
+    """The transition of a saga by one event.
 
-    `state` is None for a saga that nobody has seen yet; `definition` is the one that the saga began with.
+    `state` is None for a saga that is not known yet; `definition` is the one that the saga began with.
     """
     if isinstance(event, Started):
         return _start(definition, event, now_ms) if state is None else _started_already(state, event)
     if state is None:
-        return advance_nobody(event, now_ms)
+        return advance_unknown(event, now_ms)
     match event:
         case Replied():
             return reply(definition, state, event, now_ms)
@@ -48,20 +51,20 @@ def advance(definition: Definition, state: SagaState | None, event: Event, now_m
 
 
 def _start(definition: Definition, event: Started, now_ms: int) -> Transition:
-    draft = Draft(definition, _nothing_yet(definition, event, now_ms), now_ms)
+    draft = Draft(definition, _unbegun(definition, event, now_ms), now_ms)
     draft.revision = 1
-    proceed(draft)
-    draft.record("started")
+    evaluate(draft)
+    draft.record(STARTED)
     return draft.transition()
 
 
-def _nothing_yet(definition: Definition, event: Started, now_ms: int) -> SagaState:
+def _unbegun(definition: Definition, event: Started, now_ms: int) -> SagaState:
     return SagaState(
         id=event.saga_id,
         saga=definition.name,
         version=definition.version,
         key=event.key,
-        status=SagaStatus.RUNNING,
+        status=SAGA_RUNNING,
         revision=0,
         input=event.input,
         steps=tuple([StepState(step.name) for step in definition.steps]),
@@ -76,52 +79,53 @@ def _nothing_yet(definition: Definition, event: Started, now_ms: int) -> SagaSta
 def _started_already(state: SagaState, event: Started) -> Transition:
     if state.saga != event.saga:
         return refused(state, f"the saga {state.id} is there already; its name is '{state.saga}', not '{event.saga}'")
-    # A parent that asks again has not heard the answer.
+    # A parent that sends its start again may not have received the reply.
     answer = reply_to_parent(state._replace(parent=event.parent)) if event.parent else None
     return repeated(state, "the saga was started already", answer)
 
 
-def advance_nobody(event: Event, now_ms: int) -> Transition:
-    """What an event does that speaks of a saga that nobody has seen, and starts none."""
+def advance_unknown(event: Event, now_ms: int) -> Transition:
+    """The transition by an event of a saga that is not known, and that the event does not start.
+
+    A parent's request to a child that was never started leaves a tombstone. All else is refused.
+    """
     if (
         isinstance(event, OperationRequested)
         and event.answers is not None
         and event.operation in (Operation.CANCEL, Operation.COMPENSATE)
     ):
         if event.is_known_done:
-            return _is_gone(event, event.answers)
+            return _was_removed(event, event.answers)
         if event.child:
-            return _end_before_the_start(event, event.answers, now_ms)
-        if event.operation is Operation.COMPENSATE:
-            # A parent of the version before did not name its child.
-            undone = ParentReply(event.answers, Outcome.SUCCEEDED, {}, None)
-            return repeated(None, "the child saga was never started; there is nothing to undo", undone)
+            return _bury_before_start(event, event.answers, now_ms)
     by_key = event.by_key if isinstance(event, OperationRequested | Signalled) else None
     if by_key is not None:
         return refused(None, f"no saga '{by_key.saga}' with the key '{by_key.key}' is known")
     return refused(None, f"no saga with the id {event.saga_id} is known")
 
 
-def _is_gone(event: OperationRequested, parent: CommandName) -> Transition:
-    """To say that it is undone would be untrue: what the child did stands, and nothing is known of it any more."""
+def _was_removed(event: OperationRequested, parent: CommandName) -> Transition:
+    """The parent may not hear that its child is undone: the child's effects are there, and nobody knows which."""
     reason = f"the child saga '{event.child}' {event.saga_id} was done, and was removed since; undo by hand what it did"
-    return refused(None, reason, ParentReply(parent, Outcome.REJECTED, {}, Fault("child_removed", reason)))
+    return refused(None, reason, ParentReply(parent, Outcome.REJECTED, {}, Fault(CHILD_REMOVED, reason)))
 
 
-def _end_before_the_start(event: OperationRequested, parent: CommandName, now_ms: int) -> Transition:
-    """A parent's word has overtaken the start of its child, or the start was lost. A saga that has ended takes the
-    child's place: should the start come after all, it finds that one, and begins nothing."""
+def _bury_before_start(event: OperationRequested, parent: CommandName, now_ms: int) -> Transition:
+    """Put a tombstone in the place of a child whose start was lost, or overtaken by its parent's request to stop.
+
+    A tombstone is a saga that has ended. Should the start come after all, it finds that one, and begins nothing.
+    """
     definition = tombstone(event.child)
     start = Started(event.saga_id, definition.name, definition.version, None, {}, parent=parent)
-    return operate(definition, _nothing_yet(definition, start, now_ms), event, now_ms)
+    return operate(definition, _unbegun(definition, start, now_ms), event, now_ms)
 
 
 def _resend(definition: Definition, state: SagaState, now_ms: int) -> Transition:
-    draft, paused = Draft(definition, state, now_ms), state.status is SagaStatus.PAUSED
+    draft, paused = Draft(definition, state, now_ms), state.status is SAGA_PAUSED
     for position, step in enumerate(state.steps):
-        if definition.steps[position].task is Task.CHILD:
+        if definition.steps[position].task is CHILD:
             if not paused or was_called_off(draft, position):
                 draft.commands += resend_child_request(draft, position)
         elif step.is_in_flight and not paused:
-            draft.commands += draft.once_more(position)
+            draft.commands += in_flight_again(definition, state, draft.steps, position)
     return draft.transition() if draft.commands else repeated(state, "nothing is to be sent again")

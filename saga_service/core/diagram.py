@@ -1,51 +1,44 @@
-"""The state machine as Mermaid state diagrams, drawn from its tables, so that a drawing cannot say anything else."""
+"""The state machine as Mermaid state diagrams, drawn from its tables, so that no drawing can differ from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
 
-from saga_service.core.transitions import SAGA_TRANSITIONS, STATUS_OF, STEP_RULES, STEP_TRANSITIONS
+from saga_service.core.transitions import (
+    EVALUATION_MOVES,
+    SAGA_TRANSITIONS,
+    STATUS_OF,
+    STEP_RULES,
+    STEP_TRANSITIONS,
+    Stimulus,
+)
 from saga_service.core.vocabulary import ENDED, SagaStatus, StepStatus
 
 Move = tuple[str, str, str]
 """From, to, and what makes it move."""
 
-STEP_TURNS: dict[str, tuple[tuple[StepStatus, ...], StepStatus]] = {
-    "its turn has come": ((StepStatus.PENDING,), StepStatus.DISPATCHED),
-    "its turn to wait has come": ((StepStatus.PENDING,), StepStatus.WAITING),
-    "its condition does not hold": ((StepStatus.PENDING,), StepStatus.SKIPPED),
-    "its input cannot be made": ((StepStatus.PENDING,), StepStatus.FAILED),
-    "the saga turns round": ((StepStatus.WAITING,), StepStatus.SKIPPED),
-    "the saga turns round while it waits": ((StepStatus.PENDING,), StepStatus.FAILED),
-    "its turn to be undone has come": (
-        (StepStatus.SUCCEEDED, StepStatus.UNKNOWN, StepStatus.SKIPPED),
-        StepStatus.COMPENSATING,
-    ),
-}
-"""What the saga's look at itself does to a step: why, the statuses that it may be at, and its new one."""
-
 
 def step_moves() -> list[Move]:
-    """Every change of a step's status, by a stimulus of its own or because the saga looked at itself."""
+    """Every change of a step's status, by a stimulus of its own or by an evaluation of the saga."""
     by_rule = [
-        (status.value, target.value, stimulus.value)
+        (status.value, target.value, _words(stimulus))
         for (status, stimulus), rule in STEP_RULES.items()
         for target in STEP_TRANSITIONS[rule]
     ]
-    by_turn = [
-        (status.value, target.value, why) for why, (statuses, target) in STEP_TURNS.items() for status in statuses
+    by_evaluation = [
+        (status.value, target.value, why) for why, (statuses, target) in EVALUATION_MOVES.items() for status in statuses
     ]
-    return by_rule + by_turn
+    return by_rule + by_evaluation
 
 
 def saga_moves() -> list[Move]:
-    """Every change of a saga's status, by what it finds when it looks at itself."""
+    """Every change of a saga's status, by the condition that an evaluation finds it in."""
     return [
-        (before.value, STATUS_OF[finding].value, finding.value)
-        for before, findings in SAGA_TRANSITIONS.items()
-        for finding in findings
-        if STATUS_OF[finding] is not before
+        (before.value, STATUS_OF[condition].value, condition.value)
+        for before, conditions in SAGA_TRANSITIONS.items()
+        for condition in conditions
+        if STATUS_OF[condition] is not before
     ]
 
 
@@ -60,6 +53,10 @@ def saga_diagram() -> str:
 def state_diagram() -> str:
     """Both, as a page of Markdown, for docs/state-machine.md."""
     return _PAGE.format(saga=saga_diagram(), step=step_diagram())
+
+
+def _words(stimulus: Stimulus) -> str:
+    return stimulus.value.replace("_", " ")
 
 
 def _diagram(first: str, moves: Iterable[Move], ends: Iterable[str]) -> str:
@@ -77,24 +74,24 @@ _PAGE = """\
 
 <!-- Made by `python -m saga_service.core.diagram`. Change saga_service/core/transitions.py instead. -->
 
-The tables in `saga_service/core/transitions.py`, drawn. What is not drawn changes nothing: it is either known already
-and passed over, or it cannot be and is refused with a reason.
+The tables in `saga_service/core/transitions.py`, drawn. An event that is not drawn changes nothing: it is either known
+already and passed over, or it cannot be and is refused with a reason.
 
 ## A saga
 
-After each change of a step the saga looks at itself; what it finds decides where it goes.
+After each change of a step the saga is evaluated; the condition that it is in decides its status.
 
 ```mermaid
 {saga}
 ```
 
-A late success of a step that was given up on takes even a compensated saga back to compensating: what took effect is
-undone in its turn. A stuck saga has not ended; it goes on when the undo that it is stuck at succeeds after all.
+A late success of a step that was given up on takes even a compensated saga back to compensating: its effect is undone
+in its turn. A stuck saga has not ended; it goes on when the undo that it is stuck at succeeds after all.
 
 ## A step
 
-Each arrow bears every stimulus that can lead along it. Which of several arrows is taken depends on the attempts that
-are left, and on whether any attempt was left without an answer.
+Each arrow has every stimulus, and every reason of an evaluation, that can lead along it. Which of several arrows is
+taken depends on the attempts that are left, and on whether any attempt was left unanswered.
 
 ```mermaid
 {step}

@@ -1,139 +1,159 @@
-"""What a person, or a parent saga, asks of a saga."""
+"""Requests of operators, and of a parent to its child saga: retry, skip, resolve, cancel, compensate, pause, resume."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from saga_service.core.children import resend_child_request
+from saga_service.core.compensation import start_compensating
 from saga_service.core.definition import Definition
-from saga_service.core.draft import Draft, reply_to_parent
+from saga_service.core.draft import Draft, Reaction
 from saga_service.core.effects import ParentReply, Transition, refused, repeated
+from saga_service.core.evaluation import evaluate
 from saga_service.core.events import OperationRequested
+from saga_service.core.fault_codes import CANCELLED, PAST_ITS_PIVOT, RESOLVED, UNDO_REQUESTED
+from saga_service.core.forward import is_parked
 from saga_service.core.ids import CommandName
-from saga_service.core.look import is_parked, proceed, start_compensating
-from saga_service.core.pivot import has_passed_pivot
-from saga_service.core.reaction import Reaction
+from saga_service.core.outgoing import reply_to_parent
+from saga_service.core.pivot import has_passed_pivot, refusal_past_pivot
 from saga_service.core.rules import react
-from saga_service.core.state import Fault, SagaState
-from saga_service.core.step_draft import AnyStep
+from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.transitions import Stimulus
 from saga_service.core.vocabulary import (
+    BACKWARD,
+    COMPENSATION_FAILED,
+    DUE_RETRY,
     ENDED,
-    Course,
-    Due,
+    FORWARD,
+    SAGA_COMPENSATED,
+    SAGA_COMPENSATING,
+    SAGA_COMPLETED,
+    SAGA_PAUSED,
+    SAGA_RUNNING,
+    SAGA_STUCK,
     Operation,
     Outcome,
     Resolution,
     SagaStatus,
-    StepStatus,
     Verdict,
 )
 
 
 def operate(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:
-    """Raises nothing: what cannot be done is refused with the reason, for the person who asked."""
-    return _VERBS[event.operation](definition, state, event, now_ms)
+    """Do what is requested. What cannot be done is refused with the reason, for the person who asked."""
+    return _OPERATIONS[event.operation](definition, state, event, now_ms)
 
 
-# ------------------------------------------------------------------------------------------------- the saga as a whole
-
-
-def _turn(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:
-    """Cancel, or compensate."""
-    completed = state.status is SagaStatus.COMPLETED
+def _compensate(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:
+    """Both `cancel` and `compensate`."""
+    completed = state.status is SAGA_COMPLETED
     if completed and event.operation is Operation.CANCEL:
         return refused(state, "the saga is completed; to undo it, ask for 'compensate'", reply_to_parent(state))
-    if state.course is Course.BACKWARD:
-        return _undone_or_undoing(definition, state, event, now_ms)
+    if state.course is BACKWARD:
+        return _compensating_already(definition, state, event, now_ms)
     if has_passed_pivot(definition, state.steps):
-        assert definition.pivot is not None, "a pivot was passed"
-        reason = f"the pivot '{state.steps[definition.pivot].name}' is done, or may be: the saga can only go forward"
+        reason = refusal_past_pivot(definition, state.steps)
         return refused(state, reason, _refusal_to_parent(event, reason))
     draft = Draft(definition, state, now_ms)
     draft.revision += 1
-    draft.fault = Fault("cancelled" if event.operation is Operation.CANCEL else "undo_requested", _by(event))
-    draft.parent = _to_be_answered(state, event)
+    draft.fault = Fault(CANCELLED if event.operation is Operation.CANCEL else UNDO_REQUESTED, _by(event))
+    draft.parent = _command_to_answer(state, event)
     start_compensating(draft)
-    proceed(draft)
-    draft.record(f"{event.operation.value}_requested", actor=event.actor, reason=event.reason)
+    evaluate(draft)
+    _record(draft, event)
     return draft.transition()
 
 
-def _undone_or_undoing(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:
-    answers = _to_be_answered(state, event)
-    if state.status is SagaStatus.COMPENSATED:
-        asked = state._replace(parent=event.answers or state.parent)
-        return repeated(state, "the saga is compensated already", reply_to_parent(asked))
-    if answers == state.parent:
-        return repeated(state, "the saga is compensating already")
-    # It turned round by itself, or was cancelled; its end now answers the undo.
+def _compensating_already(
+    definition: Definition, state: SagaState, event: OperationRequested, now_ms: int
+) -> Transition:
+    to_answer = _command_to_answer(state, event)
+    if state.status is SAGA_COMPENSATED:
+        answering = state._replace(parent=event.answers or state.parent)
+        return repeated(state, "the saga is compensated already", reply_to_parent(answering))
+    if to_answer == state.parent:
+        return repeated(state, _why_it_is_not_compensated_yet(state))
+    # It started compensating by itself, or was cancelled; its end now answers the undo.
     draft = Draft(definition, state, now_ms)
     draft.revision += 1
-    draft.parent = answers
-    draft.record(f"{event.operation.value}_requested", actor=event.actor, reason=event.reason)
+    draft.parent = to_answer
+    _record(draft, event)
     return draft.transition()
 
 
-def _to_be_answered(state: SagaState, event: OperationRequested) -> CommandName | None:
-    """The parent's command that the saga's end will answer. One that was only called off still answers its start, and
-    one that was asked to undo itself again answers the latest that asked, in whatever order they came."""
-    asked, known = event.answers, state.parent
-    if asked is None or event.operation is not Operation.COMPENSATE:
+def _why_it_is_not_compensated_yet(state: SagaState) -> str:
+    if state.status is SAGA_PAUSED:
+        return "the saga is compensating already, and paused; resume it"
+    if state.status is SAGA_STUCK:
+        steps = ", ".join(f"'{step.name}'" for step in state.steps if step.status is COMPENSATION_FAILED)
+        return f"the saga is compensating already, and stuck at the undo of {steps}; retry, skip or resolve that step"
+    return "the saga is compensating already"
+
+
+def _command_to_answer(state: SagaState, event: OperationRequested) -> CommandName | None:
+    """The parent's command that the saga's end will answer.
+
+    A child that was only called off still answers its start. One that is asked repeatedly to undo itself answers the
+    latest of those commands, in whatever order they came.
+    """
+    command, known = event.answers, state.parent
+    if command is None or event.operation is not Operation.COMPENSATE:
         return known
-    overtaken = known is not None and known.direction is asked.direction and known.attempt > asked.attempt
-    return known if overtaken else asked
+    overtaken = known is not None and known.direction is command.direction and known.attempt > command.attempt
+    return known if overtaken else command
 
 
 def _refusal_to_parent(event: OperationRequested, reason: str) -> ParentReply | None:
-    """A cancelled child goes on and tells its end; one that is to be undone, and cannot be, has to say so."""
+    """The reply of a child that cannot be undone. One that was cancelled goes on, and replies when it ends."""
     if event.answers is None or event.operation is not Operation.COMPENSATE:
         return None
-    return ParentReply(event.answers, Outcome.REJECTED, {}, Fault("past_its_pivot", reason))
+    return ParentReply(event.answers, Outcome.REJECTED, {}, Fault(PAST_ITS_PIVOT, reason))
 
 
 def _pause(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:
     if state.status in ENDED:
         return refused(state, f"the saga is {state.status} already; there is nothing to pause")
-    if state.status is SagaStatus.PAUSED:
+    if state.status is SAGA_PAUSED:
         return repeated(state, "the saga is paused already")
-    return _stand(definition, state, event, now_ms, SagaStatus.PAUSED)
+    return _with_status(SAGA_PAUSED, definition, state, event, now_ms)
 
 
 def _resume(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:
-    if state.status is not SagaStatus.PAUSED:
+    if state.status is not SAGA_PAUSED:
         return refused(state, f"the saga is not paused, but {state.status}")
-    going = SagaStatus.RUNNING if state.course is Course.FORWARD else SagaStatus.COMPENSATING
-    return _stand(definition, state, event, now_ms, going)
+    going_on = SAGA_RUNNING if state.course is FORWARD else SAGA_COMPENSATING
+    return _with_status(going_on, definition, state, event, now_ms)
 
 
-def _stand(
-    definition: Definition, state: SagaState, event: OperationRequested, now_ms: int, status: SagaStatus
+def _with_status(
+    status: SagaStatus, definition: Definition, state: SagaState, event: OperationRequested, now_ms: int
 ) -> Transition:
     draft = Draft(definition, state, now_ms)
     draft.revision += 1
     draft.status = status
-    if state.status is SagaStatus.PAUSED:
-        # What is lost during a pause is not sent again then. A child may take for ever to be missed; a command has its
-        # time-out, and some would be carried out twice.
+    if state.status is SAGA_PAUSED:
+        # Commands that are lost during a pause are not sent again then. A command has its time-out, and a copy may be
+        # carried out twice; a child saga may be missed for days, and a copy of a request to it does nothing.
         for position in range(len(draft.steps)):
             draft.commands += resend_child_request(draft, position)
-    proceed(draft)
-    draft.record(f"{event.operation.value}_requested", actor=event.actor, reason=event.reason)
+    evaluate(draft)
+    _record(draft, event)
     return draft.transition()
 
 
-# ---------------------------------------------------------------------------------------------------------- its steps
+def _record(draft: Draft, event: OperationRequested) -> None:
+    draft.record(f"{event.operation.value}_requested", actor=event.actor, reason=event.reason)
 
 
-def _steps(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:
-    """Retry, skip or resolve: one step, or every one that is parked."""
-    positions = _meant(definition, state, event)
+def _operate_on_steps(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:
+    """Retry, skip or resolve one step, or every one that is parked."""
+    positions = _positions(definition, state, event)
     if isinstance(positions, str):
         return refused(state, positions)
     draft = Draft(definition, state, now_ms)
     unchanged = []
     for position in positions:
-        fault = Fault("resolved", _by(event)) if event.resolution is Resolution.FAILED else None
+        fault = Fault(RESOLVED, _by(event)) if event.resolution is Resolution.FAILED else None
         output = event.output or {} if event.resolution is Resolution.SUCCEEDED else None
         reaction = Reaction(
             draft, position, _stimulus(event), output=output, fault=fault, actor=event.actor, reason=event.reason
@@ -150,27 +170,25 @@ def _why_nothing_was_done(state: SagaState, unchanged: list[Transition]) -> Tran
     return repeated(state, reasons) if known_already else refused(state, reasons)
 
 
-def _meant(definition: Definition, state: SagaState, event: OperationRequested) -> list[int] | str:
-    """Positions of the steps, or why there are none."""
+def _positions(definition: Definition, state: SagaState, event: OperationRequested) -> list[int] | str:
+    """Positions of the steps that the request is about, or the reason why there are none."""
     if event.step is not None:
         position = definition.positions.get(event.step)
         known = ", ".join(definition.positions)
         return f"saga '{state.saga}' has no step '{event.step}'; its steps: {known}" if position is None else [position]
-    stands = [position for position, step in enumerate(state.steps) if _needs_a_person(state, step)]
-    if not stands and event.operation is Operation.RETRY:
-        stands = [position for position, step in enumerate(state.steps) if step.due is Due.RETRY]
-    if not stands:
+    found = [position for position, step in enumerate(state.steps) if _waits_for_a_person(state, step)]
+    if not found and event.operation is Operation.RETRY:
+        found = [position for position, step in enumerate(state.steps) if step.due is DUE_RETRY]
+    if not found:
         return f"the saga is {state.status}, and no step waits for a person; name the step that you mean"
-    if event.operation is Operation.RESOLVE and len(stands) > 1:
-        names = ", ".join(state.steps[position].name for position in stands)
+    if event.operation is Operation.RESOLVE and len(found) > 1:
+        names = ", ".join(state.steps[position].name for position in found)
         return f"more than one step waits for a person ({names}); name the one that you mean"
-    return stands
+    return found
 
 
-def _needs_a_person(state: SagaState, step: AnyStep) -> bool:
-    if state.course is Course.BACKWARD:
-        return step.status is StepStatus.COMPENSATION_FAILED
-    return is_parked(step)
+def _waits_for_a_person(state: SagaState, step: StepState) -> bool:
+    return step.status is COMPENSATION_FAILED if state.course is BACKWARD else is_parked(step)
 
 
 def _stimulus(event: OperationRequested) -> Stimulus:
@@ -185,16 +203,16 @@ _RESOLUTIONS: dict[Resolution, Stimulus] = {
     Resolution.COMPENSATED: Stimulus.RESOLVED_COMPENSATED,
 }
 
-_VERBS: dict[Operation, Callable[[Definition, SagaState, OperationRequested, int], Transition]] = {
-    Operation.RETRY: _steps,
-    Operation.SKIP: _steps,
-    Operation.RESOLVE: _steps,
-    Operation.CANCEL: _turn,
-    Operation.COMPENSATE: _turn,
+_OPERATIONS: dict[Operation, Callable[[Definition, SagaState, OperationRequested, int], Transition]] = {
+    Operation.RETRY: _operate_on_steps,
+    Operation.SKIP: _operate_on_steps,
+    Operation.RESOLVE: _operate_on_steps,
+    Operation.CANCEL: _compensate,
+    Operation.COMPENSATE: _compensate,
     Operation.PAUSE: _pause,
     Operation.RESUME: _resume,
 }
 
 
 def _by(event: OperationRequested) -> str:
-    return f"asked by {event.actor}: {event.reason}" if event.reason else f"asked by {event.actor}"
+    return f"requested by {event.actor}: {event.reason}" if event.reason else f"requested by {event.actor}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from saga_service.core.ids import CommandName, SagaId
-from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus
+from saga_service.core.vocabulary import DUE_PROBE_TIMEOUT, DUE_TIMEOUT, Course, Due, SagaStatus, StepStatus
 
 JsonObject = Mapping[str, Any]
 """A JSON object as Python holds it. Its content is the author's and passes through unread."""
@@ -31,7 +31,7 @@ class Fault:
 
 
 class StepState(NamedTuple):
-    """One step of one saga. The two directions count their attempts apart: an undo has its own budget."""
+    """One step of one saga. Attempts of the action and of its compensation are counted apart."""
 
     name: str
     status: StepStatus = StepStatus.PENDING
@@ -42,28 +42,34 @@ class StepState(NamedTuple):
     due_at_ms: int | None = None
     due: Due | None = None
     unanswered: tuple[int, ...] = ()
-    """Attempts of the action that were left without an answer: the effect may stand whatever other attempts say."""
+    """Attempts of the action that were left without an answer: the effect may be there whatever other attempts say.
+    A step that has some is in doubt."""
     output: JsonObject | None = None
     fault: Fault | None = None
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
     deadline_ms: int | None = None
-    """When the attempt in flight is given up on, signs of life or not. None where `due_at_ms` is that moment."""
+    """The moment at which the attempt in flight is given up on, with or without signs of life. None where `due_at_ms`
+    is that moment."""
     probes: int = 0
-    """How often it was asked whether the action happened."""
+    """The number of probes that were sent."""
     series_after: int = 0
-    """Attempts of the present direction that count no more: a person asked for a new series."""
+    """Attempts of the present direction that count no more, because a person asked for a new series."""
     series_since_ms: int | None = None
-    """When the present series began. None for the action's first one: `started_at_ms` says it."""
-
-    @property
-    def in_doubt(self) -> bool:
-        return bool(self.unanswered)
+    """The moment at which the present series began. None for the action's first one, which began at `started_at_ms`."""
 
     @property
     def is_in_flight(self) -> bool:
         """Whether a command of this step is under way."""
-        return self.due is Due.TIMEOUT or self.due is Due.PROBE_TIMEOUT
+        return self.due is DUE_TIMEOUT or self.due is DUE_PROBE_TIMEOUT
+
+    def ended(self, status: StepStatus, at_ms: int) -> StepState:
+        """The step at this status, with nothing left to wait for."""
+        return self._replace(status=status, due=None, due_at_ms=None, deadline_ms=None, ended_at_ms=at_ms)
+
+    def waiting(self, due: Due, until_ms: int) -> StepState:
+        """The step with this to wait for, and nothing else."""
+        return self._replace(due=due, due_at_ms=until_ms, deadline_ms=None)
 
 
 class Signal(NamedTuple):

@@ -1,84 +1,121 @@
 """The theory of the state machine, and its tables.
 
-A saga is a graph of steps. Each step is at one status, and all that can reach a step is a *stimulus*: an answer to its
-action, to its compensation or to the question whether it happened; one of its own timers; a signal; a person's word.
-`STEP_RULES` says, for every (status, stimulus) pair, which rule applies. A rule changes the step; then the saga looks
-at itself once, and what it finds (`Finding`) is what it is from then on (`STATUS_OF`).
+A saga is a graph of steps. Each step is at one status, and everything that can reach a step is a *stimulus*: a reply
+to its action, to its compensation or to its probe; one of its own timers; a signal; an operator's request.
 
-    forward     pending -> dispatched -> succeeded. A step begins when all that it waits for is done or left out, so
-                branches go side by side and joins wait. A condition that does not hold leaves its step out (`skipped`).
-                Sleeps and signals are `waiting`. With every step done or left out the saga is completed.
+The machine has two halves, as h11's has:
+
+*Event-triggered.* `STEP_RULES` names, for every (status, stimulus) pair, the rule that applies. A rule changes its
+own step alone (`rules`); where it depends on more than the status, a guard says why it does not apply (`guards`).
+`STEP_MOVES` lists the statuses that each pair can leave the step at.
+
+*State-triggered.* After each such change the saga is evaluated once (`evaluation.evaluate`): steps begin whose turn has
+come, or undos are sent, and the saga gets the status of the condition that it is in (`STATUS_OF`). An evaluation asks
+only how things are, never what has just happened. `EVALUATION_MOVES` lists what evaluating, and starting to
+compensate, do to steps; `SAGA_TRANSITIONS` the conditions that may follow each status of a saga.
+
+    forward     pending -> dispatched -> succeeded. A step begins when every step that it waits for is done or skipped:
+                branches go side by side, and joins wait. A step whose condition does not hold is skipped. Sleeps and
+                signals are `waiting`. With every step done or skipped the saga is completed.
     retry       a failed attempt goes back to pending and waits; a timed-out one waits as `unknown`, because it may
                 have happened. The next attempt has the same idempotency key.
-    unknown     what a time-out leads to is the author's choice: the next attempt, a question to a worker (a probe: it
-                happened, it did not, or nobody can tell), the undo, or a hold until a late reply or a person decides.
+    unknown     what follows a time-out is the author's choice: the next attempt, a probe (it happened, it did not, or
+                nobody can tell), the undo, or parking until a late reply or a person decides.
     give up     out of attempts or of time, or told that it is pointless: `failed`, or `unknown` where any attempt was
-                left without an answer. The saga turns round. It does not where it must not: a retriable step, a pivot
-                of which nobody knows, and all that comes after the pivot are parked, and the saga is stuck.
-    turn round  nothing more begins and nothing is tried again. What is in flight is awaited until it answers or times
-                out, for only then is the order known in which things must be undone.
+                left unanswered. The saga starts compensating. It does not where it can only go forward: a retriable
+                step, a pivot in doubt, and every step after the pivot are parked, and the saga is stuck.
+    compensate  no step begins and nothing is tried again. Commands in flight are awaited until they are answered or
+                time out, for only then is the order known in which things must be undone.
     undo        steps that took effect, or may have, are undone one at a time from the highest `effect_revision` to the
-                lowest (or side by side, where the author said so). A step that a person went on without may have
-                happened too. A step without compensation is passed over. With nothing left to undo the saga is
-                compensated.
-    stuck       a step that is parked, or an undo out of its own attempts, stops the saga where a person can see it.
-                What is answered late, or what a person says, sets it going again.
+                lowest (or side by side, where the author said so). A step that a person skipped may have happened too.
+                A step without compensation is passed over. With nothing left to undo the saga is compensated.
+    stuck       a parked step, or an undo out of attempts, stops the saga where a person can see it. A late reply or an
+                operator's request sets it going again.
     late        the success of any earlier attempt is a success of the step. If the step was given up on meanwhile, the
                 success is recorded and undone in its turn, even where the saga had ended as compensated. An undo that
                 was under way when the success came may have come before the effect: another one is sent after it. The
-                failure of an attempt that nobody knew of settles that doubt. An effect that a person let stand stays as
-                it is.
-    deadline    of the saga as a whole: nothing begins after it, and the saga turns round. A pivot in flight is awaited
-                first: if it is done the deadline means nothing more, and if it fails it counts then.
-    child       a child saga is there until it ends, and its end is the answer. One that takes too long is called off
-                and held until it says how it ended; only then may another attempt start another child. One that is
-                called off before its start has come never begins: an ended saga takes its place.
-    paused      nothing is sent. What comes in is recorded; time goes on for what is in flight.
+                failure of an unanswered attempt settles its doubt. An effect that a person let stay stays as it is.
+    deadline    of the saga as a whole: nothing begins after it, and the saga starts compensating. A pivot in flight is
+                awaited first: if it is done the deadline means nothing more, and if it fails it counts then.
+    child       a child saga is there until it ends, and its end is the reply. One that takes too long is called off
+                and awaited until it says how it ended; only then may another attempt start another child. One that is
+                called off before its start has come never begins: a tombstone takes its place.
+    paused      nothing is sent. Replies are recorded; time-outs of commands in flight go on.
 
-What reaches a command that was never sent is refused before the table is asked, and so is what only an earlier attempt
-failed at: the current attempt decides. So every cell below speaks of a command that is known to have been sent.
+A reply to a command that was never sent is refused before the table is read, and so is the failure of an earlier
+attempt that is not in doubt: the current attempt decides. So every cell below speaks of a command that is known to
+have been sent.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from saga_service.core.vocabulary import SagaStatus, StepStatus
+from saga_service.core.vocabulary import (
+    COMPENSATED,
+    COMPENSATING,
+    COMPENSATION_FAILED,
+    DISPATCHED,
+    FAILED,
+    PENDING,
+    SAGA_COMPENSATED,
+    SAGA_COMPENSATING,
+    SAGA_COMPLETED,
+    SAGA_PAUSED,
+    SAGA_RUNNING,
+    SAGA_STUCK,
+    SKIPPED,
+    SUCCEEDED,
+    UNKNOWN,
+    WAITING,
+    Direction,
+    SagaStatus,
+    StepStatus,
+)
 
 
 class Stimulus(StrEnum):
-    """All that can reach a step."""
+    """Everything that can reach a step. The value names the event in the saga's history."""
 
-    ACTION_SUCCEEDED = "action succeeded"
-    ACTION_FAILED = "action failed"
-    ACTION_REJECTED = "action rejected"
-    ACTION_PROGRESSED = "action progressed"
-    ACTION_TIMED_OUT = "action timed out"
-    ACTION_RETRY_DUE = "action retry due"
-    ACTION_FAILED_LATE = "action failed late"
-    """An attempt that was left without an answer has failed after all."""
-    PROBE_SUCCEEDED = "probe succeeded"
+    ACTION_SUCCEEDED = "action_succeeded"
+    ACTION_FAILED = "action_failed"
+    ACTION_REJECTED = "action_rejected"
+    ACTION_PROGRESSED = "action_progressed"
+    ACTION_TIMED_OUT = "action_timed_out"
+    ACTION_RETRY_DUE = "action_retry_due"
+    ACTION_FAILED_LATE = "action_failed_late"
+    """An unanswered attempt has failed after all."""
+    PROBE_CONFIRMED = "probe_confirmed"
     """It happened."""
-    PROBE_FAILED = "probe failed"
+    PROBE_INCONCLUSIVE = "probe_inconclusive"
     """Nobody can tell."""
-    PROBE_REJECTED = "probe rejected"
+    PROBE_DENIED = "probe_denied"
     """It did not happen."""
-    PROBE_TIMED_OUT = "probe timed out"
-    PROBE_RETRY_DUE = "probe retry due"
-    COMPENSATION_SUCCEEDED = "compensation succeeded"
-    COMPENSATION_FAILED = "compensation failed"
-    COMPENSATION_REJECTED = "compensation rejected"
-    COMPENSATION_PROGRESSED = "compensation progressed"
-    COMPENSATION_TIMED_OUT = "compensation timed out"
-    COMPENSATION_RETRY_DUE = "compensation retry due"
-    SIGNALLED = "signalled"
-    WAIT_OVER = "wait over"
-    RETRY_REQUESTED = "retry requested"
-    SKIP_REQUESTED = "skip requested"
-    RESOLVED_SUCCEEDED = "resolved succeeded"
-    RESOLVED_FAILED = "resolved failed"
-    RESOLVED_COMPENSATED = "resolved compensated"
+    PROBE_TIMED_OUT = "probe_timed_out"
+    PROBE_RETRY_DUE = "probe_retry_due"
+    COMPENSATION_SUCCEEDED = "compensation_succeeded"
+    COMPENSATION_FAILED = "compensation_failed"
+    COMPENSATION_REJECTED = "compensation_rejected"
+    COMPENSATION_PROGRESSED = "compensation_progressed"
+    COMPENSATION_TIMED_OUT = "compensation_timed_out"
+    COMPENSATION_RETRY_DUE = "compensation_retry_due"
+    SIGNAL_RECEIVED = "signal_received"
+    WAIT_ENDED = "wait_ended"
+    """The sleep is over, or the signal did not come in time."""
+    RETRY_REQUESTED = "retry_requested"
+    SKIP_REQUESTED = "skip_requested"
+    RESOLVED_SUCCEEDED = "resolved_succeeded"
+    RESOLVED_FAILED = "resolved_failed"
+    RESOLVED_COMPENSATED = "resolved_compensated"
 
+
+STARTED = "started"
+SIGNAL_BUFFERED = "signal_buffered"
+"""A signal came before any step waits for it."""
+DEADLINE_PASSED = "deadline_passed"
+CONDITION_NOT_MET = "condition_not_met"
+"""A step was skipped because its condition does not hold."""
+# In history too: `expression_failed`, which is a fault's code as well, and `<operation>_requested` for a whole saga.
 
 OPERATOR_STIMULI = frozenset(
     {
@@ -89,146 +126,129 @@ OPERATOR_STIMULI = frozenset(
         Stimulus.RESOLVED_COMPENSATED,
     }
 )
-"""Who asks in person is told when nothing was done."""
+"""Where a guard stands against one of these, it is refused: a person is told why nothing was done."""
+
+DIRECTION_OF: dict[Stimulus, Direction | None] = {
+    stimulus: next((each for each in Direction if stimulus.startswith(f"{each.value}_")), None) for stimulus in Stimulus
+}
+"""The direction that a line of history names beside the event."""
 
 
 class Rule(StrEnum):
     """What is done about a stimulus."""
 
     SUCCEED = "record the result"
-    SUCCEED_LATE = "record the result, unless its effect was let stand"
+    SUCCEED_LATE = "record the result, unless a person let its effect stay"
     SUCCEED_AGAIN = "record the result, to be undone once more"
     NOTE_SUCCESS = "record the result; an undo under way does not count"
     RETRY_FAILED = "wait and try again, or give up as failed"
-    TIME_OUT = "try again, ask, hold or give up as unknown"
+    TIME_OUT = "try again, probe, park or give up as unknown"
     NOTE_FAILURE = "one doubt less"
     SETTLE = "one doubt less; with the last one gone, try again or give up as failed"
     GIVE_UP = "give up"
     DISPATCH = "send the next attempt"
     EXTEND = "wait longer"
     DENY = "it did not happen: try again, or give up as failed"
-    ASK_AGAIN = "wait and ask again, or hold"
-    PROBE = "ask whether it happened"
+    PROBE_AGAIN = "wait and probe again, or park"
+    PROBE = "send the next probe"
     UNDONE = "record the undo, or send it once more where it may have come before the effect"
     RETRY_UNDO = "wait and try the undo again, or get stuck"
-    GET_STUCK = "get stuck"
+    GIVE_UP_UNDO = "get stuck"
     DISPATCH_UNDO = "send the next attempt of the undo"
     TAKE_SIGNAL = "take the signal as the result"
-    WAIT_OVER = "go on, with the default, or give up"
+    END_WAIT = "go on, with the default, or give up"
     TRY_AGAIN = "begin a new series of attempts"
     TRY_UNDO_AGAIN = "begin a new series of attempts of the undo"
-    LEAVE_OUT = "go on without it"
-    LEAVE_STANDING = "go on and let the effect stand"
-    NOTHING = "known already or overtaken: no change"
-    NEVER = "cannot be: refused"
+    SKIP = "go on without it"
+    LET_EFFECT_STAY = "go on and let the effect stay"
+    IGNORE = "known already or overtaken: no change"
+    REFUSE = "cannot be: refused"
 
 
-_P, _D, _W = StepStatus.PENDING, StepStatus.DISPATCHED, StepStatus.WAITING
-_S, _F, _U, _K = StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.UNKNOWN, StepStatus.SKIPPED
-_C, _X, _Z = StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED
-
-STEP_TRANSITIONS: dict[Rule, tuple[StepStatus, ...]] = {
-    Rule.SUCCEED: (_S,),
-    Rule.SUCCEED_LATE: (_S,),
-    Rule.SUCCEED_AGAIN: (_S,),
-    Rule.NOTE_SUCCESS: (),
-    Rule.RETRY_FAILED: (_P, _U, _F),
-    Rule.TIME_OUT: (_U,),
-    Rule.NOTE_FAILURE: (),
-    Rule.SETTLE: (_P, _U, _F),
-    Rule.GIVE_UP: (_F, _U),
-    Rule.DISPATCH: (_D, _F, _U),
-    Rule.EXTEND: (_D,),
-    Rule.DENY: (_P, _F),
-    Rule.ASK_AGAIN: (_U,),
-    Rule.PROBE: (_U,),
-    Rule.UNDONE: (_X, _C),
-    Rule.RETRY_UNDO: (_C, _Z),
-    Rule.GET_STUCK: (_Z,),
-    Rule.DISPATCH_UNDO: (_C, _Z),
-    Rule.TAKE_SIGNAL: (_S,),
-    Rule.WAIT_OVER: (_S, _F),
-    Rule.TRY_AGAIN: (_D, _F, _U),
-    Rule.TRY_UNDO_AGAIN: (_C, _Z),
-    Rule.LEAVE_OUT: (_K,),
-    Rule.LEAVE_STANDING: (_K,),
-    Rule.NOTHING: (),
-    Rule.NEVER: (),
-}
-"""The statuses that each rule can leave a step in; none where it stays as it is."""
-
-_succeed, _nothing, _never, _note = Rule.SUCCEED, Rule.NOTHING, Rule.NEVER, Rule.NOTE_FAILURE
-_no_reply = (_nothing, _nothing, _nothing)
+# The tables, with the rules under shorter names so that a row stays a line.
+_ignore, _refuse, _dispatch, _extend = Rule.IGNORE, Rule.REFUSE, Rule.DISPATCH, Rule.EXTEND
+_succeed, _succeed_late, _succeed_again = Rule.SUCCEED, Rule.SUCCEED_LATE, Rule.SUCCEED_AGAIN
+_note_success, _note_failure, _settle, _deny = Rule.NOTE_SUCCESS, Rule.NOTE_FAILURE, Rule.SETTLE, Rule.DENY
+_retry_failed, _time_out, _give_up = Rule.RETRY_FAILED, Rule.TIME_OUT, Rule.GIVE_UP
+_probe, _probe_again, _take_signal, _end_wait = Rule.PROBE, Rule.PROBE_AGAIN, Rule.TAKE_SIGNAL, Rule.END_WAIT
+_undone, _retry_undo, _give_up_undo, _dispatch_undo = (
+    Rule.UNDONE,
+    Rule.RETRY_UNDO,
+    Rule.GIVE_UP_UNDO,
+    Rule.DISPATCH_UNDO,
+)
+_try_again, _try_undo_again = Rule.TRY_AGAIN, Rule.TRY_UNDO_AGAIN
+_skip, _let_effect_stay = Rule.SKIP, Rule.LET_EFFECT_STAY
 
 # fmt: off
 _ACTION_RULES: dict[StepStatus, tuple[Rule, ...]] = {
-    #    succeeded           failed             rejected      progressed   timed out      retry due      failed late
-    _P: (_succeed,           _nothing,          Rule.GIVE_UP, _nothing,    _never,        Rule.DISPATCH, _note),
-    _D: (_succeed,           Rule.RETRY_FAILED, Rule.GIVE_UP, Rule.EXTEND, Rule.TIME_OUT, _never,        _note),
-    _W: (_never,             _never,            _never,       _never,      _never,        _never,        _never),
-    _S: (_nothing,           _nothing,          _nothing,     _nothing,    _never,        _never,        _nothing),
-    _F: (_succeed,           _nothing,          _nothing,     _nothing,    _never,        _never,        _nothing),
-    _U: (_succeed,           _nothing,          Rule.GIVE_UP, _nothing,    _never,        Rule.DISPATCH, Rule.SETTLE),
-    _K: (Rule.SUCCEED_LATE,  _nothing,          _nothing,     _nothing,    _never,        _never,        _note),
-    _C: (Rule.NOTE_SUCCESS,  _nothing,          _nothing,     _nothing,    _never,        _never,        _note),
-    _X: (Rule.SUCCEED_AGAIN, _nothing,          _nothing,     _nothing,    _never,        _never,        _note),
-    _Z: (Rule.NOTE_SUCCESS,  _nothing,          _nothing,     _nothing,    _never,        _never,        _note),
+    #                     succeeded       failed         rejected  progressed timed out  retry due  failed late
+    PENDING:             (_succeed,       _ignore,       _give_up, _ignore,   _refuse,   _dispatch, _note_failure),
+    DISPATCHED:          (_succeed,       _retry_failed, _give_up, _extend,   _time_out, _refuse,   _note_failure),
+    WAITING:             (_refuse,        _refuse,       _refuse,  _refuse,   _refuse,   _refuse,   _refuse),
+    SUCCEEDED:           (_ignore,        _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _ignore),
+    FAILED:              (_succeed,       _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _ignore),
+    UNKNOWN:             (_succeed,       _ignore,       _give_up, _ignore,   _refuse,   _dispatch, _settle),
+    SKIPPED:             (_succeed_late,  _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _note_failure),
+    COMPENSATING:        (_note_success,  _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _note_failure),
+    COMPENSATED:         (_succeed_again, _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _note_failure),
+    COMPENSATION_FAILED: (_note_success,  _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _note_failure),
 }
 
 _PROBE_RULES: dict[StepStatus, tuple[Rule, ...]] = {
-    #    it happened     nobody can tell it did not timed out       retry due
-    _P: (_succeed,       _nothing,       _nothing,  _never,         _never),
-    _D: (_succeed,       _nothing,       _nothing,  _never,         _never),
-    _W: (_never,         _never,         _never,    _never,         _never),
-    _S: (*_no_reply,                                _never,         _never),
-    _F: (_succeed,       _nothing,       _nothing,  _never,         _never),
-    _U: (_succeed,       Rule.ASK_AGAIN, Rule.DENY, Rule.ASK_AGAIN, Rule.PROBE),
-    _K: (Rule.SUCCEED_LATE, _nothing,    _nothing,  _never,         _never),
-    _C: (*_no_reply,                                _never,         _never),
-    _X: (*_no_reply,                                _never,         _never),
-    _Z: (*_no_reply,                                _never,         _never),
+    #                     confirmed      inconclusive  denied   timed out     retry due
+    PENDING:             (_succeed,      _ignore,      _ignore, _refuse,      _refuse),
+    DISPATCHED:          (_succeed,      _ignore,      _ignore, _refuse,      _refuse),
+    WAITING:             (_refuse,       _refuse,      _refuse, _refuse,      _refuse),
+    SUCCEEDED:           (_ignore,       _ignore,      _ignore, _refuse,      _refuse),
+    FAILED:              (_succeed,      _ignore,      _ignore, _refuse,      _refuse),
+    UNKNOWN:             (_succeed,      _probe_again, _deny,   _probe_again, _probe),
+    SKIPPED:             (_succeed_late, _ignore,      _ignore, _refuse,      _refuse),
+    COMPENSATING:        (_ignore,       _ignore,      _ignore, _refuse,      _refuse),
+    COMPENSATED:         (_ignore,       _ignore,      _ignore, _refuse,      _refuse),
+    COMPENSATION_FAILED: (_ignore,       _ignore,      _ignore, _refuse,      _refuse),
 }
 
 _COMPENSATION_RULES: dict[StepStatus, tuple[Rule, ...]] = {
-    #    succeeded    failed           rejected        progressed timed out        retry due
-    _P: (_never,      _never,          _never,         _never,    _never,          _never),
-    _D: (_never,      _never,          _never,         _never,    _never,          _never),
-    _W: (_never,      _never,          _never,         _never,    _never,          _never),
-    _S: (_nothing,    _nothing,        _nothing,       _nothing,  _never,          _never),
-    _F: (_never,      _never,          _never,         _never,    _never,          _never),
-    _U: (_never,      _never,          _never,         _never,    _never,          _never),
-    _K: (Rule.UNDONE, _nothing,        _nothing,       _nothing,  _never,          _never),
-    _C: (Rule.UNDONE, Rule.RETRY_UNDO, Rule.GET_STUCK, _nothing,  Rule.RETRY_UNDO, Rule.DISPATCH_UNDO),
-    _X: (_nothing,    _nothing,        _nothing,       _nothing,  _never,          _never),
-    _Z: (Rule.UNDONE, _nothing,        _nothing,       _nothing,  _never,          _never),
+    #                     succeeded failed       rejected       progressed timed out    retry due
+    PENDING:             (_refuse,  _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
+    DISPATCHED:          (_refuse,  _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
+    WAITING:             (_refuse,  _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
+    SUCCEEDED:           (_ignore,  _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
+    FAILED:              (_refuse,  _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
+    UNKNOWN:             (_refuse,  _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
+    SKIPPED:             (_undone,  _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
+    COMPENSATING:        (_undone,  _retry_undo, _give_up_undo, _ignore,   _retry_undo, _dispatch_undo),
+    COMPENSATED:         (_ignore,  _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
+    COMPENSATION_FAILED: (_undone,  _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
 }
 
 _WAIT_RULES: dict[StepStatus, tuple[Rule, ...]] = {
-    #    signalled         wait over
-    _P: (_never,           _never),
-    _D: (_never,           _never),
-    _W: (Rule.TAKE_SIGNAL, Rule.WAIT_OVER),
-    _S: (_never,           _never),
-    _F: (Rule.TAKE_SIGNAL, _never),
-    _U: (_never,           _never),
-    _K: (_never,           _never),
-    _C: (_never,           _never),
-    _X: (_never,           _never),
-    _Z: (_never,           _never),
+    #                     signal received wait ended
+    PENDING:             (_refuse,        _refuse),
+    DISPATCHED:          (_refuse,        _refuse),
+    WAITING:             (_take_signal,   _end_wait),
+    SUCCEEDED:           (_refuse,        _refuse),
+    FAILED:              (_take_signal,   _refuse),
+    UNKNOWN:             (_refuse,        _refuse),
+    SKIPPED:             (_refuse,        _refuse),
+    COMPENSATING:        (_refuse,        _refuse),
+    COMPENSATED:         (_refuse,        _refuse),
+    COMPENSATION_FAILED: (_refuse,        _refuse),
 }
 
-_PERSON_RULES: dict[StepStatus, tuple[Rule, ...]] = {
-    #    retry                skip                 resolved: succeeded failed         compensated
-    _P: (Rule.TRY_AGAIN,      Rule.LEAVE_OUT,      _succeed,           Rule.GIVE_UP,  _never),
-    _D: (_never,              Rule.LEAVE_OUT,      _succeed,           Rule.GIVE_UP,  _never),
-    _W: (_never,              Rule.LEAVE_OUT,      _succeed,           Rule.GIVE_UP,  _never),
-    _S: (_never,              _never,              _nothing,           _never,        Rule.UNDONE),
-    _F: (Rule.TRY_AGAIN,      Rule.LEAVE_OUT,      _succeed,           Rule.GIVE_UP,  _never),
-    _U: (Rule.TRY_AGAIN,      Rule.LEAVE_OUT,      _succeed,           Rule.GIVE_UP,  Rule.UNDONE),
-    _K: (_never,              _nothing,            _never,             _never,        _never),
-    _C: (Rule.TRY_UNDO_AGAIN, Rule.LEAVE_STANDING, _never,             _never,        Rule.UNDONE),
-    _X: (_never,              _never,              _never,             _never,        _nothing),
-    _Z: (Rule.TRY_UNDO_AGAIN, Rule.LEAVE_STANDING, _never,             _never,        Rule.UNDONE),
+_OPERATOR_RULES: dict[StepStatus, tuple[Rule, ...]] = {
+    #                     retry            skip              resolved succeeded resolved failed resolved compensated
+    PENDING:             (_try_again,      _skip,            _succeed,          _give_up,       _refuse),
+    DISPATCHED:          (_refuse,         _skip,            _succeed,          _give_up,       _refuse),
+    WAITING:             (_refuse,         _skip,            _succeed,          _give_up,       _refuse),
+    SUCCEEDED:           (_refuse,         _refuse,          _ignore,           _refuse,        _undone),
+    FAILED:              (_try_again,      _skip,            _succeed,          _give_up,       _refuse),
+    UNKNOWN:             (_try_again,      _skip,            _succeed,          _give_up,       _undone),
+    SKIPPED:             (_refuse,         _ignore,          _refuse,           _refuse,        _refuse),
+    COMPENSATING:        (_try_undo_again, _let_effect_stay, _refuse,           _refuse,        _undone),
+    COMPENSATED:         (_refuse,         _refuse,          _refuse,           _refuse,        _ignore),
+    COMPENSATION_FAILED: (_try_undo_again, _let_effect_stay, _refuse,           _refuse,        _undone),
 }
 # fmt: on
 
@@ -238,7 +258,7 @@ _TABLES: tuple[tuple[tuple[Stimulus, ...], dict[StepStatus, tuple[Rule, ...]]], 
     (_STIMULI[7:12], _PROBE_RULES),
     (_STIMULI[12:18], _COMPENSATION_RULES),
     (_STIMULI[18:20], _WAIT_RULES),
-    (_STIMULI[20:], _PERSON_RULES),
+    (_STIMULI[20:], _OPERATOR_RULES),
 )
 
 STEP_RULES: dict[tuple[StepStatus, Stimulus], Rule] = {
@@ -247,35 +267,88 @@ STEP_RULES: dict[tuple[StepStatus, Stimulus], Rule] = {
     for status, row in table.items()
     for stimulus, rule in zip(stimuli, row, strict=True)
 }
-"""Total: a rule for every pair."""
+"""A rule for every pair of a status and a stimulus."""
+
+STEP_TRANSITIONS: dict[Rule, tuple[StepStatus, ...]] = {
+    Rule.SUCCEED: (SUCCEEDED,),
+    Rule.SUCCEED_LATE: (SUCCEEDED,),
+    Rule.SUCCEED_AGAIN: (SUCCEEDED,),
+    Rule.NOTE_SUCCESS: (),
+    Rule.RETRY_FAILED: (PENDING, UNKNOWN, FAILED),
+    Rule.TIME_OUT: (UNKNOWN,),
+    Rule.NOTE_FAILURE: (),
+    Rule.SETTLE: (PENDING, UNKNOWN, FAILED),
+    Rule.GIVE_UP: (FAILED, UNKNOWN),
+    Rule.DISPATCH: (DISPATCHED, FAILED, UNKNOWN),
+    Rule.EXTEND: (DISPATCHED,),
+    Rule.DENY: (PENDING, FAILED),
+    Rule.PROBE_AGAIN: (UNKNOWN,),
+    Rule.PROBE: (UNKNOWN,),
+    Rule.UNDONE: (COMPENSATED, COMPENSATING),
+    Rule.RETRY_UNDO: (COMPENSATING, COMPENSATION_FAILED),
+    Rule.GIVE_UP_UNDO: (COMPENSATION_FAILED,),
+    Rule.DISPATCH_UNDO: (COMPENSATING, COMPENSATION_FAILED),
+    Rule.TAKE_SIGNAL: (SUCCEEDED,),
+    Rule.END_WAIT: (SUCCEEDED, FAILED),
+    Rule.TRY_AGAIN: (DISPATCHED, FAILED, UNKNOWN),
+    Rule.TRY_UNDO_AGAIN: (COMPENSATING, COMPENSATION_FAILED),
+    Rule.SKIP: (SKIPPED,),
+    Rule.LET_EFFECT_STAY: (SKIPPED,),
+    Rule.IGNORE: (),
+    Rule.REFUSE: (),
+}
+"""The statuses that each rule can leave a step at; none where it stays as it is."""
+
+EVALUATION_MOVES: dict[str, tuple[tuple[StepStatus, ...], StepStatus]] = {
+    "its turn has come": ((PENDING,), DISPATCHED),
+    "its turn to wait has come": ((PENDING,), WAITING),
+    "its condition does not hold": ((PENDING,), SKIPPED),
+    "its input has no value": ((PENDING,), FAILED),
+    "the saga starts compensating": ((WAITING,), SKIPPED),
+    "the saga starts compensating while it waits to be tried again": ((PENDING,), FAILED),
+    "its turn to be undone has come": ((SUCCEEDED, UNKNOWN, SKIPPED), COMPENSATING),
+}
+"""The moves of steps by evaluating the saga, or by its starting to compensate: why, from where, and to where."""
 
 
-class Finding(StrEnum):
-    """What a saga finds when it looks at itself after something has changed."""
+class SagaCondition(StrEnum):
+    """The conditions that an evaluation can find a saga in."""
 
     UNDER_WAY = "steps are under way"
-    ALL_DONE = "every step is done or left out"
+    ALL_DONE = "every step is done or skipped"
     PARKED = "something waits for a person"
     UNDOING = "effects are being undone"
     ALL_UNDONE = "nothing is left to undo"
-    HALTED = "a person has paused it"
+    PAUSED = "a person has paused it"
 
 
-STATUS_OF: dict[Finding, SagaStatus] = {
-    Finding.UNDER_WAY: SagaStatus.RUNNING,
-    Finding.ALL_DONE: SagaStatus.COMPLETED,
-    Finding.PARKED: SagaStatus.STUCK,
-    Finding.UNDOING: SagaStatus.COMPENSATING,
-    Finding.ALL_UNDONE: SagaStatus.COMPENSATED,
-    Finding.HALTED: SagaStatus.PAUSED,
+UNDER_WAY, ALL_DONE = SagaCondition.UNDER_WAY, SagaCondition.ALL_DONE
+
+STATUS_OF: dict[SagaCondition, SagaStatus] = {
+    SagaCondition.UNDER_WAY: SAGA_RUNNING,
+    SagaCondition.ALL_DONE: SAGA_COMPLETED,
+    SagaCondition.PARKED: SAGA_STUCK,
+    SagaCondition.UNDOING: SAGA_COMPENSATING,
+    SagaCondition.ALL_UNDONE: SAGA_COMPENSATED,
+    SagaCondition.PAUSED: SAGA_PAUSED,
 }
 
-SAGA_TRANSITIONS: dict[SagaStatus, tuple[Finding, ...]] = {
-    SagaStatus.RUNNING: tuple(Finding),
-    SagaStatus.COMPENSATING: (Finding.UNDOING, Finding.ALL_UNDONE, Finding.PARKED, Finding.HALTED),
-    SagaStatus.PAUSED: tuple(Finding),
-    SagaStatus.STUCK: tuple(Finding),
-    SagaStatus.COMPLETED: (Finding.ALL_DONE, Finding.UNDOING, Finding.ALL_UNDONE, Finding.PARKED),
-    SagaStatus.COMPENSATED: (Finding.ALL_UNDONE, Finding.UNDOING, Finding.PARKED),
+SAGA_TRANSITIONS: dict[SagaStatus, tuple[SagaCondition, ...]] = {
+    SAGA_RUNNING: tuple(SagaCondition),
+    SAGA_COMPENSATING: (
+        SagaCondition.UNDOING,
+        SagaCondition.ALL_UNDONE,
+        SagaCondition.PARKED,
+        SagaCondition.PAUSED,
+    ),
+    SAGA_PAUSED: tuple(SagaCondition),
+    SAGA_STUCK: tuple(SagaCondition),
+    SAGA_COMPLETED: (
+        SagaCondition.ALL_DONE,
+        SagaCondition.UNDOING,
+        SagaCondition.ALL_UNDONE,
+        SagaCondition.PARKED,
+    ),
+    SAGA_COMPENSATED: (SagaCondition.ALL_UNDONE, SagaCondition.UNDOING, SagaCondition.PARKED),
 }
-"""What a saga can find, by what it was before."""
+"""The conditions that a saga can be in after each status."""

@@ -204,3 +204,6 @@ class Verdict(StrEnum):
     """Known already, or overtaken: nothing to do, nothing wrong."""
     REFUSED = "refused"
     """Cannot be: nothing changed, and `reason` says why."""
+
+
+APPLIED = Verdict.APPLIED

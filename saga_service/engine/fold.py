@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from saga_service.core.advance import advance, advance_nobody
+from saga_service.core.advance import advance, advance_unknown
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Ended, HistoryEntry, ParentReply, Sent, Transition
 from saga_service.core.events import Event, OperationRequested, Signalled, Started
@@ -114,7 +114,7 @@ def _advance(state: SagaState | None, event: Event, definition_of: DefinitionOf,
     elif isinstance(event, Started):
         saga, version = event.saga, event.version
     else:
-        return advance_nobody(event, now_ms)
+        return advance_unknown(event, now_ms)
     definition = definition_of(saga, version)
     if definition is None:
         reason = f"version {version} of the definition of saga '{saga}' is not known here"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from saga_service.core.compensation import outstanding_effects
 from saga_service.core.effects import ChildRequest, HistoryEntry, Sent
 from saga_service.core.ids import SagaId
-from saga_service.core.look import standing
 from saga_service.core.state import SagaState, StepState
 from saga_service.core.vocabulary import StepStatus
 from saga_service.testing.service import Record, ServiceInMemory
@@ -104,7 +104,7 @@ class SimulatedSaga:
         """The steps whose effect stands, or may stand, and could be undone, the latest first. A compensated saga has
         none."""
         definition = self._service.definition(self.state)
-        return [self.state.steps[position].name for position in standing(definition, self.state.steps)]
+        return [self.state.steps[position].name for position in outstanding_effects(definition, self.state.steps)]
 
     @property
     def history(self) -> list[HistoryEntry]:

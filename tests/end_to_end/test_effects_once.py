@@ -144,7 +144,7 @@ async def test_what_never_began_is_denied_by_a_probe_and_done_by_a_later_attempt
     await system.until("never-begun", "completed", within_s=30.0)
     events = await _events(system, "never-begun")
     assert events[-1] == "action_succeeded charge 2"
-    assert any(event.startswith("probe_rejected") for event in events)
+    assert any(event.startswith("probe_denied") for event in events)
     assert [row["attempt"] for row in await ledger.fetch("select attempt from ledger")] == [2]
 
 

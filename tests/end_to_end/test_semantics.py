@@ -278,7 +278,7 @@ async def test_a_cancel_goes_down_to_the_child(standing: System) -> None:
     await eventually(lambda: _has_child(standing, "cancelled-with-child"))
     await _ask(standing, "cancel", "parent", "cancelled-with-child", reason="the customer called")
     saga = await standing.until("cancelled-with-child", "compensated", within_s=30)
-    assert (saga["error_code"], saga["error_message"]) == ("cancelled", "asked by Ann: the customer called")
+    assert (saga["error_code"], saga["error_message"]) == ("cancelled", "requested by Ann: the customer called")
     assert (await _child_of(standing, "cancelled-with-child"))["status"] == "compensated"
 
 

@@ -5,10 +5,10 @@ Each law is a function that fails with a sentence. `every_law` tries them all on
 
 from __future__ import annotations
 
+from saga_service.core.compensation import outstanding_effects
 from saga_service.core.definition import Definition
 from saga_service.core.effects import ChildRequest, Command, Sent, Transition
 from saga_service.core.events import Event, OperationRequested, Replied, TimerDue, TransportLost
-from saga_service.core.look import standing
 from saga_service.core.pivot import has_passed_pivot
 from saga_service.core.state import SagaState, StepState
 from saga_service.core.transitions import SAGA_TRANSITIONS, STATUS_OF
@@ -235,7 +235,9 @@ def an_end_owes_nothing(definition: Definition, after: SagaState) -> None:
         assert statuses <= DONE, "completed means that every step is done or left out"
         assert not any(step.compensation_attempts for step in after.steps), "and that nothing was ever undone"
     if after.status is SagaStatus.COMPENSATED:
-        assert standing(definition, after.steps) == [], "compensated means that no effect stands that could be undone"
+        assert outstanding_effects(definition, after.steps) == [], (
+            "compensated means that no effect stands that could be undone"
+        )
         under_way = {StepStatus.DISPATCHED, StepStatus.COMPENSATING, StepStatus.COMPENSATION_FAILED}
         assert statuses.isdisjoint(under_way), "that nothing is under way, and that no undo was given up on"
 
@@ -315,7 +317,7 @@ def undo_goes_in_reverse_order(
         assert step.status is StepStatus.COMPENSATING
         assert not any(each.status is StepStatus.DISPATCHED for each in after.steps), "what is in flight is awaited"
         assert step.effect_revision, "what is undone had its effect, or may have"
-        left = standing(definition, after.steps)
+        left = outstanding_effects(definition, after.steps)
         if definition.undo is UndoOrder.REVERSE:
             orders = [(after.steps[other].effect_revision or 0, other) for other in left]
             assert all(order < (step.effect_revision, place) for order in orders), "reverse order"

@@ -320,7 +320,7 @@ class Life:
 
     def attempts_stay_within_their_budgets(self) -> None:
         retries = Counter(line.step for line in self.history if line.event == "retry_requested")
-        late = Counter(line.step for line in self.history if line.event in ("action_succeeded", "probe_succeeded"))
+        late = Counter(line.step for line in self.history if line.event in ("action_succeeded", "probe_confirmed"))
         for step, defined in zip(self.saga.steps, self.definition.steps, strict=True):
             series = 1 + retries[step.name]
             assert step.attempts <= defined.retry.attempts_max * series, "the action has its budget"

@@ -57,7 +57,7 @@ def _step_row(position: int, step: StepState, defined: StepDefinition) -> StepRo
         effect_revision=step.effect_revision,
         waiting_for=step.due,
         due_at=_moment(step.due_at_ms),
-        in_doubt=step.in_doubt,
+        in_doubt=bool(step.unanswered),
         output=step.output,
         error_code=step.fault.code if step.fault else None,
         error_message=step.fault.message if step.fault else None,

@@ -12,7 +12,7 @@ from saga_service.core.advance import advance
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Transition
 from saga_service.core.events import OperationRequested
-from saga_service.core.look import is_parked
+from saga_service.core.forward import is_parked
 from saga_service.core.state import SagaState, StepState
 from saga_service.core.vocabulary import Course, Operation, Resolution, StepStatus, Verdict
 

@@ -18,11 +18,8 @@ def in_words(outcome: RequestOutcome, done: str) -> str:
         return f"{name}: not answered yet"
     if outcome.verdict == REFUSED:
         return f"{name}: refused: {outcome.reason}"
-    if outcome.verdict == REPEATED and outcome.status == "stuck":
-        needs = f"see what it needs: saga-service show {saga_id}"
-        return f"{name}: nothing new was requested: {outcome.reason}, but it is stuck; {needs}"
     if outcome.verdict == REPEATED:
-        return f"{name}: nothing to do: {outcome.reason}"
+        return f"{name}: nothing new: {outcome.reason}"
     return f"{name}: {done}; the saga is now {outcome.status}"
 
 

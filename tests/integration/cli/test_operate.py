@@ -193,7 +193,7 @@ async def test_a_paused_saga_goes_on_when_it_is_resumed_and_a_second_time_is_no_
 
     name = f"order A-17 ({saga.state.id})"
     assert [each.exit_code for each in ran] == [0, 0, 0, 1]
-    assert ran[1].out == f"{name}: nothing to do: the saga is paused already\n"
+    assert ran[1].out == f"{name}: nothing new: the saga is paused already\n"
     assert ran[2].out == f"{name}: resumed; the saga is now stuck\n"
     assert ran[3].out == f"{name}: refused: the saga is not paused, but stuck\n"
 
@@ -444,7 +444,7 @@ async def test_a_signal_reaches_the_step_that_waits_for_it_and_is_known_again(po
 
     name = f"approval P-1 ({saga.state.id})"
     assert (first.exit_code, first.out) == (0, f"{name}: signalled; the saga is now running\n")
-    assert (again.exit_code, again.out) == (0, f"{name}: nothing to do: the signal was received already\n")
+    assert (again.exit_code, again.out) == (0, f"{name}: nothing new: the signal was received already\n")
     shown = (await run_aside("show", "P-1", "--json")).json
     assert shown["steps"][0]["output"] == {"by": "anna", "amount": 5}
     assert [(each["name"], each["signal_id"], each["taken"]) for each in shown["signals"]] == [

@@ -178,7 +178,7 @@ async def test_why_names_a_step_only_where_one_is_meant(postgres_dsn: str) -> No
     )
     await keep(postgres_dsn, called_off)
 
-    assert "  cancelled: asked by anna: no more" in (await run_aside("list")).out
+    assert "  cancelled: requested by anna: no more" in (await run_aside("list")).out
 
 
 async def test_the_timeline_tells_a_saga_that_was_undone(postgres_dsn: str) -> None:

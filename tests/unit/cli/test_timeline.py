@@ -7,14 +7,17 @@ from datetime import timedelta
 import pytest
 
 from saga_service.cli.console.timeline import happened, timeline
-from saga_service.core.look import NOTED
-from saga_service.core.transitions import Stimulus
+from saga_service.core.fault_codes import EXPRESSION_FAILED
+from saga_service.core.transitions import CONDITION_NOT_MET, DEADLINE_PASSED, SIGNAL_BUFFERED, STARTED, Stimulus
 from saga_service.core.vocabulary import Operation
 from tests.unit.cli.saga_rows import NOW, entry
 
 OF_WHOLE_SAGAS = (Operation.CANCEL, Operation.COMPENSATE, Operation.PAUSE, Operation.RESUME)
-OF_THE_SAGA = ["started", "signal_kept", "deadline_passed", *(f"{operation}_requested" for operation in OF_WHOLE_SAGAS)]
-OF_STEPS = [*(stimulus.name.lower() for stimulus in Stimulus), *NOTED]
+OF_THE_SAGA = [
+    *(STARTED, SIGNAL_BUFFERED, DEADLINE_PASSED),
+    *(f"{operation}_requested" for operation in OF_WHOLE_SAGAS),
+]
+OF_STEPS = [*(stimulus.value for stimulus in Stimulus), CONDITION_NOT_MET, EXPRESSION_FAILED]
 
 
 @pytest.mark.parametrize("event", [*OF_THE_SAGA, *OF_STEPS])

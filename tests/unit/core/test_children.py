@@ -292,7 +292,7 @@ def _before_its_start(operation: Operation, answers: CommandName) -> SagaInMemor
     ("operation", "command", "answer"),
     [
         (Operation.COMPENSATE, UNDO, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)),
-        (Operation.CANCEL, START, ParentReply(START, Outcome.FAILED, {}, Fault("cancelled", "asked by saga 1"))),
+        (Operation.CANCEL, START, ParentReply(START, Outcome.FAILED, {}, Fault("cancelled", "requested by saga 1"))),
     ],
 )
 def test_a_child_that_is_called_off_before_its_start_came_never_begins(
@@ -346,11 +346,10 @@ def test_a_child_that_was_done_and_is_not_there_any_more_is_not_said_to_be_undon
     assert transition.reply.fault.code == "child_removed"
 
 
-def test_the_undo_by_a_parent_of_the_version_before_succeeds_where_no_child_is_there() -> None:
-    """It did not name its child, so nothing can take the child's place."""
-    asked = OperationRequested(saga_id=SAGA_ID, operation=Operation.COMPENSATE, actor="saga 1", answers=UNDO)
-    transition = advance(definition("drive"), None, asked, START_MS)
-    assert (transition.state, transition.reply) == (None, ParentReply(UNDO, Outcome.SUCCEEDED, {}, None))
+def test_a_request_to_an_unknown_child_without_its_name_is_refused() -> None:
+    undo = OperationRequested(saga_id=SAGA_ID, operation=Operation.COMPENSATE, actor="saga 1", answers=UNDO)
+    transition = advance(definition("drive"), None, undo, START_MS)
+    assert (transition.verdict, transition.state, transition.reply) == (Verdict.REFUSED, None, None)
 
 
 def test_a_parent_says_whether_it_has_heard_that_its_child_is_done() -> None:
@@ -412,4 +411,4 @@ def test_a_person_who_cancels_a_child_leaves_it_answering_its_start() -> None:
     saga.operate(Operation.CANCEL)
     saga.reject("drive")
     assert [reply.command for reply in saga.replies] == [START]
-    assert saga.replies[0].fault == Fault("cancelled", "asked by ada: because")
+    assert saga.replies[0].fault == Fault("cancelled", "requested by ada: because")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from saga_service.core.reaction import TIMED_OUT
 from saga_service.core.retry import RetryPolicy
 from saga_service.core.state import Fault
+from saga_service.core.timers import TIMED_OUT
 from saga_service.core.vocabulary import Due, Operation, SagaStatus, StepStatus, Verdict
 from tests.support.builders import (
     COMPENSATION_TIMEOUT_MS,

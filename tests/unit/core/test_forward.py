@@ -58,7 +58,7 @@ def test_a_step_whose_condition_does_not_hold_is_left_out_and_what_waits_for_it_
     assert saga.step("insure").ended_at_ms == saga.now_ms
     assert [(line.revision, line.event, line.step) for line in saga.history[1:]] == [
         (2, "action_succeeded", "book"),
-        (3, "left_out", "insure"),
+        (3, "condition_not_met", "insure"),
     ]
     saga.succeed("pay")
     assert saga.status == SagaStatus.COMPLETED

@@ -94,7 +94,7 @@ def test_an_undo_in_flight_is_not_retried() -> None:
 def test_a_step_that_failed_is_not_retried_once_the_saga_is_undoing() -> None:
     saga = _stuck_undo()
     refusal = saga.operate(Operation.RETRY, "charge")
-    assert refusal.reason == "the saga is undoing; step 'charge' will not be done any more"
+    assert refusal.reason == "the saga is compensating; step 'charge' will not be done any more"
 
 
 def test_a_step_that_never_began_is_not_retried() -> None:
@@ -162,7 +162,7 @@ def test_a_step_resolved_as_failed_turns_the_saga_round_with_the_person_s_reason
     saga.operate(Operation.RESOLVE, "charge", resolution=Resolution.FAILED)
     assert (saga.statuses("charge"), saga.sent_names[-1]) == (["failed"], "undo reserve 1")
     assert saga.state.fault is not None
-    assert (saga.state.fault.code, saga.state.fault.message) == ("resolved", "asked by ada: because")
+    assert (saga.state.fault.code, saga.state.fault.message) == ("resolved", "requested by ada: because")
 
 
 def test_an_undo_resolved_as_done_continues_the_reverse_order() -> None:
@@ -197,7 +197,7 @@ def test_a_step_that_failed_is_not_given_up_a_second_time() -> None:
     refusal = saga.operate(Operation.RESOLVE, "charge", resolution=Resolution.FAILED)
     assert (refusal.verdict, refusal.reason) == (
         Verdict.REFUSED,
-        "step 'charge' is failed, and the saga is undoing already",
+        "step 'charge' is failed, and the saga is compensating already",
     )
     assert saga.state is before
 

@@ -34,13 +34,13 @@ def test_who_asked_and_why_is_in_the_history_and_in_the_fault(operation: Operati
     line = saga.history[-1]
     assert (line.event, line.actor, line.reason) == (f"{operation}_requested", "ada", "because")
     code = "cancelled" if operation is Operation.CANCEL else "undo_requested"
-    assert saga.state.fault == Fault(code, "asked by ada: because")
+    assert saga.state.fault == Fault(code, "requested by ada: because")
 
 
 def test_no_reason_is_a_reason_too() -> None:
     saga = running("reserve")
     saga.operate(Operation.CANCEL, reason=None)
-    assert saga.state.fault == Fault("cancelled", "asked by ada")
+    assert saga.state.fault == Fault("cancelled", "requested by ada")
 
 
 def test_a_step_in_flight_that_succeeds_after_the_cancel_is_undone_first() -> None:
@@ -142,3 +142,26 @@ def test_a_completed_saga_that_is_to_be_undone_undoes_what_may_have_happened_as_
     saga.operate(Operation.COMPENSATE)
     saga.undo_succeeds("charge")
     assert saga.sent_names[-1] == "undo reserve 1"
+
+
+def _stuck_at_an_undo() -> SagaInMemory:
+    saga = running("reserve", "charge")
+    saga.succeed("reserve")
+    saga.reject("charge")
+    saga.undo_rejected("reserve")
+    return saga
+
+
+@BOTH
+def test_cancelling_a_stuck_saga_says_where_it_is_stuck(operation: Operation) -> None:
+    transition = _stuck_at_an_undo().operate(operation)
+    assert (transition.verdict, transition.reason) == (
+        Verdict.REPEATED,
+        "the saga is compensating already, and stuck at the undo of 'reserve'; retry, skip or resolve that step",
+    )
+
+
+def test_cancelling_a_paused_saga_that_compensates_says_to_resume_it() -> None:
+    saga = _stuck_at_an_undo()
+    saga.operate(Operation.PAUSE)
+    assert saga.operate(Operation.CANCEL).reason == "the saga is compensating already, and paused; resume it"

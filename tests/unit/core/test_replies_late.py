@@ -144,7 +144,7 @@ def test_an_unknown_step_that_turns_out_to_have_succeeded_keeps_its_place_in_the
     assert order == saga.state.revision
     saga.succeed("notify")
     notify = saga.step("notify")
-    assert (notify.status, notify.effect_revision, notify.in_doubt) == (StepStatus.SUCCEEDED, order, False)
+    assert (notify.status, notify.effect_revision, bool(notify.unanswered)) == (StepStatus.SUCCEEDED, order, False)
 
 
 def _succeeded_while_undoing() -> SagaInMemory:
@@ -244,7 +244,7 @@ def test_a_success_that_comes_while_the_step_is_being_undone_has_it_undone_once_
     """The undo that is under way was sent before, and its worker may have found nothing to undo."""
     saga = _succeeded_while_undoing()
     charge = saga.step("charge")
-    assert (charge.status, charge.output, charge.in_doubt) == (StepStatus.COMPENSATING, {"payment": 7}, False)
+    assert (charge.status, charge.output, bool(charge.unanswered)) == (StepStatus.COMPENSATING, {"payment": 7}, False)
     before = saga.state
     assert saga.succeed("charge", {"payment": 7}).verdict is Verdict.REPEATED
     assert saga.state is before
@@ -266,7 +266,7 @@ def test_a_rejection_of_a_step_given_up_as_unknown_settles_that_nothing_happened
     saga.timer_when_due()
     assert saga.step("notify").status is StepStatus.UNKNOWN
     assert saga.reject("notify").verdict is Verdict.APPLIED
-    assert (saga.step("notify").status, saga.step("notify").in_doubt) == (StepStatus.FAILED, False)
+    assert (saga.step("notify").status, bool(saga.step("notify").unanswered)) == (StepStatus.FAILED, False)
     before = saga.state
     assert saga.reject("notify").verdict is Verdict.REPEATED
     assert saga.state is before

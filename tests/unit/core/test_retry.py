@@ -43,7 +43,7 @@ def test_a_failed_attempt_waits_and_the_next_one_has_the_same_idempotency_key() 
     failed = saga.fail("reserve", "busy")
     assert failed.commands == ()
     waiting = saga.step("reserve")
-    assert (waiting.status, waiting.attempts, waiting.in_doubt) == (StepStatus.PENDING, 1, False)
+    assert (waiting.status, waiting.attempts, bool(waiting.unanswered)) == (StepStatus.PENDING, 1, False)
     assert (waiting.due, waiting.due_at_ms) == (Due.RETRY, START_MS + 200)
     assert waiting.fault == Fault("busy", "reserve: busy")
     assert (saga.status, saga.state.fault) == (SagaStatus.RUNNING, None)
@@ -155,7 +155,7 @@ def test_a_step_that_times_out_is_unknown_and_not_failed() -> None:
     saga = _timed_out_once()
     charge = saga.step("charge")
     assert saga.now_ms == START_MS + TIMEOUT_MS
-    assert (charge.status, charge.in_doubt) == (StepStatus.UNKNOWN, True)
+    assert (charge.status, bool(charge.unanswered)) == (StepStatus.UNKNOWN, True)
     assert (charge.due, charge.due_at_ms) == (Due.RETRY, START_MS + TIMEOUT_MS + 200)
     assert charge.fault is not None
     assert charge.fault.code == "timeout"
@@ -176,7 +176,7 @@ def test_a_success_after_a_time_out_settles_the_doubt() -> None:
     saga.timer_when_due()
     saga.succeed("charge", {"payment": 7})
     charge = saga.step("charge")
-    assert (charge.status, charge.in_doubt, charge.output) == (StepStatus.SUCCEEDED, False, {"payment": 7})
+    assert (charge.status, bool(charge.unanswered), charge.output) == (StepStatus.SUCCEEDED, False, {"payment": 7})
     assert saga.status == SagaStatus.COMPLETED
 
 
@@ -199,7 +199,7 @@ def test_a_failure_after_an_attempt_in_doubt_counts_as_unknown() -> None:
     saga.timer_when_due()
     saga.fail("charge", "busy")
     charge = saga.step("charge")
-    assert (charge.status, charge.in_doubt, charge.due) == (StepStatus.UNKNOWN, True, Due.RETRY)
+    assert (charge.status, bool(charge.unanswered), charge.due) == (StepStatus.UNKNOWN, True, Due.RETRY)
     saga.timer_when_due()
     saga.fail("charge", "busy")
     assert saga.step("charge").status is StepStatus.COMPENSATING
@@ -240,7 +240,7 @@ def test_a_failed_reply_to_the_attempt_that_timed_out_settles_the_doubt_and_leav
     saga.now_ms += 50
     assert saga.fail("charge", attempt=1).verdict is Verdict.APPLIED
     charge = saga.step("charge")
-    assert (charge.status, charge.in_doubt) == (StepStatus.PENDING, False)
+    assert (charge.status, bool(charge.unanswered)) == (StepStatus.PENDING, False)
     assert (charge.due, charge.due_at_ms) == (Due.RETRY, due_at_ms)
     before = saga.state
     assert saga.fail("charge", attempt=1).verdict is Verdict.REPEATED
@@ -251,7 +251,7 @@ def test_a_rejection_of_the_attempt_that_timed_out_gives_the_step_up_with_nothin
     saga = _timed_out_once()
     saga.reject("charge")
     charge = saga.step("charge")
-    assert (charge.status, charge.in_doubt, charge.due) == (StepStatus.FAILED, False, None)
+    assert (charge.status, bool(charge.unanswered), charge.due) == (StepStatus.FAILED, False, None)
     assert saga.sent_names == ["reserve 1", "charge 1", "undo reserve 1"]
 
 

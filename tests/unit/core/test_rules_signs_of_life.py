@@ -24,5 +24,5 @@ def test_once_the_deadline_is_what_is_awaited_nothing_more_is_written_down() -> 
         saga.progress("charge")
     revision = saga.state.revision
     saga.now_ms = START_MS + TIMEOUT_MS - 1
-    assert saga.progress("charge").reason == "the last sign of life was heard just now"
+    assert saga.progress("charge").reason == "the last sign of life came just now"
     assert saga.state.revision == revision

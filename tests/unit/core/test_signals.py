@@ -20,7 +20,7 @@ def test_a_sleep_is_over_when_its_time_has_passed_and_sends_nothing() -> None:
     assert saga.state.wake_at_ms == START_MS + 5_000
     saga.timer_when_due()
     assert (saga.statuses("rest"), saga.sent_names) == (["succeeded"], ["charge 1"])
-    assert saga.history[-1].event == "wait_over"
+    assert saga.history[-1].event == "wait_ended"
 
 
 def test_a_signal_is_taken_by_the_step_that_waits_for_it_and_its_data_is_the_output() -> None:
@@ -28,13 +28,13 @@ def test_a_signal_is_taken_by_the_step_that_waits_for_it_and_its_data_is_the_out
     assert (saga.statuses("approve"), saga.step("approve").due) == (["waiting"], Due.SIGNAL)
     saga.signal("approved", {"by": "ada"})
     assert saga.step("approve").output == {"by": "ada"}
-    assert (saga.history[-1].event, saga.history[-1].step) == ("signalled", "approve")
+    assert (saga.history[-1].event, saga.history[-1].step) == ("signal_received", "approve")
     assert saga.sent[-1].outputs["approve"] == {"by": "ada"}
 
 
 def test_a_signal_that_comes_before_the_wait_is_kept_until_the_step_takes_it() -> None:
     saga = running("reserve", approval("approve"), "charge")
-    assert saga.signal("approved", {"by": "ada"}).history[0].event == "signal_kept"
+    assert saga.signal("approved", {"by": "ada"}).history[0].event == "signal_buffered"
     assert saga.state.signals == (Signal("approved", "signal-1", {"by": "ada"}),)
     saga.succeed("reserve")
     assert (saga.statuses("approve"), saga.sent_names[-1]) == (["succeeded"], "charge 1")

@@ -257,7 +257,7 @@ async def test_a_timer_is_not_taken_for_too_early_because_of_an_old_copy() -> No
     await _moved_on_elsewhere(here)
     here.now_ms += 1_000
     await here.process(TimerDue(SAGA_ID))
-    assert here.store.sagas[SAGA_ID].steps[1].in_doubt
+    assert here.store.sagas[SAGA_ID].steps[1].unanswered
     assert here.store.sagas[SAGA_ID].revision == 3
 
 
