@@ -1,9 +1,11 @@
 """The test kit for authors: definitions and handlers run in memory, in virtual time, without a server.
 
-`simulation` (what tests write against), `answers` (how commands are answered), `saga` and `timeline` (what is told of a
-saga), `failures` (every way to fail), `sources` (what can be simulated), `sent_names` (what scripts may be for),
-`service` (the service in memory), `outside` (all that is not the service), `handling`, `inbox` and `virtual_loop` (real
-handlers in virtual time), `moments`, `pytest_plugin` (timelines of tests that failed).
+- `simulation`, `saga`, `scripts`, `errors`: the classes that tests use.
+- `failures`: every way in which the steps of a saga can fail.
+- `sources`: from a test's sagas to the catalog of the service.
+- `service`: the service in memory; `environment`: its workers and scripts.
+- `handlers`, `inbox`, `virtual_loop`: real handlers in virtual time.
+- `timeline`, `pytest_plugin`: a saga's history in words, and in the report of a failed test.
 """
 
 from saga_service.testing.errors import NeverEnds, NotReached, Refused

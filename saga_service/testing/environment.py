@@ -1,15 +1,15 @@
-"""All that is not the service: who takes a command, and what comes back, when."""
+"""The environment of the simulated service: workers, scripts, and the child sagas that scripts stand in for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from saga_service.core.effects import ChildRequest, Command, Sent
+from saga_service.core.effects import ChildRequest
 from saga_service.core.ids import SagaId, command_id
 from saga_service.core.vocabulary import ChildOperation
 from saga_service.testing.handlers import carry_out
-from saga_service.testing.scripts import Answer, Asked, Script
+from saga_service.testing.scripts import Reply, Script, SentCommand
 from saga_service.wire.commands import ReceivedCommand, read_command, service_of
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.replies import write_progress, write_success
@@ -19,23 +19,24 @@ from saga_service.worker.registration import Handler
 from saga_service.worker.worker import Worker
 
 _NO_WORKERS = "workers are a list of them, Simulation(sagas, [worker]), but here is a '{}'"
+_DEFAULT = Reply()
 
 
-class Coming(NamedTuple):
-    """A message that arrives later. `after_ms` counts from the command's delivery."""
+class DelayedMessage(NamedTuple):
+    """A message to the service. `after_ms` counts from the delivery of the command that it answers."""
 
     after_ms: int
     message: Message
 
 
-class Outside:
-    """Scripts answer first, then workers' handlers; what nobody has anything to say of succeeds.
+class Environment:
+    """Answers commands by their scripts, then by workers' handlers. A command that has neither succeeds.
 
     Raises ValueError where two workers are for one service, and TypeError for what is no worker.
     """
 
     def __init__(
-        self, workers: Iterable[Worker], names: StreamNames, answers_after_ms: int, connection: Any = None
+        self, workers: Iterable[Worker], names: StreamNames, replies_after_ms: int, connection: Any = None
     ) -> None:
         self._workers: dict[str, Worker] = {}
         for worker in _workers(workers):
@@ -44,55 +45,58 @@ class Outside:
         self._inboxes = {worker.service: _inbox(connection) for worker in self._workers.values() if worker.inbox}
         self._has_connection = connection is not None
         self._names = names
-        self._answers_after_ms = answers_after_ms
+        self._replies_after_ms = replies_after_ms
         self._scripts: dict[tuple[str, str | None], Script] = {}
-        self._stood_in_for: set[SagaId] = set()
+        self._replaced_children: set[SagaId] = set()
 
     def script(self, name: str, step: str | None) -> Script:
+        """The script for a command's type or a child saga's name, and for one step where it is given."""
         return self._scripts.setdefault((name, step), Script())
 
-    def answers(self, command: Command, entry: Entry, now_ms: int) -> Iterator[Coming]:
-        """What comes back for a command that was delivered as this entry."""
+    def replies(self, entry: Entry, now_ms: int) -> Iterator[DelayedMessage]:
+        """The messages that come back for the command that was delivered as this entry."""
         received = read_command(entry)
-        answer = self._scripted(command.type, command.step) or Answer()
-        for _ in range(answer.deliveries):
-            if answer.reply is None:
-                coming = self._handled(received, now_ms, answer)
+        reply = self._scripted(received.type, received.step) or _DEFAULT
+        for _ in range(reply.deliveries):
+            if reply.write is None:
+                messages = self._handled(received, now_ms, reply)
             else:
-                asked = Asked(received.reply_to, received.id, received.saga_id)
-                coming = self._replied(answer.reply(asked), received, now_ms, answer)
-            # A handler is at work whether anybody hears of it or not.
-            arriving = list(coming)
-            if answer.is_heard or answer.reply is not None:
+                sent = SentCommand(received.reply_to, received.id, received.saga_id)
+                messages = self._replied(reply.write(sent), received, now_ms, reply)
+            # A handler runs even where its reply gets lost.
+            arriving = list(messages)
+            if reply.arrives or reply.write is not None:
                 yield from arriving
 
-    def _replied(self, reply: Message, command: ReceivedCommand, now_ms: int, answer: Answer) -> Iterator[Coming]:
-        after_ms = self._after_ms(answer)
-        if answer.is_taken and command.expects_heartbeats:
-            yield Coming(0, _sign_of_life(command))
-        if answer.beat_ms is not None:
-            until_ms = after_ms if answer.is_heard else command.deadline_ms - now_ms
-            for beat_ms in range(answer.beat_ms, until_ms, answer.beat_ms):
-                yield Coming(beat_ms, _sign_of_life(command))
-        if answer.is_heard:
-            yield Coming(after_ms, reply)
+    def _replied(
+        self, message: Message, command: ReceivedCommand, now_ms: int, reply: Reply
+    ) -> Iterator[DelayedMessage]:
+        after_ms = self._after_ms(reply)
+        if reply.reaches_worker and command.expects_heartbeats:
+            yield DelayedMessage(0, _heartbeat(command))
+        if reply.heartbeat_ms is not None:
+            until_ms = after_ms if reply.arrives else command.deadline_ms - now_ms
+            for beat_ms in range(reply.heartbeat_ms, until_ms, reply.heartbeat_ms):
+                yield DelayedMessage(beat_ms, _heartbeat(command))
+        if reply.arrives:
+            yield DelayedMessage(after_ms, message)
 
-    def _handled(self, command: ReceivedCommand, now_ms: int, answer: Answer) -> Iterator[Coming]:
+    def _handled(self, command: ReceivedCommand, now_ms: int, reply: Reply) -> Iterator[DelayedMessage]:
         worker = self._workers.get(service_of(command.type))
         if worker is None:
-            reply = write_success(command.reply_to, command.id, command.saga_id, {})
-            yield from self._replied(reply, command, now_ms, answer)
+            message = write_success(command.reply_to, command.id, command.saga_id, {})
+            yield from self._replied(message, command, now_ms, reply)
             return
         handler = worker.handlers.get(command.type)
         if handler is None:
-            yield Coming(self._after_ms(answer), unknown_command(command, worker.handlers))
+            yield DelayedMessage(self._after_ms(reply), unknown_command(command, worker.handlers))
             return
         self._check_connection(handler)
         handled = carry_out(handler, command, now_ms, self._inboxes.get(worker.service))
-        for sign_ms in handled.signs_of_life_ms:
-            yield Coming(sign_ms, _sign_of_life(command))
+        for beat_ms in handled.heartbeats_ms:
+            yield DelayedMessage(beat_ms, _heartbeat(command))
         if handled.reply is not None:
-            yield Coming(handled.took_ms + self._after_ms(answer), handled.reply)
+            yield DelayedMessage(handled.took_ms + self._after_ms(reply), handled.reply)
 
     def _check_connection(self, handler: Handler) -> None:
         if handler.takes_connection and not self._has_connection:
@@ -102,40 +106,38 @@ class Outside:
                 f"sim.on('{handler.command_type}').succeeds()"
             )
 
-    def stands_in_for(self, request: ChildRequest) -> list[Coming] | None:
-        """The answer to a child saga's parent, where a script has one in the child's place; None lets it go to the
-        child."""
+    def child_replies(self, request: ChildRequest) -> list[DelayedMessage] | None:
+        """The messages to a child saga's parent where a script stands in for the child; None where none does."""
         if request.operation is ChildOperation.START:
-            answer = self._scripted(request.saga, request.step)
-            if answer is None or answer.reply is None:
+            reply = self._scripted(request.saga, request.step)
+            if reply is None or reply.write is None:
                 return None
-            self._stood_in_for.add(request.child_id)
-            once = Coming(self._after_ms(answer), answer.reply(self._asked(request)))
-            return [once] * answer.deliveries if answer.is_heard else []
-        if request.child_id not in self._stood_in_for:
+            self._replaced_children.add(request.child_id)
+            message = DelayedMessage(self._after_ms(reply), reply.write(self._sent(request)))
+            return [message] * reply.deliveries if reply.arrives else []
+        if request.child_id not in self._replaced_children:
             return None
         if request.operation is ChildOperation.CANCEL:
             return []
-        asked = self._asked(request)
-        return [Coming(self._answers_after_ms, write_success(asked.reply_to, asked.id, asked.saga_id, {}))]
+        return [DelayedMessage(self._replies_after_ms, write_success(*self._sent(request), {}))]
 
-    def _asked(self, request: ChildRequest) -> Asked:
-        return Asked(self._names.replies, command_id(*request.command), request.command.saga_id)
+    def _sent(self, request: ChildRequest) -> SentCommand:
+        return SentCommand(self._names.replies, command_id(*request.command), request.command.saga_id)
 
-    def _scripted(self, name: str, step: str) -> Answer | None:
-        """By the step where the script names one, else by what is sent alone."""
+    def _scripted(self, name: str, step: str) -> Reply | None:
+        """The next reply of the step's own script, or else of the script for all steps."""
         for known in ((name, step), (name, None)):
             script = self._scripts.get(known)
-            answer = None if script is None else script.take()
-            if answer is not None:
-                return answer
+            reply = None if script is None else script.take()
+            if reply is not None:
+                return reply
         return None
 
-    def _after_ms(self, answer: Answer) -> int:
-        return self._answers_after_ms if answer.after_ms is None else answer.after_ms
+    def _after_ms(self, reply: Reply) -> int:
+        return self._replies_after_ms if reply.after_ms is None else reply.after_ms
 
 
-def _sign_of_life(command: ReceivedCommand) -> Message:
+def _heartbeat(command: ReceivedCommand) -> Message:
     return write_progress(command.reply_to, command.id, command.saga_id)
 
 
@@ -154,7 +156,3 @@ def _inbox(connection: Any) -> ExactlyOnce:
     from saga_service.testing.inbox import MemoryExactlyOnce
 
     return MemoryExactlyOnce(connection)
-
-
-def sender(sent: Sent) -> SagaId:
-    return sent.saga_id if isinstance(sent, Command) else sent.command.saga_id

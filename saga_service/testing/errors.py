@@ -1,15 +1,15 @@
-"""What goes wrong in a simulation, as a test is told of it."""
+"""Errors of a simulation."""
 
 from __future__ import annotations
 
 
 class Refused(Exception):
-    """The service would not have done what was asked of it; the text is the reason that it gives."""
+    """The service refuses an entry. The text is the reason that its dead letter would have."""
 
 
 class NeverEnds(Exception):
-    """Something goes on and on; the text says what."""
+    """Something repeats without end. The text says what."""
 
 
 class NotReached(AssertionError):
-    """What was waited for did not come about; the text has the saga's timeline."""
+    """A condition was never met. The text has the saga's timeline."""

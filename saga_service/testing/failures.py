@@ -1,4 +1,4 @@
-"""Every way in which one step of a saga fails, so that one parametrized test sees them all."""
+"""Every way in which one step of a saga fails, for one parametrized test over all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILS, TIMES_OUT, NEVER_COMES = "fails", "times out", "never comes"
 
 _WAYS: dict[Task, tuple[str, ...]] = {
     Task.COMMAND: (FAILS, TIMES_OUT),
-    # One that has not ended is awaited, and not given up on.
+    # A child that has not ended is waited for without a time-out.
     Task.CHILD: (FAILS,),
     Task.SIGNAL: (NEVER_COMES,),
     Task.SLEEP: (),
@@ -27,8 +27,10 @@ _WAYS: dict[Task, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class StepFailure:
-    """One step at which each attempt fails, or none is ever answered, or whose signal never comes; all else succeeds.
-    As text `charge times out`, which makes a good test id."""
+    """A failure of one step: every attempt fails, or none is answered, or the step's signal never comes.
+
+    Every other step succeeds. The text of a failure, such as `charge times out`, makes a good test id.
+    """
 
     catalog: Catalog
     saga: str
@@ -43,16 +45,16 @@ class StepFailure:
         signals: Mapping[str, Data] | None = None,
         jitter: bool = False,
     ) -> SimulatedSaga:
-        """The saga, run to where nothing happens any more. `signals` are given at its start. Raises Refused."""
+        """The saga, run until nothing is left to happen. `signals` are given at its start. Raises Refused."""
         sim, step = Simulation(self.catalog, workers, jitter=jitter), self._defined()
         if self.how == FAILS:
             sim.on(step.action, step=step.name).fails().always()
         elif self.how == TIMES_OUT:
             sim.on(step.action, step=step.name).times_out().always()
         saga = sim.start(self.saga, data)
-        for name, told in (signals or {}).items():
+        for name, signal_data in (signals or {}).items():
             if self.how != NEVER_COMES or name != step.action:
-                sim.signal(saga, name, told)
+                sim.signal(saga, name, signal_data)
         sim.run()
         return saga
 
@@ -65,14 +67,14 @@ class StepFailure:
 
 
 def every_failure(sagas: Source, saga: str | None = None) -> list[StepFailure]:
-    """Each step of the saga with each way in which it can fail, in their order.
+    """Every step of the saga with every way in which it can fail, in the order of the steps.
 
         @pytest.mark.parametrize("failure", every_failure(order), ids=str)
         def test_no_failure_leaves_anything_behind(failure: StepFailure) -> None:
-            assert failure.run({"order_id": "A-1"}).standing == []
+            assert failure.run({"order_id": "A-1"}).outstanding == []
 
-    `saga` names one of several; the first is meant without it. Raises DefinitionErrors, and KeyError for a saga that is
-    not there.
+    `saga` names one of several sagas; without it the first is taken. Raises DefinitionErrors, and KeyError for an
+    unknown name.
     """
     catalog = catalog_of(sagas, jitter=True)
     spec = catalog.specs()[0] if saga is None else _spec(catalog, saga)

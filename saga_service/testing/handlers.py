@@ -1,5 +1,5 @@
-"""A real worker's handler, carried out in virtual time as a worker process would: with its deadline, its signs of life
-and its one reply."""
+"""A worker's handler carried out in virtual time, as a worker process would: with its deadline, its heartbeats and its
+one reply."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _REPLY_BYTES_MAX = WorkerOptions(consumer="simulated").reply_bytes_max
 
 @dataclass(slots=True)
 class Handled:
-    """What came of one command. Times are counted from its delivery."""
+    """The result of one command. Times are counted from its delivery."""
 
     reply: Message | None = None
-    """None where the handler did not answer in time: nobody knows what it did."""
+    """None where the handler did not answer in time, so that its effect is in doubt."""
     took_ms: int = 0
-    signs_of_life_ms: list[int] = field(default_factory=list)
+    heartbeats_ms: list[int] = field(default_factory=list)
 
 
 class VirtualContext(StepContext):
-    """The context with the simulation's time in the place of the machine's."""
+    """The handler's context, with the simulation's time in the place of the machine's."""
 
     __slots__ = ("_began_ms", "_virtual")
 
@@ -47,7 +47,7 @@ class VirtualContext(StepContext):
 
 
 def carry_out(handler: Handler, command: ReceivedCommand, now_ms: int, exactly_once: ExactlyOnce | None) -> Handled:
-    """Run the handler to its end. What it raises is part of its reply; raises NeverEnds."""
+    """Run the handler to its end. What it raises becomes its reply. Raises NeverEnds."""
     return run_virtually(lambda: _carry_out(handler, command, now_ms, exactly_once))
 
 
@@ -57,7 +57,7 @@ async def _carry_out(
     handled, asked_to_end = Handled(), asyncio.Event()
 
     def beat(_: object = None) -> None:
-        handled.signs_of_life_ms.append(_passed_ms())
+        handled.heartbeats_ms.append(_passed_ms())
 
     context = VirtualContext(command, beat, now_ms)
     work = execute(handler, command, context, _REPLY_BYTES_MAX, lambda _: asked_to_end.is_set(), exactly_once)

@@ -1,6 +1,6 @@
-"""A worker's inbox in memory: the inbox's own tables decide, and only the rows are here.
+"""A worker's inbox in memory: the decisions are the real inbox's, and only its rows are here.
 
-Handlers of a simulation run one after the other, so nothing comes in between a mark and its result.
+Handlers of a simulation run one after the other, so no other command comes between a mark and its result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from saga_service.worker.registration import Handler
 
 
 class MemoryExactlyOnce:
-    """Fulfils `worker.execution.ExactlyOnce`. `connection` is what transactional handlers get."""
+    """Fulfils `worker.execution.ExactlyOnce`. `connection` is what transactional handlers are given."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection

@@ -1,6 +1,6 @@
-"""Shows the timeline of every saga of a test that failed. In a `conftest.py`:
+"""A pytest plugin that shows the timelines of all sagas of a failed test.
 
-pytest_plugins = ["saga_service.testing.pytest_plugin"]
+A `conftest.py` enables it by `pytest_plugins = ["saga_service.testing.pytest_plugin"]`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from saga_service.testing.simulation import LIVE
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    # What an earlier test's failure keeps alive is of no interest to this one.
+    # The failure of an earlier test may keep its simulations alive.
     LIVE.clear()
 
 

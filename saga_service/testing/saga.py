@@ -1,4 +1,4 @@
-"""One saga of a simulation, as a test asks about it. It is always up to date."""
+"""One saga of a simulation, as a test asks about it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from saga_service.core.effects import ChildRequest, HistoryEntry, Sent
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState, StepState
 from saga_service.core.vocabulary import StepStatus
-from saga_service.testing.service import Record, ServiceInMemory
+from saga_service.testing.service import Record, SimulatedService
 from saga_service.testing.timeline import headline, moment_text, sent_text, timeline_text
 
 _SENT_SHOWN_MAX = 8
 
 
 class SimulatedSaga:
-    """All moments are counted from the saga's start."""
+    """A saga as it is now. Every moment is counted from the saga's start.
 
-    def __init__(self, service: ServiceInMemory, saga_id: SagaId) -> None:
+    An entry may be addressed to a saga that is not started yet. All but `id` then raises KeyError.
+    """
+
+    def __init__(self, service: SimulatedService, saga_id: SagaId) -> None:
         self._service = service
         self.id = saga_id
 
@@ -38,71 +41,73 @@ class SimulatedSaga:
 
     @property
     def error(self) -> str | None:
-        """The code of what turned the saga round, or of what it is stuck at."""
+        """The code of the error that made the saga compensate, or that it is stuck at."""
         return None if self.state.fault is None else self.state.fault.code
 
     @property
     def ended_after(self) -> str | None:
-        """The moment of its end; None while it goes on."""
+        """The moment of the saga's end; None while it is open."""
         ended_at_ms = self.state.ended_at_ms
         return None if ended_at_ms is None else moment_text(ended_at_ms - self.state.created_at_ms)
 
     @property
     def state(self) -> SagaState:
-        """All that the service knows of it."""
+        """The whole state that the service would store."""
         return self._record.state
 
     @property
     def sent(self) -> list[str]:
-        """Everything that was sent for it, in order, each with its moment: `0s reserve`, `0.2s charge (attempt 2)`,
-        `1m undo of reserve`."""
+        """Every message that was sent for the saga, in order, each with its moment: `0s reserve`,
+        `0.2s charge (attempt 2)`, `1m undo of reserve`."""
         began_ms = self.state.created_at_ms
         return [f"{moment_text(at_ms - began_ms)} {sent_text(sent)}" for at_ms, sent in self._record.sent]
 
     @property
     def commands(self) -> list[Sent]:
-        """The same with all that is in them, in the same order."""
+        """Every message that was sent for the saga, in order, with its data."""
         return [sent for _, sent in self._record.sent]
 
     @property
     def children(self) -> list[SimulatedSaga]:
-        """The child sagas that it started, in that order."""
+        """The child sagas that the saga started, in that order."""
         asked_for = [sent.child_id for sent in self.commands if isinstance(sent, ChildRequest)]
-        there = [child_id for child_id in dict.fromkeys(asked_for) if child_id in self._service.records]
-        return [SimulatedSaga(self._service, child_id) for child_id in there]
+        started = [child_id for child_id in dict.fromkeys(asked_for) if child_id in self._service.records]
+        return [SimulatedSaga(self._service, child_id) for child_id in started]
 
     def step(self, name: str) -> StepState:
-        """A step's status, attempts, fault and so on. Raises KeyError."""
+        """The state of a step: its status, attempts, fault and so on. Raises KeyError."""
         steps = {step.name: step for step in self.state.steps}
         if name not in steps:
             raise KeyError(f"saga '{self.name}' has no step '{name}'; its steps: {', '.join(steps)}")
         return steps[name]
 
     def output(self, step: str) -> dict[str, Any] | None:
-        """What a step returned; None for one that is not done. Raises KeyError."""
+        """The output of a step; None for a step that has not succeeded. Raises KeyError."""
         output = self.step(step).output
         return None if output is None else dict(output)
 
     def attempts(self, step: str) -> int:
-        """How often a step's action was sent. Raises KeyError."""
+        """The number of times that a step's action was sent. Raises KeyError."""
         return self.step(step).attempts
 
     @property
     def done(self) -> list[str]:
-        """The steps that are done, in the order in which they were."""
+        """The steps that have succeeded, in the order of their success."""
         done = [step for step in self.state.steps if step.status is StepStatus.SUCCEEDED]
         return [step.name for step in sorted(done, key=lambda step: step.effect_revision or 0)]
 
     @property
     def undone(self) -> list[str]:
-        """The steps that were undone, in the order in which they were."""
+        """The steps that were compensated, in the order of their compensation."""
         events = ("compensation_succeeded", "resolved_compensated")
         return [entry.step for entry in self.history if entry.event in events and entry.step is not None]
 
     @property
-    def standing(self) -> list[str]:
-        """The steps whose effect stands, or may stand, and could be undone, the latest first. A compensated saga has
-        none."""
+    def outstanding(self) -> list[str]:
+        """The steps whose effect stands, or may stand, and could be compensated, the latest first.
+
+        A compensated saga has none.
+        """
         definition = self._service.definition(self.state)
         return [self.state.steps[position].name for position in outstanding_effects(definition, self.state.steps)]
 
@@ -111,7 +116,7 @@ class SimulatedSaga:
         return list(self._record.history)
 
     def timeline(self) -> str:
-        """What happened, a line for each, to be printed."""
+        """The saga's history in words, a line for each event."""
         return timeline_text(self.state, self._record.history)
 
     def __str__(self) -> str:
@@ -119,6 +124,8 @@ class SimulatedSaga:
 
     def __repr__(self) -> str:
         # One short line: pytest shows no more of a value within an assertion.
+        if self.id not in self._service.records:
+            return f"<saga {self.id}, which is not started>"
         left_out = "… " if len(self.sent) > _SENT_SHOWN_MAX else ""
         return f"<{headline(self.state)}; sent: {left_out}{', '.join(self.sent[-_SENT_SHOWN_MAX:])}>"
 
@@ -130,8 +137,11 @@ class SimulatedSaga:
 
     @property
     def _record(self) -> Record:
-        return self._service.records[self.id]
+        record = self._service.records.get(self.id)
+        if record is None:
+            raise KeyError(f"saga {self.id} is not started; the entry that names it waits for its start")
+        return record
 
 
 Condition = str | Callable[[], bool]
-"""A saga's status, or anything that can be asked."""
+"""A saga's status, or a function that tells whether a condition is met."""

@@ -1,27 +1,29 @@
-"""What a test says of commands before they are sent: how each is answered, when, and whether anybody hears of it."""
+"""Scripts: how each attempt of a command is answered, when, and what of it gets lost."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.ids import CommandId, SagaId
 from saga_service.core.state import Fault
-from saga_service.core.vocabulary import Outcome
+from saga_service.core.vocabulary import Outcome, Task
 from saga_service.definitions.authoring import Duration
 from saga_service.definitions.durations import duration_ms
+from saga_service.definitions.problems import closest
 from saga_service.wire.entries import Message
 from saga_service.wire.json import write
 from saga_service.wire.replies import write_failure, write_success
 
 
-class Asked(NamedTuple):
-    """The command that is answered."""
+class SentCommand(NamedTuple):
+    """The command that a reply answers."""
 
     reply_to: str
     id: CommandId
@@ -29,24 +31,24 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer to one command."""
+class Reply:
+    """The scripted reply to one attempt of a command."""
 
-    reply: Callable[[Asked], Message] | None = None
-    """None: whoever answers where nothing is scripted, which is the worker's handler where there is one."""
+    write: Callable[[SentCommand], Message] | None = None
+    """Makes the message. None leaves the reply to the worker's handler, or to the default where there is none."""
     after_ms: int | None = None
-    """How long it takes; None for the simulation's own `answers_after`."""
+    """The time that the command takes; None for the simulation's own `replies_after`."""
     deliveries: int = 1
-    is_heard: bool = True
-    """Whether the reply arrives."""
-    is_taken: bool = True
-    """Whether any worker gets the command."""
-    beat_ms: int | None = None
-    """How far apart the signs of life are that come before it."""
+    arrives: bool = True
+    """False where the reply gets lost on its way to the service."""
+    reaches_worker: bool = True
+    """False where the command gets lost on its way to the worker."""
+    heartbeat_ms: int | None = None
+    """The time between the heartbeats that come before the reply; None for no heartbeats."""
 
 
 def plain(data: Mapping[str, Any] | BaseModel | None) -> dict[str, Any]:
-    """The JSON object that this becomes on the wire. Raises TypeError where it becomes none."""
+    """The JSON object that `data` becomes on the wire. Raises TypeError where it becomes none."""
     value = to_jsonable_python({} if data is None else data)
     if not isinstance(value, dict):
         raise TypeError(f"data is a mapping or a pydantic model, but is of type {type(data).__name__}")
@@ -55,19 +57,21 @@ def plain(data: Mapping[str, Any] | BaseModel | None) -> dict[str, Any]:
 
 
 class Script:
-    """The answers to one command's attempts, in their order. Each verb adds one, and what follows it says more of that
-    one. When all are given, the next attempt is answered as if there were no script.
+    """The replies to one command's attempts, in their order.
+
+    `succeeds`, `fails`, `rejects`, `times_out` and `handled` each add a reply; the other methods change the latest one.
+    After the last reply, attempts are answered as if there were no script.
 
         sim.on("payment.charge").fails("card_declined").fails().after("3s").times_out().succeeds({"receipt": "R-1"})
     """
 
     def __init__(self) -> None:
-        self._answers: deque[Answer] = deque()
-        self._goes_on = False
+        self._replies: deque[Reply] = deque()
+        self._repeats_last = False
 
     def succeeds(self, output: Mapping[str, Any] | BaseModel | None = None) -> Script:
-        data = plain(output)
-        return self._add(Answer(lambda asked: write_success(asked.reply_to, asked.id, asked.saga_id, data)))
+        """The attempt succeeds with this output."""
+        return self._add(Reply(_success(plain(output))))
 
     def fails(
         self,
@@ -76,83 +80,129 @@ class Script:
         *,
         retry_after: Duration | None = None,
     ) -> Script:
-        """This attempt fails; the step's policy decides what comes next. `retry_after` is the worker's own wish for the
-        wait."""
+        """The attempt fails, and the step's policy decides about the next one.
+
+        `retry_after` is the wait that the worker asks for.
+        """
         delay_ms = None if retry_after is None else duration_ms(retry_after)
-        return self._add(Answer(_failure(Outcome.FAILED, Fault(code, message), delay_ms)))
+        return self._add(Reply(_failure(Outcome.FAILED, Fault(code, message), delay_ms)))
 
     def rejects(self, code: str = "rejected", message: str = "as the test has it") -> Script:
-        """It can never succeed; of a probe: the action did not happen."""
-        return self._add(Answer(_failure(Outcome.REJECTED, Fault(code, message), None)))
+        """The command can never succeed. The rejection of a probe says that the action did not happen."""
+        return self._add(Reply(_failure(Outcome.REJECTED, Fault(code, message), None)))
 
     def times_out(self) -> Script:
-        """The command gets lost: no handler sees it, and nobody answers."""
-        return self._add(
-            Answer(
-                lambda asked: write_success(asked.reply_to, asked.id, asked.saga_id, {}), is_heard=False, is_taken=False
-            )
-        )
+        """The command gets lost: no handler sees it, and no reply comes."""
+        return self._add(Reply(_success({}), arrives=False, reaches_worker=False))
 
-    def is_handled(self) -> Script:
+    def handled(self) -> Script:
         """The worker's handler answers, as it does where nothing is scripted."""
-        return self._add(Answer())
+        return self._add(Reply())
 
     def after(self, delay: Duration) -> Script:
-        """It takes this long; longer than the step's time-out is late."""
+        """The command takes this long. A reply after the step's time-out is late."""
         return self._change(after_ms=duration_ms(delay))
 
     def twice(self) -> Script:
         """The command is delivered twice: a handler carries it out twice, and two replies come."""
         return self._change(deliveries=2)
 
-    def unheard(self) -> Script:
-        """The reply gets lost. What was done is done."""
-        return self._change(is_heard=False)
+    def reply_lost(self) -> Script:
+        """The command is carried out, and its reply gets lost."""
+        return self._change(arrives=False)
 
-    def beating(self, every: Duration) -> Script:
-        """Signs of life come before it. Raises ValueError for an interval of 0, and where a handler answers, which
-        gives its own."""
-        if self._latest().reply is None:
-            raise ValueError("a handler gives its own signs of life, by context.progress()")
-        beat_ms = duration_ms(every)
-        if beat_ms == 0:
-            raise ValueError("signs of life come some time apart, not every 0s")
-        return self._change(beat_ms=beat_ms, is_taken=True)
+    def heartbeats(self, every: Duration) -> Script:
+        """Heartbeats come before the reply.
+
+        Raises ValueError for an interval of 0, and where a handler answers, which sends its own heartbeats.
+        """
+        if self._latest().write is None:
+            raise ValueError("a handler sends its own heartbeats, by context.progress()")
+        heartbeat_ms = duration_ms(every)
+        if heartbeat_ms == 0:
+            raise ValueError("heartbeats come some time apart, not every 0s")
+        return self._change(heartbeat_ms=heartbeat_ms, reaches_worker=True)
 
     def times(self, count: int) -> Script:
-        """This many attempts are answered so. Raises ValueError below 1."""
+        """This many attempts get the latest reply. Raises ValueError below 1."""
         if count < 1:
-            raise ValueError(f"an answer is given at least once, not {count} times")
-        self._answers.extend([self._latest()] * (count - 1))
+            raise ValueError(f"a reply is given at least once, not {count} times")
+        self._replies.extend([self._latest()] * (count - 1))
         return self
 
     def always(self) -> Script:
-        """All further attempts are answered so."""
+        """All further attempts get the latest reply."""
         self._latest()
-        self._goes_on = True
+        self._repeats_last = True
         return self
 
-    def take(self) -> Answer | None:
-        """The next answer; None where the script is at its end."""
-        if not self._answers:
+    def take(self) -> Reply | None:
+        """The reply to the next attempt; None where the script is at its end."""
+        if not self._replies:
             return None
-        return self._answers[0] if self._goes_on and len(self._answers) == 1 else self._answers.popleft()
+        return self._replies[0] if self._repeats_last and len(self._replies) == 1 else self._replies.popleft()
 
-    def _add(self, answer: Answer) -> Script:
-        if self._goes_on:
+    def _add(self, reply: Reply) -> Script:
+        if self._repeats_last:
             raise ValueError("all further attempts are answered already, by 'always'")
-        self._answers.append(answer)
+        self._replies.append(reply)
         return self
 
-    def _latest(self) -> Answer:
-        if not self._answers:
-            raise ValueError("say first what the answer is: sim.on(...).fails().after('3s')")
-        return self._answers[-1]
+    def _latest(self) -> Reply:
+        if not self._replies:
+            raise ValueError("say first what the reply is: sim.on(...).fails().after('3s')")
+        return self._replies[-1]
 
     def _change(self, **what: Any) -> Script:
-        self._answers[-1] = replace(self._latest(), **what)
+        self._replies[-1] = replace(self._latest(), **what)
         return self
 
 
-def _failure(outcome: Outcome, fault: Fault, retry_after_ms: int | None) -> Callable[[Asked], Message]:
-    return lambda asked: write_failure(asked.reply_to, asked.id, asked.saga_id, outcome, fault, retry_after_ms)
+def _success(output: dict[str, Any]) -> Callable[[SentCommand], Message]:
+    return lambda command: write_success(*command, output)
+
+
+def _failure(outcome: Outcome, fault: Fault, retry_after_ms: int | None) -> Callable[[SentCommand], Message]:
+    return lambda command: write_failure(*command, outcome, fault, retry_after_ms)
+
+
+class CommandNames:
+    """The names that a script may be for: the commands and child sagas that the steps of these definitions send.
+
+    A script for any other name would never be used, and its test would not notice.
+    """
+
+    def __init__(self, definitions: Iterable[Definition]) -> None:
+        self._steps_by_name: dict[str, list[str]] = {}
+        self._signals: set[str] = set()
+        for definition in definitions:
+            self._signals.update(definition.signals)
+            for step in definition.steps:
+                for name in _sent_by(step):
+                    self._steps_by_name.setdefault(name, []).append(step.name)
+
+    def check(self, name: str, step: str | None) -> None:
+        """Raises ValueError where no step sends the name, or not this step."""
+        steps = self._steps_by_name.get(name)
+        if steps is None:
+            raise ValueError(self._unknown(name))
+        if step is not None and step not in steps:
+            raise ValueError(
+                f"'{name}' is not sent for a step '{step}', but for: {_listed(steps)}{closest(step, steps)}"
+            )
+
+    def _unknown(self, name: str) -> str:
+        if name in self._signals:
+            return f"'{name}' is a signal, which nobody answers; give it by sim.signal(saga, '{name}')"
+        known = list(self._steps_by_name)
+        return f"no saga of this simulation sends '{name}'; sent are: {_listed(known)}{closest(name, known)}"
+
+
+def _sent_by(step: StepDefinition) -> Iterator[str]:
+    if step.task in (Task.COMMAND, Task.CHILD):
+        yield step.action
+    yield from (name for name in (step.compensation, step.probe) if name is not None)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names)) or "nothing"

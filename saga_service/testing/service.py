@@ -1,37 +1,42 @@
 """The service in memory: the real decoding, the real fold and the real core, with an agenda in the place of streams,
-timers and the clock.
+timers, tables and the clock.
 
-    what comes next on the agenda -> (worker | child saga | decode -> fold) -> what that sends goes onto the agenda
+    next delivery on the agenda -> (worker | child saga | decode -> fold) -> the messages that it sends join the agenda
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Command, HistoryEntry, Sent
-from saga_service.core.events import TimerDue
+from saga_service.core.events import BusinessKey, OperationRequested, Signalled, TimerDue
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
+from saga_service.core.vocabulary import ENDED
 from saga_service.definitions.catalog import Catalog
 from saga_service.engine.decode import Decoder, Received
+from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.fold import Folded, fold
-from saga_service.testing.environment import Coming, Outside, sender
+from saga_service.engine.ports import Deferred
+from saga_service.testing.environment import DelayedMessage, Environment
 from saga_service.testing.errors import NeverEnds, Refused
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.commands import write_command
 from saga_service.wire.dead_letters import DeadLetter
-from saga_service.wire.entries import Entry, Message, entry_of
+from saga_service.wire.entries import Entry, Message, RequestRow, entry_of
 from saga_service.wire.stream_names import StreamNames
 
 DATA_BYTES_MAX = 1_048_576
-_LATELY = 200
-"""So many events are looked at when something goes on and on."""
+DEFERRAL_MAX_MS = 60_000
+"""The time for which an entry waits for its saga. The service has it as SAGA_DEFERRAL_MAX_MS."""
+_RECENT_EVENTS = 200
+"""The number of events that are counted when a simulation does not end."""
 
 
 class SentAt(NamedTuple):
@@ -41,7 +46,7 @@ class SentAt(NamedTuple):
 
 @dataclass(slots=True)
 class Record:
-    """One saga, and all that was ever told of it."""
+    """One saga, with every message that was sent for it and its whole history."""
 
     state: SagaState
     sent: list[SentAt] = field(default_factory=list)
@@ -49,29 +54,34 @@ class Record:
 
 
 class _Delivery(NamedTuple):
-    """`order` keeps what comes at one moment in the order in which it was sent."""
+    """An entry on the agenda. `order` keeps entries of one moment in the order in which they were sent."""
 
     at_ms: int
     order: int
     entry: Entry
     sent: Sent | None
-    """What the entry was made of, where the service sent it."""
+    """The service's own message that became the entry; None for any other entry."""
 
 
-class ServiceInMemory:
-    def __init__(self, catalog: Catalog, outside: Outside, names: StreamNames, now_ms: int, events_max: int) -> None:
+class SimulatedService:
+    """Fulfils the service's promises in memory. `now_ms` is its clock, and only `happen` moves it by itself."""
+
+    def __init__(
+        self, catalog: Catalog, environment: Environment, names: StreamNames, now_ms: int, events_max: int
+    ) -> None:
         self.now_ms = now_ms
         self.records: dict[SagaId, Record] = {}
         self.dead_letters: list[DeadLetter] = []
         self._catalog = catalog
-        self._outside = outside
+        self._environment = environment
         self._names = names
         self._decoder = Decoder(catalog, names, DATA_BYTES_MAX)
+        self._deferral = DeferralPolicy(DEFERRAL_MAX_MS)
         self._agenda: list[_Delivery] = []
         self._order = count(1)
         self._events_max = events_max
         self._events = 0
-        self._lately: deque[str] = deque(maxlen=_LATELY)
+        self._recent: deque[str] = deque(maxlen=_RECENT_EVENTS)
 
     def definition(self, state: SagaState) -> Definition:
         definition = self._catalog.definition(state.saga, state.version)
@@ -79,28 +89,31 @@ class ServiceInMemory:
         return definition
 
     def add(self, message: Message) -> SagaId:
-        """Take in an entry now, as if a producer had added it. The saga that it concerns; raises Refused."""
-        entry = self._entry(message)
-        decoded = self._decoder.decode_finally(entry, self.now_ms)
+        """Process an entry now, as if a producer had added it; the id of the saga that it is addressed to.
+
+        An entry whose saga is not started yet is deferred. Raises Refused.
+        """
+        decoded = self._decoder.decode_finally(self._entry(message), self.now_ms)
         if isinstance(decoded, DeadLetter):
             raise Refused(decoded.reason)
         if not isinstance(decoded, Received):
-            raise Refused(f"nobody takes in what is on the stream '{entry.stream}'")
-        folded = self._fold(decoded)
+            raise Refused(f"nobody takes in what is on the stream '{message.stream}'")
+        received = self._addressed(decoded)
+        folded = self._fold(received)
         reasons = [letter.reason for letter in folded.dead_letters] + [reason for _, reason in folded.refusals]
         if reasons:
             raise Refused("; ".join(reasons))
-        return decoded.event.saga_id
+        return received.event.saga_id
 
     def next_ms(self) -> int | None:
-        """When the next thing happens by itself; None where nothing is left."""
+        """The moment of the next event; None where nothing is left to happen."""
         moments = [record.state.wake_at_ms for record in self.records.values() if record.state.wake_at_ms is not None]
         if self._agenda:
             moments.append(self._agenda[0].at_ms)
         return max(self.now_ms, min(moments)) if moments else None
 
     def happen(self, at_ms: int) -> None:
-        """Let the next thing happen, at its moment. What comes at the very moment of a time-out comes first.
+        """Let the next event happen, at its moment. A delivery at the very moment of a time-out comes first.
 
         Raises NeverEnds.
         """
@@ -121,48 +134,82 @@ class ServiceInMemory:
     def _deliver(self, delivery: _Delivery) -> None:
         entry, sent = delivery.entry, delivery.sent
         if isinstance(sent, Command):
-            self._expect(self._outside.answers(sent, entry, self.now_ms))
+            self._expect(self._environment.replies(entry, self.now_ms))
             return
-        instead = None if sent is None else self._outside.stands_in_for(sent)
-        if instead is not None:
-            self._expect(instead)
+        replies = None if sent is None else self._environment.child_replies(sent)
+        if replies is not None:
+            self._expect(replies)
             return
         decoded = self._decoder.decode_finally(entry, self.now_ms)
         if isinstance(decoded, Received):
-            self._fold(decoded)
+            self.dead_letters.extend(self._fold(self._addressed(decoded)).dead_letters)
         elif isinstance(decoded, DeadLetter):
             self.dead_letters.append(decoded)
 
+    def _addressed(self, received: Received) -> Received:
+        """The event with the id of the saga that has its key, where that saga has another id than the key's own.
+
+        A child saga may have a key, and its id follows from its parent's command.
+        """
+        event, entry = received.event, received.entry
+        if (
+            not isinstance(event, Signalled | OperationRequested)
+            or event.by_key is None
+            or event.saga_id in self.records
+        ):
+            return received
+        is_final = entry is None or not self._deferral.may_wait(entry, self.now_ms)
+        found = self._only_with_key(event.by_key, has_ended=False)
+        if found is None and is_final:
+            found = self._only_with_key(event.by_key, has_ended=True)
+        return received if found is None else Received(replace(event, saga_id=found), entry)
+
+    def _only_with_key(self, key: BusinessKey, *, has_ended: bool) -> SagaId | None:
+        states = [record.state for record in self.records.values()]
+        ids = [
+            state.id
+            for state in states
+            if state.key == key.key and state.saga == key.saga and (state.status in ENDED) is has_ended
+        ]
+        return ids[0] if len(ids) == 1 else None
+
     def _fold(self, received: Received) -> Folded:
         states = {saga_id: record.state for saga_id, record in self.records.items()}
-        folded = fold([received], states, self._catalog.definition, self.now_ms)
+        folded = fold([received], states, self._catalog.definition, self.now_ms, self._deferral)
         for saga_id, state in folded.states.items():
             self.records.setdefault(saga_id, Record(state)).state = state
         for entry in folded.history:
             record = self.records[entry.saga_id]
             record.history.append(entry)
-            self._lately.append(f"{record.state.saga}: {' '.join([entry.step or '', entry.event]).strip()}")
+            self._recent.append(f"{record.state.saga}: {' '.join([entry.step or '', entry.event]).strip()}")
         for sent in folded.commands:
             self._send(sent)
         for reply in folded.replies:
-            self._put(self.now_ms, write_parent_reply(reply, self._names), None)
-        self.dead_letters.extend(folded.dead_letters)
+            self._put(self.now_ms, write_parent_reply(reply, self._names))
+        for deferred in folded.deferred:
+            self._defer(deferred)
         return folded
 
     def _send(self, sent: Sent) -> None:
-        self.records[sender(sent)].sent.append(SentAt(self.now_ms, sent))
-        write = (
-            write_command(sent, self._names) if isinstance(sent, Command) else write_child_request(sent, self._names)
-        )
-        self._put(self.now_ms, write, sent)
+        if isinstance(sent, Command):
+            saga_id, message = sent.saga_id, write_command(sent, self._names)
+        else:
+            saga_id, message = sent.command.saga_id, write_child_request(sent, self._names)
+        self.records[saga_id].sent.append(SentAt(self.now_ms, sent))
+        self._put(self.now_ms, message, sent)
 
-    def _expect(self, coming: Iterable[Coming]) -> None:
-        for after_ms, message in coming:
-            self._put(self.now_ms + after_ms, message, None)
+    def _expect(self, messages: Iterable[DelayedMessage]) -> None:
+        for after_ms, message in messages:
+            self._put(self.now_ms + after_ms, message)
 
-    def _put(self, at_ms: int, message: Message, sent: Sent | None) -> None:
-        entry = self._entry(message)
-        heappush(self._agenda, _Delivery(at_ms, next(self._order), entry, sent))
+    def _put(self, at_ms: int, message: Message, sent: Sent | None = None) -> None:
+        heappush(self._agenda, _Delivery(at_ms, next(self._order), self._entry(message), sent))
+
+    def _defer(self, deferred: Deferred) -> None:
+        order = next(self._order)
+        row = deferred.entry.request or RequestRow(order, self.now_ms, 1)
+        entry = replace(deferred.entry, request=row._replace(attempts=row.attempts + 1))
+        heappush(self._agenda, _Delivery(deferred.due_at_ms, order, entry, None))
 
     def _entry(self, message: Message) -> Entry:
         entry_id = f"{self.now_ms}-{next(self._order)}"
@@ -172,5 +219,5 @@ class ServiceInMemory:
         self._events += 1
         if self._events < self._events_max:
             return
-        repeated = ", ".join(f"{what} ({times} times)" for what, times in Counter(self._lately).most_common(5))
-        raise NeverEnds(f"{self._events:,} things happened and it goes on; of the last {len(self._lately)}: {repeated}")
+        repeated = ", ".join(f"{what} ({times} times)" for what, times in Counter(self._recent).most_common(5))
+        raise NeverEnds(f"{self._events:,} events happened and it goes on; of the last {len(self._recent)}: {repeated}")

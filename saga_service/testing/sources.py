@@ -1,4 +1,4 @@
-"""From whatever a test has of a saga to the catalog that the service would have."""
+"""The catalog of a simulation, from the forms in which a test may have a saga."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from saga_service.definitions.validation import check_saga
 
 OneSource = Saga | Definition | DefinedSaga | Catalog
 Source = OneSource | Iterable[OneSource]
-"""A saga as it is written, or read already; all that `load_definitions` gives; or several of these."""
+"""A saga as its author wrote it or as it was read, the result of `load_definitions`, or several of these."""
 
 
 def catalog_of(source: Source, *, jitter: bool) -> Catalog:
-    """Raises DefinitionErrors for a saga that is wrong, TypeError for what is none, and ValueError for no saga, or two
-    of one name."""
+    """The sagas of a source. Without `jitter` every wait before a retry is as long as its policy allows.
+
+    Raises DefinitionErrors for a wrong saga, TypeError for a value that is no saga, and ValueError where there is no
+    saga or two have one name.
+    """
     specs: dict[str, DefinedSaga] = {}
-    for spec in _blueprints(source):
+    for spec in _specs(source):
         if spec.name in specs:
             raise ValueError(f"two sagas have the name '{spec.name}'")
         specs[spec.name] = spec if jitter else _without_jitter(spec)
@@ -30,7 +33,7 @@ def catalog_of(source: Source, *, jitter: bool) -> Catalog:
     return Catalog(specs.values())
 
 
-def _blueprints(source: Source) -> Iterator[DefinedSaga]:
+def _specs(source: Source) -> Iterator[DefinedSaga]:
     match source:
         case Saga():
             yield check_saga(source)
@@ -42,7 +45,7 @@ def _blueprints(source: Source) -> Iterator[DefinedSaga]:
             yield from source.specs()
         case Iterable() if not isinstance(source, str | Mapping):
             for each in source:
-                yield from _blueprints(each)
+                yield from _specs(each)
         case _:
             raise TypeError(
                 "what is simulated is a Saga, what load_definitions([...]) gives, or a list of these, but here is a "
@@ -52,7 +55,7 @@ def _blueprints(source: Source) -> Iterator[DefinedSaga]:
 
 def _of_any_input(definition: Definition) -> DefinedSaga:
     any_object, _ = read_input_source(None)
-    assert any_object is not None, "no description is a right one"
+    assert any_object is not None, "the schema of no description is valid"
     return DefinedSaga(
         definition=definition,
         input=any_object,

@@ -1,4 +1,4 @@
-"""Moments as a test reads them: `0s`, `0.2s`, `1m 30s`, `2h 0.5s`."""
+"""A saga's past in words, a line for each event, with its moment since the saga's start: `0.2s`, `2h 30s`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from saga_service.core.vocabulary import SagaStatus
 from saga_service.definitions.durations import UNITS_MS
 
 BEGINNING = datetime(2100, 1, 1, tzinfo=UTC)
-"""When a simulation begins unless told otherwise: later than any machine's clock, so that no handler that looks at its
-own finds a deadline passed."""
+"""The default moment at which a simulation begins. It is later than any machine's clock, so that a handler which reads
+that clock never finds a deadline passed."""
 
 _UNITS = ("d", "h", "m")
 
 
 def moment_text(milliseconds: int) -> str:
-    """Exact, and the same for the same time."""
+    """A duration in words, exact to the millisecond."""
     parts, left_ms = [], milliseconds
     for unit in _UNITS:
         count, left_ms = divmod(left_ms, UNITS_MS[unit])
@@ -31,7 +31,7 @@ def moment_text(milliseconds: int) -> str:
 
 
 def moment_ms(moment: datetime | int) -> int:
-    """Milliseconds since 1970. Raises ValueError for a datetime without its time zone."""
+    """A moment as milliseconds since 1970. Raises ValueError for a datetime without a time zone."""
     if isinstance(moment, int):
         return moment
     if moment.tzinfo is None:
@@ -40,29 +40,27 @@ def moment_ms(moment: datetime | int) -> int:
 
 
 def short(saga_id: SagaId) -> str:
-    """Enough of an id to tell sagas of one test apart."""
+    """The beginning of an id, long enough to tell the sagas of one test apart."""
     return saga_id[:8]
 
-
-# MERGED from testing.timeline:
-# A saga's past in words, a line for each thing that happened, with the time since its start.
 
 _IN_WORDS = {"action": "{}", "compensation": "undo of {}", "probe": "probe of {}", "cancel": "cancel of {}"}
 
 
 def sent_text(sent: Sent) -> str:
-    """`charge`, `charge (attempt 2)`, `undo of charge`, `probe of charge`; of a child saga also `cancel of refund`."""
+    """A message in words: `charge (attempt 2)`, `undo of charge`, `probe of charge`, `cancel of refund`."""
     what = _IN_WORDS[sent.word].format(sent.step)
     return what if sent.attempt == 1 or sent.word == "cancel" else f"{what} (attempt {sent.attempt})"
 
 
 def headline(state: SagaState) -> str:
-    """`order 'A-1' is compensated, because of charge: card_declined`"""
+    """One line about a saga: `order 'A-1' is compensated, because of charge: card_declined`."""
     because = f", because of {_fault(state.fault, with_message=False)}" if state.fault is not None else ""
     return f"{state.saga} '{state.key or short(state.id)}' is {state.status.value}{because}"
 
 
 def timeline_text(state: SagaState, history: Sequence[HistoryEntry]) -> str:
+    """The headline, and a line for each entry of the saga's history."""
     rows = list(_rows(state, history))
     width = max((len(moment) for moment, _ in rows), default=0)
     return "\n".join([headline(state), *(f"  {moment:>{width}}  {what}" for moment, what in rows)])

@@ -1,7 +1,7 @@
-"""An event loop in which time passes at once: `asyncio.sleep(60)` takes no time and a minute.
+"""An event loop in virtual time: `asyncio.sleep(60)` returns at once, and the loop's clock is a minute further.
 
-It never waits while something is only waiting for time to pass; its clock is put forward instead. What waits for the
-world outside (a socket, a thread) is waited for really, and no virtual time passes meanwhile.
+Where tasks only wait for time to pass, the loop puts its clock forward instead of waiting. Sockets and threads are
+really waited for, and no virtual time passes meanwhile.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, TypeVar, TypeVarTuple
 from saga_service.testing.errors import NeverEnds
 
 SOCKETS_WAIT_S = 1.0
-"""How long sockets are really waited for, at most, before virtual time goes on: one that is idle says nothing."""
+"""The longest real wait for sockets before virtual time goes on, since an idle socket never becomes ready."""
 TURNS_MAX = 100_000
-"""Turns of the loop without any time passing. Past them it is a loop that never waits."""
+"""The most turns of the loop without any time passing. More of them mean a handler that never waits."""
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 
 def run_virtually(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """The coroutine's result; also within an async test, whose own loop stands still meanwhile."""
+    """The coroutine's result. In an async test the test's own loop stands still meanwhile."""
     if _in_a_loop():
         with ThreadPoolExecutor(max_workers=1) as thread:
             return thread.submit(copy_context().run, _run, work).result()
@@ -47,7 +47,7 @@ def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its `time` begins at 0."""
+    """An event loop whose `time` begins at 0 and passes without waiting."""
 
     def __init__(self) -> None:
         self._passed_s = 0.0
@@ -78,7 +78,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _PassingSelector(selectors.DefaultSelector):
-    """Instead of waiting it lets virtual time pass, unless somebody waits for the world outside."""
+    """A selector that lets virtual time pass instead of waiting, unless a socket or a thread is waited for."""
 
     def __init__(self, passes: Callable[[float], None]) -> None:
         super().__init__()

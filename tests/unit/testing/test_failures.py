@@ -43,7 +43,7 @@ def test_every_failure_ends_compensated_in_the_right_order(failure: StepFailure)
     saga = failure.run({"amount": 30}, signals={"approved": {"by": "ada"}})
     assert saga.status == "compensated"
     assert saga.undone == UNDONE[str(failure)]
-    assert saga.standing == []
+    assert saga.outstanding == []
 
 
 def test_one_of_several_sagas_is_named() -> None:

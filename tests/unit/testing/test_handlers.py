@@ -112,7 +112,7 @@ def test_a_script_comes_before_the_handler() -> None:
 
     sim = simulated_charge(worker, jitter=False)
     sim.on("service.reserve").succeeds()
-    sim.on("service.charge").times_out().is_handled().unheard()
+    sim.on("service.charge").times_out().handled().reply_lost()
     saga = sim.start("order", {"amount": 6})
     sim.run()
     # The first was lost on its way, the reply to the second on its way back.
@@ -129,7 +129,7 @@ def test_a_command_that_is_delivered_twice_is_carried_out_twice_with_the_same_ke
 
     sim = simulated_charge(worker)
     sim.on("service.reserve").succeeds()
-    sim.on("service.charge").is_handled().twice()
+    sim.on("service.charge").handled().twice()
     saga = sim.start("order", {"amount": 6})
     sim.run()
     assert keys == [f"{saga.id}:charge:action"] * 2
@@ -318,7 +318,7 @@ def test_with_an_inbox_a_repeat_is_answered_and_not_carried_out_again() -> None:
         return {"by_attempt": context.attempt}
 
     sim = Simulation(definition("charge"), [worker], jitter=False)
-    sim.on("service.charge").is_handled().unheard()
+    sim.on("service.charge").handled().reply_lost()
     saga = sim.start("order", {"amount": 6})
     sim.run()
     assert carried_out == [1]
@@ -339,7 +339,7 @@ def test_with_an_inbox_what_never_happened_is_undone_without_the_handler() -> No
     def run(*, reply_is_lost: bool) -> SimulatedSaga:
         sim = Simulation(definition(step("charge", retry=ONCE)), [worker])
         if reply_is_lost:
-            sim.on("service.charge").is_handled().unheard()
+            sim.on("service.charge").handled().reply_lost()
         else:
             sim.on("service.charge").times_out()
         saga = sim.start("order", {"amount": 6})
@@ -360,7 +360,7 @@ def test_an_inbox_answers_probes() -> None:
     worker.answer_probes("service.was-charged", of="service.charge")
     asked = replace(step("charge"), on_unknown=OnUnknown.PROBE, probe="service.was-charged")
     sim = Simulation(definition(asked), [worker], jitter=False)
-    sim.on("service.charge").times_out().is_handled().unheard()
+    sim.on("service.charge").times_out().handled().reply_lost()
     saga = sim.start("order", {"amount": 6})
     sim.run()
     assert saga.sent == [
@@ -417,7 +417,7 @@ def test_a_rejection_is_on_record_and_repeated() -> None:
         raise Rejected("no_funds", "there is no money")
 
     sim = Simulation(definition("charge"), [worker])
-    sim.on("service.charge").is_handled().twice()
+    sim.on("service.charge").handled().twice()
     saga = sim.start("order", {"amount": 6})
     sim.run()
     assert (calls, saga.error, saga.status) == ([1], "no_funds", "compensated")

@@ -1,4 +1,4 @@
-"""The test kit: scripts of answers."""
+"""The test kit: scripts of replies."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from pydantic import BaseModel
 
 from saga_service.core.ids import CommandId, SagaId
 from saga_service.testing import Script
-from saga_service.testing.scripts import Answer, Asked, plain
+from saga_service.testing.scripts import Reply, SentCommand, plain
 
-ASKED = Asked("saga:replies", CommandId("c"), SagaId("s"))
+COMMAND = SentCommand("saga:replies", CommandId("c"), SagaId("s"))
 
 
-def taken(script: Script, count: int) -> list[Answer | None]:
+def taken(script: Script, count: int) -> list[Reply | None]:
     return [script.take() for _ in range(count)]
 
 
-def said(answer: Answer | None) -> str:
-    assert answer is not None, "the script is at its end"
-    assert answer.reply is not None, "a handler would answer"
-    return " ".join(answer.reply(ASKED).fields[6:])
+def written(reply: Reply | None) -> str:
+    assert reply is not None, "the script is at its end"
+    assert reply.write is not None, "a handler would answer"
+    return " ".join(reply.write(COMMAND).fields[6:])
 
 
-def test_answers_are_given_in_their_order_and_then_no_more() -> None:
+def test_replies_are_given_in_their_order_and_then_no_more() -> None:
     first, second, third, end = taken(Script().fails("busy", "later").rejects("no").succeeds({"a": 1}), 4)
-    assert said(first) == 'outcome failed error {"code":"busy","message":"later"}'
-    assert said(second) == 'outcome rejected error {"code":"no","message":"as the test has it"}'
-    assert said(third) == 'outcome succeeded data {"a":1}'
+    assert written(first) == 'outcome failed error {"code":"busy","message":"later"}'
+    assert written(second) == 'outcome rejected error {"code":"no","message":"as the test has it"}'
+    assert written(third) == 'outcome succeeded data {"a":1}'
     assert end is None
 
 
-def test_what_follows_an_answer_says_more_of_it_alone() -> None:
+def test_a_change_is_of_the_latest_reply_alone() -> None:
     first, second, third = taken(
-        Script().fails().after("3s").twice().succeeds().unheard().times_out().beating("500ms"), 3
+        Script().fails().after("3s").twice().succeeds().reply_lost().times_out().heartbeats("500ms"), 3
     )
     assert first is not None
     assert second is not None
     assert third is not None
-    assert (first.after_ms, first.deliveries, first.is_heard) == (3_000, 2, True)
-    assert (second.after_ms, second.deliveries, second.is_heard) == (None, 1, False)
-    assert (third.is_heard, third.beat_ms) == (False, 500)
+    assert (first.after_ms, first.deliveries, first.arrives) == (3_000, 2, True)
+    assert (second.after_ms, second.deliveries, second.arrives) == (None, 1, False)
+    assert (third.arrives, third.heartbeat_ms) == (False, 500)
 
 
-def test_an_answer_is_given_several_times_or_always() -> None:
+def test_a_reply_is_given_several_times_or_always() -> None:
     script = Script().fails("a").times(3).fails("b").always()
-    codes = [said(answer).split('"')[3] for answer in taken(script, 6)]
+    codes = [written(reply).split('"')[3] for reply in taken(script, 6)]
     assert codes == ["a", "a", "a", "b", "b", "b"]
 
 
@@ -55,19 +55,19 @@ def test_after_always_there_is_nothing_to_add() -> None:
         Script().fails().always().succeeds()
 
 
-def test_more_of_an_answer_needs_one() -> None:
-    for operation in (Script.twice, Script.unheard, Script.always):
-        with pytest.raises(ValueError, match="say first what the answer is"):
+def test_a_change_needs_a_reply() -> None:
+    for operation in (Script.twice, Script.reply_lost, Script.always):
+        with pytest.raises(ValueError, match="say first what the reply is"):
             operation(Script())
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_impossible_replies_are_refused() -> None:
     with pytest.raises(ValueError, match="at least once, not 0 times"):
         Script().fails().times(0)
     with pytest.raises(ValueError, match="not every 0s"):
-        Script().succeeds().beating(0)
+        Script().succeeds().heartbeats(0)
     with pytest.raises(ValueError, match=r"by context\.progress"):
-        Script().is_handled().beating("1s")
+        Script().handled().heartbeats("1s")
     with pytest.raises(ValueError, match="must be a duration, but is 'soon'"):
         Script().fails().after("soon")
 

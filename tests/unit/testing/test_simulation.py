@@ -14,7 +14,9 @@ from saga_service.core.effects import Command
 from saga_service.core.retry import RetryPolicy
 from saga_service.core.vocabulary import OnUnknown, Task
 from saga_service.definitions import DefinitionErrors, Retry, Saga, Step, Trigger, check_saga, load_definitions
+from saga_service.settings import Settings
 from saga_service.testing import NeverEnds, NotReached, Refused, SimulatedSaga, Simulation
+from saga_service.testing.service import DEFERRAL_MAX_MS
 from saga_service.worker import Worker
 from tests.support.builders import RETRY, definition, step
 
@@ -75,21 +77,21 @@ def test_a_failure_is_undone_in_reverse_order() -> None:
     assert saga.status == "compensated"
     assert saga.error == "no_such_address"
     assert saga.undone == ["charge", "reserve"]
-    assert saga.standing == []
+    assert saga.outstanding == []
     assert saga.sent[3:] == ["0s undo of charge", "0s undo of reserve"]
 
 
-def test_what_was_done_stands_until_it_is_undone() -> None:
+def test_an_effect_is_outstanding_until_it_is_compensated() -> None:
     sim = Simulation(ORDER)
     sim.on("shipping.ship").times_out()
     saga = sim.start("order", DATA)
     sim.advance(0)
-    assert saga.standing == ["charge", "reserve"]
+    assert saga.outstanding == ["charge", "reserve"]
     assert saga.step("ship").status == "dispatched"
 
 
-def test_answers_take_as_long_as_the_simulation_says() -> None:
-    sim = Simulation(ORDER, answers_after="2s")
+def test_replies_take_as_long_as_the_simulation_says() -> None:
+    sim = Simulation(ORDER, replies_after="2s")
     sim.on("payment.charge").succeeds().after("500ms")
     saga = sim.start("order", DATA)
     sim.run()
@@ -130,7 +132,7 @@ def test_a_reply_that_comes_twice_counts_once() -> None:
     assert sim.dead_letters == []
 
 
-def test_a_workers_own_wish_for_the_wait_is_heeded() -> None:
+def test_a_worker_can_ask_for_a_wait_of_its_own() -> None:
     sim = Simulation(ORDER, jitter=False)
     sim.on("stock.reserve").fails("busy", retry_after="7s")
     saga = sim.start("order", DATA)
@@ -138,20 +140,20 @@ def test_a_workers_own_wish_for_the_wait_is_heeded() -> None:
     assert saga.sent[1] == "7s reserve (attempt 2)"
 
 
-def test_signs_of_life_keep_an_attempt_alive() -> None:
+def test_heartbeats_keep_an_attempt_alive() -> None:
     silent = replace(step("charge", retry=RetryPolicy(attempts_max=1)), heartbeat_ms=5_000)
     sim = Simulation(definition(silent))
-    sim.on("service.charge").succeeds().after("20s").beating("2s")
+    sim.on("service.charge").succeeds().after("20s").heartbeats("2s")
     saga = sim.start("order")
     sim.run()
     assert saga.status == "completed"
     assert saga.ended_after == "20s"
 
 
-def test_without_signs_of_life_it_is_given_up_on() -> None:
+def test_an_attempt_without_heartbeats_times_out() -> None:
     silent = replace(step("charge", retry=RetryPolicy(attempts_max=1)), heartbeat_ms=5_000)
     sim = Simulation(definition(silent))
-    sim.on("service.charge").times_out().beating("2s")
+    sim.on("service.charge").times_out().heartbeats("2s")
     saga = sim.start("order")
     sim.run()
     # The last sign of life that is written down before the deadline holds until then.
@@ -204,7 +206,7 @@ def test_a_start_says_what_is_wrong_with_its_input() -> None:
         Simulation(ORDER).start("order", {"order_id": "A-1"})
 
 
-def test_a_start_of_what_nobody_defined_is_refused() -> None:
+def test_a_start_of_an_unknown_saga_is_refused() -> None:
     with pytest.raises(Refused, match="no saga is started by an event of type 'ordre'"):
         Simulation(ORDER).start("ordre", DATA)
 
@@ -260,7 +262,7 @@ _DEMO_ORDER = {"order_id": "A-1", "customer": "C", "amount": 3, "items": [{"sku"
 
 
 def test_time_goes_as_far_as_it_is_told_to() -> None:
-    sim = Simulation(ORDER, answers_after="10s")
+    sim = Simulation(ORDER, replies_after="10s")
     saga = sim.start("order", DATA)
     sim.advance("10s")
     assert saga.sent == ["0s reserve", "10s charge"]
@@ -270,13 +272,13 @@ def test_time_goes_as_far_as_it_is_told_to() -> None:
     assert sim.elapsed == "20s"
 
 
-def test_what_never_comes_is_told_with_the_timeline() -> None:
+def test_a_condition_that_is_never_met_shows_the_timeline() -> None:
     sim = Simulation(ORDER)
     saga = sim.start("order", DATA)
     with pytest.raises(NotReached, match=r"never compensated.*nothing is left to happen") as raised:
         sim.until(saga, "compensated")
     assert saga.timeline() in str(raised.value)
-    with pytest.raises(NotReached, match="what was waited for did not come"):
+    with pytest.raises(NotReached, match="the condition was never met"):
         sim.until(saga, lambda: False)
 
 
@@ -305,6 +307,48 @@ def test_a_signal_may_come_early_and_counts_once() -> None:
     assert saga.error == "signal_timed_out"
 
 
+def test_a_signal_by_key_may_come_before_its_saga() -> None:
+    purchase = Saga("purchase", key="order_id", input=Order, steps=[Step("approval", signal="approved")])
+    sim = Simulation(purchase)
+    sim.signal("purchase", "approved", {"by": "ada"}, key="A-1")
+    sim.advance("30s")
+    saga = sim.start("purchase", DATA)
+    sim.run()
+    assert saga.status == "completed"
+    assert saga.output("approval") == {"by": "ada"}
+
+
+def test_a_signal_by_key_reaches_a_child_saga() -> None:
+    refund = Saga("refund", key="order_id", steps=[Step("approval", signal="approved")], input=Order)
+    sim = Simulation([Saga("order", steps=[Step("refund", saga="refund")], input=Order), refund])
+    saga = sim.start("order", DATA)
+    sim.advance(0)
+    sim.signal("refund", "approved", key="A-1")
+    sim.run()
+    assert [each.status for each in (saga, *saga.children)] == ["completed", "completed"]
+
+
+def test_a_signal_whose_saga_never_comes_is_a_dead_letter() -> None:
+    sim = Simulation(Saga("purchase", steps=[Step("approval", signal="approved")]))
+    sim.signal("purchase", "approved", key="A-1")
+    sim.run()
+    (letter,) = sim.dead_letters
+    assert letter.reason == "no saga 'purchase' with the key 'A-1' is known"
+    assert Settings.model_fields["deferral_max_ms"].default == DEFERRAL_MAX_MS
+
+
+def test_a_signal_by_name_needs_a_key() -> None:
+    with pytest.raises(ValueError, match=r"sim\.signal\('order', 'approved', key="):
+        Simulation(definition(wait_for("approved"))).signal("order", "approved")
+
+
+def test_a_saga_that_is_not_started_says_so() -> None:
+    saga = Simulation(ORDER).add("saga:events", type="saga.pause", saga="order", subject="A-1")
+    assert repr(saga) == f"<saga {saga.id}, which is not started>"
+    with pytest.raises(KeyError, match="is not started; the entry that names it waits for its start"):
+        assert saga.status
+
+
 def test_a_sleep_passes_at_once_and_takes_its_time() -> None:
     night = StepDefinition(name="night", task=Task.SLEEP, timeout_ms=8 * 3_600_000)
     sim = Simulation(definition("reserve", night, "ship"))
@@ -313,17 +357,17 @@ def test_a_sleep_passes_at_once_and_takes_its_time() -> None:
     assert saga.sent == ["0s reserve", "8h ship"]
 
 
-def test_what_goes_on_for_ever_is_told() -> None:
+def test_a_simulation_without_end_is_stopped() -> None:
     forever = replace(step("charge"), retry=replace(RETRY, attempts_max=1_000_000))
     sim = Simulation(definition(forever), events_max=500)
     sim.on("service.charge").fails().always()
     sim.start("order")
-    with pytest.raises(NeverEnds, match=r"500 things happened.*order: charge action_failed \(\d+ times\)"):
+    with pytest.raises(NeverEnds, match=r"500 events happened.*order: charge action_failed \(\d+ times\)"):
         sim.run()
 
 
 def test_a_cancelled_saga_is_undone() -> None:
-    sim = Simulation(ORDER, answers_after="1s")
+    sim = Simulation(ORDER, replies_after="1s")
     saga = sim.start("order", DATA)
     sim.advance("1.5s")
     sim.cancel(saga, reason="the customer changed her mind")
@@ -397,7 +441,7 @@ CHILD = definition("pay", name="refund")
 
 
 def test_a_child_saga_runs_in_the_same_simulation() -> None:
-    sim = Simulation([PARENT, CHILD], answers_after="1s")
+    sim = Simulation([PARENT, CHILD], replies_after="1s")
     sim.on("service.pay").succeeds({"paid": 30})
     saga = sim.start("order")
     sim.run()
@@ -437,7 +481,7 @@ def test_a_child_saga_that_nobody_defined_fails_its_step() -> None:
     assert (saga.status, saga.error) == ("compensated", "unknown_saga")
 
 
-def test_a_stand_in_that_never_answers_is_called_off() -> None:
+def test_a_script_for_a_child_that_never_answers_is_cancelled() -> None:
     sim = Simulation(PARENT)
     sim.on("refund").times_out()
     saga = sim.start("order")
@@ -446,7 +490,7 @@ def test_a_stand_in_that_never_answers_is_called_off() -> None:
     assert saga.sent[-1] == "30s cancel of refund"
 
 
-def test_everything_that_was_sent_is_there_in_full() -> None:
+def test_every_message_is_there_in_full() -> None:
     sim = Simulation(ORDER)
     sim.on("stock.reserve").succeeds({"shelf": 7})
     saga = sim.start("order", DATA)
@@ -485,7 +529,7 @@ def test_a_saga_without_a_key_is_named_by_its_id() -> None:
     assert repr(saga) == f"<order '{saga.id[:8]}' is running; sent: 0s reserve>"
 
 
-def test_what_the_service_cannot_use_is_a_dead_letter() -> None:
+def test_an_entry_that_cannot_be_used_is_a_dead_letter() -> None:
     sim = Simulation(definition(step("charge", retry=RetryPolicy(attempts_max=1))))
     sim.on("service.charge").succeeds({"receipt": "R" * 2_000_000})
     saga = sim.start("order")
@@ -494,7 +538,7 @@ def test_what_the_service_cannot_use_is_a_dead_letter() -> None:
     assert saga.error == "timeout"
 
 
-def test_what_is_no_start_is_refused() -> None:
+def test_an_entry_that_starts_nothing_is_refused() -> None:
     with pytest.raises(Refused, match="no saga is triggered by the stream 'elsewhere'"):
         Simulation(ORDER).add("elsewhere", order_id="A-1")
     with pytest.raises(Refused, match="nobody takes in what is on the stream 'saga:dead-letter'"):
@@ -524,9 +568,7 @@ def test_a_step_that_is_not_there_is_named_with_those_that_are() -> None:
         ("payment.charge", "chrge", "is not sent for a step 'chrge', but for: charge; did you mean 'charge'?"),
     ],
 )
-def test_a_script_for_what_nobody_sends_is_refused_and_says_what_is_sent(
-    name: str, step_name: str | None, told: str
-) -> None:
+def test_a_script_for_an_unknown_name_says_what_is_sent(name: str, step_name: str | None, told: str) -> None:
     order = Saga(
         "order",
         steps=[
@@ -549,7 +591,7 @@ def test_a_script_for_what_nobody_sends_is_refused_and_says_what_is_sent(
         sim.on(sent).succeeds()
 
 
-def test_what_is_no_saga_or_no_worker_says_what_is_expected() -> None:
+def test_a_wrong_argument_says_what_is_expected() -> None:
     worker = Worker("stock")
     for wrong in (worker, "order.yaml", [worker]):
         with pytest.raises(TypeError, match=r"is a Saga, .* but here is a '.*'; workers come second"):
