@@ -22,11 +22,12 @@ from saga_service.definitions import (
     readable_saga_spec,
 )
 from saga_service.encryption import Cipher, CipherNotLoaded, DecryptionFailed, UnknownKey, load_cipher
-from saga_service.engine.decode import Decoder
+from saga_service.engine.decode import BatchDecoder, Decoder
+from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Engine
 from saga_service.engine.errors import StoreUnavailable
-from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.saga_loader import SagaCache
+from saga_service.engine.outbox import OutboxRows, Outgoing
+from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.ingest import Ingest
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.lane import Lane
@@ -255,19 +256,17 @@ def _service(
     streams: _Streams,
     shutdown: Shutdown,
 ) -> Service:
-    outbox = OutboxRows()
+    outbox, deferral = OutboxRows(), DeferralPolicy(settings.deferral_max_ms)
     publisher = RedisPublisher(client, streams.readers)
+    registry = PostgresDefinitionRegistry(pool, readable_saga_spec)
+    deployed = {(definition.name, definition.version): definition for definition in catalog.definitions()}
     engine = Engine(
         store,
-        Decoder(catalog, names, settings.data_bytes_max, cipher),
-        {(definition.name, definition.version): definition for definition in catalog.definitions()},
-        names,
-        SagaCache(settings.cached_sagas_max),
-        outbox,
-        now_ms,
-        cipher,
-        registry=PostgresDefinitionRegistry(pool, readable_saga_spec),
-        deferral_max_ms=settings.deferral_max_ms,
+        BatchDecoder(Decoder(catalog, names, settings.data_bytes_max, cipher), registry, deferral, now_ms),
+        SagaLoader(store, deployed, SagaCache(settings.cached_sagas_max), deferral, now_ms),
+        Outgoing(names, outbox, cipher),
+        deferral=deferral,
+        now_ms=now_ms,
     )
     intake = Intake(settings.batch_bytes_max)
     # In the order in which lanes take from them. What begins comes last: timers are kept however many starts pile up.

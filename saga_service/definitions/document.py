@@ -18,15 +18,12 @@ from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
 from saga_service.definitions.expressions.cel import Condition, InputMapping, condition, input_mapping
 from saga_service.definitions.schema.json_schema import canonical_numbers
 from saga_service.definitions.schema.outputs import OutputSchema, output_schema
+from saga_service.wire.saga_spec import UnreadableDocument
 
 DOCUMENT_FORMAT = 1
 """The only format that this release writes and reads. A newer one is left to the replicas that can read it."""
 
 DIGEST_OCTETS = 6
-
-
-class UnreadableDocument(Exception):
-    """This release cannot drive a saga by the stored document; the text says why, and what to do."""
 
 
 def definition_to_document(

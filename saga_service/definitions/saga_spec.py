@@ -9,10 +9,10 @@ from typing import Any
 from saga_service.core.definition import Definition
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Task
-from saga_service.definitions.document import UnreadableDocument, definition_from_document
+from saga_service.definitions.document import definition_from_document
 from saga_service.definitions.schema.inputs import Input, SchemaInput
 from saga_service.wire.commands import service_of
-from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX, InvalidInput
+from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX, InvalidInput, UnreadableDocument
 
 ON_RECORD = "on record"
 """The place of a saga that is not deployed here."""

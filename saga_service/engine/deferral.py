@@ -1,36 +1,109 @@
-"""How long an entry waits for what it speaks of to be there: a saga whose start is in other hands, a definition that
-only other replicas have."""
+"""Deferral: an entry that cannot be handled yet is kept in Postgres and tried again later.
+
+Three reasons lead here. The entry speaks of what is not there yet: a saga whose start is in other hands, a type that
+only other replicas have deployed. Its saga is driven by a definition that this release cannot read, and another
+replica's may. Or Postgres does not get through with it: a row is locked, a statement times out.
+
+The first reason has an end: after `DeferralPolicy.max_ms` the entry is refused. The others have none, for nothing is
+wrong with the entry.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from saga_service.core.events import Event, TransportLost
+from saga_service.core.ids import SagaId
 from saga_service.engine.ports import Deferred
 from saga_service.wire.entries import Entry
+from saga_service.wire.own_events import write_own_event
 
 PAUSE_MS_MIN, PAUSE_MS_MAX = 50, 5_000
-"""Between two looks at it."""
+"""Between two attempts at an entry that waits for something to be there."""
+SLOW_PAUSE_MS_MIN, SLOW_PAUSE_MS_MAX = 1_000, 30_000
+"""Between two attempts at an entry that Postgres does not get through with. Each attempt may cost a whole time-out."""
 ATTEMPTS_MIN = 5
-"""However old it is: after an outage what it waits for may lie unread as well."""
+"""Attempts before an entry is refused, however old it is: after an outage, what it waits for may lie unread as well."""
+SLOW_SAGA_REMEMBERED_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
 class DeferralPolicy:
-    """`kept_ms` counts from the first look at the entry; 0 is none."""
+    """How long an entry waits for what is not there yet. `max_ms` counts from the first attempt; 0 is not at all."""
 
-    kept_ms: int = 0
+    max_ms: int = 0
 
     def may_wait(self, entry: Entry, now_ms: int) -> bool:
         attempts = 1 if entry.request is None else entry.request.attempts
-        return self.kept_ms > 0 and (attempts < ATTEMPTS_MIN or _age_ms(entry, now_ms) < self.kept_ms)
+        return self.max_ms > 0 and (attempts < ATTEMPTS_MIN or _age_ms(entry, now_ms) < self.max_ms)
 
-    def deferred(self, entry: Entry, now_ms: int) -> Deferred:
-        """It is looked at again soon, then less and less often."""
-        return Deferred(entry, now_ms + min(max(_age_ms(entry, now_ms) // 2, PAUSE_MS_MIN), PAUSE_MS_MAX))
+
+NO_DEFERRAL = DeferralPolicy()
+
+
+def deferred(entry: Entry, now_ms: int) -> Deferred:
+    """The entry, due again soon, and less and less often as it grows older."""
+    return Deferred(entry, now_ms + _pause_ms(entry, now_ms, PAUSE_MS_MIN, PAUSE_MS_MAX))
+
+
+def deferred_as_slow(entry: Entry, now_ms: int) -> Deferred:
+    """The entry, due again after the longer pause of one that Postgres does not get through with."""
+    return Deferred(entry, next_slow_attempt_ms(entry, now_ms))
+
+
+def next_slow_attempt_ms(entry: Entry | None, now_ms: int) -> int:
+    """When the entry is tried again that Postgres does not get through with. None for a timer's event."""
+    if entry is None:
+        return now_ms + SLOW_PAUSE_MS_MIN
+    return now_ms + _pause_ms(entry, now_ms, SLOW_PAUSE_MS_MIN, SLOW_PAUSE_MS_MAX)
+
+
+def deferrable(event: Event, entry: Entry | None) -> Entry | None:
+    """The entry to keep of an event; None for a timer, which its lease brings back."""
+    if entry is None and isinstance(event, TransportLost):
+        # One for each saga: the row is found if there is one already.
+        return write_own_event(event, event.saga_id)
+    return entry
+
+
+def _pause_ms(entry: Entry, now_ms: int, least_ms: int, most_ms: int) -> int:
+    return min(max(_age_ms(entry, now_ms) // 2, least_ms), most_ms)
 
 
 def _age_ms(entry: Entry, now_ms: int) -> int:
     return 0 if entry.request is None else now_ms - entry.request.since_ms
 
 
-NO_DEFERRAL = DeferralPolicy()
+class SlowSagas:
+    """Sagas of which an entry failed alone because a statement did, each with the moment of the next attempt.
+
+    Until then every other entry of the saga is deferred to the same moment, untried: it would time out as well, and
+    entries of one saga keep their order. Afterwards the saga is tried apart from others, so that one whose row stays
+    locked costs one time-out for each attempt, and no other saga anything.
+    """
+
+    def __init__(self) -> None:
+        self._next_attempt_ms: dict[SagaId, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._next_attempt_ms)
+
+    def __contains__(self, saga_id: SagaId) -> bool:
+        return saga_id in self._next_attempt_ms
+
+    def add(self, saga_id: SagaId, next_attempt_ms: int, now_ms: int) -> None:
+        """Note that nothing is tried with this saga before `next_attempt_ms`. Sagas long past theirs are forgotten."""
+        forgotten_ms = now_ms - SLOW_SAGA_REMEMBERED_MS
+        self._next_attempt_ms = {known: ms for known, ms in self._next_attempt_ms.items() if ms > forgotten_ms}
+        self._next_attempt_ms[saga_id] = next_attempt_ms
+
+    def held_until_ms(self, saga_id: SagaId, now_ms: int) -> int | None:
+        """The moment of the next attempt; None where the saga may be tried now."""
+        next_attempt_ms = self._next_attempt_ms.get(saga_id, now_ms)
+        return next_attempt_ms if next_attempt_ms > now_ms else None
+
+    def discard(self, saga_ids: Iterable[SagaId]) -> None:
+        """Note that these sagas were committed: nothing holds them any more."""
+        for saga_id in saga_ids:
+            self._next_attempt_ms.pop(saga_id, None)

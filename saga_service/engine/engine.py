@@ -1,40 +1,38 @@
 """The one door: a batch of entries and events goes in, one commit is made of it, and what is to be published comes out.
 
-    decode -> read -> fold -> commit -> (publish -> acknowledge, by the lane that called)
+    decode -> load -> fold -> commit -> (publish -> acknowledge, by the lane that called)
 
 A crash between any two of these is harmless: before the commit nothing happened; after it the batch's messages are in
-the outbox, and its entries, if delivered again, are repeats.
+the outbox, and its entries, if delivered again, are repeats. `engine.failures` has the table of what is done where a
+step fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-
-import structlog
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
 
 from saga_service.base.backoff import Backoff
-from saga_service.core.definition import Definition
-from saga_service.core.effects import Command, Sent
-from saga_service.engine.commit_log import log_commit
-from saga_service.engine.decode import BatchDecoder, Decoded, Decoder, Item, Received
-from saga_service.engine.deferral import DeferralPolicy
-from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
+from saga_service.engine.commit_log import log_commit, log_failure
+from saga_service.engine.decode import BatchDecoder, Decoded, Item, Received
+from saga_service.engine.deferral import DeferralPolicy, SlowSagas, deferrable, next_slow_attempt_ms
+from saga_service.engine.errors import RevisionConflict, StoreUnavailable
+from saga_service.engine.failures import (
+    REMEDIES,
+    STATEMENT_FAILURES,
+    Failure,
+    Place,
+    Remedy,
+    dead_letter_reason,
+    failure_of,
+)
 from saga_service.engine.fold import Folded, fold
-from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import Batch, DefinitionRegistry, Store
-from saga_service.engine.saga_loader import SagaCache, SagaReader, Sagas
-from saga_service.wire.children import write_child_request, write_parent_reply
-from saga_service.wire.commands import write_command
-from saga_service.wire.dead_letters import DeadLetter, announce_dead_letter, dead_letter
-from saga_service.wire.encryption import Cipher, DecryptionFailed
+from saga_service.engine.outbox import Outgoing
+from saga_service.engine.ports import Batch, Deferred, Store
+from saga_service.engine.saga_loader import SagaLoader, Sagas
+from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message
-from saga_service.wire.outcomes import write_outcome
-from saga_service.wire.stream_names import StreamNames
-
-log = structlog.get_logger(__name__)
-_NOT_OURS = (StoreRefused, DecryptionFailed)
-"""What spoils an item alone, and would do so again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,203 +43,232 @@ class Committed:
     messages: list[Message]
     handled: dict[str, list[str]]
     wake_at_ms: int | None
-    """The earliest moment at which some saga of the batch wants a look."""
+    """The earliest moment at which some saga of the batch has to be checked."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A part of a batch that is tried as one."""
+
+    items: Sequence[Item]
+    place: Place
+    decoded: Decoded | None = None
+    trusts_copies: bool = True
+    lost_races: int = 0
+    reason: str = ""
+    """The reason of the dead letter."""
+    outages: Backoff = field(default_factory=Backoff)
+    races: Backoff = field(default_factory=lambda: Backoff(first_s=0.005, most_s=1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A commit, as this process remembers it."""
+
+    committed: Committed
+    folded: Folded
+    dead_letters: list[DeadLetter]
 
 
 class Engine:
-    """`definitions` are those deployed here, by saga and version; older versions are learned from the store."""
+    """Takes batches to their commits. Several calls of `process` may be under way at once."""
 
     def __init__(
         self,
         store: Store,
-        decoder: Decoder,
-        definitions: Mapping[tuple[str, str], Definition],
-        names: StreamNames,
-        cache: SagaCache,
-        outbox: OutboxRows,
-        now_ms: Callable[[], int],
-        cipher: Cipher | None = None,
+        decoder: BatchDecoder,
+        loader: SagaLoader,
+        outgoing: Outgoing,
         *,
-        registry: DefinitionRegistry | None = None,
-        deferral_max_ms: int = 0,
+        deferral: DeferralPolicy,
+        now_ms: Callable[[], int],
     ) -> None:
         self._store = store
-        self._deferral = DeferralPolicy(deferral_max_ms)
-        self._decoder = BatchDecoder(decoder, registry, self._deferral, now_ms)
-        self._reader = SagaReader(store, cache, self._deferral, now_ms)
-        self._definitions = dict(definitions)
-        self._names = names
-        self._cache = cache
-        self._outbox = outbox
+        self._decoder = decoder
+        self._loader = loader
+        self._outgoing = outgoing
+        self._deferral = deferral
         self._now_ms = now_ms
-        self._cipher = cipher
+        self._slow = SlowSagas()
 
-    async def process(self, items: Sequence[Item]) -> list[Committed]:
+    async def process(self, items: Sequence[Item]) -> AsyncGenerator[Committed, None]:
         """Take a batch all the way to its commit, however long Postgres is away.
 
-        One result, or several where something in the batch had to be set apart. Raises StoreBroken.
+        Yields one result, or several where the batch was taken apart, each as soon as it is durable. Raises
+        StoreBroken.
         """
-        try:
-            return [await self._process_whole(items)]
-        except StoreBroken:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever one item does to a batch, the others must go on
-            # A batch stands or falls as one, so what spoils it is looked for by halves.
-            if len(items) > 1:
-                middle = len(items) // 2
-                return [*await self.process(items[:middle]), *await self.process(items[middle:])]
-            return [await self._once_more_alone(items[0], error)]
-
-    async def _process_whole(self, items: Sequence[Item]) -> Committed:
-        return await self._until_committed(self._decoder.decode(items))
-
-    async def _until_committed(self, decoded: Decoded) -> Committed:
-        trust_copies = True
-        away, contended = Backoff(), Backoff(first_s=0.005, most_s=1.0)
-        while True:
+        attempts = self._attempts(items)
+        while attempts:
+            attempt = attempts.pop()
             try:
-                if decoded.unresolved:
-                    await self._decoder.resolve(decoded)
-                    self._definitions |= {(each.name, each.version): each for each in decoded.resolved}
-                folded = await self._read_and_fold(decoded.received, trust_copies)
-                return await self._commit(decoded, folded)
-            except RevisionConflict:
-                # Nothing was written. Some copy was old, or some start a repeat: from here on this batch reads all.
-                if not trust_copies:
-                    await contended.wait()
-                trust_copies = False
-            except RequestsAnswered as error:
-                # By a replica that was quicker than we, or by ourselves in a commit whose end we never heard of. A verb
-                # without a step may mean another one by now. Those that are open come again after their lease.
-                log.warning("some request was answered meanwhile; the batch goes on without any", error=str(error))
-                decoded = decoded.without_requests()
-            except StoreUnavailable as error:
-                log.warning("postgres is away; a batch waits", error=str(error), events=len(decoded.received))
-                await away.wait()
+                written = await self._try(attempt)
+            except Exception as error:  # noqa: BLE001 - whatever one item does to a batch, the others must go on
+                attempts.extend(reversed(await self._remedied(attempt, error)))
+                continue
+            # Nothing from here on may fail the attempt: it is durable.
+            self._remember(written)
+            yield written.committed
 
-    # ------------------------------------------------------------------------------------------------ read and fold
+    # ------------------------------------------------------------------------------------------------- one attempt
 
-    async def _read_and_fold(self, received: list[Received], trust_copies: bool) -> Folded:
-        sagas = await self._reader.read(received, trust_copies)
-        received = await self._reader.find_by_key(received, sagas)
+    def _attempts(self, items: Sequence[Item]) -> list[_Attempt]:
+        """The batch as one attempt, but for items of slow sagas: each is tried apart, and after the others."""
+        if not self._slow:
+            return [_tried(items)]
+        apart: list[Item] = []
+        others: list[Item] = []
+        for item in items:
+            saga_id = self._decoder.saga_of(item)
+            (apart if saga_id is not None and saga_id in self._slow else others).append(item)
+        return [*(_tried([item]) for item in reversed(apart)), *([_tried(others)] if others else [])]
+
+    async def _try(self, attempt: _Attempt) -> _Written:
+        decoded = attempt.decoded = attempt.decoded or self._decode(attempt)
+        if not decoded.is_resolved:
+            self._loader.definitions.add(await self._decoder.resolve(decoded))
+        if self._slow:
+            self._hold_back(decoded)
+        folded = await self._load_and_fold(decoded.received, attempt.trusts_copies)
+        return await self._commit(decoded, folded)
+
+    def _decode(self, attempt: _Attempt) -> Decoded:
+        match attempt.place:
+            case Place.DEFERRAL | Place.DEFERRAL_OF_ROW:
+                return self._decoder.defer(attempt.items[0])
+            case Place.DEAD_LETTER | Place.BARE_DEAD_LETTER:
+                with_fields = attempt.place is Place.DEAD_LETTER
+                return self._decoder.quarantine(attempt.items[0], attempt.reason, with_fields=with_fields)
+            case Place.TOGETHER | Place.ALONE | Place.ALONE_AGAIN:
+                return self._decoder.decode(attempt.items)
+            case _:
+                assert_never(attempt.place)
+
+    def _hold_back(self, decoded: Decoded) -> None:
+        """Defer untried what belongs to a slow saga whose next attempt has not come."""
+        now_ms, in_order = self._now_ms(), decoded.in_order
+        decoded.in_order = []
+        for item in in_order:
+            until_ms = self._slow.held_until_ms(item.event.saga_id, now_ms) if isinstance(item, Received) else None
+            if until_ms is None or not isinstance(item, Received):
+                decoded.in_order.append(item)
+                continue
+            entry = deferrable(item.event, item.entry)
+            if entry is not None:
+                decoded.deferred.append(Deferred(entry, until_ms))
+
+    async def _load_and_fold(self, received: list[Received], trust_copies: bool) -> Folded:
+        """Fold the events; and once more where a copy that may be old let some event have no effect."""
+        sagas = await self._loader.load(received, trust_copies)
+        received = await self._loader.find_by_key(received, sagas)
         folded = await self._fold(received, sagas)
         doubtful = folded.without_effect - sagas.certain
         if not doubtful:
             return folded
-        await self._reader.read_into(sagas, doubtful)
+        await self._loader.load_afresh(sagas, doubtful)
         return await self._fold(received, sagas)
 
     async def _fold(self, received: list[Received], sagas: Sagas) -> Folded:
-        driven = {(state.saga, state.version) for state in sagas.states.values()}
-        for saga, version in driven - self._definitions.keys():
-            await self._learn(saga, version)
-        return fold(received, sagas.states, self._definition, self._now_ms(), self._deferral)
+        await self._loader.definitions.load(sagas.versions())
+        return fold(received, sagas.states, self._loader.definitions.find, self._now_ms(), self._deferral)
 
-    async def _learn(self, saga: str, version: str) -> None:
-        definition = await self._store.definition(saga, version)
-        if definition is not None:
-            self._definitions[saga, version] = definition
-
-    def _definition(self, saga: str, version: str) -> Definition | None:
-        return self._definitions.get((saga, version))
-
-    # ------------------------------------------------------------------------------------------------------- commit
-
-    async def _commit(self, decoded: Decoded, folded: Folded) -> Committed:
+    async def _commit(self, decoded: Decoded, folded: Folded) -> _Written:
         refused_requests = [letter for letter, _ in decoded.refused_requests]
         dead_letters = [*decoded.dead_letters, *refused_requests, *folded.dead_letters]
-        messages = self._messages(folded, dead_letters)
+        messages = self._outgoing.messages(folded, dead_letters)
         batch = Batch(
             folded.writes,
             folded.history,
             [*decoded.reported, *dead_letters],
             messages,
-            results=[*(answer for _, answer in decoded.refused_requests), *folded.results],
+            results=[*(result for _, result in decoded.refused_requests), *decoded.reported_requests, *folded.results],
             deferred=[*decoded.deferred, *folded.deferred],
+            parked=decoded.parked,
         )
         outbox_id = None if batch.is_empty() else await self._write(batch)
-        self._cache.keep(folded.states.values())
-        log_commit(folded, dead_letters)
         wake_at_ms = min((write.state.wake_at_ms for write in folded.writes if write.state.wake_at_ms), default=None)
-        return Committed(outbox_id, messages, decoded.handled, wake_at_ms)
+        return _Written(Committed(outbox_id, messages, decoded.handled, wake_at_ms), folded, dead_letters)
 
     async def _write(self, batch: Batch) -> int | None:
-        batch.published = self._outbox.take_published()
+        rows = self._outgoing.rows
+        batch.published = rows.take_published()
         try:
-            outbox_id = await self._store.commit(batch)
+            return await self._store.commit(batch)
         except BaseException:
-            self._outbox.give_back(batch.published)
+            rows.give_back(batch.published)
             raise
-        if outbox_id is not None:
-            self._outbox.begin(outbox_id)
-        return outbox_id
 
-    def _messages(self, folded: Folded, dead_letters: Iterable[DeadLetter]) -> list[Message]:
-        return [
-            *(self._sent(sent) for sent in folded.commands),
-            *(write_parent_reply(reply, self._names, self._cipher) for reply in folded.replies),
-            *(write_outcome(ended, self._names, self._cipher) for ended in folded.ended),
-            # What came from the dead-letter stream is there already, and sent again would go round for ever.
-            *(
-                announce_dead_letter(letter, self._names)
-                for letter in dead_letters
-                if letter.stream != self._names.dead_letters
-            ),
-        ]
+    def _remember(self, written: _Written) -> None:
+        self._loader.keep(written.folded.states.values())
+        if self._slow:
+            self._slow.discard(written.folded.states)
+        log_commit(written.folded, written.dead_letters)
 
-    def _sent(self, sent: Sent) -> Message:
-        if isinstance(sent, Command):
-            return write_command(sent, self._names, self._cipher)
-        return write_child_request(sent, self._names, self._cipher)
+    # ------------------------------------------------------------------------------------------------ what failed
 
-    # ---------------------------------------------------------------------------------------------------- set apart
+    async def _remedied(self, attempt: _Attempt, error: Exception) -> list[_Attempt]:
+        """What is tried instead, after the table."""
+        failure = await self._what_failed(attempt, error)
+        remedy = REMEDIES[failure][attempt.place]
+        log_failure(failure, remedy, attempt.items, error, attempt.lost_races)
+        match remedy:
+            case Remedy.WAIT:
+                await attempt.outages.wait()
+                return [attempt]
+            case Remedy.READ_AFRESH:
+                # Nothing was written. Some copy was old, or some start a repeat: that explains the first lost race.
+                if not attempt.trusts_copies:
+                    await attempt.races.wait()
+                attempt.trusts_copies = False
+                return [attempt]
+            case Remedy.WITHOUT_REQUESTS:
+                # Another replica was quicker, or this one in a commit whose end it never heard of. An operation without
+                # a step may mean another one by now. Requests that are still open come again after their lease.
+                assert attempt.decoded is not None, "a request was in the batch"
+                attempt.decoded = attempt.decoded.without_requests()
+                return [attempt]
+            case Remedy.HALVE:
+                middle = len(attempt.items) // 2
+                return [_tried(attempt.items[:middle]), _tried(attempt.items[middle:])]
+            case Remedy.TRY_AGAIN:
+                return [_Attempt(attempt.items, Place.ALONE_AGAIN)]
+            case Remedy.DEFER:
+                return self._deferral_of(attempt.items[0], failure)
+            case Remedy.LEAVE:
+                return []
+            case Remedy.QUARANTINE:
+                return [_Attempt(attempt.items, Place.DEAD_LETTER, reason=dead_letter_reason(error))]
+            case Remedy.DROP_FIELDS:
+                reason = f"{attempt.reason}; its fields could not be kept: {error}"
+                return [_Attempt(attempt.items, Place.BARE_DEAD_LETTER, reason=reason)]
+            case Remedy.END:
+                raise error
+            case _:
+                assert_never(remedy)
 
-    async def _once_more_alone(self, item: Item, error: Exception) -> Committed:
-        if not isinstance(error, _NOT_OURS):
-            try:
-                # What does not fail again was no fault of the item's.
-                return await self._process_whole([item])
-            except StoreBroken:
-                raise
-            except Exception as again:  # noqa: BLE001 - whatever it is, it is why the item is set apart
-                error = again
-        return await self._quarantine(item, error)
+    async def _what_failed(self, attempt: _Attempt, error: Exception) -> Failure:
+        attempt.lost_races += isinstance(error, RevisionConflict)
+        failure = failure_of(error, attempt.lost_races)
+        if failure in STATEMENT_FAILURES and not await self._probe():
+            return Failure.OUTAGE
+        return failure
 
-    async def _quarantine(self, item: Item, error: Exception) -> Committed:
-        """The one item that cannot be processed goes to the dead letters, and everything else goes on."""
-        ours = not isinstance(error, _NOT_OURS)
-        traceback = error if ours else None
-        log.error(
-            "an item cannot be processed; it is set apart", item=_named(item), error=str(error), exc_info=traceback
-        )
-        if not isinstance(item, Entry):
-            return Committed(None, [], {}, None)
-        reason = _why(error)
+    async def _probe(self) -> bool:
+        """Whether Postgres takes a commit that concerns no saga."""
         try:
-            return await self._dead_letter(item, item, reason)
-        except StoreBroken:
-            raise
-        except Exception as refusal:  # noqa: BLE001 - too large for Postgres, say
-            log.error("an entry cannot be kept as it is; its fields are dropped", item=_named(item), error=str(refusal))
-            return await self._dead_letter(
-                item, replace(item, fields={}, repeated=()), f"{reason}; its fields could not be kept: {refusal}"
-            )
+            await self._store.probe()
+        except StoreUnavailable:
+            return False
+        return True
 
-    async def _dead_letter(self, item: Entry, kept: Entry, reason: str) -> Committed:
-        buried = Decoded(handled={item.stream: [item.id]} if item.request is None else {})
-        buried.add(item, dead_letter(kept, reason, self._now_ms()))
-        return await self._until_committed(buried)
-
-
-def _why(error: Exception) -> str:
-    match error:
-        case StoreRefused():
-            return f"postgres refuses it: {error}"
-        case DecryptionFailed():
-            return str(error)
-        case _:
-            return f"internal error, please report: {error!r}"
+    def _deferral_of(self, item: Item, failure: Failure) -> list[_Attempt]:
+        entry = item if isinstance(item, Entry) else deferrable(item, None)
+        saga_id, now_ms = self._decoder.saga_of(item), self._now_ms()
+        if failure in STATEMENT_FAILURES and saga_id is not None:
+            self._slow.add(saga_id, next_slow_attempt_ms(entry, now_ms), now_ms)
+        if entry is None:
+            return []
+        return [_Attempt([item], Place.DEFERRAL if entry.request is None else Place.DEFERRAL_OF_ROW)]
 
 
-def _named(item: Item) -> str:
-    return f"{item.stream} {item.id}" if isinstance(item, Entry) else repr(item)
+def _tried(items: Sequence[Item]) -> _Attempt:
+    return _Attempt(items, Place.TOGETHER if len(items) > 1 else Place.ALONE)

@@ -24,3 +24,14 @@ class StoreBroken(Exception):
 
     Nothing that comes in could be handled rightly, so the service ends. The text has Postgres' reason.
     """
+
+
+class StoreTimedOut(StoreUnavailable):
+    """A statement, or its wait for a lock, took longer than it may, or Postgres had no memory for it.
+
+    Other statements may go through. Nothing is known to have been written.
+    """
+
+
+class StoreFailed(StoreUnavailable):
+    """Postgres met an internal error at a statement. Another try, or another statement, may go through."""

@@ -13,18 +13,20 @@ from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import Verdict
 from saga_service.engine.decode import Received
-from saga_service.engine.deferral import NO_DEFERRAL, DeferralPolicy
+from saga_service.engine.deferral import NO_DEFERRAL, DeferralPolicy, deferrable, deferred
 from saga_service.engine.ports import Deferred, RequestResult, Write
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
 from saga_service.wire.entries import Entry
+from saga_service.wire.saga_spec import UnreadableDocument
 from saga_service.wire.stream_names import REQUESTS, WANTS_RESULT
 
 DefinitionOf = Callable[[str, str], Definition | None]
+"""Finds a definition by saga and version. May raise UnreadableDocument."""
 
 
 @dataclass(slots=True)
 class Folded:
-    """What a batch comes to."""
+    """All that a batch's events come to."""
 
     states: dict[SagaId, SagaState] = field(default_factory=dict)
     """Every saga that changed, as it is after the batch."""
@@ -33,13 +35,13 @@ class Folded:
     commands: list[Sent] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     replies: list[ParentReply] = field(default_factory=list)
-    """What child sagas answer their parents."""
+    """Replies of child sagas to their parents."""
     dead_letters: list[DeadLetter] = field(default_factory=list)
     results: list[RequestResult] = field(default_factory=list)
     deferred: list[Deferred] = field(default_factory=list)
-    """Entries that speak of sagas which nobody knows yet, and have not waited for long."""
+    """Entries that cannot be handled yet, or not by this release."""
     refusals: list[tuple[SagaId, str]] = field(default_factory=list)
-    """Refused events of which no dead letter speaks, and why: a log line has to."""
+    """Refused events that have no dead letter, each with its reason: a log line has to tell of them."""
     without_effect: set[SagaId] = field(default_factory=set)
     """Sagas of which some event changed nothing and which nothing else changes. If the state was an old copy, that
     verdict may be wrong, and no revision check will catch it: the caller has to be sure of the state."""
@@ -52,74 +54,115 @@ def fold(
     now_ms: int,
     deferral: DeferralPolicy = NO_DEFERRAL,
 ) -> Folded:
-    """Events in their order, each on the state that the one before it left.
+    """Apply the events in their order, each to the state that the one before it left.
 
-    What is said to a saga may overtake its start, which another lane or another replica has in hand. While the patience
-    lasts it is early; after that it is refused.
+    An event for a saga that is not there may have overtaken its start, which another lane or another replica has in
+    hand. Its entry is deferred as long as `deferral` allows, and refused after that.
     """
-    folded = Folded()
-    current = dict(states)
-    idle: set[SagaId] = set()
+    batch = _Fold(states, definition_of, now_ms, deferral)
     for item in received:
-        event = item.event
-        state = current.get(event.saga_id)
-        transition = _advance(state, event, definition_of, now_ms)
+        batch.add(item)
+    return batch.finish()
+
+
+class _Fold:
+    """The fold of one batch in the making."""
+
+    def __init__(
+        self, states: Mapping[SagaId, SagaState], definition_of: DefinitionOf, now_ms: int, deferral: DeferralPolicy
+    ) -> None:
+        self._before = states
+        self._current = dict(states)
+        self._definition_of = definition_of
+        self._now_ms = now_ms
+        self._deferral = deferral
+        self._idle: set[SagaId] = set()
+        self._folded = Folded()
+
+    def add(self, item: Received) -> None:
+        try:
+            transition = self._advance(item.event)
+        except UnreadableDocument as error:
+            self._leave_to_others(item, str(error))
+            return
+        if self._may_be_early(item, transition):
+            self._idle.add(item.event.saga_id)
+            self._defer(item.entry)
+            return
         if transition.reply is not None:
-            folded.replies.append(transition.reply)
-        entry = item.entry
-        if transition.state is None and entry is not None and isinstance(event, Signalled | OperationRequested):
-            idle.add(event.saga_id)
-            if deferral.may_wait(entry, now_ms):
-                folded.deferred.append(deferral.deferred(entry, now_ms))
-                continue
-        if entry is not None and entry.request is not None:
-            folded.results.append(_answer(entry.request.number, event, transition))
-        if transition.verdict is not Verdict.APPLIED:
-            idle.add(event.saga_id)
-            if transition.verdict is Verdict.REFUSED:
-                _refuse(folded, item, transition.reason, now_ms)
-            continue
-        if transition.state is not state and transition.state is not None:
-            current[event.saga_id] = folded.states[event.saga_id] = transition.state
+            self._folded.replies.append(transition.reply)
+        if item.entry is not None and item.entry.request is not None:
+            self._folded.results.append(_result(item.entry.request.number, item.event, transition))
+        if transition.verdict is Verdict.APPLIED:
+            self._apply(transition)
+            return
+        self._idle.add(item.event.saga_id)
+        if transition.verdict is Verdict.REFUSED:
+            self._refuse(item, transition.reason)
+
+    def finish(self) -> Folded:
+        folded = self._folded
+        folded.writes = [Write(state, _revision(self._before.get(saga_id))) for saga_id, state in folded.states.items()]
+        folded.without_effect = self._idle - folded.states.keys()
+        return folded
+
+    def _advance(self, event: Event) -> Transition:
+        state = self._current.get(event.saga_id)
+        if state is not None:
+            saga, version = state.saga, state.version
+        elif isinstance(event, Started):
+            saga, version = event.saga, event.version
+        else:
+            return advance_unknown(event, self._now_ms)
+        definition = self._definition_of(saga, version)
+        if definition is None:
+            reason = f"version {version} of the definition of saga '{saga}' is not known here"
+            return Transition(Verdict.REFUSED, state, reason=reason)
+        return advance(definition, state, event, self._now_ms)
+
+    def _may_be_early(self, item: Received, transition: Transition) -> bool:
+        """Whether the event may have overtaken the start of its saga."""
+        if transition.state is not None or item.entry is None:
+            return False
+        is_addressed = isinstance(item.event, Signalled | OperationRequested)
+        return is_addressed and self._deferral.may_wait(item.entry, self._now_ms)
+
+    def _leave_to_others(self, item: Received, reason: str) -> None:
+        """A replica of another release may read the definition; this one changes nothing. A timer's lease runs out."""
+        entry = deferrable(item.event, item.entry)
+        self._defer(entry)
+        if entry is None:
+            self._folded.refusals.append((item.event.saga_id, reason))
+
+    def _defer(self, entry: Entry | None) -> None:
+        if entry is not None:
+            self._folded.deferred.append(deferred(entry, self._now_ms))
+
+    def _apply(self, transition: Transition) -> None:
+        state, folded = transition.state, self._folded
+        if state is not None and state is not self._current.get(state.id):
+            self._current[state.id] = folded.states[state.id] = state
         folded.history.extend(transition.history)
         folded.commands.extend(transition.commands)
         if transition.ended is not None:
             folded.ended.append(transition.ended)
-    folded.writes = [Write(state, _revision(states.get(saga_id))) for saga_id, state in folded.states.items()]
-    folded.without_effect = idle - folded.states.keys()
-    return folded
+
+    def _refuse(self, item: Received, reason: str) -> None:
+        if item.entry is None or _has_another_answer(item.event, item.entry):
+            self._folded.refusals.append((item.event.saga_id, reason))
+        else:
+            self._folded.dead_letters.append(dead_letter(item.entry, reason, self._now_ms))
 
 
-def _answer(request_id: int, event: Event, transition: Transition) -> RequestResult:
+def _result(request_id: int, event: Event, transition: Transition) -> RequestResult:
     return RequestResult(request_id, transition.verdict.value, transition.reason, event.saga_id)
 
 
-def _refuse(folded: Folded, item: Received, reason: str, now_ms: int) -> None:
-    if item.entry is None or _is_answered_otherwise(item.event, item.entry):
-        folded.refusals.append((item.event.saga_id, reason))
-    else:
-        folded.dead_letters.append(dead_letter(item.entry, reason, now_ms))
-
-
-def _is_answered_otherwise(event: Event, entry: Entry) -> bool:
-    """Who asks in person is told at once; a parent saga hears of its child's end."""
+def _has_another_answer(event: Event, entry: Entry) -> bool:
+    """Whether the sender hears of the refusal without a dead letter: a person who waits, a parent saga."""
     if isinstance(event, OperationRequested) and event.answers is not None:
         return True
     return entry.stream == REQUESTS and (isinstance(event, OperationRequested) or WANTS_RESULT in entry.fields)
-
-
-def _advance(state: SagaState | None, event: Event, definition_of: DefinitionOf, now_ms: int) -> Transition:
-    if state is not None:
-        saga, version = state.saga, state.version
-    elif isinstance(event, Started):
-        saga, version = event.saga, event.version
-    else:
-        return advance_unknown(event, now_ms)
-    definition = definition_of(saga, version)
-    if definition is None:
-        reason = f"version {version} of the definition of saga '{saga}' is not known here"
-        return Transition(Verdict.REFUSED, state, reason=reason)
-    return advance(definition, state, event, now_ms)
 
 
 def _revision(state: SagaState | None) -> int:

@@ -18,14 +18,14 @@ from saga_service.wire.saga_spec import SagaSpec
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A saga's new state, and the revision of the stored one that it grew out of; 0 where there must be none."""
+    """A saga's new state, and the revision that the stored one must have; 0 where there must be none."""
 
     state: SagaState
     expected_revision: int
 
 
 class RequestResult(NamedTuple):
-    """What became of a request that came by SQL."""
+    """The result of a request that came by SQL, or of an entry that waited in Postgres."""
 
     request_id: int
     verdict: str
@@ -42,7 +42,7 @@ class KeyedSaga(NamedTuple):
 
 
 class Deferred(NamedTuple):
-    """An entry that speaks of a saga that nobody knows yet: it is looked at again at `due_at_ms`."""
+    """An entry that cannot be handled yet. It is tried again at `due_at_ms`."""
 
     entry: Entry
     due_at_ms: int
@@ -50,30 +50,33 @@ class Deferred(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """All that one batch writes, in one commit.
-
-    `messages` become one outbox row. `published` are the outbox rows of earlier batches that Redis has taken: they are
-    deleted on the way, and so are requests that are answered, unless whoever made them waits for the answer. `early`
-    entries are kept in Postgres, or stay there.
-    """
+    """All that one batch writes, in one commit."""
 
     writes: list[Write] = field(default_factory=list)
     history: list[HistoryEntry] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    """They become one outbox row."""
     published: list[int] = field(default_factory=list)
+    """Outbox rows of earlier batches that Redis has taken. They are deleted on the way."""
     results: list[RequestResult] = field(default_factory=list)
+    """Of requests, which are deleted unless somebody waits for the result."""
     deferred: list[Deferred] = field(default_factory=list)
+    parked: list[SagaId] = field(default_factory=list)
+    """Sagas whose timer became a dead letter: their wake-up is moved out of the way."""
 
     def is_empty(self) -> bool:
         return not (self.writes or self.dead_letters or self.messages or self.results or self.deferred)
 
 
 class Store(Protocol):
+    """Where sagas live. Every method may also raise StoreTimedOut and StoreFailed, which are StoreUnavailable."""
+
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
-        """Those of the sagas that exist. One round trip. Raises StoreUnavailable, and DecryptionFailed where the
-        key that a
-        saga is encrypted with is not known here."""
+        """The sagas that exist, in one round trip.
+
+        Raises StoreUnavailable, and DecryptionFailed where the key of a saga is not known here.
+        """
         ...
 
     async def commit(self, batch: Batch) -> int | None:
@@ -83,8 +86,18 @@ class Store(Protocol):
         """
         ...
 
+    async def probe(self) -> None:
+        """Commit something that concerns no saga, under the locks on tables that a batch takes.
+
+        Raises StoreUnavailable where no batch could be committed now.
+        """
+        ...
+
     async def definition(self, saga: str, version: str) -> Definition | None:
-        """A version that some replica has driven. Raises StoreUnavailable."""
+        """A version that some replica has driven.
+
+        Raises StoreUnavailable, and UnreadableDocument where this release cannot read it.
+        """
         ...
 
     async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[KeyedSaga]:

@@ -4,6 +4,7 @@ at the same time; each batch is as large as what came in while the lanes were bu
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import aclosing
 
 from saga_service.engine.engine import Committed, Engine
 from saga_service.engine.outbox import OutboxRows
@@ -39,11 +40,14 @@ class Lane:
         items = await self._intake.take(self._items_max)
         if not items:
             return False
-        for committed in await self._engine.process(items):
-            await self._publish(committed)
+        async with aclosing(self._engine.process(items)) as committing:
+            async for committed in committing:
+                await self._publish(committed)
         return True
 
     async def _publish(self, committed: Committed) -> None:
+        if committed.outbox_id is not None:
+            self._outbox.begin(committed.outbox_id)
         if committed.wake_at_ms is not None:
             self._expect(committed.wake_at_ms)
         refused = None

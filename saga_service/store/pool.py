@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from saga_service.engine.errors import StoreUnavailable
 from saga_service.store.errors import translated
 
 APPLICATION_NAME = "saga_service"
@@ -49,12 +50,18 @@ async def create_pool(
 async def borrowed(
     pool: asyncpg.Pool, acquire_timeout_seconds: float = ACQUIRE_TIMEOUT_SECONDS
 ) -> AsyncIterator[PoolConnectionProxy]:
-    """A connection for a while. Raises StoreUnavailable and StoreRefused for what goes wrong with it."""
+    """A connection for a while. Raises the errors of `engine.errors` for what goes wrong with it."""
     with translated():
         # Keeping time costs a task of its own, and an idle connection is there at once.
         limit_seconds = None if pool.get_idle_size() else acquire_timeout_seconds
-        async with pool.acquire(timeout=limit_seconds) as connection:
+        try:
+            connection = await pool.acquire(timeout=limit_seconds)
+        except TimeoutError as error:
+            raise StoreUnavailable("no connection to postgres in time") from error
+        try:
             yield connection
+        finally:
+            await pool.release(connection)
 
 
 async def close_pool(pool: asyncpg.Pool) -> None:

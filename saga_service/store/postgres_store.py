@@ -73,8 +73,16 @@ class PostgresStore:
         with translated():
             values = arguments(batch, self._clock_ms(), self._cipher)
         async with self._connection() as connection:
-            outbox_id: int | None = await connection.fetchval(queries.COMMIT, *values)
-            return outbox_id
+            if not batch.parked:
+                return await _committed(connection, values)
+            async with connection.transaction():
+                await connection.execute(queries.PARK, sorted(batch.parked))
+                return await _committed(connection, values)
+
+    async def probe(self) -> None:
+        """Commit something that concerns no saga, under the locks on tables that a batch takes."""
+        async with self._connection() as connection:
+            await connection.execute(queries.PROBE)
 
     # ---------------------------------------------------------------------------------------------------- definitions
 
@@ -166,6 +174,11 @@ class PostgresStore:
 
     def _connection(self) -> AbstractAsyncContextManager[PoolConnectionProxy]:
         return borrowed(self._pool, self._acquire_timeout_seconds)
+
+
+async def _committed(connection: PoolConnectionProxy, values: Sequence[object]) -> int | None:
+    outbox_id: int | None = await connection.fetchval(queries.COMMIT, *values)
+    return outbox_id
 
 
 async def _to_the_end(work: Awaitable[Result]) -> Result:

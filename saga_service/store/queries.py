@@ -53,6 +53,10 @@ from saga_private.claim_requests($1, $2, $3)
 
 DELETE_ANSWERED = "select saga_private.delete_answered($1)"
 
+PARK = "select saga_private.park($1)"
+
+PROBE = "select saga_private.probe()"
+
 KEEP_UNPUBLISHED = "update saga_private.outbox set messages = $2 where id = $1"
 
 DELETE_PUBLISHED = "select saga_private.delete_published($1)"

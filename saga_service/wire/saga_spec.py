@@ -31,6 +31,10 @@ class InvalidInput(Exception):
         return f"{at_fault}more is not told, for the data is encrypted"
 
 
+class UnreadableDocument(Exception):
+    """This release cannot drive a saga by a stored document; the text says why, and what to do."""
+
+
 class NotDeployedHere(Malformed):
     """No definition that is deployed here has the name.
 

@@ -17,12 +17,13 @@ from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId, command_id, saga_id_from_key
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import ENDED, Direction
-from saga_service.engine.decode import Decoder, Item
+from saga_service.engine.decode import BatchDecoder, Decoder, Item
+from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Committed, Engine
-from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreRefused
-from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreRefused, StoreTimedOut
+from saga_service.engine.outbox import OutboxRows, Outgoing
 from saga_service.engine.ports import Batch, Deferred, DefinitionRegistry, KeyedSaga, RequestResult
-from saga_service.engine.saga_loader import SagaCache
+from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.shutdown import Shutdown
@@ -31,6 +32,7 @@ from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Message, RequestRow
 from saga_service.wire.events import write_event
 from saga_service.wire.replies import write_success
+from saga_service.wire.saga_spec import UnreadableDocument
 from saga_service.wire.stream_names import StreamNames
 from tests.support.builders import START_MS, PlainBlueprint, PlainCatalog, definition, delivered
 
@@ -74,6 +76,12 @@ class MemoryStore:
         self.after_commit_faults = Faults()
         """What goes wrong once everything is written: nobody gets to know that it was."""
         self.refuses: Callable[[Batch], bool] = lambda _: False
+        self.times_out: Callable[[Batch], bool] = lambda _: False
+        """Batches that meet a lock which somebody keeps."""
+        self.probe_faults = Faults()
+        self.unreadable: dict[tuple[str, str], str] = {}
+        """Definitions that a later release has stored, each with the reason why this one cannot read it."""
+        self.parked: list[SagaId] = []
         self._outbox_ids = iter(range(1, TURNS_MAX))
 
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
@@ -87,6 +95,9 @@ class MemoryStore:
         self.commit_faults.strike()
         if self.refuses(batch):
             raise StoreRefused("a value that cannot be stored")
+        if self.times_out(batch):
+            self.journal.append("time out")
+            raise StoreTimedOut("canceling statement due to lock timeout")
         for write in batch.writes:
             stored = self.sagas.get(write.state.id)
             if (stored.revision if stored else 0) != write.expected_revision:
@@ -99,6 +110,7 @@ class MemoryStore:
         self.deferred = {number: deferred for number, deferred in self.deferred.items() if number not in results}
         self.journal.append("commit")
         self.commits.append(batch)
+        self.parked.extend(batch.parked)
         self.sagas.update({write.state.id: write.state for write in batch.writes})
         self.history.extend(batch.history)
         for letter in batch.dead_letters:
@@ -109,6 +121,11 @@ class MemoryStore:
             self.outbox[outbox_id] = list(batch.messages)
         self.after_commit_faults.strike()
         return outbox_id
+
+    async def probe(self) -> None:
+        self.journal.append("probe")
+        await asyncio.sleep(0)
+        self.probe_faults.strike()
 
     def _let_wait(self, deferred: Iterable[Deferred]) -> None:
         for each in deferred:
@@ -134,6 +151,8 @@ class MemoryStore:
     async def definition(self, saga: str, version: str) -> Definition | None:
         self.journal.append(f"definition {saga} {version}")
         await asyncio.sleep(0)
+        if (saga, version) in self.unreadable:
+            raise UnreadableDocument(self.unreadable[saga, version])
         return self.definitions.get((saga, version))
 
 
@@ -263,24 +282,28 @@ class ServiceInMemory:
         self.cache = SagaCache(100)
         self.now_ms = START_MS
         self.catalog = PlainCatalog(PlainBlueprint(defined, integers=["amount"]))
+        deferral = DeferralPolicy(deferral_max_ms)
         self.engine = Engine(
             self.store,
-            Decoder(self.catalog, NAMES, DATA_BYTES_MAX, cipher),
-            {(defined.name, defined.version): defined},
-            NAMES,
-            self.cache,
-            self.outbox,
-            lambda: self.now_ms,
-            cipher,
-            registry=registry,
-            deferral_max_ms=deferral_max_ms,
+            BatchDecoder(Decoder(self.catalog, NAMES, DATA_BYTES_MAX, cipher), registry, deferral, self._clock_ms),
+            SagaLoader(self.store, {(defined.name, defined.version): defined}, self.cache, deferral, self._clock_ms),
+            Outgoing(NAMES, self.outbox, cipher),
+            deferral=deferral,
+            now_ms=self._clock_ms,
         )
+
+    def _clock_ms(self) -> int:
+        return self.now_ms
 
     async def process(self, *items: Item) -> Committed:
         """For a batch that stays whole."""
-        committed = await self.engine.process(items)
+        committed = await self.process_apart(*items)
         assert len(committed) == 1, "the batch was taken apart"
         return committed[0]
+
+    async def process_apart(self, *items: Item) -> list[Committed]:
+        """For a batch that may be taken apart."""
+        return [committed async for committed in self.engine.process(items)]
 
     async def take(self, *items: Item) -> None:
         """All the way, as the service does it: intake, lane, engine, publisher."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 from saga_service.base.clock import now_ms
 from saga_service.core.definition import Definition
 from saga_service.definitions import definition_from_document
-from saga_service.engine.decode import Decoder
-from saga_service.engine.engine import Engine
-from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.decode import BatchDecoder, Decoder, Item
+from saga_service.engine.deferral import NO_DEFERRAL
+from saga_service.engine.engine import Committed, Engine
+from saga_service.engine.outbox import OutboxRows, Outgoing
 from saga_service.engine.ports import Store
-from saga_service.engine.saga_loader import SagaCache
+from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.request_poller import RequestPoller
@@ -60,15 +61,20 @@ async def answering(
                 intake.close()
 
 
+async def process(engine: Engine, items: Sequence[Item]) -> list[Committed]:
+    """All that comes of a batch."""
+    return [committed async for committed in engine.process(items)]
+
+
 def engine_on(store: Store, catalog: Catalog, definitions: Iterable[Definition], outbox: OutboxRows) -> Engine:
     """One that trusts no copies."""
     names = StreamNames()
+    deployed = {(definition.name, definition.version): definition for definition in definitions}
     return Engine(
         store,
-        Decoder(catalog, names, DATA_BYTES_MAX),
-        {(definition.name, definition.version): definition for definition in definitions},
-        names,
-        SagaCache(0),
-        outbox,
-        now_ms,
+        BatchDecoder(Decoder(catalog, names, DATA_BYTES_MAX), None, NO_DEFERRAL, now_ms),
+        SagaLoader(store, deployed, SagaCache(0), NO_DEFERRAL, now_ms),
+        Outgoing(names, outbox),
+        deferral=NO_DEFERRAL,
+        now_ms=now_ms,
     )

@@ -22,7 +22,7 @@ from saga_service.settings import Settings
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.requests import PostgresRequests
 from saga_service.wire.dead_letters import raw_pairs
-from saga_service.wire.stream_names import REQUESTS
+from saga_service.wire.stream_names import NO_STREAMS
 
 commands = typer.Typer(no_args_is_help=True)
 
@@ -156,7 +156,7 @@ async def _replay_one(box: DeadLetterBox, requests: PostgresRequests, client: Re
     if letter is None:
         raise _dropped(number)
     pairs = raw_pairs(letter.raw)
-    if letter.stream == REQUESTS:
+    if letter.stream in NO_STREAMS:
         request = await requests.put_back(number, _request(number, pairs), now_ms())
         if request is None:
             raise _dropped(number)

@@ -20,6 +20,9 @@
 -- tables were empty would be kept, and scan them when they are full. Nested loops over the given arrays are always good
 -- here, and they lock rows in the arrays' order.
 --
+-- No write of a batch waits for a lock longer than `lock_timeout`, which is set in the functions and not in the session:
+-- a row that a stranger keeps locked must not hold up a whole batch. The service then goes on without that row.
+--
 -- Locks are taken in one order by everything that waits for them, so that no two replicas wait for each other:
 --   1. requests, by their id; then entries that become requests, by stream and entry;
 --   2. sagas that start, by their id; then sagas that go on, by their id, and then their history;
@@ -262,6 +265,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set lock_timeout = '2s'
 as $$
 declare
     written bigint;
@@ -366,6 +370,42 @@ begin
         returning id into outbox_id;
     end if;
     return outbox_id;
+end
+$$;
+
+
+-- A timer that cannot be handled is a dead letter. Until that is replayed, the saga is due at the last moment that a date
+-- can name, and not at the end of every lease.
+create function saga_private.park(parked_ids uuid[])
+returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set lock_timeout = '2s'
+as $$
+begin
+    update saga_private.sagas set wake_at_ms = 253402300799999 where id = any(parked_ids);
+end
+$$;
+
+
+-- Tells a row that is locked from a Postgres in which nothing can be committed. It takes the locks on tables that a commit
+-- takes and writes a row, which it removes again before anybody sees it. It touches no saga's row.
+create function saga_private.probe()
+returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set lock_timeout = '2s'
+as $$
+declare
+    outbox_id bigint;
+begin
+    lock table saga_private.requests, saga_private.sagas, saga_private.history, saga_private.dead_letters,
+        saga_private.outbox in row exclusive mode;
+    insert into saga_private.outbox (claimed_at_ms, messages) values (0, '[]') returning id into outbox_id;
+    delete from saga_private.outbox where id = outbox_id;
 end
 $$;
 

@@ -22,7 +22,7 @@ from saga_service.wire.replies import write_failure
 from saga_service.wire.stream_names import StreamNames
 from tests.support.builders import PlainBlueprint, PlainCatalog, definition, delivered, step
 from tests.support.fakes import start
-from tests.support.replica import engine_on
+from tests.support.replica import engine_on, process
 from tests.support.store_batches import no_definition
 
 NAMES = StreamNames()
@@ -58,8 +58,8 @@ def deaf(pool: asyncpg.Pool) -> DeafStore:
 async def engine(deaf: DeafStore) -> Engine:
     """With a saga whose first step waits for a person."""
     engine = replica(deaf)
-    await engine.process([start()])
-    await engine.process([rejected("reserve")])
+    await process(engine, [start()])
+    await process(engine, [rejected("reserve")])
     return engine
 
 
@@ -85,9 +85,9 @@ async def test_a_skip_that_comes_late_does_not_skip_the_next_step_as_well(
     quick = await deaf.claim_requests(now_ms=1_010_000, limit=10, lease_ms=10_000)
     assert [entry.id for entry in slow] == [entry.id for entry in quick], "the lease was over"
 
-    await replica(deaf).process(quick)
-    await engine.process([rejected("charge")])
-    await engine.process(slow)
+    await process(replica(deaf), quick)
+    await process(engine, [rejected("charge")])
+    await process(engine, slow)
 
     assert await steps(deaf) == ["skipped", "failed"]
     assert await PostgresRequests(pool).answers([number]) == {number: Answer("applied", "")}
@@ -102,11 +102,11 @@ async def test_a_skip_whose_commit_was_not_heard_of_does_not_skip_the_next_step_
 
     async def meanwhile(_: Backoff) -> None:
         """While the replica waits for Postgres to come back, the next step comes to wait for a person."""
-        await other.process([rejected("charge")])
+        await process(other, [rejected("charge")])
 
     monkeypatch.setattr(Backoff, "wait", meanwhile)
     deaf.answers_lost = 1
-    await engine.process(entries)
+    await process(engine, entries)
 
     assert deaf.answers_lost == 0
     assert await steps(deaf) == ["skipped", "failed"]
@@ -119,7 +119,7 @@ async def test_many_replicas_that_hold_the_same_requests_carry_each_out_once(
     numbers = [await ask(pool, Operation.PAUSE if place % 2 else Operation.RETRY) for place in range(10)]
     entries = await deaf.claim_requests(now_ms=1_000_000, limit=100, lease_ms=10_000)
 
-    await asyncio.gather(*(replica(deaf).process(entries) for _ in range(4)))
+    await asyncio.gather(*(process(replica(deaf), entries) for _ in range(4)))
 
     answers = await PostgresRequests(pool).answers(numbers)
     assert sorted(answers) == numbers

@@ -19,7 +19,6 @@ from saga_service.definitions import (
     Saga,
     Step,
     Trigger,
-    UnreadableDocument,
     check_saga,
     definition_from_document,
     definition_to_document,
@@ -27,6 +26,7 @@ from saga_service.definitions import (
 from saga_service.definitions.expressions.cel import condition, input_mapping
 from saga_service.definitions.schema.json_schema import comparable
 from saga_service.definitions.schema.outputs import output_schema
+from saga_service.wire.saga_spec import UnreadableDocument
 
 SCHEMA = {
     "type": "object",

@@ -126,6 +126,33 @@ async def test_a_signal_finds_the_saga_that_waits_for_it_by_a_version_that_is_no
     assert store.sagas[saga_id_from_key("refund", "R-1")].status == "completed"
 
 
+async def test_entries_of_one_saga_keep_their_order_when_they_are_resolved(store: MemoryStore) -> None:
+    """Two signals of one name: the first belongs to the first step that waits for it."""
+    waits = definition(approval("first"), approval("second"), name="refund")
+    store.definitions["refund", "v1"] = waits
+    await ServiceInMemory(store, waits).process(entry({"type": "order", "subject": "R-1"}))
+    service = ServiceInMemory(store, registry=OnRecord(waiting={"approved": ["refund"]}))
+    signals = [
+        entry({"type": "approved", "subject": "R-1", "id": who, "data": f'{{"by": "{who}"}}'}, entry_id=f"190{place}-0")
+        for place, who in enumerate(("ann", "bob"))
+    ]
+    await service.process(*signals)
+    saga = store.sagas[saga_id_from_key("refund", "R-1")]
+    assert [step.output for step in saga.steps] == [{"by": "ann"}, {"by": "bob"}]
+
+
+async def test_an_entry_that_is_resolved_stays_before_those_that_came_after_it(store: MemoryStore) -> None:
+    waits = definition(approval("first"), approval("second"), name="refund")
+    store.definitions["refund", "v1"] = waits
+    await ServiceInMemory(store, waits).process(entry({"type": "order", "subject": "R-1"}))
+    service = ServiceInMemory(store, registry=OnRecord(waiting={"approved": ["refund"]}))
+    by_key = entry({"type": "approved", "subject": "R-1", "id": "a", "data": '{"by": "ann"}'}, entry_id="1900-0")
+    saga_id = saga_id_from_key("refund", "R-1")
+    by_id = entry({"type": "approved", "saga_id": saga_id, "id": "b", "data": '{"by": "bob"}'}, entry_id="1901-0")
+    await service.process(by_key, by_id)
+    assert [step.output for step in store.sagas[saga_id].steps] == [{"by": "ann"}, {"by": "bob"}]
+
+
 async def test_nothing_is_asked_about_what_is_deployed_here(store: MemoryStore) -> None:
     registry = OnRecord()
     await ServiceInMemory(store, registry=registry).process(entry({"type": "order"}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.ids import CommandName, saga_id_of_child
+from saga_service.core.ids import CommandName, command_id, saga_id_of_child
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import Direction, Operation, SagaStatus
 from saga_service.engine.deferral import ATTEMPTS_MIN, PAUSE_MS_MAX, PAUSE_MS_MIN
@@ -114,6 +114,20 @@ async def test_what_waits_is_looked_at_less_and_less_often(service: ServiceInMem
 async def test_where_nothing_is_kept_an_unknown_saga_is_refused_at_once(store: MemoryStore) -> None:
     await ServiceInMemory(store, APPROVED).process(signal())
     assert (list(store.dead_letters), store.deferred) == ([("saga:events", "1900-0")], {})
+
+
+async def test_a_parent_is_answered_once_and_not_before_the_waiting_is_over(
+    service: ServiceInMemory, store: MemoryStore
+) -> None:
+    """Of a child that was done, and was removed since."""
+    command = command_id(SAGA_ID, "trip", Direction.COMPENSATION, 1)
+    undo = {"type": "saga.compensate", "saga": "order", "saga_id": saga_id(9), "command_id": command, "is_done": "true"}
+    committed = await service.process(entry(undo, entry_id="1900-7"))
+    assert (committed.messages, len(store.deferred)) == ([], 1)
+    await past_all_patience(service)
+    [replies] = [commit.messages for commit in store.commits if commit.messages]
+    assert [message.stream for message in replies] == ["saga:replies"]
+    assert store.deferred == {}
 
 
 # ------------------------------------------------------------------------------------------------------- by its key

@@ -8,7 +8,15 @@ import asyncpg
 import orjson
 import pytest
 
-from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreBroken, StoreRefused, StoreUnavailable
+from saga_service.engine.errors import (
+    RequestsAnswered,
+    RevisionConflict,
+    StoreBroken,
+    StoreFailed,
+    StoreRefused,
+    StoreTimedOut,
+    StoreUnavailable,
+)
 from saga_service.store.errors import REQUESTS_ANSWERED, REVISION_CONFLICT, Unwritable, translated
 
 
@@ -20,8 +28,8 @@ def of_postgres(sqlstate: str) -> asyncpg.PostgresError:
 @pytest.mark.parametrize(
     "sqlstate",
     [
-        *("08003", "08006", "40001", "40P01", "53100", "53200", "53300"),
-        *("57014", "57P01", "57P02", "57P03", "58030", "25006", "55P03"),
+        *("08003", "08006", "40001", "40P01", "53100", "53300"),
+        *("57P01", "57P02", "57P03", "58030", "25006"),
     ],
 )
 def test_a_lost_link_or_a_busy_server_is_worth_another_try(sqlstate: str) -> None:
@@ -34,7 +42,6 @@ def test_a_lost_link_or_a_busy_server_is_worth_another_try(sqlstate: str) -> Non
     [
         OSError("no route"),
         ConnectionResetError(),
-        TimeoutError(),
         asyncpg.InterfaceError("closed"),
         # What a connection says between a terminated backend's farewell and its end.
         asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
@@ -43,6 +50,23 @@ def test_a_lost_link_or_a_busy_server_is_worth_another_try(sqlstate: str) -> Non
 def test_a_broken_connection_is_worth_another_try(error: Exception) -> None:
     with pytest.raises(StoreUnavailable, match=r"\w"), translated():
         raise error
+
+
+@pytest.mark.parametrize("sqlstate", ["57014", "55P03", "53200"])
+def test_a_statement_that_timed_out_is_neither_an_outage_nor_the_datas_fault(sqlstate: str) -> None:
+    with pytest.raises(StoreTimedOut, match="the server's own words"), translated():
+        raise of_postgres(sqlstate)
+
+
+def test_a_command_that_this_side_gave_up_has_timed_out() -> None:
+    with pytest.raises(StoreTimedOut), translated():
+        raise TimeoutError
+
+
+@pytest.mark.parametrize("sqlstate", ["XX000", "XX001"])
+def test_an_internal_error_of_postgres_is_worth_another_try(sqlstate: str) -> None:
+    with pytest.raises(StoreFailed, match="the server's own words"), translated():
+        raise of_postgres(sqlstate)
 
 
 @pytest.mark.parametrize("sqlstate", ["22003", "22021", "22P02", "22P05", "23505", "23514", "54000"])
@@ -67,7 +91,7 @@ def test_a_request_that_is_not_open_any_more_is_no_fault_of_the_data() -> None:
         raise of_postgres(REQUESTS_ANSWERED)
 
 
-@pytest.mark.parametrize("code", ["42P01", "42501", "3F000", "XX000"])
+@pytest.mark.parametrize("code", ["42P01", "42501", "3F000"])
 def test_a_postgres_that_does_not_fit_is_broken_for_us(code: str) -> None:
     with pytest.raises(StoreBroken, match="the server's own words"), translated():
         raise of_postgres(code)
