@@ -1,0 +1,35 @@
+"""Locks that somebody else keeps, and time-outs short enough for a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+WRITING_FUNCTIONS = ("commit_batch", "defer", "park", "probe")
+"""Functions that have a `lock_timeout` of their own."""
+
+
+async def shorten_lock_timeouts(connection: asyncpg.Connection | asyncpg.Pool, timeout_ms: int) -> None:
+    """From the next call on, in this database. Sessions keep nothing."""
+    signatures = await connection.fetch(
+        "select oid::regprocedure::text as signature from pg_proc"
+        " where pronamespace = 'saga_private'::regnamespace and proname = any($1::text[])",
+        WRITING_FUNCTIONS,
+    )
+    assert len(signatures) == len(WRITING_FUNCTIONS)
+    for row in signatures:
+        await connection.execute(f"alter function {row['signature']} set lock_timeout = '{timeout_ms}ms'")
+
+
+@asynccontextmanager
+async def somebody_locks(dsn: str, statement: str, *values: object) -> AsyncIterator[None]:
+    """A session that has taken locks by this statement, and whose transaction nobody ends meanwhile."""
+    somebody: asyncpg.Connection = await asyncpg.connect(dsn)
+    try:
+        async with somebody.transaction():
+            await somebody.execute(statement, *values)
+            yield
+    finally:
+        await somebody.close()
