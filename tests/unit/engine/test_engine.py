@@ -10,12 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from saga_service.core.advance import advance
-from saga_service.core.definition import Definition
-from saga_service.core.effects import Transition
-from saga_service.core.events import Event, TimerDue, TransportLost
-from saga_service.core.ids import SagaId
-from saga_service.core.state import SagaState
+from saga_service.core.events import TimerDue, TransportLost
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.engine import Committed
 from saga_service.engine.errors import RevisionConflict, StoreBroken, StoreUnavailable
@@ -23,15 +18,12 @@ from saga_service.engine.saga_loader import DISTRUST_MS
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.wire.dead_letters import dead_letter, raw_pairs, write_dead_letter
-from saga_service.wire.entries import Entry, Message, RequestRow
-from saga_service.wire.events import write_event
-from saga_service.wire.stream_names import RECOVERY, REQUESTS, TIMERS
-from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, PlainBlueprint, definition, delivered, entry, step
+from saga_service.wire.entries import Entry, Message
+from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, definition, delivered, entry, step
 from tests.support.fakes import (
     BATCH_BYTES_MAX,
     DATA_BYTES_MAX,
     NAMES,
-    ORDER,
     MemoryStore,
     ServiceInMemory,
     backoffs,
@@ -433,267 +425,6 @@ async def test_a_log_processor_that_raises_loses_no_message(service: ServiceInMe
     assert [str(context["exception"]) for context in told] == ["a field that this processor does not know"]
 
 
-# ------------------------------------------------------------------------------------------------ one spoils the batch
-
-
-def _refuse_saga(store: MemoryStore, *numbers: int) -> None:
-    poison = {saga_id(number) for number in numbers}
-    store.refuses = lambda batch: any(write.state.id in poison for write in batch.writes)
-
-
-async def test_one_item_that_postgres_refuses_is_set_apart_and_all_others_are_committed(
-    service: ServiceInMemory,
-) -> None:
-    _refuse_saga(service.store, 5)
-    committed = await service.process_apart(*(start(number) for number in range(1, 12)))
-    assert service.store.sagas.keys() == {saga_id(number) for number in range(1, 12) if number != 5}
-    [letter] = service.store.dead_letters.values()
-    assert letter.entry_id == "1700-5"
-    assert letter.reason == "postgres refuses it: a value that cannot be stored"
-    assert _handled(committed) == [f"1700-{number}" for number in range(1, 12)]
-
-
-async def test_two_such_items_are_both_found(service: ServiceInMemory) -> None:
-    _refuse_saga(service.store, 2, 7)
-    await service.process_apart(*(start(number) for number in range(1, 9)))
-    assert {letter.entry_id for letter in service.store.dead_letters.values()} == {"1700-2", "1700-7"}
-    assert len(service.store.sagas) == 6
-
-
-async def test_a_bug_that_one_item_brings_to_light_costs_that_item_alone(
-    service: ServiceInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stumble(_: object, data: dict[str, object]) -> dict[str, object]:
-        if data["amount"] == 13:
-            raise ZeroDivisionError("a bug")
-        return data
-
-    monkeypatch.setattr(PlainBlueprint, "read_input", stumble)
-    unlucky = delivered(write_event(NAMES.events, "order", {"amount": 13}, key="order-2"), "1700-2")
-    with structlog.testing.capture_logs() as logs:
-        committed = await service.process_apart(start(1), unlucky, start(3))
-    assert service.store.sagas.keys() == {saga_id(1), saga_id(3)}
-    [letter] = service.store.dead_letters.values()
-    assert letter.reason == "internal error, please report: ZeroDivisionError('a bug')"
-    assert _handled(committed) == ["1700-1", "1700-2", "1700-3"]
-    assert [line["item"] for line in logs if line["log_level"] == "error"] == ["saga:events 1700-2"]
-
-
-async def test_a_failure_that_does_not_come_again_costs_nobody_a_good_entry(service: ServiceInMemory) -> None:
-    service.store.commit_faults.then(KeyError("a hiccup of the client library"))
-    committed = await service.process(start(1))
-    assert service.store.sagas.keys() == {SAGA_ID}
-    assert not service.store.dead_letters
-    assert streams_of(committed) == [NAMES.commands("service")]
-
-
-async def test_an_entry_that_not_even_the_dead_letters_can_hold_ends_no_service(service: ServiceInMemory) -> None:
-    """It would come again after each restart, and end the next replica as well."""
-    service.store.refuses = lambda batch: any(len(letter.raw) > 100 for letter in batch.dead_letters)
-    committed = await service.process_apart(start(1), malformed("9-0"), start(2))
-    [letter] = service.store.dead_letters.values()
-    assert (letter.stream, letter.entry_id, raw_pairs(letter.raw)) == (NAMES.events, "9-0", [])
-    assert "its fields could not be kept: a value that cannot be stored" in letter.reason
-    assert service.store.sagas.keys() == {saga_id(1), saga_id(2)}
-    assert _handled(committed) == ["1700-1", "9-0", "1700-2"]
-
-
-async def test_a_timer_that_fails_by_a_bug_is_parked_where_a_person_sees_it(
-    service: ServiceInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await service.process(start(1), start(2))
-    _stumble_at(monkeypatch, SAGA_ID)
-    committed = await service.process_apart(TimerDue(SAGA_ID), success("reserve", 2))
-    [letter] = service.store.dead_letters.values()
-    assert (letter.stream, letter.entry_id) == (TIMERS, f"{SAGA_ID}:{START_MS}")
-    assert letter.reason == "internal error, please report: ZeroDivisionError('a bug')"
-    assert SAGA_ID in letter.preview
-    assert service.store.parked == [SAGA_ID], "else it would fail again at every lease"
-    assert service.store.sagas[saga_id(2)].revision == 2
-    assert _handled(committed) == ["1800-0"], "no stream has it"
-
-
-async def test_a_parked_timer_that_is_replayed_sets_its_saga_going_again(
-    service: ServiceInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await service.process(start())
-    with monkeypatch.context() as while_it_lasts:
-        _stumble_at(while_it_lasts, SAGA_ID)
-        await service.process_apart(TimerDue(SAGA_ID))
-    [letter] = service.store.dead_letters.values()
-    service.now_ms += TIMEOUT_MS
-    await service.process(Entry(REQUESTS, "7", dict(raw_pairs(letter.raw)), request=RequestRow(7, service.now_ms, 1)))
-    assert service.store.sagas[SAGA_ID].steps[0].in_doubt
-    assert service.store.results[7].verdict == "applied"
-
-
-async def test_a_replayed_timer_that_fails_again_is_a_dead_letter_again(
-    service: ServiceInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await service.process(start())
-    _stumble_at(monkeypatch, SAGA_ID)
-    await service.process_apart(TimerDue(SAGA_ID))
-    [letter] = service.store.dead_letters.values()
-    again = Entry(REQUESTS, "7", dict(raw_pairs(letter.raw)), request=RequestRow(7, service.now_ms, 1))
-    await service.process_apart(again)
-    assert list(service.store.dead_letters) == [(TIMERS, letter.entry_id), (REQUESTS, "7")]
-
-
-async def test_a_recovery_that_fails_by_a_bug_is_parked_and_its_timer_is_not(
-    service: ServiceInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await service.process(start())
-    _stumble_at(monkeypatch, SAGA_ID)
-    await service.process_apart(TransportLost(SAGA_ID))
-    assert list(service.store.dead_letters) == [(RECOVERY, f"{SAGA_ID}:{START_MS}")]
-    assert service.store.parked == []
-
-
-def _stumble_at(monkeypatch: pytest.MonkeyPatch, unlucky: SagaId) -> None:
-    """A bug in the core that only this saga meets."""
-
-    def stumble(defined: Definition, state: SagaState | None, event: Event, now_ms: int) -> Transition:
-        if event.saga_id == unlucky:
-            raise ZeroDivisionError("a bug")
-        return advance(defined, state, event, now_ms)
-
-    monkeypatch.setattr("saga_service.engine.fold.advance", stumble)
-
-
-async def test_postgres_going_away_just_when_an_item_is_set_apart_ends_nothing(
-    service: ServiceInMemory, backoffs: list[float]
-) -> None:
-    _refuse_saga(service.store, 1)
-    service.store.commit_faults.then(None, StoreUnavailable("gone"))
-    committed = await service.process_apart(start(1))
-    assert len(backoffs) == 1
-    assert [letter.entry_id for letter in service.store.dead_letters.values()] == ["1700-1"]
-    assert _handled(committed) == ["1700-1"]
-
-
-async def test_published_rows_survive_a_batch_that_is_taken_apart(service: ServiceInMemory) -> None:
-    await service.take(start(1))
-    _refuse_saga(service.store, 2)
-    await service.take(start(2), start(3))
-    left = [outbox_id for outbox_id in service.store.outbox if not service.outbox.is_under_way(outbox_id)]
-    assert 1 not in left
-
-
-def _another_replica_was_found_at_work(service: ServiceInMemory) -> None:
-    """A while ago: the copies went with it, and new ones are trusted again."""
-    newer = [state._replace(revision=state.revision + 1) for state in service.store.sagas.values()]
-    service.cache.compare(newer, service.now_ms)
-    service.now_ms += DISTRUST_MS
-
-
-async def test_a_timer_of_a_saga_whose_definition_nobody_knows_is_not_passed_over_in_silence(
-    service: ServiceInMemory,
-) -> None:
-    await service.process(start())
-    state = service.store.sagas[SAGA_ID]
-    service.store.sagas[SAGA_ID] = state._replace(version="v0")
-    _another_replica_was_found_at_work(service)
-    with structlog.testing.capture_logs() as logs:
-        await service.process_apart(TimerDue(SAGA_ID))
-    assert [line["saga_id"] for line in logs if line["log_level"] == "warning"] == [SAGA_ID]
-
-
-# --------------------------------------------------------------------------------------------------------- definitions
-
-
-async def _started_by_an_older_version(service: ServiceInMemory, *numbers: int) -> Definition:
-    old = replace(ORDER, version="v0")
-    service.store.definitions["order", "v0"] = old
-    await service.process(*map(start, numbers))
-    for number in numbers:
-        state = service.store.sagas[saga_id(number)]
-        service.store.sagas[saga_id(number)] = state._replace(version="v0")
-    _another_replica_was_found_at_work(service)
-    service.journal.clear()
-    return old
-
-
-async def test_a_saga_goes_on_by_the_version_it_began_with_which_is_learned_from_the_store_once(
-    service: ServiceInMemory,
-) -> None:
-    await _started_by_an_older_version(service, 1, 2)
-    await service.process(success("reserve", 1), success("reserve", 2, entry_id="1801-0"))
-    await service.process(success("charge", 1, entry_id="1802-0"))
-    assert service.store.sagas[saga_id(1)].status is SagaStatus.COMPLETED
-    assert service.journal == ["load 2", "definition order v0", "commit", "commit"]
-
-
-async def _stored_by_a_later_release(service: ServiceInMemory, *numbers: int) -> None:
-    await _started_by_an_older_version(service, *numbers)
-    service.store.unreadable["order", "v0"] = "the definition has document format 9"
-
-
-async def test_a_reply_whose_definition_cannot_be_read_here_waits_for_a_replica_that_can(
-    service: ServiceInMemory,
-) -> None:
-    await _stored_by_a_later_release(service, 1)
-    committed = await service.process(success("reserve", 1), start(2))
-    assert service.store.dead_letters == {}
-    assert service.store.sagas.keys() == {saga_id(1), saga_id(2)}
-    assert committed.handled[NAMES.replies] == ["1800-0"], "it is kept in Postgres"
-
-    newer = ServiceInMemory(service.store)
-    service.store.unreadable.clear()
-    await newer.process(*(deferred.entry for deferred in service.store.deferred.values()))
-    assert (service.store.sagas[saga_id(1)].revision, service.store.deferred) == (2, {})
-
-
-async def test_however_long_no_replica_can_read_a_definition_its_replies_are_no_dead_letters(
-    service: ServiceInMemory,
-) -> None:
-    await _stored_by_a_later_release(service, 1)
-    await service.process(success("reserve", 1))
-    for _ in range(20):
-        service.now_ms += 600_000
-        await service.process(*(deferred.entry for deferred in service.store.deferred.values()))
-    assert (service.store.dead_letters, len(service.store.deferred)) == ({}, 1)
-
-
-async def test_a_timer_whose_definition_cannot_be_read_here_is_left_to_another_replica(
-    service: ServiceInMemory,
-) -> None:
-    await _stored_by_a_later_release(service, 1)
-    with structlog.testing.capture_logs() as logs:
-        await service.process(TimerDue(SAGA_ID))
-    assert (service.store.dead_letters, service.store.parked, service.store.deferred) == ({}, [], {})
-    assert [line["reason"] for line in logs] == ["the definition has document format 9"]
-
-
-async def test_what_is_to_be_sent_again_waits_for_a_replica_that_can_read_the_definition(
-    service: ServiceInMemory,
-) -> None:
-    """A recovery comes once, and no lease brings it back."""
-    first = await service.process(start())
-    await _stored_by_a_later_release(service)
-    service.store.sagas[SAGA_ID] = service.store.sagas[SAGA_ID]._replace(version="v0")
-    _another_replica_was_found_at_work(service)
-    await service.process(TransportLost(SAGA_ID))
-    await service.process(TransportLost(SAGA_ID))
-    assert {deferred.entry.stream for deferred in service.store.deferred.values()} == {RECOVERY}
-
-    newer = ServiceInMemory(service.store)
-    service.store.unreadable.clear()
-    again = await newer.process(*(deferred.entry for deferred in service.store.deferred.values()))
-    assert again.messages[0] == first.messages[0]
-
-
-async def test_a_version_that_nobody_knows_is_asked_for_once_in_a_batch_and_the_reply_is_a_dead_letter(
-    service: ServiceInMemory,
-) -> None:
-    await _started_by_an_older_version(service, 1, 2)
-    service.store.definitions.clear()
-    await service.process(success("reserve", 1), success("reserve", 2, entry_id="1801-0"))
-    assert {letter.reason for letter in service.store.dead_letters.values()} == {
-        "version v0 of the definition of saga 'order' is not known here"
-    }
-    assert service.journal == ["load 2", "definition order v0", "commit"]
-
-
 # ------------------------------------------------------------------------------------------------------------ recovery
 
 
@@ -752,7 +483,3 @@ async def test_a_lane_ends_when_the_intake_is_closed_and_empty(service: ServiceI
     assert len(service.store.commits) == 2
     assert len(service.publisher.acknowledged) == 3
     await turns(1)
-
-
-def _handled(committed: Sequence[Committed]) -> list[str]:
-    return [entry_id for one in committed for entry_ids in one.handled.values() for entry_id in entry_ids]
