@@ -374,8 +374,8 @@ end
 $$;
 
 
--- A timer that cannot be handled is a dead letter. Until that is replayed, the saga is due at the last moment that a date
--- can name, and not at the end of every lease.
+-- A timer that cannot be handled is a dead letter. Until that is replayed, the saga is due at the last moment that a
+-- date can name, and not at the end of every lease.
 create function saga_private.park(parked_ids uuid[])
 returns void
 language plpgsql
@@ -390,8 +390,8 @@ end
 $$;
 
 
--- Tells a row that is locked from a Postgres in which nothing can be committed. It takes the locks on tables that a commit
--- takes and writes a row, which it removes again before anybody sees it. It touches no saga's row.
+-- Tells a row that is locked from a Postgres in which nothing can be committed. It takes the locks on tables that a
+-- commit takes and writes a row, which it removes again before anybody sees it. It touches no row of a saga.
 create function saga_private.probe()
 returns void
 language plpgsql

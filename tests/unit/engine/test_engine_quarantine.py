@@ -129,7 +129,7 @@ async def test_a_parked_timer_that_is_replayed_sets_its_saga_going_again(
     [letter] = service.store.dead_letters.values()
     service.now_ms += TIMEOUT_MS
     await service.process(Entry(REQUESTS, "7", dict(raw_pairs(letter.raw)), request=RequestRow(7, service.now_ms, 1)))
-    assert service.store.sagas[SAGA_ID].steps[0].in_doubt
+    assert service.store.sagas[SAGA_ID].steps[0].unanswered
     assert service.store.results[7].verdict == "applied"
 
 
