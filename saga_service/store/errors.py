@@ -1,17 +1,17 @@
-"""Whose fault an error of Postgres is, by its class of SQLSTATE.
+"""Errors of Postgres and of its client, as those of `engine.errors`.
 
-The link's or the server's: try again. The statement's: try again, others may go through. The data's: never again. The
-installation's: end. `engine.failures` says what is done about each.
+`base.postgres` has the kinds of errors by SQLSTATE, and `engine.failures` what is done about each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import asyncpg
 import orjson
 
+from saga_service.base.postgres import CLIENT_ERRORS, ErrorKind, describe, kind_of
 from saga_service.engine.errors import (
     RequestsAnswered,
     RevisionConflict,
@@ -25,18 +25,17 @@ from saga_service.engine.errors import (
 REVISION_CONFLICT, REQUESTS_ANSWERED = "SG001", "SG002"
 """Raised by saga_private.commit_batch."""
 
-_TIMED_OUT = ("57014", "55P03", "53200")
-"""The statement took too long or was cancelled, a lock was not to be had in time, no memory for this statement."""
-
-_FAILED = ("XX",)
-"""An internal error: "tuple concurrently updated", "cache lookup failed" beside a migration."""
-
-_UNAVAILABLE = ("08", "40", "53", "57", "58", "25006")
-"""Connection lost, asked to retry, out of resources, shutting down or told to stop, a system error, read-only after a
-failover."""
-
-_REFUSED = ("22", "23", "54")
-"""A value that cannot be stored, a constraint, a limit."""
+_LOST_RACES: Mapping[str, type[Exception]] = {
+    REVISION_CONFLICT: RevisionConflict,
+    REQUESTS_ANSWERED: RequestsAnswered,
+}
+_BY_KIND: Mapping[ErrorKind, type[Exception]] = {
+    ErrorKind.UNAVAILABLE: StoreUnavailable,
+    ErrorKind.TIMED_OUT: StoreTimedOut,
+    ErrorKind.INTERNAL: StoreFailed,
+    ErrorKind.DATA: StoreRefused,
+    ErrorKind.INSTALLATION: StoreBroken,
+}
 
 
 class Unwritable(Exception):
@@ -45,39 +44,21 @@ class Unwritable(Exception):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn errors of asyncpg and of the network into those of `engine.errors`.
+    """Raise errors of Postgres, of its client and of the network as those of `engine.errors`.
 
-    A TimeoutError is a statement's. Whoever waits for a connection in here has to tell its time-outs apart.
+    A TimeoutError is taken for a statement's. Whoever waits for a connection in here has to tell its time-outs apart.
     """
     try:
         yield
     except asyncpg.PostgresError as error:
-        raise _translation(error) from error
+        raise _error_class(error)(describe(error)) from error
     except TimeoutError as error:
-        raise StoreTimedOut(_said(error)) from error
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-        # The client's internal errors tell of a connection that the server is just closing: a restart, a failover.
-        raise StoreUnavailable(_said(error)) from error
+        raise StoreTimedOut(describe(error)) from error
+    except CLIENT_ERRORS as error:
+        raise StoreUnavailable(describe(error)) from error
     except (Unwritable, orjson.JSONEncodeError) as error:
-        raise StoreRefused(_said(error)) from error
+        raise StoreRefused(describe(error)) from error
 
 
-def _translation(error: asyncpg.PostgresError) -> Exception:
-    state = error.sqlstate or ""
-    if state == REVISION_CONFLICT:
-        return RevisionConflict(_said(error))
-    if state == REQUESTS_ANSWERED:
-        return RequestsAnswered(_said(error))
-    if state in _TIMED_OUT:
-        return StoreTimedOut(_said(error))
-    if state.startswith(_FAILED):
-        return StoreFailed(_said(error))
-    if state.startswith(_UNAVAILABLE):
-        return StoreUnavailable(_said(error))
-    if state.startswith(_REFUSED):
-        return StoreRefused(_said(error))
-    return StoreBroken(_said(error))
-
-
-def _said(error: BaseException) -> str:
-    return f"{error} ({type(error).__name__})" if str(error) else type(error).__name__
+def _error_class(error: asyncpg.PostgresError) -> type[Exception]:
+    return _LOST_RACES.get(error.sqlstate or "") or _BY_KIND[kind_of(error)]

@@ -33,8 +33,9 @@ def of_postgres(sqlstate: str) -> asyncpg.PostgresError:
     ],
 )
 def test_a_lost_link_or_a_busy_server_is_worth_another_try(sqlstate: str) -> None:
-    with pytest.raises(StoreUnavailable, match="the server's own words"), translated():
+    with pytest.raises(StoreUnavailable, match="the server's own words") as raised, translated():
         raise of_postgres(sqlstate)
+    assert raised.type is StoreUnavailable
 
 
 @pytest.mark.parametrize(
@@ -48,8 +49,9 @@ def test_a_lost_link_or_a_busy_server_is_worth_another_try(sqlstate: str) -> Non
     ],
 )
 def test_a_broken_connection_is_worth_another_try(error: Exception) -> None:
-    with pytest.raises(StoreUnavailable, match=r"\w"), translated():
+    with pytest.raises(StoreUnavailable, match=r"\w") as raised, translated():
         raise error
+    assert raised.type is StoreUnavailable
 
 
 @pytest.mark.parametrize("sqlstate", ["57014", "55P03", "53200"])
