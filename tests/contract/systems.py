@@ -24,10 +24,11 @@ from saga_service.core.state import SagaState
 from saga_service.definitions import definition_from_document, readable_saga_spec
 from saga_service.definitions.authoring import Duration
 from saga_service.definitions.durations import duration_ms
-from saga_service.engine.decode import Decoder, Item
+from saga_service.engine.decode import BatchDecoder, Decoder, Item
+from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Engine
-from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.saga_loader import SagaCache
+from saga_service.engine.outbox import OutboxRows, Outgoing
+from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.store.definitions import PostgresDefinitionRegistry
@@ -126,24 +127,27 @@ class ServiceSystem:
         self._pool = pool
         self._client = client
         self._environment = Environment([], NAMES, 0)
-        self._store = PostgresStore(pool, definition_from_document, clock_ms=lambda: self.now_ms)
+        self._store = PostgresStore(pool, definition_from_document, clock_ms=self._clock_ms)
         self._outbox = OutboxRows()
+        deferral = DeferralPolicy(DEFERRAL_MAX_MS)
+        registry = PostgresDefinitionRegistry(pool, readable_saga_spec)
+        deployed = {(each.name, each.version): each for each in catalog.definitions()}
         self._engine = Engine(
             self._store,
-            Decoder(catalog, NAMES, DATA_BYTES_MAX),
-            {(each.name, each.version): each for each in catalog.definitions()},
-            NAMES,
-            SagaCache(100),
-            self._outbox,
-            lambda: self.now_ms,
-            registry=PostgresDefinitionRegistry(pool, readable_saga_spec),
-            deferral_max_ms=DEFERRAL_MAX_MS,
+            BatchDecoder(Decoder(catalog, NAMES, DATA_BYTES_MAX), registry, deferral, self._clock_ms),
+            SagaLoader(self._store, deployed, SagaCache(100), deferral, self._clock_ms),
+            Outgoing(NAMES, self._outbox),
+            deferral=deferral,
+            now_ms=self._clock_ms,
         )
         self._numbers = count(1)
         self._last_ids: dict[str, str] = {}
         """The last entry read of each stream that has any."""
         self._unread: deque[Entry] = deque()
         self._delayed: list[tuple[int, int, Message]] = []
+
+    def _clock_ms(self) -> int:
+        return self.now_ms
 
     async def begin(self) -> None:
         await self._store.remember_definitions(self._documents)
