@@ -1,12 +1,10 @@
 """Expressions in the Common Expression Language (CEL): conditions, and mappings of what a step is sent.
 
-They speak of `input`, the saga's, and of `outputs`, what earlier steps returned, by the step's name. CEL has no clock,
-no chance and no loop without an end. The same variables give the same value, but for one thing: the order in which
-`map` and `filter` go through the keys of a mapping. `expression_check` refuses that where it can be seen.
+Expressions refer to `input`, the saga's own, and to `outputs`, what earlier steps returned, by the step's name. CEL has
+no clock, no chance and no loop without an end. The same variables give the same value, with one exception: the order in
+which `map` and `filter` go through the keys of a mapping. `checks.expressions` refuses that where it can be seen.
 
-A value becomes JSON: a timestamp is text as RFC 3339 has it, a duration is text in seconds (`"5400s"`), as protobuf's
-JSON has both. What has no place in JSON, or no place in Postgres, is an error: bytes, a number that is not finite, a
-whole number beyond 64 bits, a key that is not text, a NUL.
+How much an evaluation may do is bounded by `cost`, and its value becomes JSON by `json_value`.
 """
 
 from __future__ import annotations
@@ -14,25 +12,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from saga_service.core.definition import ExpressionFailed, Variables
+from saga_service.definitions.expressions.cost import WorkMeter, tree_to_count
+from saga_service.definitions.expressions.json_value import json_value
+from saga_service.definitions.expressions.parser import Node
 from saga_service.definitions.expressions.references import References, references_of
 from saga_service.definitions.problems import Path, path_text, shown
 from saga_service.definitions.schema.json_schema import canonical_numbers
 from saga_service.wire.json import NESTING_MAX
 
 if TYPE_CHECKING:
-    from cel import Context, Program
+    from cel import Program
 
 EXPRESSION_CHARACTERS_MAX = 2_000
-"""The parser goes as deep as a text is long, and a text ten times as long ends the process."""
+"""The library's parser goes as deep as a text is long, and a text ten times as long ends the process."""
 
-_INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1
 _REASON_CHARACTERS_MAX = 200
 _PARSE_ERROR = re.compile(r"ERROR: <input>:([0-9]+):([0-9]+): (?:Syntax error: )?(.*)")
 _UNDEFINED = re.compile(r"Undefined variable or function: '([^']*)'")
@@ -44,7 +42,7 @@ _NO_MIXING = (
 
 
 class InvalidExpression(ValueError):
-    """The text is not CEL; the text of this says why."""
+    """The text is not CEL; the error's own text says why."""
 
 
 class TypeMismatch(ExpressionFailed):
@@ -58,24 +56,16 @@ class CompiledExpression:
     text: str
     program: Program = field(repr=False, compare=False)
     references: References = field(repr=False, compare=False)
+    loops: Node | None = field(default=None, repr=False, compare=False)
+    """The parts of an expression that has a macro, to count its work by; None where it has none."""
 
     def value_for(self, variables: Variables) -> Any:
-        """The value, as JSON has it. Raises ExpressionFailed, and TypeMismatch of those."""
-        return _as_json(self.plain_value_for(variables), NESTING_MAX - 1)
+        """The value as JSON has it. Raises ExpressionFailed; a TypeMismatch of those for values of wrong types."""
+        return json_value(self.plain_value_for(variables), NESTING_MAX - 1)
 
     def plain_value_for(self, variables: Variables) -> Any:
-        """As `value_for`, but as CEL has it: a part of an expression need be no JSON."""
-        return self.value(_context([self.references], variables))
-
-    def value(self, context: Context) -> Any:
-        """The value as CEL has it. Raises as `value_for` does."""
-        try:
-            return self.program.execute(context)
-        except BaseException as error:
-            # A panic in the library's Rust is no Exception, and must end no more than this expression.
-            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-                raise _failure(error) from error
-            raise
+        """The value as CEL has it, for a part of an expression, which need not be JSON. Raises as `value_for` does."""
+        return _Evaluation([self.references], variables).value(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +85,7 @@ class Condition:
     def evaluate(self, variables: Variables) -> bool:
         """Raises ExpressionFailed, where the value is neither true nor false as well."""
         try:
-            value = self.compiled.value(_context([self.references], variables))
+            value = self.compiled.plain_value_for(variables)
         except ExpressionFailed as error:
             raise _named(error, "when", self.text) from error
         if not isinstance(value, bool):
@@ -116,8 +106,8 @@ class InputMapping:
 
     def evaluate(self, variables: Variables) -> dict[str, Any]:
         """Raises ExpressionFailed."""
-        context = _context(self.references, variables)
-        return {name: _mapped(part, context, ("input", name)) for name, part in self.compiled.items()}
+        evaluation = _Evaluation(self.references, variables)
+        return {name: _mapped(part, evaluation, ("input", name)) for name, part in self.compiled.items()}
 
 
 def condition(text: str) -> Condition:
@@ -142,9 +132,10 @@ def compile_expression(text: str) -> CompiledExpression:
 
     stripped = text.strip()
     try:
-        return CompiledExpression(stripped, compile_program(stripped), references_of(stripped))
+        program, references = compile_program(stripped), references_of(stripped)
     except ValueError as error:
         raise InvalidExpression(_parse_error(str(error))) from None
+    return CompiledExpression(stripped, program, references, tree_to_count(stripped) if references.bound else None)
 
 
 def _compiled_parts(part: Any) -> Any:
@@ -193,25 +184,41 @@ def _parse_error(text: str) -> str:
     return f"line {line}, column {column}: {_first_line(told)}"
 
 
-# ------------------------------------------------------------------------------------------------------ evaluation
+class _Evaluation:
+    """The evaluation of a condition or of a mapping: its variables, and the work that its expressions may do."""
+
+    def __init__(self, references: Sequence[References], variables: Variables) -> None:
+        from cel import Context
+
+        # No more of the variables than is referred to: to convert a whole input takes longer than the expression.
+        narrowed = {name: _referred_to(name, references, value) for name, value in variables.items()}
+        try:
+            self._context = Context(variables=narrowed)
+        except Exception as error:
+            raise ExpressionFailed(f"the variables cannot be read: {_first_line(str(error))}") from error
+        self._variables = variables
+        self._meter: WorkMeter | None = None
+
+    def value(self, compiled: CompiledExpression) -> Any:
+        """The value as CEL has it. Raises ExpressionFailed."""
+        if compiled.loops is not None:
+            self._meter = self._meter or WorkMeter(self._variables)
+            self._meter.count(compiled.loops)
+        try:
+            return compiled.program.execute(self._context)
+        except BaseException as error:
+            # A panic in the library's Rust is no Exception, and must end no more than this expression.
+            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+                raise _failure(error) from error
+            raise
 
 
-def _context(references: Sequence[References], variables: Variables) -> Context:
-    """The variables, as much of them as is spoken of: to convert a whole input takes longer than the expression."""
-    from cel import Context
-
-    try:
-        return Context(variables={name: _spoken_of(name, references, value) for name, value in variables.items()})
-    except Exception as error:
-        raise ExpressionFailed(f"the variables cannot be read: {_first_line(str(error))}") from error
-
-
-def _spoken_of(variable: str, all_references: Sequence[References], value: Mapping[str, Any]) -> Any:
-    return _narrowed(value, [reference.path for references in all_references for reference in references.of(variable)])
+def _referred_to(variable: str, references: Sequence[References], value: Mapping[str, Any]) -> Any:
+    return _narrowed(value, [reference.path for each in references for reference in each.of(variable)])
 
 
 def _narrowed(value: Any, paths: Sequence[tuple[str, ...]]) -> Any:
-    """A mapping without what no path leads to; whole where one ends here, and so is all that is no mapping."""
+    """The mapping without what no path leads to; the whole value where a path ends here, or where it is no mapping."""
     if not isinstance(value, Mapping) or not all(paths):
         return value
     further: dict[str, list[tuple[str, ...]]] = {}
@@ -220,17 +227,17 @@ def _narrowed(value: Any, paths: Sequence[tuple[str, ...]]) -> Any:
     return {name: _narrowed(value[name], rest) for name, rest in further.items() if name in value}
 
 
-def _mapped(part: Any, context: Context, path: Path) -> Any:
+def _mapped(part: Any, evaluation: _Evaluation, path: Path) -> Any:
     match part:
         case CompiledExpression():
             try:
-                return _as_json(part.value(context), NESTING_MAX - len(path))
+                return json_value(evaluation.value(part), NESTING_MAX - len(path))
             except ExpressionFailed as error:
                 raise _named(error, path_text(path), part.text) from error
         case dict():
-            return {name: _mapped(inner, context, (*path, name)) for name, inner in part.items()}
+            return {name: _mapped(inner, evaluation, (*path, name)) for name, inner in part.items()}
         case list():
-            return [_mapped(inner, context, (*path, place)) for place, inner in enumerate(part)]
+            return [_mapped(inner, evaluation, (*path, place)) for place, inner in enumerate(part)]
         case _:
             return part
 
@@ -240,7 +247,7 @@ def _named(error: ExpressionFailed, place: str, text: str) -> ExpressionFailed:
 
 
 def _failure(error: BaseException) -> ExpressionFailed:
-    """What went wrong, in words for the author."""
+    """The library's error in words for the author."""
     text = str(error)
     match error:
         case KeyError():
@@ -260,72 +267,3 @@ def _failure(error: BaseException) -> ExpressionFailed:
 def _first_line(text: str) -> str:
     line = text.partition("\n")[0].removesuffix(" Check function arguments and their types.")
     return line if len(line) <= _REASON_CHARACTERS_MAX else f"{line[:_REASON_CHARACTERS_MAX]}…"
-
-
-def _as_json(value: Any, levels: int) -> Any:
-    """The value as JSON has it, mappings in the order of their keys. Raises ExpressionFailed.
-
-    `levels` are how many lists and mappings may stand in one another below it.
-    """
-    match value:
-        case list() | dict() if levels < 0:
-            raise ExpressionFailed(f"the value is nested more than {NESTING_MAX} levels deep")
-        case None | bool():
-            return value
-        case int():
-            return _whole(value)
-        case float():
-            return _finite(value)
-        case str():
-            return _text(value)
-        case list():
-            return [_as_json(inner, levels - 1) for inner in value]
-        case dict():
-            return {name: _as_json(value[name], levels - 1) for name in sorted(value, key=_key)}
-        case datetime():
-            return _moment(value)
-        case timedelta():
-            return _seconds(value)
-        case bytes():
-            raise ExpressionFailed("the value is bytes, which JSON has no place for; write string(...)")
-        case _:
-            raise ExpressionFailed(f"the value is no JSON: {shown(value)}")
-
-
-def _whole(value: int) -> int:
-    if not _INTEGER_MIN <= value <= _INTEGER_MAX:
-        raise ExpressionFailed("the value is a whole number beyond 64 bits")
-    return value
-
-
-def _finite(value: float) -> float:
-    if not isfinite(value):
-        raise ExpressionFailed(f"the value is no number that JSON has: {value}")
-    return value
-
-
-def _text(value: str) -> str:
-    if "\x00" in value:
-        raise ExpressionFailed("the value holds a NUL character (\\u0000), which cannot be stored")
-    return value
-
-
-def _moment(value: datetime) -> str:
-    try:
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    except OverflowError as error:
-        raise ExpressionFailed("the value is a moment before the year 1, or after 9999, in UTC") from error
-
-
-def _key(name: object) -> str:
-    if not isinstance(name, str):
-        raise ExpressionFailed(
-            f"the value has the key {shown(name)}, and JSON has text alone for keys; write string(...)"
-        )
-    return _text(name)
-
-
-def _seconds(value: timedelta) -> str:
-    microseconds = value // timedelta(microseconds=1)
-    sign, whole, part = "-" if microseconds < 0 else "", *divmod(abs(microseconds), 1_000_000)
-    return f"{sign}{whole}.{part:06}".rstrip("0").rstrip(".") + "s" if part else f"{sign}{whole}s"

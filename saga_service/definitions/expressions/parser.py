@@ -1,55 +1,76 @@
-"""An expression's parts, as far as it matters which are looked at. The library that evaluates it does not tell.
+"""The parts of an expression: which of them are evaluated, and how often.
 
-`a && b` and `a || b` are settled by either side, `a ? b : c` looks at one branch, `has(a.b)` asks and takes nothing, a
-macro looks at its body once an entry. In all else each part is looked at.
+`a && b` and `a || b` are settled by either side, `a ? b : c` evaluates one branch, `has(a.b)` tests and takes nothing,
+a macro evaluates its body once for each entry. Everything else evaluates each of its parts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from saga_service.definitions.expressions.references import MACROS
-from saga_service.definitions.expressions.tokens import Sort, Token, tokens_of
+from saga_service.definitions.expressions.tokens import MACROS, Sort, Token, plain_text, tokens_of
 
-DEEPEST = 40
-"""Brackets in one another. What is deeper is left whole: nobody writes it, and to go down costs stack."""
+BRACKETS_DEEP_MAX = 40
+"""Brackets within one another. A deeper expression is left whole: nobody writes one, and each level takes stack."""
 
 
 class Form(StrEnum):
+    """What an expression, or a part of one, is made of."""
+
     AND = "&&"
     OR = "||"
     CHOICE = "?:"
     HAS = "has"
+    """Its one part is the value that is tested for."""
     MACRO = "macro"
     """Its first part is what it goes through, the others are its body."""
+    NAME = "name"
+    """A variable, or a name that a macro binds."""
+    SELECT = "select"
+    """The property `name` of its one part."""
+    SUM = "+"
+    MAKE = "make"
+    """A list or a mapping of its parts."""
+    CALL = "call"
+    CONSTANT = "constant"
     PLAIN = "plain"
+    """An operator with its operands, or an index."""
+    UNREAD = "unread"
+    """Something that this parser does not read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
+    """An expression, or a part of one."""
+
     text: str
     form: Form = Form.PLAIN
     parts: tuple[Node, ...] = ()
+    name: str = ""
+    """The variable, the property that is selected, or the function or macro that is called."""
+    bound: str = ""
+    """The name that a macro binds to each entry."""
 
     @property
     def has_conditions(self) -> bool:
-        """Whether it has parts that are not always looked at."""
+        """Whether it has parts that are not always evaluated."""
         left = [self]
         while left:
             node = left.pop()
             if node.form in (Form.AND, Form.OR, Form.CHOICE, Form.MACRO):
                 return True
-            left += node.parts
+            if node.form is not Form.HAS:
+                left += node.parts
         return False
 
 
 def tree_of(text: str) -> Node:
-    """The whole expression, with its parts below it; one part where the text is no expression."""
+    """The whole expression with its parts below it; one unread part where this parser does not read it."""
     try:
         return _Parser(text).whole()
     except (_TooDeep, IndexError, ValueError):
-        return Node(text)
+        return Node(text, Form.UNREAD)
 
 
 class _TooDeep(Exception):
@@ -69,6 +90,8 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 class _Parser:
+    """A recursive descent over the tokens of one expression, by the precedence of CEL's operators."""
+
     def __init__(self, text: str) -> None:
         self._text = text
         self._tokens = tokens_of(text)
@@ -97,10 +120,10 @@ class _Parser:
             return self._signed()
         start = self._place
         found = [self._between(level + 1)]
-        while self._takes(*_LEVELS[level]):
+        while operator := self._takes(*_LEVELS[level]):
             found.append(self._between(level + 1))
             if level not in _CHAINS:
-                found = [self._node(start, Form.PLAIN, *found)]
+                found = [self._node(start, Form.SUM if operator == "+" else Form.PLAIN, *found)]
         return found[0] if len(found) == 1 else self._node(start, _CHAINS[level], *found)
 
     def _signed(self) -> Node:
@@ -118,9 +141,12 @@ class _Parser:
         while True:
             if self._takes("."):
                 name = self._next().text
-                found = self._called(start, name, (found,)) if self._at("(") else self._node(start, Form.PLAIN, found)
+                if self._at("("):
+                    found = self._called(start, name, (found,))
+                else:
+                    found = self._node(start, Form.SELECT, found, name=name)
             elif self._at("["):
-                found = self._node(start, Form.PLAIN, found, *self._bracketed())
+                found = self._indexed(start, found, *self._bracketed())
             else:
                 return found
 
@@ -128,25 +154,33 @@ class _Parser:
         start = self._place
         if self._at("("):
             [inner] = self._bracketed()
-            return self._node(start, inner.form, *(inner.parts or (inner,)))
+            return replace(inner, text=self._node(start).text)
         if self._at("[") or self._at("{"):
-            return self._node(start, Form.PLAIN, *self._bracketed())
+            return self._node(start, Form.MAKE, *self._bracketed())
         self._takes(".")
         name = self._next()
-        return self._called(start, name.text, ()) if name.sort is Sort.NAME and self._at("(") else self._node(start)
+        if name.sort is not Sort.NAME:
+            return self._node(start, Form.CONSTANT)
+        return self._called(start, name.text, ()) if self._at("(") else self._node(start, Form.NAME, name=name.text)
 
     def _called(self, start: int, name: str, target: tuple[Node, ...]) -> Node:
         arguments = self._bracketed()
         if name == "has" and not target:
-            return self._node(start, Form.HAS)
+            return self._node(start, Form.HAS, *arguments)
         if name in MACROS and target:
-            return self._node(start, Form.MACRO, *target, *arguments[1:])
-        return self._node(start, Form.PLAIN, *target, *arguments)
+            return self._node(start, Form.MACRO, *target, *arguments[1:], name=name, bound=arguments[0].text)
+        return self._node(start, Form.CALL, *target, *arguments, name=name)
+
+    def _indexed(self, start: int, held: Node, *index: Node) -> Node:
+        name = plain_text(index[0].text) if index else None
+        if name is None:
+            return self._node(start, Form.PLAIN, held, *index)
+        return self._node(start, Form.SELECT, held, name=name)
 
     def _bracketed(self) -> list[Node]:
-        """What stands in these brackets, with `,` or `:` between."""
+        """The parts in these brackets, with `,` or `:` between them."""
         self._depth += 1
-        if self._depth > DEEPEST:
+        if self._depth > BRACKETS_DEEP_MAX:
             raise _TooDeep
         closing, found = _CLOSING[self._next().text], []
         while not self._takes(closing):
@@ -155,11 +189,9 @@ class _Parser:
         self._depth -= 1
         return found
 
-    # ------------------------------------------------------------------------------------------------- its words
-
-    def _node(self, start: int, form: Form = Form.PLAIN, *parts: Node) -> Node:
+    def _node(self, start: int, form: Form = Form.PLAIN, *parts: Node, name: str = "", bound: str = "") -> Node:
         first, last = self._tokens[start], self._tokens[self._place - 1]
-        return Node(self._text[first.start : last.end], form, parts)
+        return Node(self._text[first.start : last.end], form, parts, name, bound)
 
     def _next(self) -> Token:
         self._place += 1
@@ -170,9 +202,10 @@ class _Parser:
         found = self._tokens[self._place : self._place + (len(sign) if not sign.isalpha() else 1)]
         return "".join(token.text for token in found if token.sort in (Sort.SIGN, Sort.NAME)) == sign
 
-    def _takes(self, *signs: str) -> bool:
+    def _takes(self, *signs: str) -> str:
+        """The sign of these that comes next, which is passed over; empty where none of them does."""
         for sign in signs:
             if self._at(sign):
                 self._place += 1 if sign.isalpha() else len(sign)
-                return True
-        return False
+                return sign
+        return ""

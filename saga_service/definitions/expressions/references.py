@@ -5,15 +5,12 @@ The text has been found to be CEL before, so its words are enough, and a grammar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from saga_service.definitions.expressions.tokens import Sort, Token, tokens_of
+from saga_service.definitions.expressions.tokens import MACROS, Sort, Token, plain_text, tokens_of
 
 VARIABLES = ("input", "outputs")
-MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
-"""They bind a name of the author's for each entry of a list or mapping."""
 ORDERED_MACROS = frozenset({"filter", "map"})
 """They make a list, in the order in which they find the entries."""
 TYPE_NAMES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
@@ -27,7 +24,6 @@ FUNCTIONS = frozenset(
 _KEYWORDS = frozenset({"true", "false", "null", "in"})
 _BEFORE_A_PART = frozenset("([{,&|?:")
 """What binds less than `in`, so that the text after it is all that is looked for."""
-_PLAIN_TEXT = re.compile(r"""(["'])([^\\]*)\1""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ class _Reading:
                 path.append(self._tokens[place + 1].text)
                 place += 2
             elif self._is(place, "[") and self._sort(place + 1) is Sort.TEXT and self._is(place + 2, "]"):
-                name = _plain(self._tokens[place + 1].text)
+                name = plain_text(self._tokens[place + 1].text)
                 if name is None:
                     return tuple(path), place
                 path.append(name)
@@ -124,7 +120,7 @@ class _Reading:
         if self._sort(place - 2) is not Sort.TEXT or self._sort(place - 1) is not Sort.NAME:
             return ()
         begins = place == 2 or (self._sort(place - 3) is Sort.SIGN and self._tokens[place - 3].text in _BEFORE_A_PART)
-        name = _plain(self._tokens[place - 2].text)
+        name = plain_text(self._tokens[place - 2].text)
         goes_on = self._is(after, "[") or self._is(after, ".")
         is_presence_test = begins and self._tokens[place - 1].text == "in" and not goes_on
         return (name,) if name is not None and is_presence_test else ()
@@ -167,9 +163,3 @@ class _Reading:
 
     def _sort(self, place: int) -> Sort | None:
         return self._tokens[place].sort if 0 <= place < len(self._tokens) else None
-
-
-def _plain(text: str) -> str | None:
-    """The name that a constant text stands for; None where that is not plain to see."""
-    matched = _PLAIN_TEXT.fullmatch(text)
-    return matched[2] if matched else None

@@ -172,7 +172,9 @@ class StaticEvaluation:
                 yield target, cases, False
                 # Of an empty list it looks at none.
                 yield from ((part, [Reached(each.case, False) for each in cases], False) for part in body)
-            case Form.PLAIN:
+            case Form.HAS:
+                return
+            case _:
                 yield from ((part, cases, False) for part in node.parts)
 
     def _not_settled(self, others: Sequence[Node], cases: Sequence[Reached], settled: bool) -> list[Reached]:

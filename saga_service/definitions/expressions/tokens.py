@@ -1,4 +1,4 @@
-"""The words of an expression. The text has been found to be CEL before, so each stands where it may."""
+"""The tokens of an expression. The library has compiled the text before, so each stands where it may."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
+MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
+"""They bind a name of the author's to each entry of a list, or to each key of a mapping."""
+
+_PLAIN_TEXT = re.compile(r"""(["'])([^\\]*)\1""")
 _TOKEN = re.compile(
     r"""
     (?P<space>\s+|//[^\n]*)
@@ -30,7 +34,7 @@ class Token(NamedTuple):
     sort: Sort
     text: str
     start: int
-    """Where it stands in the text."""
+    """Its place in the text, in characters."""
 
     @property
     def end(self) -> int:
@@ -43,3 +47,9 @@ def tokens_of(text: str) -> list[Token]:
         for matched in _TOKEN.finditer(text)
         if matched.lastgroup not in (None, "space")
     ]
+
+
+def plain_text(token: str) -> str | None:
+    """The text that a constant stands for; None for any other token, and for one with escapes."""
+    matched = _PLAIN_TEXT.fullmatch(token)
+    return matched[2] if matched else None

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any, Protocol
 
 import orjson
-from jsonschema_rs import ValidationError, ValidationErrorKind, validator_for
+from jsonschema_rs import ValidationError, ValidationErrorKind
 from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic import ValidationError as ModelError
 from pydantic.json_schema import GenerateJsonSchema
@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from saga_service.core.state import JsonObject
 from saga_service.definitions.problems import Path, path_text, shown
 from saga_service.definitions.schema.coercion import Coercion, coercions
-from saga_service.definitions.schema.json_schema import comparable, is_closed, properties_of
+from saga_service.definitions.schema.json_schema import comparable, is_closed, properties_of, validator_of
 from saga_service.wire.commands import OUTPUTS_FIELD
 from saga_service.wire.entries import Malformed
 from saga_service.wire.json import NESTING_MAX, read_object
@@ -77,7 +77,7 @@ class SchemaInput:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = comparable(schema)
-        self._validator = validator_for(schema, offline=True)
+        self._validator = validator_of(schema)
         self._coercions = coercions(schema)
         self._defaults = {
             name: inner["default"]

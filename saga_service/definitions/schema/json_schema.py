@@ -1,11 +1,20 @@
-"""JSON Schemas as plain data: their references, the types that a property may have, and a form that can be compared."""
+"""JSON Schemas: as validators, and as plain data.
+
+The plain data is asked for a schema's references, for the types that a property may have, and for a form that can be
+compared with that of another schema.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jsonschema_rs import FancyRegexOptions, Validator, validator_for
+
 JSON_TYPES = ("integer", "number", "boolean", "null", "array", "object", "string")
+
+PATTERN_BACKTRACKS_MAX = 20_000
+"""Steps back that the match of one pattern with one text may take, less than a millisecond; then it does not match."""
 
 _NO_MEANING = frozenset({"title", "description", "examples", "$comment", "$schema", "deprecated"})
 _HOLDS_SCHEMA = frozenset(
@@ -21,6 +30,12 @@ _CONDITIONS = frozenset(
     {"if", "not", "minProperties", "dependentRequired", "dependentSchemas", "dependencies", "$dynamicRef"}
 )
 """By them one property may have to be there because of another."""
+
+
+def validator_of(schema: dict[str, Any]) -> Validator:
+    """A validator with bounded patterns. Raises ValidationError or ReferencingError where the schema cannot be used."""
+    bounded = FancyRegexOptions(backtrack_limit=PATTERN_BACKTRACKS_MAX)
+    return validator_for(schema, offline=True, pattern_options=bounded)
 
 
 def properties_of(schema: Any, root: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from itertools import islice
 from typing import Any
 
 import orjson
-from jsonschema_rs import ValidationError, ValidationErrorKind, Validator, validator_for
+from jsonschema_rs import ValidationError, ValidationErrorKind, Validator
 
 from saga_service.core.state import JsonObject
 from saga_service.definitions.problems import SHOWN_CHARACTERS_MAX, Path, path_text
-from saga_service.definitions.schema.json_schema import canonical_numbers, comparable
+from saga_service.definitions.schema.json_schema import canonical_numbers, comparable, validator_of
 
 PROBLEMS_TOLD_MAX = 5
 
@@ -41,7 +41,7 @@ class OutputSchema:
 def output_schema(schema: Mapping[str, Any]) -> OutputSchema:
     """Raises ValueError where the schema cannot be used."""
     plain: dict[str, Any] = canonical_numbers(comparable(schema))
-    return OutputSchema(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), plain, validator_for(plain, offline=True))
+    return OutputSchema(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), plain, validator_of(plain))
 
 
 def _told(error: ValidationError, schema: JsonObject) -> str:

@@ -357,3 +357,31 @@ def test_an_input_without_a_usable_key_is_refused(data: dict[str, Any], text: st
     with pytest.raises(InvalidInput) as raised:
         reading({"properties": {"order_id": {}}}, "order_id").business_key(data)
     assert str(raised.value) == text
+
+
+BACKTRACKING = {"type": "string", "pattern": "^((?!foo).)*$"}
+"""A pattern with a look-around, which the library can only match by trying and stepping back."""
+
+
+def test_a_pattern_that_backtracks_too_much_refuses_the_text() -> None:
+    spec = reading(schema_of(note=BACKTRACKING))
+    assert spec.read_input({"note": "a" * 1_000}) == {"note": "a" * 1_000}
+    told = refusal(spec, {"note": "a" * 100_000})
+    assert told == "note: Error executing regex: Max limit for backtracking count exceeded"
+
+
+def test_a_pattern_without_look_arounds_matches_a_text_of_any_length() -> None:
+    spec = reading(schema_of(note={"type": "string", "pattern": "^(a+)+$"}))
+    long = "a" * 1_000_000
+    assert spec.read_input({"note": long}) == {"note": long}
+    assert refusal(spec, {"note": f"{long}!"}).startswith('note: "aaa')
+
+
+def test_a_schema_that_holds_itself_is_asked_once_of_each_part() -> None:
+    node = {"type": "object", "properties": {"inner": {"$ref": "#/$defs/node"}}}
+    one_of = {"oneOf": [node, {**node, "required": ["never"]}]}
+    spec = reading({"properties": {"tree": {"$ref": "#/$defs/node"}}, "$defs": {"node": one_of}})
+    deep: dict[str, Any] = {}
+    for _ in range(NESTING_MAX - 2):
+        deep = {"inner": deep}
+    assert spec.read_input({"tree": deep}) == {"tree": deep}

@@ -161,3 +161,9 @@ def test_what_is_no_schema_is_told_with_its_place(output: Any, path: str, text: 
 
 def test_an_output_may_have_a_property_called_outputs() -> None:
     assert misfit({"outputs": 5}, {"properties": {"outputs": {"type": "string"}}}) == "outputs must be string"
+
+
+def test_a_pattern_that_backtracks_too_much_is_a_misfit() -> None:
+    schema = {"properties": {"note": {"type": "string", "pattern": "^((?!foo).)*$"}}}
+    assert misfit({"note": "a" * 1_000}, schema) is None
+    assert misfit({"note": "a" * 100_000}, schema) == "note must fit 'pattern': \"^((?!foo).)*$\""
