@@ -16,6 +16,10 @@ from saga_service.testing.timeline import headline, moment_text, sent_text, time
 _SENT_SHOWN_MAX = 8
 
 
+class NotReached(AssertionError):
+    """A condition was never met. The text has the saga's timeline."""
+
+
 class SimulatedSaga:
     """A saga as it is now. Every moment is counted from the saga's start.
 

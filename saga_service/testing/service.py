@@ -25,7 +25,7 @@ from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.fold import Folded, fold
 from saga_service.engine.ports import Deferred
 from saga_service.testing.environment import DelayedMessage, Environment
-from saga_service.testing.errors import NeverEnds, Refused
+from saga_service.testing.virtual_loop import NeverEnds
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.commands import write_command
 from saga_service.wire.dead_letters import DeadLetter
@@ -37,6 +37,10 @@ DEFERRAL_MAX_MS = 60_000
 """The time for which an entry waits for its saga. The service has it as SAGA_DEFERRAL_MAX_MS."""
 _RECENT_EVENTS = 200
 """The number of events that are counted when a simulation does not end."""
+
+
+class Refused(Exception):
+    """The service refuses an entry. The text is the reason that its dead letter would have."""
 
 
 class SentAt(NamedTuple):

@@ -14,8 +14,7 @@ from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.definitions.authoring import Duration
 from saga_service.definitions.durations import duration_ms
 from saga_service.testing.environment import Environment
-from saga_service.testing.errors import NotReached
-from saga_service.testing.saga import Condition, SimulatedSaga
+from saga_service.testing.saga import Condition, NotReached, SimulatedSaga
 from saga_service.testing.scripts import CommandNames, Script, plain
 from saga_service.testing.service import SimulatedService
 from saga_service.testing.sources import Source, catalog_of

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any, TypeVar, TypeVarTuple
 
-from saga_service.testing.errors import NeverEnds
-
 SOCKETS_WAIT_S = 1.0
 """The longest real wait for sockets before virtual time goes on, since an idle socket never becomes ready."""
 TURNS_MAX = 100_000
@@ -23,6 +21,10 @@ TURNS_MAX = 100_000
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
+
+
+class NeverEnds(Exception):
+    """Something repeats without end. The text says what."""
 
 
 def run_virtually(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -32,7 +32,7 @@ DEAD_LETTERS_VIEW = "saga.dead_letters"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter. `stream` and `entry_id` say where the entry was found; together they are its identity."""
+    """One dead letter. `stream` and `entry_id` name the place of the entry, and together they are its identity."""
 
     stream: str
     entry_id: str

@@ -142,12 +142,7 @@ def read_data(raw: bytes | None, cipher: Cipher | None, *context: str) -> dict[s
     Raises Malformed and DecryptionFailed.
     """
     value = read_object(raw or b"{}", "data")
-    return read_decrypted(value, cipher, *context) if is_encrypted(value) else value
-
-
-def read_decrypted(value: JsonObject, cipher: Cipher | None, *context: str) -> dict[str, Any]:
-    """The object inside an encrypted field `data`. Raises Malformed and DecryptionFailed."""
-    return read_object(decrypt_data(value, cipher, *context), "data")
+    return read_object(decrypt_data(value, cipher, *context), "data") if is_encrypted(value) else value
 
 
 def decrypt_data(value: JsonObject, cipher: Cipher | None, *context: str) -> bytes:

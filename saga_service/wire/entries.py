@@ -17,7 +17,7 @@ class RequestRow(NamedTuple):
     since_ms: int
     """The moment at which the entry was first examined."""
     attempts: int
-    """How often it was examined, this time included."""
+    """The number of times that it was examined, this time included."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from saga_service.core.events import Replied
 from saga_service.core.ids import CommandId, CommandName, SagaId, idempotency_key, parse_command_id
 from saga_service.core.state import Fault, JsonObject
 from saga_service.core.vocabulary import Outcome
-from saga_service.wire.encryption import REPLY, Cipher, is_encrypted, read_decrypted, write_data
+from saga_service.wire.encryption import REPLY, Cipher, read_data, write_data
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
 from saga_service.wire.fields import optional_text, required_choice, required_command
 from saga_service.wire.json import read_object, write
@@ -32,16 +32,11 @@ def read_reply(entry: Entry, cipher: Cipher | None = None) -> Replied:
         raise Malformed(f"field 'saga_id' is '{saga_id[:100]}', but the command belongs to saga {command.saga_id}")
     outcome = required_choice(fields, "outcome", _OUTCOMES)
     if outcome is Outcome.SUCCEEDED:
-        return Replied(command, outcome, output=_read_output(fields.get(b"data"), cipher, command))
+        return Replied(command, outcome, output=read_data(fields.get(b"data"), cipher, *_context(command)))
     if outcome is Outcome.PROGRESS:
         return Replied(command, outcome)
     fault, retry_after_ms = _read_error(fields.get(b"error"), optional_text(fields, "error"))
     return Replied(command, outcome, fault=fault, retry_after_ms=retry_after_ms)
-
-
-def _read_output(raw: bytes | None, cipher: Cipher | None, command: CommandName) -> JsonObject:
-    output = read_object(raw or b"{}", "data")
-    return read_decrypted(output, cipher, *_context(command)) if is_encrypted(output) else output
 
 
 def _context(command: CommandName) -> tuple[str, str]:

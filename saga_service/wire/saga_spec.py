@@ -28,7 +28,7 @@ class InvalidInput(Exception):
     def without_values(self) -> str:
         """The names of the fields at fault, without what is wrong with them."""
         at_fault = f"{', '.join(self.fields)}; " if self.fields else ""
-        return f"{at_fault}more is not told, for the data is encrypted"
+        return f"{at_fault}the values are not shown, because the data is encrypted"
 
 
 class UnreadableDocument(Exception):
@@ -38,8 +38,8 @@ class UnreadableDocument(Exception):
 class NotDeployedHere(Malformed):
     """No definition that is deployed here has the name.
 
-    One of another replica may: the definitions registered in Postgres tell. The text is the reason that is given where
-    none of those has the name either.
+    A definition of another replica may have it, and is found in the registry. The text is the reason that is given
+    where the registry has none either.
     """
 
     def __init__(self, reason: str, *, child: str = "", event_type: str = "", fallback: Replied | None = None) -> None:

@@ -57,7 +57,7 @@ def _start(system: System, key: str, cipher: AesGcmCipher | None, **plan: list[s
     system.add(system.names.events, {"type": "trip", "subject": key, "data": text})
 
 
-async def test_without_keys_the_marker_is_everywhere_so_the_next_test_looks_where_it_would_be(watched: System) -> None:
+async def test_without_keys_payloads_are_found_where_the_next_test_looks(watched: System) -> None:
     await watched.start_in_one(SAGA_TRIM_PERIOD_MS=NEVER_TRIM_MS)
     _start(watched, "plain", None)
     await watched.until("plain", "completed")
@@ -83,7 +83,7 @@ async def test_with_keys_no_payload_is_found_in_any_row_or_on_any_stream(watched
         assert reason is not None, "not there"
         return str(reason)
 
-    assert "trip; more is not told, for the data is encrypted" in await eventually(letter)
+    assert "trip; the values are not shown, because the data is encrypted" in await eventually(letter)
     assert await _places_of(MARKER, watched) == set()
     assert "database" in await _places_of("$encrypted", watched)
     shown = await watched.command("show", "done", "--json", SAGA_ENCRYPTION_KEYS=OLD_ALONE)
@@ -141,7 +141,7 @@ def _key_of(command: dict[str, str]) -> str:
     return str(orjson.loads(command["data"])[ENCRYPTED]).partition(".")[0]
 
 
-async def test_a_saga_goes_on_while_its_key_is_changed_and_the_old_key_can_be_retired(system: System) -> None:
+async def test_keys_are_rotated_while_a_saga_runs(system: System) -> None:
     saga = ByHand(system)
     service = system.begin_service(SAGA_ENCRYPTION_KEYS=OLD_ALONE)
     await system.ready(service)

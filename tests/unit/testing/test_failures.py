@@ -52,7 +52,7 @@ def test_one_of_several_sagas_is_named() -> None:
         every_failure([ORDER, REFUND], "refnud")
 
 
-def test_a_failure_that_must_not_turn_the_saga_round_leaves_it_stuck() -> None:
+def test_a_failure_that_may_not_start_a_compensation_leaves_it_stuck() -> None:
     retriable = definition("reserve", replace(step("ship", undoable=False), kind=Kind.RETRIABLE))
     statuses = {str(failure): failure.run().status for failure in every_failure(retriable)}
     assert statuses == {

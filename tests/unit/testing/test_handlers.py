@@ -120,7 +120,7 @@ def test_a_script_comes_before_the_handler() -> None:
     assert saga.sent[1:] == ["0s charge", "1m 0.2s charge (attempt 2)", "2m 0.6s charge (attempt 3)"]
 
 
-def test_a_command_that_is_delivered_twice_is_carried_out_twice_with_the_same_key() -> None:
+def test_a_command_delivered_twice_is_carried_out_twice_with_one_key() -> None:
     worker, keys = Worker("service"), []
 
     @worker.handler("service.charge")
@@ -387,7 +387,7 @@ def test_with_an_inbox_a_probe_may_have_a_handler_of_its_own() -> None:
     assert (saga.status, saga.output("charge")) == ("completed", {"found": "R-1"})
 
 
-def test_a_transactional_handler_gets_a_stand_in_and_leaves_nothing_when_it_fails() -> None:
+def test_a_transactional_handler_is_given_the_stand_in_connection() -> None:
     worker = worker_with_inbox()
     written: list[tuple[int, object]] = []
 

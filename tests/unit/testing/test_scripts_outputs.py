@@ -24,7 +24,7 @@ ORDER = Saga(
 TOLD = "the output of step 'charge' does not fit: receipt is missing"
 
 
-def test_a_script_that_returns_something_else_is_told_and_the_step_times_out() -> None:
+def test_an_output_that_does_not_fit_is_a_dead_letter_and_a_time_out() -> None:
     sim = Simulation(ORDER, jitter=False)
     sim.on("payment.charge").succeeds({"reciept": "R-1"}).succeeds({"receipt": "R-2"})
     saga = sim.start("order")

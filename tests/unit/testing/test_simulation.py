@@ -110,7 +110,7 @@ def test_a_late_success_is_known_once_a_later_attempt_has_succeeded() -> None:
     assert saga.status == "compensated"
 
 
-def test_the_success_of_a_step_that_was_given_up_on_is_recorded_and_undone() -> None:
+def test_a_late_success_of_a_failed_step_is_compensated() -> None:
     once = RetryPolicy(attempts_max=1)
     sim = Simulation(definition(step("charge", retry=once)))
     sim.on("service.charge").succeeds({"receipt": "R-1"}).after("2m")
@@ -220,7 +220,7 @@ def test_the_same_key_is_the_same_saga() -> None:
     assert [saga.key for saga in sim.sagas] == ["A-1", "A-2"]
 
 
-def test_without_a_key_each_start_is_another_saga_and_the_same_in_every_simulation() -> None:
+def test_each_start_without_a_key_is_another_saga_with_a_stable_id() -> None:
     def ids() -> list[str]:
         sim = Simulation(definition("reserve"))
         return [sim.start("order").id, sim.start("order").id]

@@ -1,4 +1,4 @@
-"""What sagas say to one another, there and back over the streams."""
+"""Messages between parent and child sagas, there and back over the streams."""
 
 from __future__ import annotations
 

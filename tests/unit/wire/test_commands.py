@@ -76,7 +76,7 @@ def test_a_command_is_read_as_it_was_written() -> None:
     assert (received.step, received.direction, received.attempt) == ("reserve", Direction.COMPENSATION, 1)
 
 
-def test_an_input_and_an_output_as_deep_as_they_may_be_can_be_read_by_the_next_worker() -> None:
+def test_data_of_the_deepest_nesting_can_be_read_by_the_next_worker() -> None:
     """Both are wrapped in levels of ours on the way: the limit of what we send is not that of what we take."""
     deepest = read_object(b'{"a":' * NESTING_MAX + b"1" + b"}" * NESTING_MAX, "data")
     saga = running("reserve", "charge")

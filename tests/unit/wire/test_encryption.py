@@ -94,13 +94,13 @@ def test_data_comes_out_as_it_went_in(value: dict[str, Any], place: list[str]) -
     assert read_data(write_data(value, OF_NEW, *place).encode(), OF_NEW, *place) == value
 
 
-def test_an_encrypted_value_is_an_object_that_names_its_key_and_tells_nothing_else() -> None:
+def test_an_encrypted_value_names_its_key_and_nothing_else() -> None:
     encrypted = encrypt_value(DATA, OF_NEW, "input", SAGA_ID)
     assert (is_encrypted(encrypted), list(encrypted), key_id(encrypted)) == (True, ["$encrypted"], "new")
     assert MARKER not in str(encrypted)
 
 
-def test_what_is_plain_has_another_shape() -> None:
+def test_plain_values_have_another_shape() -> None:
     plain: list[dict[str, object]] = [{}, {"a": 1}, {"$encrypted": "x", "a": 1}, {"encrypted": "x"}]
     assert [is_encrypted(value) for value in plain] == [False] * 4
 
@@ -109,7 +109,7 @@ def test_the_key_that_encrypts_is_the_first() -> None:
     assert (encryption_key_id(OF_BOTH), encryption_key_id(OF_OLD)) == ("new", "old")
 
 
-def test_nothing_is_encrypted_of_an_empty_object_and_of_what_is_encrypted_already() -> None:
+def test_empty_and_encrypted_objects_are_not_encrypted() -> None:
     encrypted = write_data(DATA, OF_NEW, "here")
     assert write_data({}, OF_NEW, "here") == "{}"
     assert write_data(orjson.loads(encrypted), OF_NEW, "here") == encrypted
@@ -122,7 +122,7 @@ def test_places_whose_parts_differ_are_different_places() -> None:
             read_data(encrypted, OF_NEW, *place)
 
 
-def test_while_keys_are_brought_to_all_what_is_encrypted_is_decrypted_and_nothing_is_encrypted() -> None:
+def test_a_cipher_that_decrypts_only_writes_plain_data() -> None:
     decrypt_only = DecryptOnly(OF_NEW)
     assert read_data(write_data(DATA, OF_NEW, "here").encode(), decrypt_only, "here") == DATA
     assert orjson.loads(write_data(DATA, decrypt_only, "here")) == DATA
@@ -136,7 +136,7 @@ def test_an_encrypted_value_without_a_cipher_is_not_taken_for_a_plain_one() -> N
         read_data(write_data(DATA, OF_NEW, "here").encode(), None, "here")
 
 
-def test_a_value_of_the_reserved_shape_that_no_cipher_wrote_is_refused() -> None:
+def test_an_encrypted_field_without_text_is_refused() -> None:
     with pytest.raises(DecryptionFailed, match="holds no text"):
         read_data(b'{"$encrypted": 5}', OF_NEW, "here")
 
@@ -202,12 +202,15 @@ def test_a_child_that_cannot_be_decrypted_is_refused_to_its_parent() -> None:
     assert (refusal.outcome, refusal.fault.code) == (Outcome.REJECTED, "encrypted_input")
 
 
-def test_a_child_whose_encrypted_input_does_not_fit_is_refused_without_telling_it() -> None:
+def test_the_rejection_of_an_encrypted_input_shows_no_value() -> None:
     request = ChildRequest(ChildOperation.START, SAGA_ID, "order", CHARGE, {"amount": MARKER}, None)
     refusal = read_event(delivered(write_child_request(request, NAMES, OF_NEW)), CATALOG, OF_NEW)
     assert isinstance(refusal, Replied)
     assert refusal.fault is not None
-    assert refusal.fault.message == "the input does not fit saga 'order': more is not told, for the data is encrypted"
+    assert (
+        refusal.fault.message
+        == "the input does not fit saga 'order': the values are not shown, because the data is encrypted"
+    )
 
 
 def test_an_outcome_is_encrypted_for_whoever_has_the_key() -> None:
@@ -250,7 +253,7 @@ def test_a_signal_is_bound_to_the_saga_that_it_is_addressed_to(address: dict[str
         read_event(entry({"type": "denied", "data": data, **address}), CATALOG, OF_NEW)
 
 
-def test_what_a_step_is_said_to_have_returned_may_be_encrypted() -> None:
+def test_the_output_of_a_resolved_step_may_be_encrypted() -> None:
     data = encrypt_event_data(OF_NEW, "saga.resolve", DATA, saga_id=SAGA_ID)
     fields = {"type": "saga.resolve", "saga_id": SAGA_ID, "step": "charge", "resolution": "succeeded", "data": data}
     asked = read_event(entry(fields), CATALOG, OF_NEW)
@@ -273,7 +276,7 @@ def decode() -> Decode:
     return dead_letter_of
 
 
-def test_a_start_that_is_encrypted_with_an_unknown_key_is_a_dead_letter_that_can_be_replayed(decode: Decode) -> None:
+def test_a_start_with_an_unknown_key_is_a_dead_letter_to_replay(decode: Decode) -> None:
     message = write_event(NAMES.events, "order", DATA, key="A-17", cipher=OF_OLD)
     letter = decode(message)
     assert letter.reason == "field 'data' is encrypted with key 'old', which is not known here; known keys: new"
@@ -285,9 +288,9 @@ def test_a_reply_that_is_encrypted_with_an_unknown_key_is_a_dead_letter(decode: 
     assert "is encrypted with key 'old'" in decode(reply(cipher=OF_OLD)).reason
 
 
-def test_of_encrypted_data_that_does_not_fit_nothing_is_told(decode: Decode) -> None:
+def test_the_reason_for_encrypted_data_that_does_not_fit_shows_no_value(decode: Decode) -> None:
     letter = decode(write_event(NAMES.events, "order", {"amount": MARKER}, cipher=OF_NEW))
-    assert "more is not told, for the data is encrypted" in letter.reason
+    assert "the values are not shown, because the data is encrypted" in letter.reason
     assert MARKER not in str(letter)
 
 

@@ -32,7 +32,7 @@ def test_a_signal_without_an_id_of_its_own_has_that_of_its_entry() -> None:
     assert event == Signalled(SAGA_ID, "order.approved", "saga:events 17-3", {})
 
 
-def test_a_signal_of_a_saga_whose_definition_is_not_deployed_here_is_read_all_the_same() -> None:
+def test_a_signal_for_a_saga_that_is_not_deployed_here_is_read() -> None:
     event = read_event(entry({"type": "refund.approved", "saga": "refund", "subject": "R-1", "id": "x"}), CATALOG)
     by_key = BusinessKey("refund", "R-1")
     assert event == Signalled(saga_id_from_key("refund", "R-1"), "refund.approved", "x", {}, by_key)

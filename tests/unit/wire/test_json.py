@@ -154,7 +154,7 @@ def test_a_whole_number_of_64_bits_is_read_and_written_exactly(number: int) -> N
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
-def test_a_whole_number_beyond_64_bits_keeps_its_size_but_not_its_last_digits(number: int) -> None:
+def test_a_whole_number_beyond_64_bits_loses_its_last_digits(number: int) -> None:
     value = read_object(b'{"a": %d}' % number, "data")["a"]
     assert isinstance(value, float)
     assert value == pytest.approx(number)

@@ -1,4 +1,4 @@
-"""What workers answer, in any language and of any quality."""
+"""Replies of workers in any language and of any quality."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_an_error_may_be_left_out() -> None:
     assert _read(outcome="rejected").fault == Fault("failed", "the worker gave no reason")
 
 
-def test_a_success_is_not_spoilt_by_an_error_field_nor_a_failure_by_its_data() -> None:
+def test_a_success_may_have_an_error_field_and_a_failure_data() -> None:
     assert _read(error=b"\xff").outcome is Outcome.SUCCEEDED
     assert _read(outcome="failed", data="{").outcome is Outcome.FAILED
     assert _read(outcome="progress", data="{", error="{").outcome is Outcome.PROGRESS
@@ -194,6 +194,6 @@ def test_a_wish_for_a_wait_must_be_whole_milliseconds_within_a_week(delay: str) 
 
 
 def test_a_reply_of_the_right_form_is_read_whoever_it_names() -> None:
-    """Whether the saga is known and the command was sent is not the wire's to say."""
+    """The wire does not know which sagas there are, or which commands were sent."""
     event = read_reply(entry({"command_id": f"{OTHER_SAGA_ID}:teleport:compensation:7", "outcome": "succeeded"}))
     assert event.command == CommandName(OTHER_SAGA_ID, "teleport", Direction.COMPENSATION, 7)
