@@ -80,7 +80,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     catalog = _catalog(settings)
     _refuse_removal_before_late_replies(settings, catalog)
     workers = [load_worker(target) for target in settings.workers]
-    names = StreamNames(settings.prefix)
+    names = StreamNames(settings.stream_prefix)
     cipher = _cipher(settings)
     if not await wait_for_servers(settings, stop):
         log.info("stopped before the servers answered")
@@ -94,12 +94,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             service = _service(settings, catalog, names, cipher, store, pool, client, streams, shutdown)
             log.info(
                 "saga_service runs",
-                consumer=settings.consumer,
+                consumer=settings.consumer_name,
                 sagas=[definition.name for definition in catalog.definitions()],
                 streams=[source.stream for source in streams.sources],
                 workers=[worker.service for worker in workers],
             )
-            async with _time_to_stop(shutdown, settings.stop_grace_ms / 1000), asyncio.TaskGroup() as group:
+            async with _time_to_stop(shutdown, settings.shutdown_grace_ms / 1000), asyncio.TaskGroup() as group:
                 group.create_task(service.run())
                 if workers:
                     group.create_task(run_workers(workers, worker_options(settings), stop=stop))
@@ -133,12 +133,12 @@ def _catalog(settings: Settings) -> Catalog:
             "no saga is defined: set SAGA_DEFINITIONS to YAML files or Python modules, for example "
             "SAGA_DEFINITIONS=saga_service.demo.sagas"
         )
-    return load_definitions(settings.definitions, StreamNames(settings.prefix))
+    return load_definitions(settings.definitions, StreamNames(settings.stream_prefix))
 
 
 def _refuse_removal_before_late_replies(settings: Settings, catalog: Catalog) -> None:
     """A reply that comes late, but within its command's time, must still find its saga."""
-    kept_ms = settings.ended_sagas_kept_days * DAY_MS
+    kept_ms = settings.ended_sagas_retention_days * DAY_MS
     too_long = [
         f"'{step.name}' of '{definition.name}'"
         for definition in catalog.definitions()
@@ -147,8 +147,8 @@ def _refuse_removal_before_late_replies(settings: Settings, catalog: Catalog) ->
     ]
     if kept_ms and too_long:
         raise StartupRefused(
-            f"SAGA_ENDED_SAGAS_KEPT_DAYS ({settings.ended_sagas_kept_days}) must be longer than any command may take, "
-            f"and is not for {', '.join(too_long)}; keep ended sagas longer, or shorten these time-outs"
+            f"SAGA_ENDED_SAGAS_RETENTION_DAYS ({settings.ended_sagas_retention_days}) must be longer than any command "
+            f"may take, and is not for {', '.join(too_long)}; keep ended sagas longer, or shorten these time-outs"
         )
 
 
@@ -225,8 +225,8 @@ class _Streams:
 
 @asynccontextmanager
 async def _streams(settings: Settings, catalog: Catalog, names: StreamNames, client: Redis) -> AsyncIterator[_Streams]:
-    ours = [(stream, settings.group) for stream in (names.replies, names.events, names.dead_letters)]
-    others = [(stream, group or settings.group) for stream, group in catalog.trigger_streams()]
+    ours = [(stream, settings.consumer_group) for stream in (names.replies, names.events, names.dead_letters)]
+    others = [(stream, group or settings.consumer_group) for stream, group in catalog.trigger_streams()]
     commands = [names.commands(service) for service in catalog.services()]
     streams = _Streams([], {}, commands)
     async with AsyncExitStack() as connections:
@@ -235,8 +235,8 @@ async def _streams(settings: Settings, catalog: Catalog, names: StreamNames, cli
                 settings.redis_url.get_secret_value(), blocking_ms=settings.read_block_ms, connections_max=1
             )
             connections.push_async_callback(blocking.aclose)
-            reader = GroupReader(blocking, stream, group, settings.consumer)
-            helper = GroupReader(client, stream, group, settings.consumer)
+            reader = GroupReader(blocking, stream, group, settings.consumer_name)
+            helper = GroupReader(client, stream, group, settings.consumer_name)
             streams.readers[stream] = reader
             streams.sources.append(StreamSource(reader, helper, settings.read_block_ms, settings.reclaim_idle_ms))
         yield streams
@@ -262,7 +262,7 @@ def _service(
     deployed = {(definition.name, definition.version): definition for definition in catalog.definitions()}
     engine = Engine(
         store,
-        BatchDecoder(Decoder(catalog, names, settings.data_bytes_max, cipher), registry, deferral, now_ms),
+        BatchDecoder(Decoder(catalog, names, settings.entry_bytes_max, cipher), registry, deferral, now_ms),
         SagaLoader(store, deployed, SagaCache(settings.cached_sagas_max), deferral, now_ms),
         Outgoing(names, outbox, cipher),
         deferral=deferral,
@@ -275,10 +275,10 @@ def _service(
     recovery = Recovery(store, intake.inlet(settings.batch_entries_max), shutdown)
     timers = Timers(
         store,
-        intake.inlet(settings.timers_batch_max),
+        intake.inlet(settings.timers_batch_sagas_max),
         poll_ms=settings.timers_poll_ms,
         lease_ms=settings.timers_lease_ms,
-        sagas_max=settings.timers_batch_max,
+        sagas_max=settings.timers_batch_sagas_max,
         now_ms=now_ms,
         shutdown=shutdown,
     )
@@ -297,7 +297,7 @@ def _service(
         outbox,
         publisher,
         lease_ms=settings.outbox_lease_ms,
-        period_s=settings.relay_period_ms / 1000,
+        period_s=settings.outbox_poll_ms / 1000,
         now_ms=now_ms,
         shutdown=shutdown,
     )
@@ -357,8 +357,8 @@ def _upkeep(
     # A task for each stream, so that one in trouble keeps none of the others from its turn.
     handled = [partial(trimmer.trim_handled, stream) for stream in (names.events, names.replies, *streams.commands)]
     old = [
-        partial(trimmer.trim_older, names.outcomes, settings.outcomes_kept_hours * HOUR_MS),
-        partial(trimmer.trim_older, names.dead_letters, settings.dead_letters_kept_hours * HOUR_MS),
+        partial(trimmer.trim_older, names.outcomes, settings.outcomes_retention_hours * HOUR_MS),
+        partial(trimmer.trim_older, names.dead_letters, settings.dead_letters_retention_hours * HOUR_MS),
     ]
     consumers = [partial(source.remove_dead_consumers, DEAD_CONSUMER_IDLE_MS) for source in streams.sources]
     results = partial(_forget_answered, store)
@@ -374,7 +374,7 @@ def _removals(settings: Settings, removal: PostgresRemoval, shutdown: Shutdown) 
     """What is kept for ever, by a setting of 0, has none."""
     # Half of the time at most: the other chores have their turn however much there is to remove.
     retention = Retention(removal, budget_s=settings.trim_period_ms / 2000, now_ms=now_ms, shutdown=shutdown)
-    if settings.ended_sagas_kept_days:
-        yield partial(retention.remove_ended, settings.ended_sagas_kept_days * DAY_MS)
-    if settings.replayed_dead_letters_kept_days:
-        yield partial(retention.remove_replayed, settings.replayed_dead_letters_kept_days * DAY_MS)
+    if settings.ended_sagas_retention_days:
+        yield partial(retention.remove_ended, settings.ended_sagas_retention_days * DAY_MS)
+    if settings.replayed_dead_letters_retention_days:
+        yield partial(retention.remove_replayed, settings.replayed_dead_letters_retention_days * DAY_MS)

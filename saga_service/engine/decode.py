@@ -148,7 +148,7 @@ class Decoder:
         if entry.size_bytes > self._data_bytes_max:
             raise Malformed(
                 f"the entry has {entry.size_bytes:,} bytes, more than the {self._data_bytes_max:,} allowed; "
-                "send less, or raise SAGA_DATA_BYTES_MAX"
+                "send less, or raise SAGA_ENTRY_BYTES_MAX"
             )
 
 

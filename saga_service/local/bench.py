@@ -171,7 +171,7 @@ class _Bench:
         return {
             "SAGA_POSTGRES_DSN": self._servers.postgres_dsn,
             "SAGA_REDIS_URL": self._servers.redis_url,
-            "SAGA_PREFIX": self._names.prefix,
+            "SAGA_STREAM_PREFIX": self._names.prefix,
             "SAGA_DEFINITIONS": "saga_service.demo.sagas:order",
             "SAGA_DEMO_STEP_MS": "0",
             "SAGA_LOG_FORMAT": "json",

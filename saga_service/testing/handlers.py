@@ -16,7 +16,7 @@ from saga_service.worker.execution import ExactlyOnce, execute
 from saga_service.worker.options import WorkerOptions
 from saga_service.worker.registration import Handler
 
-_REPLY_BYTES_MAX = WorkerOptions(consumer="simulated").reply_bytes_max
+_REPLY_BYTES_MAX = WorkerOptions(consumer_name="simulated").reply_bytes_max
 
 
 @dataclass(slots=True)

@@ -26,9 +26,9 @@ class WorkerOptions:
     work."""
 
     redis_url: str = "redis://localhost:6379/0"
-    prefix: str = PREFIX_DEFAULT
+    stream_prefix: str = PREFIX_DEFAULT
     """The beginning of all stream names, as in the service."""
-    consumer: str = field(default_factory=_consumer_of_this_run)
+    consumer_name: str = field(default_factory=_consumer_of_this_run)
     """This run's name in its consumer groups. No other run may ever have it."""
     concurrency: int | None = None
     """Commands that each worker carries out at once, at most; None for the worker's own number."""
@@ -38,10 +38,10 @@ class WorkerOptions:
     """A command that a worker has held this long without renewing it is taken over by another."""
     reclaim_period_ms: int = 5_000
     """How often a worker looks for commands to take over."""
-    stop_grace_ms: int = 8_000
+    shutdown_grace_ms: int = 8_000
     """How long a shutdown waits for running handlers and for Redis to take their replies."""
     reply_bytes_max: int = 1_048_576
-    """The largest reply that the service takes in (`SAGA_DATA_BYTES_MAX` there)."""
+    """The largest reply that the service takes in (`SAGA_ENTRY_BYTES_MAX` there)."""
     cipher: Cipher | None = None
     """Decrypts the data of commands and encrypts that of replies; the service's own, or one with its keys."""
 
@@ -51,8 +51,8 @@ class WorkerOptions:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
         if self.concurrency is not None and self.concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, but is {self.concurrency}")
-        if self.stop_grace_ms < 0:
-            raise ValueError(f"stop_grace_ms must not be negative, but is {self.stop_grace_ms}")
+        if self.shutdown_grace_ms < 0:
+            raise ValueError(f"shutdown_grace_ms must not be negative, but is {self.shutdown_grace_ms}")
 
 
 def worker_options(settings: Settings) -> WorkerOptions:
@@ -61,14 +61,14 @@ def worker_options(settings: Settings) -> WorkerOptions:
 
     return WorkerOptions(
         redis_url=settings.redis_url.get_secret_value(),
-        prefix=settings.prefix,
-        consumer=settings.consumer,
+        stream_prefix=settings.stream_prefix,
+        consumer_name=settings.consumer_name,
         concurrency=settings.worker_concurrency,
         read_block_ms=settings.read_block_ms,
         reclaim_idle_ms=settings.reclaim_idle_ms,
         reclaim_period_ms=settings.reclaim_period_ms,
-        stop_grace_ms=settings.stop_grace_ms,
-        reply_bytes_max=settings.data_bytes_max,
+        shutdown_grace_ms=settings.shutdown_grace_ms,
+        reply_bytes_max=settings.entry_bytes_max,
         cipher=load_cipher(
             settings.encryption_keys.get_secret_value(),
             settings.encryption_cipher,

@@ -97,19 +97,19 @@ class RunningWorker:
     """One run of one worker."""
 
     def __init__(self, worker: Worker, options: WorkerOptions, inbox: OpenInbox | None = None) -> None:
-        names = StreamNames(options.prefix)
+        names = StreamNames(options.stream_prefix)
         stream = names.commands(worker.service)
         self._worker = worker
         self._options = options
         self._inbox = inbox
         self._log: FilteringBoundLogger = structlog.get_logger(__name__).bind(
-            service=worker.service, stream=stream, group=worker.group, consumer=options.consumer
+            service=worker.service, stream=stream, group=worker.group, consumer=options.consumer_name
         )
         self._reading = connect(options.redis_url, blocking_ms=options.read_block_ms, connections_max=1)
         self._writing = connect(options.redis_url, connections_max=2)
         # Two readers are one consumer: a blocking read must not hold up the rest.
-        self._reader = GroupReader(self._reading, stream, worker.group, options.consumer)
-        self._keeper = GroupReader(self._writing, stream, worker.group, options.consumer)
+        self._reader = GroupReader(self._reading, stream, worker.group, options.consumer_name)
+        self._keeper = GroupReader(self._writing, stream, worker.group, options.consumer_name)
         self._pending = PendingEntries()
         self._replies = Replies(self._send, stream, worker.group, names, self._settled, self._log)
         self._dispatcher = Dispatcher(
@@ -188,8 +188,8 @@ class RunningWorker:
                 return
 
     async def _shut_down(self) -> None:
-        ends_at_s = time.monotonic() + self._options.stop_grace_ms / 1000
-        await self._dispatcher.drain(self._options.stop_grace_ms / 1000 * HANDLERS_PART_OF_GRACE)
+        ends_at_s = time.monotonic() + self._options.shutdown_grace_ms / 1000
+        await self._dispatcher.drain(self._options.shutdown_grace_ms / 1000 * HANDLERS_PART_OF_GRACE)
         try:
             async with asyncio.timeout(max(LAST_REPLIES_S_MIN, ends_at_s - time.monotonic())):
                 await self._replies.flushed()

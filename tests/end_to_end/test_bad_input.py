@@ -30,7 +30,10 @@ BAD_EVENTS: dict[str, tuple[Mapping[bytes | str, bytes | str], str]] = {
     "broken JSON": ({"type": "trip", "data": '{"trip": '}, "field 'data' is not valid JSON"),
     "JSON that is no object": ({"type": "trip", "data": "[1]"}, "field 'data' must be a JSON object, but is an array"),
     "not the input that the saga has": ({"type": "trip", "data": '{"tripp": "x"}'}, "trip: is missing"),
-    "2 MB": ({"type": "trip", "data": b'{"trip": "big", "x": "%s"}' % (b"x" * 2_000_000)}, "raise SAGA_DATA_BYTES_MAX"),
+    "2 MB": (
+        {"type": "trip", "data": b'{"trip": "big", "x": "%s"}' % (b"x" * 2_000_000)},
+        "raise SAGA_ENTRY_BYTES_MAX",
+    ),
     "10,000 levels": ({"type": "trip", "data": DEEP}, "field 'data'"),
     "200 levels": ({"type": "trip", "data": RATHER_DEEP}, "nested more than 100 levels deep"),
     "a NUL": ({"type": "trip", "data": b'{"trip": "a\x00b"}'}, "field 'data' is not valid JSON"),
@@ -57,7 +60,7 @@ BAD_REQUESTS: dict[str, tuple[Mapping[bytes | str, bytes | str], str]] = {
     "a NUL": ({"robot_count": "2", "area": b"Zone\x00A"}, "field 'area' holds a NUL character"),
     "invalid UTF-8": ({"robot_count": "2", "area": b"Zone\xff"}, "field 'area' is not valid UTF-8"),
     "a name of invalid UTF-8": ({"robot_count": "2", "area": "A", b"\xff": "x"}, "not valid UTF-8"),
-    "2 MB": ({"robot_count": "2", "area": "A" * 2_000_000}, "raise SAGA_DATA_BYTES_MAX"),
+    "2 MB": ({"robot_count": "2", "area": "A" * 2_000_000}, "raise SAGA_ENTRY_BYTES_MAX"),
 }
 
 BAD_REPLIES: dict[str, tuple[Mapping[bytes | str, bytes | str], str]] = {
@@ -86,7 +89,7 @@ BAD_REPLIES: dict[str, tuple[Mapping[bytes | str, bytes | str], str]] = {
             "outcome": "succeeded",
             "data": b'{"x": "%s"}' % (b"x" * 2_000_000),
         },
-        "raise SAGA_DATA_BYTES_MAX",
+        "raise SAGA_ENTRY_BYTES_MAX",
     ),
 }
 

@@ -26,7 +26,7 @@ async def test_dead_letters_are_replayed_once_their_cause_is_gone(system: System
     service.ask_to_stop()
     assert await system.ended(service) == 0
 
-    await system.start_in_one(SAGA_DATA_BYTES_MAX=str(4 * 1024 * 1024))
+    await system.start_in_one(SAGA_ENTRY_BYTES_MAX=str(4 * 1024 * 1024))
     letters.append(await system.dead_letter("saga_requests", foreign))
     numbers = [str(letter["id"]) for letter in letters]
     replayed = await system.command("dead-letters", "replay", "--json", *numbers)

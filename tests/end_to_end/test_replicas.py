@@ -161,7 +161,7 @@ async def test_a_worker_told_to_stop_under_load_leaves_nothing_behind(system: Sy
 
 
 async def test_a_second_signal_ends_a_service_at_once(system: System) -> None:
-    (service,) = await system.start(workers=0, SAGA_READ_BLOCK_MS="10000", SAGA_STOP_GRACE_MS="60000")
+    (service,) = await system.start(workers=0, SAGA_READ_BLOCK_MS="10000", SAGA_SHUTDOWN_GRACE_MS="60000")
     service.ask_to_stop()
     await eventually(lambda: any("stopping" in event for event in system.events_of(service)))
     service.ask_to_stop()

@@ -8,7 +8,7 @@ from saga_service.core.ids import saga_id_from_key
 from tests.end_to_end.system import System
 from tests.support.waiting import eventually
 
-KEPT_ONE_DAY = {"SAGA_ENDED_SAGAS_KEPT_DAYS": "1", "SAGA_REPLAYED_DEAD_LETTERS_KEPT_DAYS": "1"}
+KEPT_ONE_DAY = {"SAGA_ENDED_SAGAS_RETENTION_DAYS": "1", "SAGA_REPLAYED_DEAD_LETTERS_RETENTION_DAYS": "1"}
 TWO_DAYS_MS = 2 * 86_400_000
 SAGAS = 1_200
 """More than two batches."""
@@ -142,6 +142,6 @@ async def test_a_time_that_a_command_may_outlast_is_refused_at_the_start(system:
 
     assert refused.exit_code != 0
     assert (
-        "SAGA_ENDED_SAGAS_KEPT_DAYS (1) must be longer than any command may take, and is not for 'ship' of 'slow'"
+        "SAGA_ENDED_SAGAS_RETENTION_DAYS (1) must be longer than any command may take, and is not for 'ship' of 'slow'"
         in refused.err + refused.out
     )

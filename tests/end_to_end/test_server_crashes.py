@@ -75,7 +75,7 @@ async def test_sagas_go_on_after_postgres_was_killed_and_came_back(
 async def test_a_service_told_to_stop_while_both_servers_are_away_ends_in_its_grace_period(
     own_system: System, own_servers: EmbeddedServers
 ) -> None:
-    service, worker = await own_system.start(SAGA_STOP_GRACE_MS="1500")
+    service, worker = await own_system.start(SAGA_SHUTDOWN_GRACE_MS="1500")
     own_system.start_sagas("trip", {f"trip-{number}": {"flight": ["sleep 500"]} for number in range(50)})
     await own_system.until_taken_in(50)
     await asyncio.to_thread(own_servers.kill_redis)

@@ -30,7 +30,7 @@ async def test_the_wait_before_another_attempt_outlives_the_service(system: Syst
 
 async def test_sagas_that_wait_cost_no_query_of_their_own_and_wake_on_time(system: System, postgres_dsn: str) -> None:
     async with postgres_proxy(postgres_dsn) as (proxy, dsn):
-        looks = ("SAGA_TIMERS_POLL_MS", "SAGA_RELAY_PERIOD_MS", "SAGA_REQUESTS_POLL_MS")
+        looks = ("SAGA_TIMERS_POLL_MS", "SAGA_OUTBOX_POLL_MS", "SAGA_REQUESTS_POLL_MS")
         system.environment |= dict.fromkeys(looks, "1000") | {"SAGA_TRIM_PERIOD_MS": "60000"}
         await system.start(services=2, SAGA_POSTGRES_DSN=dsn)
         wake_at_ms = int(time.time() * 1000) + WAIT_MS

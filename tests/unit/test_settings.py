@@ -40,9 +40,9 @@ def problems() -> list[str]:
 def test_everything_has_a_default() -> None:
     settings = load_settings()
 
-    assert settings.prefix == "saga:"
+    assert settings.stream_prefix == "saga:"
     assert settings.definitions == ()
-    assert settings.data_bytes_max == 1024 * 1024
+    assert settings.entry_bytes_max == 1024 * 1024
 
 
 def test_the_environment_goes_before_the_file_and_the_file_before_secrets(
@@ -50,20 +50,20 @@ def test_the_environment_goes_before_the_file_and_the_file_before_secrets(
 ) -> None:
     secrets = tmp_path / "secrets"
     secrets.mkdir()
-    for name in ("saga_lanes", "saga_group", "saga_prefix"):
+    for name in ("saga_lanes", "saga_consumer_group", "saga_stream_prefix"):
         (secrets / name).write_text({"saga_lanes": "5"}.get(name, "from-secret") + "\n")
-    (tmp_path / ".env").write_text("SAGA_LANES=4\nSAGA_GROUP=from-file\nPOSTGRES_PASSWORD=of-somebody-else\n")
+    (tmp_path / ".env").write_text("SAGA_LANES=4\nSAGA_CONSUMER_GROUP=from-file\nPOSTGRES_PASSWORD=of-somebody-else\n")
     monkeypatch.setenv("SAGA_LANES", "3")
     monkeypatch.setenv("SAGA_SECRETS_DIR", str(secrets))
 
     settings = load_settings()
 
-    assert (settings.lanes, settings.group, settings.prefix) == (3, "from-file", "from-secret")
+    assert (settings.lanes, settings.consumer_group, settings.stream_prefix) == (3, "from-file", "from-secret")
     origins = {setting.variable: setting.origin for setting in effective_settings(settings)}
     assert origins["SAGA_LANES"] == "environment"
-    assert origins["SAGA_GROUP"] == ".env file"
-    assert origins["SAGA_PREFIX"] == "secrets file"
-    assert origins["SAGA_CONSUMER"] == "default"
+    assert origins["SAGA_CONSUMER_GROUP"] == ".env file"
+    assert origins["SAGA_STREAM_PREFIX"] == "secrets file"
+    assert origins["SAGA_CONSUMER_NAME"] == "default"
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_settings_cannot_be_changed() -> None:
 
 
 def test_each_process_is_a_consumer_of_its_own() -> None:
-    first, second = load_settings().consumer, load_settings().consumer
+    first, second = load_settings().consumer_name, load_settings().consumer_name
 
     assert first != second
     assert str(os.getpid()) in first
@@ -196,7 +196,7 @@ def test_a_secrets_directory_that_is_not_there_is_told(monkeypatch: pytest.Monke
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"SAGA_GROUP=\xff\xfe\n")
+    (tmp_path / ".env").write_bytes(b"SAGA_CONSUMER_GROUP=\xff\xfe\n")
 
     [problem] = problems()
 

@@ -68,14 +68,14 @@ async def start(settings: Settings, request: StartRequest, *, is_awaited: bool =
     Raises CommandFailed where the entry would become a dead letter, where Redis cannot be used, and, with `is_awaited`,
     where the saga's id cannot be known.
     """
-    names = StreamNames(settings.prefix)
+    names = StreamNames(settings.stream_prefix)
     catalog, unknown_because = await _catalog(settings, request, is_needed=is_awaited and request.key is None)
     cipher = cipher_of(settings)
     message = _message(names, request, catalog, cipher)
     if catalog is None:
         id_of_saga = _by_given_key(request)
     else:
-        id_of_saga = _by_definitions(Decoder(catalog, names, settings.data_bytes_max, cipher), message)
+        id_of_saga = _by_definitions(Decoder(catalog, names, settings.entry_bytes_max, cipher), message)
     # Raises for what the service would refuse, before anything is added.
     expected_id = id_of_saga(_SOME_ENTRY_ID)
     is_new = await _is_new(settings, expected_id) if is_awaited and expected_id is not None else None
@@ -87,7 +87,7 @@ async def start(settings: Settings, request: StartRequest, *, is_awaited: bool =
 async def _catalog(settings: Settings, request: StartRequest, *, is_needed: bool) -> tuple[Catalog | None, str | None]:
     """The definitions that read the input; or none, and why the saga's id is not known then."""
     if settings.definitions:
-        return load_catalog(settings.definitions, settings.prefix), None
+        return load_catalog(settings.definitions, settings.stream_prefix), None
     try:
         return await registered_catalog(settings, request.saga, request.stream), None
     except CommandFailed as failure:

@@ -89,7 +89,7 @@ select count(*) from (select from saga.sagas where ended_at < now() - $1::interv
 
 async def _ended_sagas(connection: Connection, settings: Settings) -> Finding:
     # Keeping every saga is the default, and a table that grows for ever should not come as a surprise.
-    kept_days = settings.ended_sagas_kept_days
+    kept_days = settings.ended_sagas_retention_days
     if kept_days:
         return ok("ended sagas", f"are removed after {kept_days} days")
     kept = await connection.fetchval(_KEPT_LONG, KEPT_LONG, KEPT_LONG_SAGAS_MAX + 1)
@@ -98,7 +98,8 @@ async def _ended_sagas(connection: Connection, settings: Settings) -> Finding:
     return problem(
         "ended sagas",
         f"are kept for ever; more than {KEPT_LONG_SAGAS_MAX} ended over {KEPT_LONG.days} days ago",
-        f"set SAGA_ENDED_SAGAS_KEPT_DAYS, or: saga-service archive --before {KEPT_LONG.days}d --output FILE --remove",
+        "set SAGA_ENDED_SAGAS_RETENTION_DAYS, or: "
+        f"saga-service archive --before {KEPT_LONG.days}d --output FILE --remove",
     )
 
 

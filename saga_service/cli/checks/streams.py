@@ -26,9 +26,9 @@ NOTHING = timedelta(0)
 async def redis_findings(client: Redis, settings: Settings) -> AsyncIterator[Finding]:
     """The server's finding, and one for each group of each stream."""
     yield await _server(client)
-    names = StreamNames(settings.prefix)
+    names = StreamNames(settings.stream_prefix)
     for stream in (names.events, names.replies, names.dead_letters):
-        yield await _service_stream(client, stream, settings.group)
+        yield await _service_stream(client, stream, settings.consumer_group)
     for stream in await _command_streams(client, names):
         async for finding in _command_stream(client, stream):
             yield finding

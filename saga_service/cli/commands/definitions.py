@@ -43,7 +43,7 @@ def check_command(sources: Sources = None, as_json: AsJson = False) -> None:
     """Read the definitions and print every error, each with its place and what to write."""
     settings = read_settings()
     try:
-        catalog = load_definitions(given_sources(sources, settings), StreamNames(settings.prefix))
+        catalog = load_definitions(given_sources(sources, settings), StreamNames(settings.stream_prefix))
     except DefinitionErrors as error:
         if not as_json:
             raise CommandFailed(str(error)) from None
@@ -122,7 +122,7 @@ def graph_command(
 
 def _catalog(sources: list[str] | None) -> Catalog:
     settings = read_settings()
-    return load_catalog(given_sources(sources, settings), settings.prefix, ExitCode.PROBLEM)
+    return load_catalog(given_sources(sources, settings), settings.stream_prefix, ExitCode.PROBLEM)
 
 
 def _facts(spec: DefinedSaga) -> dict[str, Any]:

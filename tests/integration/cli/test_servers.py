@@ -175,12 +175,12 @@ async def test_the_doctor_says_when_ended_sagas_pile_up_because_nothing_removes_
     few = await run_aside("doctor", "--json")
     monkeypatch.setattr(checks, "KEPT_LONG_SAGAS_MAX", 2)
     many = await run_aside("doctor", "--json")
-    monkeypatch.setenv("SAGA_ENDED_SAGAS_KEPT_DAYS", "30")
+    monkeypatch.setenv("SAGA_ENDED_SAGAS_RETENTION_DAYS", "30")
     removed = await run_aside("doctor", "--json")
 
     assert findings(few)["ended sagas"] == ("ok", "are kept for ever")
     assert findings(many)["ended sagas"] == ("problem", "are kept for ever; more than 2 ended over 90 days ago")
-    assert "set SAGA_ENDED_SAGAS_KEPT_DAYS, or: saga-service archive --before 90d" in many.out
+    assert "set SAGA_ENDED_SAGAS_RETENTION_DAYS, or: saga-service archive --before 90d" in many.out
     assert findings(removed)["ended sagas"] == ("ok", "are removed after 30 days")
 
 

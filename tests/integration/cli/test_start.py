@@ -118,13 +118,13 @@ def test_what_the_service_would_refuse_is_not_added(defined: None, redis_url: st
     too_large = run("start", "order", "--data", orjson.dumps({"order_id": "A-1", "note": "x" * 2_000_000}).decode())
 
     assert too_large.exit_code == 2
-    assert "SAGA_DATA_BYTES_MAX" in too_large.err
+    assert "SAGA_ENTRY_BYTES_MAX" in too_large.err
     with Redis.from_url(redis_url) as client:
         assert client.exists("saga:events") == 0
 
 
 def test_the_prefix_is_that_of_the_settings(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> None:
-    monkeypatch.setenv("SAGA_PREFIX", "shop:")
+    monkeypatch.setenv("SAGA_STREAM_PREFIX", "shop:")
 
     assert run("start", "order", "--key", "A-1", "--json").json["stream"] == "shop:events"
     only_entry(redis_url, "shop:events")

@@ -34,7 +34,7 @@ async def charge(data: dict[str, object], context: StepContext) -> None:
     await asyncio.sleep(float(str(data["seconds"])))
 
 redis_url, consumer = sys.argv[1:]
-options = WorkerOptions(redis_url=redis_url, consumer=consumer, stop_grace_ms=60_000)
+options = WorkerOptions(redis_url=redis_url, consumer_name=consumer, shutdown_grace_ms=60_000)
 asyncio.run(run_workers([worker], options))
 """
 AGES_S = 600
@@ -112,7 +112,7 @@ async def test_what_a_killed_process_had_in_hand_is_carried_out_by_another(
     async def charge(data: dict[str, Any]) -> None: ...
 
     options = WorkerOptions(redis_url=any_redis_url, reclaim_idle_ms=200, reclaim_period_ms=50)
-    running = asyncio.create_task(run_workers([survivor], replace(options, consumer="survivor"), stop=stop))
+    running = asyncio.create_task(run_workers([survivor], replace(options, consumer_name="survivor"), stop=stop))
     try:
         await eventually(outcome(client, 1, Outcome.SUCCEEDED))
     finally:
@@ -142,7 +142,12 @@ async def test_a_process_ends_after_sigterm_though_a_handler_does_not_heed_its_c
     client: Redis, any_redis_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "deaf.py").write_text(DEAF)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAGA_REDIS_URL": any_redis_url, "SAGA_STOP_GRACE_MS": "100"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "SAGA_REDIS_URL": any_redis_url,
+        "SAGA_SHUTDOWN_GRACE_MS": "100",
+    }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "saga_service", "worker", "deaf:worker"),
         cwd=tmp_path,

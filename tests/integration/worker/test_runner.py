@@ -140,7 +140,7 @@ async def test_no_more_run_at_once_than_the_worker_or_the_options_say(client: Re
     second = Payment(concurrency=2)
     second.hold_back(*range(6, 12))
     await order(client, *range(6, 12))
-    async with second.running(replace(options, consumer="second", concurrency=3)):
+    async with second.running(replace(options, consumer_name="second", concurrency=3)):
         await eventually(second.has_begun(6, 7, 8))
         assert await pending(client) == 3
 
@@ -150,7 +150,7 @@ async def test_several_workers_share_a_service_and_each_command_is_carried_out_o
 ) -> None:
     first, second = Payment(concurrency=5), Payment(concurrency=5)
     numbers = range(400)
-    async with first.running(options), second.running(replace(options, consumer="second")):
+    async with first.running(options), second.running(replace(options, consumer_name="second")):
         await order(client, *numbers)
         await eventually(answered(client, *numbers))
     assert sorted(first.carried_out + second.carried_out) == sorted(saga_id(number) for number in numbers)
@@ -227,7 +227,7 @@ async def test_what_runs_longer_than_others_wait_is_not_taken_over(client: Redis
     async with first.running(options):
         await eventually(first.has_begun(1))
         began_s = time.monotonic()
-        async with second.running(replace(options, consumer="second")):
+        async with second.running(replace(options, consumer_name="second")):
             await eventually(lambda: time.monotonic() - began_s > 6 * reclaim_idle_ms / 1000)
             await order(client, 2)
             await eventually(lambda: saga_id(2) in first.carried_out + second.carried_out)
@@ -353,7 +353,7 @@ async def test_what_comes_during_a_stop_is_not_begun_and_is_there_for_others_at_
         await order(client, *range(2, 50))
     assert payment.carried_out == [saga_id(1)]
     successor = Payment()
-    async with successor.running(replace(options, consumer="successor")):
+    async with successor.running(replace(options, consumer_name="successor")):
         await eventually(answered(client, *range(1, 50)), within_s=LONG_MS / 1000 / 10)
 
 
@@ -363,13 +363,13 @@ async def test_what_does_not_finish_in_time_is_taken_over_at_once(
     payment.hold_back(1)
     await order(client, 1)
     stop = asyncio.Event()
-    running = asyncio.create_task(run_workers([payment.worker], replace(options, stop_grace_ms=0), stop=stop))
+    running = asyncio.create_task(run_workers([payment.worker], replace(options, shutdown_grace_ms=0), stop=stop))
     await eventually(payment.has_begun(1))
     stop.set()
     await running
     assert await pending(client) == 1
     successor = Payment()
-    async with successor.running(replace(options, consumer="successor")):
+    async with successor.running(replace(options, consumer_name="successor")):
         await eventually(answered(client, 1), within_s=LONG_MS / 1000 / 10)
 
 
@@ -380,11 +380,11 @@ async def test_what_a_read_that_was_cut_short_had_been_given_is_handed_back_too(
         await order(client, 1)
         await eventually(answered(client, 1))
         # In one step, as if the worker itself had read and the reply had been lost.
-        read = ("XREADGROUP", "GROUP", GROUP, options.consumer, "COUNT", 10, "STREAMS", STREAM, ">")
+        read = ("XREADGROUP", "GROUP", GROUP, options.consumer_name, "COUNT", 10, "STREAMS", STREAM, ">")
         await send(client, [("MULTI",), add(message(2)), read, ("EXEC",)])
     assert payment.carried_out == [saga_id(1)]
     successor = Payment()
-    async with successor.running(replace(options, consumer="successor")):
+    async with successor.running(replace(options, consumer_name="successor")):
         await eventually(answered(client, 1, 2), within_s=LONG_MS / 1000 / 10)
 
 
@@ -394,7 +394,7 @@ async def test_a_second_stop_ends_at_once_and_others_take_over_after_a_while(
     payment.hold_back(1)
     await order(client, 1)
     stop = asyncio.Event()
-    running = asyncio.create_task(run_workers([payment.worker], replace(options, stop_grace_ms=LONG_MS), stop=stop))
+    running = asyncio.create_task(run_workers([payment.worker], replace(options, shutdown_grace_ms=LONG_MS), stop=stop))
     await eventually(payment.has_begun(1))
     stop.set()
     async with asyncio.timeout(5):
@@ -402,7 +402,7 @@ async def test_a_second_stop_ends_at_once_and_others_take_over_after_a_while(
     assert running.cancelled()
     assert await pending(client) == 1
     successor = Payment()
-    async with successor.running(replace(options, consumer="successor", reclaim_idle_ms=50)):
+    async with successor.running(replace(options, consumer_name="successor", reclaim_idle_ms=50)):
         await eventually(answered(client, 1))
 
 
@@ -429,7 +429,7 @@ async def test_what_waits_for_its_types_limit_lets_others_pass_is_kept_and_at_a_
     await eventually(partial(_has_replied, client, 100))
     other_stop = asyncio.Event()
     # What waits is renewed, or the other one would take it over.
-    other = asyncio.create_task(run_workers([worker], replace(options, consumer="other"), stop=other_stop))
+    other = asyncio.create_task(run_workers([worker], replace(options, consumer_name="other"), stop=other_stop))
     await eventually(lambda: _consumers_are(client, 2))
     await asyncio.sleep(1)  # the length of three idle times: that nothing happens can only be waited for
     assert begun == [0]

@@ -125,7 +125,7 @@ async def test_an_entry_that_is_too_large_is_a_dead_letter_that_says_how_to_let_
     await service.process(start(padding="x" * DATA_BYTES_MAX))
     [letter] = service.store.dead_letters.values()
     assert "more than the 10,000 allowed" in letter.reason
-    assert "SAGA_DATA_BYTES_MAX" in letter.reason
+    assert "SAGA_ENTRY_BYTES_MAX" in letter.reason
     assert not service.store.sagas
 
 

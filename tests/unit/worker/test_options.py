@@ -18,7 +18,7 @@ from saga_service.worker import Worker, WorkerOptions, run_workers
         {"reclaim_idle_ms": 0},
         {"reclaim_period_ms": -1},
         {"reply_bytes_max": 0},
-        {"stop_grace_ms": -1},
+        {"shutdown_grace_ms": -1},
     ],
 )
 def test_numbers_that_cannot_work_are_refused_by_name(wrong: dict[str, Any]) -> None:
@@ -28,14 +28,14 @@ def test_numbers_that_cannot_work_are_refused_by_name(wrong: dict[str, Any]) -> 
 
 
 def test_no_two_runs_have_the_same_consumer_name() -> None:
-    assert WorkerOptions().consumer != WorkerOptions().consumer
+    assert WorkerOptions().consumer_name != WorkerOptions().consumer_name
 
 
 def test_the_defaults_are_those_of_the_settings() -> None:
     settings, options = Settings(_env_file=None), WorkerOptions()
     assert options.redis_url == settings.redis_url.get_secret_value()
-    assert options.reply_bytes_max == settings.data_bytes_max
-    for name in ("prefix", "read_block_ms", "reclaim_idle_ms", "reclaim_period_ms", "stop_grace_ms"):
+    assert options.reply_bytes_max == settings.entry_bytes_max
+    for name in ("stream_prefix", "read_block_ms", "reclaim_idle_ms", "reclaim_period_ms", "shutdown_grace_ms"):
         assert getattr(options, name) == getattr(settings, name), name
 
 

@@ -1,0 +1,26 @@
+"""The settings of a process: their table (`model`), where they come from (`sources`), and their reference page.
+
+A setting comes from the first of these that has it: the environment (`SAGA_LANES`), the file `.env` in the working
+directory, a secrets file (`/run/secrets/saga_postgres_dsn`), the default. An empty variable counts as not set.
+"""
+
+from saga_service.settings.loading import InvalidSettings, load_settings
+from saga_service.settings.model import LogFormat, LogLevel, Settings
+from saga_service.settings.reference import EffectiveSetting, effective_settings, settings_reference
+from saga_service.settings.sources import ENVIRONMENT_PREFIX
+from saga_service.settings.values import EncryptionKeys, ServerUrl, without_password
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "EffectiveSetting",
+    "EncryptionKeys",
+    "InvalidSettings",
+    "LogFormat",
+    "LogLevel",
+    "ServerUrl",
+    "Settings",
+    "effective_settings",
+    "load_settings",
+    "settings_reference",
+    "without_password",
+]
