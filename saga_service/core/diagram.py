@@ -9,8 +9,7 @@ from saga_service.core.transitions import (
     EVALUATION_MOVES,
     SAGA_TRANSITIONS,
     STATUS_OF,
-    STEP_RULES,
-    STEP_TRANSITIONS,
+    STEP_MOVES,
     Stimulus,
 )
 from saga_service.core.vocabulary import ENDED, SagaStatus, StepStatus
@@ -23,8 +22,8 @@ def step_moves() -> list[Move]:
     """Every change of a step's status, by a stimulus of its own or by an evaluation of the saga."""
     by_rule = [
         (status.value, target.value, _words(stimulus))
-        for (status, stimulus), rule in STEP_RULES.items()
-        for target in STEP_TRANSITIONS[rule]
+        for (status, stimulus), targets in STEP_MOVES.items()
+        for target in targets
     ]
     by_evaluation = [
         (status.value, target.value, why) for why, (statuses, target) in EVALUATION_MOVES.items() for status in statuses

@@ -20,16 +20,17 @@ from saga_service.core.vocabulary import (
 )
 
 
-def _against_giving_up(reaction: Reaction, step: StepState) -> str | None:
+def _against_rejection(reaction: Reaction, step: StepState) -> str | None:
+    is_news = step.due is not None or reaction.attempt in step.unanswered
+    return None if is_news else f"step '{step.name}' was given up on already"
+
+
+def _against_resolving_as_failed(reaction: Reaction, step: StepState) -> str | None:
     draft = reaction.draft
-    if reaction.stimulus is Stimulus.ACTION_REJECTED:
-        is_news = step.due is not None or reaction.attempt in step.unanswered
-        return None if is_news else f"step '{step.name}' was given up on already"
     if draft.course is BACKWARD:
-        nothing_to_give_up = step.status in (PENDING, FAILED)
-        return (
-            f"step '{step.name}' is {step.status}, and the saga is compensating already" if nothing_to_give_up else None
-        )
+        if step.status is PENDING or step.status is FAILED:
+            return f"step '{step.name}' is {step.status}, and the saga is compensating already"
+        return None
     if can_only_go_forward(draft.definition, draft.steps, reaction.position, FAILED):
         return (
             f"step '{step.name}' cannot be given up on, for the saga can only go forward; "
@@ -115,7 +116,8 @@ def _against_undone(reaction: Reaction, step: StepState) -> str | None:
 
 
 GUARDS: dict[Rule, Callable[[Reaction, StepState], str | None]] = {
-    Rule.GIVE_UP: _against_giving_up,
+    Rule.GIVE_UP: _against_rejection,
+    Rule.RESOLVE_FAILED: _against_resolving_as_failed,
     Rule.RETRY_UNDO: _against_retrying_undo,
     Rule.PROBE_AGAIN: _against_probing_again,
     Rule.DENY: _against_denial,
@@ -127,6 +129,7 @@ GUARDS: dict[Rule, Callable[[Reaction, StepState], str | None]] = {
     Rule.TRY_UNDO_AGAIN: _against_trying_undo_again,
     Rule.SKIP: _against_going_forward,
     Rule.UNDONE: _against_undone,
+    Rule.UNDONE_OR_REPEAT: _against_undone,
 }
 """The rules that depend on more than the step's status, each with its guard: a function that gives the reason why the
 rule does not apply, and None where it does."""

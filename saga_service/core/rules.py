@@ -183,20 +183,21 @@ def _it_did_not_happen(reaction: Reaction) -> None:
 
 
 def _give_up(reaction: Reaction) -> None:
-    if reaction.stimulus is Stimulus.RESOLVED_FAILED:
-        # Somebody looked: whatever was in flight did not happen. A child that is still there must not happen either.
-        _call_off_what_is_there(reaction)
-        _keep_unanswered(reaction, ())
-    elif reaction.stimulus is Stimulus.ACTION_REJECTED:
-        _note_failure(reaction)
     give_up(reaction.draft, reaction.position, reaction.fault or _NO_REASON)
 
 
-def _call_off_what_is_there(reaction: Reaction) -> None:
+def _give_up_rejected(reaction: Reaction) -> None:
+    _note_failure(reaction)
+    _give_up(reaction)
+
+
+def _resolve_failed(reaction: Reaction) -> None:
+    """Somebody looked: whatever was in flight did not happen. A child that may still be there is called off."""
     step = reaction.step
-    may_be_there = step.status is DISPATCHED or bool(step.unanswered)
-    if may_be_there and reaction.defined().task is CHILD:
+    if reaction.defined().task is CHILD and (step.status is DISPATCHED or step.unanswered):
         call_off(reaction.draft, reaction.position)
+    _keep_unanswered(reaction, ())
+    _give_up(reaction)
 
 
 def _dispatch(reaction: Reaction) -> None:
@@ -253,12 +254,16 @@ _ON_UNKNOWN: dict[OnUnknown, Callable[[Reaction], None]] = {
 
 
 def _undone(reaction: Reaction) -> None:
-    step, now_ms = reaction.step, reaction.draft.now_ms
+    reaction.put(reaction.step.ended(COMPENSATED, reaction.draft.now_ms))
+
+
+def _undone_or_repeat(reaction: Reaction) -> None:
+    step = reaction.step
     if reaction.attempt is not None and reaction.attempt <= step.series_after:
         # It was sent before the success was known.
-        reaction.put(step.waiting(DUE_RETRY, now_ms))
+        reaction.put(step.waiting(DUE_RETRY, reaction.draft.now_ms))
     else:
-        reaction.put(step.ended(COMPENSATED, now_ms))
+        _undone(reaction)
 
 
 def _retry_undo(reaction: Reaction) -> None:
@@ -338,13 +343,15 @@ _RULES: dict[Rule, Callable[[Reaction], None]] = {
     Rule.TIME_OUT: _time_out,
     Rule.NOTE_FAILURE: _note_failure,
     Rule.SETTLE: _settle,
-    Rule.GIVE_UP: _give_up,
+    Rule.GIVE_UP: _give_up_rejected,
+    Rule.RESOLVE_FAILED: _resolve_failed,
     Rule.DISPATCH: _dispatch,
     Rule.EXTEND: _extend,
     Rule.DENY: _deny,
     Rule.PROBE_AGAIN: _probe_again,
     Rule.PROBE: _probe,
     Rule.UNDONE: _undone,
+    Rule.UNDONE_OR_REPEAT: _undone_or_repeat,
     Rule.RETRY_UNDO: _retry_undo,
     Rule.GIVE_UP_UNDO: _give_up_undo,
     Rule.DISPATCH_UNDO: _dispatch_undo,

@@ -145,13 +145,15 @@ class Rule(StrEnum):
     TIME_OUT = "try again, probe, park or give up as unknown"
     NOTE_FAILURE = "one doubt less"
     SETTLE = "one doubt less; with the last one gone, try again or give up as failed"
-    GIVE_UP = "give up"
+    GIVE_UP = "give up: another attempt is pointless"
+    RESOLVE_FAILED = "it did not happen: give up as failed"
     DISPATCH = "send the next attempt"
     EXTEND = "wait longer"
     DENY = "it did not happen: try again, or give up as failed"
     PROBE_AGAIN = "wait and probe again, or park"
     PROBE = "send the next probe"
-    UNDONE = "record the undo, or send it once more where it may have come before the effect"
+    UNDONE = "record the undo"
+    UNDONE_OR_REPEAT = "record the undo, or send it once more where it may have come before the effect"
     RETRY_UNDO = "wait and try the undo again, or get stuck"
     GIVE_UP_UNDO = "get stuck"
     DISPATCH_UNDO = "send the next attempt of the undo"
@@ -169,14 +171,11 @@ class Rule(StrEnum):
 _ignore, _refuse, _dispatch, _extend = Rule.IGNORE, Rule.REFUSE, Rule.DISPATCH, Rule.EXTEND
 _succeed, _succeed_late, _succeed_again = Rule.SUCCEED, Rule.SUCCEED_LATE, Rule.SUCCEED_AGAIN
 _note_success, _note_failure, _settle, _deny = Rule.NOTE_SUCCESS, Rule.NOTE_FAILURE, Rule.SETTLE, Rule.DENY
-_retry_failed, _time_out, _give_up = Rule.RETRY_FAILED, Rule.TIME_OUT, Rule.GIVE_UP
+_retry_failed, _time_out = Rule.RETRY_FAILED, Rule.TIME_OUT
+_give_up, _resolve_failed = Rule.GIVE_UP, Rule.RESOLVE_FAILED
+_undone, _undone_or_repeat = Rule.UNDONE, Rule.UNDONE_OR_REPEAT
 _probe, _probe_again, _take_signal, _end_wait = Rule.PROBE, Rule.PROBE_AGAIN, Rule.TAKE_SIGNAL, Rule.END_WAIT
-_undone, _retry_undo, _give_up_undo, _dispatch_undo = (
-    Rule.UNDONE,
-    Rule.RETRY_UNDO,
-    Rule.GIVE_UP_UNDO,
-    Rule.DISPATCH_UNDO,
-)
+_retry_undo, _give_up_undo, _dispatch_undo = Rule.RETRY_UNDO, Rule.GIVE_UP_UNDO, Rule.DISPATCH_UNDO
 _try_again, _try_undo_again = Rule.TRY_AGAIN, Rule.TRY_UNDO_AGAIN
 _skip, _let_effect_stay = Rule.SKIP, Rule.LET_EFFECT_STAY
 
@@ -210,17 +209,17 @@ _PROBE_RULES: dict[StepStatus, tuple[Rule, ...]] = {
 }
 
 _COMPENSATION_RULES: dict[StepStatus, tuple[Rule, ...]] = {
-    #                     succeeded failed       rejected       progressed timed out    retry due
-    PENDING:             (_refuse,  _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
-    DISPATCHED:          (_refuse,  _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
-    WAITING:             (_refuse,  _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
-    SUCCEEDED:           (_ignore,  _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
-    FAILED:              (_refuse,  _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
-    UNKNOWN:             (_refuse,  _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
-    SKIPPED:             (_undone,  _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
-    COMPENSATING:        (_undone,  _retry_undo, _give_up_undo, _ignore,   _retry_undo, _dispatch_undo),
-    COMPENSATED:         (_ignore,  _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
-    COMPENSATION_FAILED: (_undone,  _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
+    #                     succeeded          failed       rejected       progressed timed out    retry due
+    PENDING:             (_refuse,           _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
+    DISPATCHED:          (_refuse,           _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
+    WAITING:             (_refuse,           _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
+    SUCCEEDED:           (_ignore,           _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
+    FAILED:              (_refuse,           _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
+    UNKNOWN:             (_refuse,           _refuse,     _refuse,       _refuse,   _refuse,     _refuse),
+    SKIPPED:             (_undone,           _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
+    COMPENSATING:        (_undone_or_repeat, _retry_undo, _give_up_undo, _ignore,   _retry_undo, _dispatch_undo),
+    COMPENSATED:         (_ignore,           _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
+    COMPENSATION_FAILED: (_undone,           _ignore,     _ignore,       _ignore,   _refuse,     _refuse),
 }
 
 _WAIT_RULES: dict[StepStatus, tuple[Rule, ...]] = {
@@ -238,17 +237,17 @@ _WAIT_RULES: dict[StepStatus, tuple[Rule, ...]] = {
 }
 
 _OPERATOR_RULES: dict[StepStatus, tuple[Rule, ...]] = {
-    #                     retry            skip              resolved succeeded resolved failed resolved compensated
-    PENDING:             (_try_again,      _skip,            _succeed,          _give_up,       _refuse),
-    DISPATCHED:          (_refuse,         _skip,            _succeed,          _give_up,       _refuse),
-    WAITING:             (_refuse,         _skip,            _succeed,          _give_up,       _refuse),
-    SUCCEEDED:           (_refuse,         _refuse,          _ignore,           _refuse,        _undone),
-    FAILED:              (_try_again,      _skip,            _succeed,          _give_up,       _refuse),
-    UNKNOWN:             (_try_again,      _skip,            _succeed,          _give_up,       _undone),
-    SKIPPED:             (_refuse,         _ignore,          _refuse,           _refuse,        _refuse),
-    COMPENSATING:        (_try_undo_again, _let_effect_stay, _refuse,           _refuse,        _undone),
-    COMPENSATED:         (_refuse,         _refuse,          _refuse,           _refuse,        _ignore),
-    COMPENSATION_FAILED: (_try_undo_again, _let_effect_stay, _refuse,           _refuse,        _undone),
+    #                     retry            skip              resolved succeeded resolved failed  resolved compensated
+    PENDING:             (_try_again,      _skip,            _succeed,          _resolve_failed, _refuse),
+    DISPATCHED:          (_refuse,         _skip,            _succeed,          _resolve_failed, _refuse),
+    WAITING:             (_refuse,         _skip,            _succeed,          _resolve_failed, _refuse),
+    SUCCEEDED:           (_refuse,         _refuse,          _ignore,           _refuse,         _undone),
+    FAILED:              (_try_again,      _skip,            _succeed,          _resolve_failed, _refuse),
+    UNKNOWN:             (_try_again,      _skip,            _succeed,          _resolve_failed, _undone),
+    SKIPPED:             (_refuse,         _ignore,          _refuse,           _refuse,         _refuse),
+    COMPENSATING:        (_try_undo_again, _let_effect_stay, _refuse,           _refuse,         _undone),
+    COMPENSATED:         (_refuse,         _refuse,          _refuse,           _refuse,         _ignore),
+    COMPENSATION_FAILED: (_try_undo_again, _let_effect_stay, _refuse,           _refuse,         _undone),
 }
 # fmt: on
 
@@ -279,12 +278,14 @@ STEP_TRANSITIONS: dict[Rule, tuple[StepStatus, ...]] = {
     Rule.NOTE_FAILURE: (),
     Rule.SETTLE: (PENDING, UNKNOWN, FAILED),
     Rule.GIVE_UP: (FAILED, UNKNOWN),
+    Rule.RESOLVE_FAILED: (FAILED,),
     Rule.DISPATCH: (DISPATCHED, FAILED, UNKNOWN),
     Rule.EXTEND: (DISPATCHED,),
     Rule.DENY: (PENDING, FAILED),
     Rule.PROBE_AGAIN: (UNKNOWN,),
     Rule.PROBE: (UNKNOWN,),
-    Rule.UNDONE: (COMPENSATED, COMPENSATING),
+    Rule.UNDONE: (COMPENSATED,),
+    Rule.UNDONE_OR_REPEAT: (COMPENSATED, COMPENSATING),
     Rule.RETRY_UNDO: (COMPENSATING, COMPENSATION_FAILED),
     Rule.GIVE_UP_UNDO: (COMPENSATION_FAILED,),
     Rule.DISPATCH_UNDO: (COMPENSATING, COMPENSATION_FAILED),
@@ -299,14 +300,35 @@ STEP_TRANSITIONS: dict[Rule, tuple[StepStatus, ...]] = {
 }
 """The statuses that each rule can leave a step at; none where it stays as it is."""
 
+_CANNOT_BE: frozenset[tuple[StepStatus, Rule, StepStatus]] = frozenset(
+    {
+        # A step that is pending or failed is not in doubt, and what was never in doubt does not become unknown.
+        (PENDING, Rule.GIVE_UP, UNKNOWN),
+        (PENDING, Rule.DISPATCH, UNKNOWN),
+        (PENDING, Rule.TRY_AGAIN, UNKNOWN),
+        (FAILED, Rule.TRY_AGAIN, UNKNOWN),
+        # An unknown step is in doubt, and giving up on the next attempt does not settle that.
+        (UNKNOWN, Rule.DISPATCH, FAILED),
+        (UNKNOWN, Rule.TRY_AGAIN, FAILED),
+    }
+)
+
+STEP_MOVES: dict[tuple[StepStatus, Stimulus], tuple[StepStatus, ...]] = {
+    (status, stimulus): tuple(target for target in STEP_TRANSITIONS[rule] if (status, rule, target) not in _CANNOT_BE)
+    for (status, stimulus), rule in STEP_RULES.items()
+}
+"""The statuses that each pair can leave a step at. Every one of them happens, and no other does."""
+
 EVALUATION_MOVES: dict[str, tuple[tuple[StepStatus, ...], StepStatus]] = {
     "its turn has come": ((PENDING,), DISPATCHED),
     "its turn to wait has come": ((PENDING,), WAITING),
     "its condition does not hold": ((PENDING,), SKIPPED),
+    "its signal is there already": ((WAITING,), SUCCEEDED),
     "its input has no value": ((PENDING,), FAILED),
     "the saga starts compensating": ((WAITING,), SKIPPED),
     "the saga starts compensating while it waits to be tried again": ((PENDING,), FAILED),
     "its turn to be undone has come": ((SUCCEEDED, UNKNOWN, SKIPPED), COMPENSATING),
+    "the input of its undo has no value": ((SUCCEEDED, UNKNOWN, SKIPPED), COMPENSATION_FAILED),
 }
 """The moves of steps by evaluating the saga, or by its starting to compensate: why, from where, and to where."""
 
