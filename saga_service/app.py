@@ -13,6 +13,7 @@ import structlog
 from redis.asyncio import Redis
 
 from saga_service.base.clock import now_ms
+from saga_service.base.postgres import close_pool
 from saga_service.base.signals import stop_on_signals
 from saga_service.core.vocabulary import Task as StepTask
 from saga_service.definitions import (
@@ -44,7 +45,7 @@ from saga_service.settings import Settings
 from saga_service.startup import StartupRefused, wait_for_servers
 from saga_service.store.definitions import PostgresDefinitionRegistry
 from saga_service.store.errors import translated
-from saga_service.store.pool import close_pool, create_pool
+from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.retention import PostgresRemoval
 from saga_service.streams.connection import connect
@@ -86,7 +87,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         log.info("stopped before the servers answered")
         return
     async with _postgres(settings) as pool, _redis(settings) as client:
-        store = PostgresStore(pool, definition_from_document, cipher=cipher)
+        store = PostgresStore(
+            pool, definition_from_document, cipher=cipher, acquire_timeout_s=settings.postgres_timeout_ms / 1000
+        )
         with _still_starting(settings):
             await store.remember_definitions(catalog.documents())
             await _refuse_without_keys(store)
@@ -182,7 +185,7 @@ async def _postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
             settings.postgres_dsn.get_secret_value(),
             settings.postgres_pool_size,
             statement_cache_size=settings.postgres_statement_cache_size,
-            command_timeout_seconds=settings.postgres_timeout_ms / 1000,
+            statement_timeout_s=settings.postgres_timeout_ms / 1000,
         )
     try:
         yield pool
@@ -258,7 +261,9 @@ def _service(
 ) -> Service:
     outbox, deferral = OutboxRows(), DeferralPolicy(settings.deferral_max_ms)
     publisher = RedisPublisher(client, streams.readers)
-    registry = PostgresDefinitionRegistry(pool, readable_saga_spec)
+    registry = PostgresDefinitionRegistry(
+        pool, readable_saga_spec, acquire_timeout_s=settings.postgres_timeout_ms / 1000
+    )
     deployed = {(definition.name, definition.version): definition for definition in catalog.definitions()}
     engine = Engine(
         store,
@@ -305,6 +310,7 @@ def _service(
         Lane(intake, engine, publisher, outbox, settings.batch_entries_max, timers.expect)
         for _ in range(settings.lanes)
     ]
+    removal = PostgresRemoval(pool, acquire_timeout_s=settings.postgres_timeout_ms / 1000)
     return Service(
         sources=streams.sources,
         intake=intake,
@@ -312,7 +318,7 @@ def _service(
             *_feeders(settings, names, streams.sources, inlets, recovery.transport_lost, shutdown),
             timers,
             requests,
-            _upkeep(settings, names, client, streams, store, PostgresRemoval(pool), shutdown),
+            _upkeep(settings, names, client, streams, store, removal, shutdown),
         ],
         lanes=lanes,
         recovery=recovery,

@@ -1,11 +1,11 @@
-"""Postgres: the truth. It fulfils `engine.ports.Store`, and what the loops and the command line need besides.
+"""Postgres, where every saga lives: `postgres_store` fulfils the ports of the engine and of the loops.
 
-`postgres_store` (all that the engine and the loops ask for), `commit` (one batch as arrays), `rows` (a saga as a row
-and back), `queries` (the SQL), `dead_letters` (what a person does with them), `retention` (removing what was kept long
-enough), `pool` and `errors` (the link to the server, and whose fault it is when it fails), `schema`, `migrate` and
-`roles` (which tables are there, how they come to be, who may do what), `migrations` (the tables, functions and views
-themselves).
+- a batch: `columns` (what is written, declared once), `rows` (a saga as a row and back), `commit` (the arrays)
+- the database: `schema` (tables, functions, views, migrations), `queries` and `operator_queries` (the statements)
+- the link: `pool` and `errors` (whose fault it is when something fails)
+- beside the hot path: `definitions`, `retention`, `encryption`, `key_rotation`
+- people's commands: `requests`, `dead_letters`
 
-Tables live in the schema `saga_private` and may change with any version; the views in the schema `saga` are the
-contract.
+Tables are in the schema `saga_private` and may change with any version. The views and functions in the schema `saga`
+are the contract.
 """

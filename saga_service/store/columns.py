@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from saga_service.core.effects import HistoryEntry
+from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.ports import Deferred, RequestResult, Write
 from saga_service.store.rows import write_detail, write_extra, write_fault, write_json, write_readable, write_steps
@@ -65,6 +66,9 @@ ADVANCED: tuple[Column[Write], ...] = (
     Column("extra", "json", lambda write: write_extra(write.state)),
 )
 """Sagas that went on: what a transition may change."""
+
+PARKED: tuple[Column[SagaId], ...] = (Column("id", "uuid", str),)
+"""Sagas whose timer became a dead letter."""
 
 HISTORY: tuple[Column[HistoryEntry], ...] = (
     Column("saga_id", "uuid", attrgetter("saga_id")),

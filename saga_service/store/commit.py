@@ -18,6 +18,7 @@ from saga_service.store.columns import (
     DEAD_LETTERS,
     DEFERRED,
     HISTORY,
+    PARKED,
     RESULTS,
     STARTED,
     WAITING,
@@ -25,12 +26,12 @@ from saga_service.store.columns import (
     Row,
 )
 from saga_service.store.encryption import encrypted_state
+from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.encryption import Cipher, encrypts
 from saga_service.wire.entries import Message
 
 _BY_SAGA = attrgetter("state.id")
 _BY_REQUEST = attrgetter("request_id")
-_BY_PLACE = attrgetter("stream", "entry_id")
 _BY_NUMBER = attrgetter("entry.request.number")
 _BY_ENTRY = attrgetter("entry.stream", "entry.id")
 
@@ -55,8 +56,9 @@ def arguments(batch: Batch, now_ms: int, cipher: Cipher | None = None) -> list[o
         *_arrays(DEFERRED, sorted(deferred, key=_BY_ENTRY)),
         *_arrays(STARTED, [write.state for write in writes if write.expected_revision == 0]),
         *_arrays(ADVANCED, [write for write in writes if write.expected_revision != 0]),
+        *_arrays(PARKED, sorted(batch.parked)),
         *_arrays(HISTORY, batch.history),
-        *_arrays(DEAD_LETTERS, sorted(batch.dead_letters, key=_BY_PLACE)),
+        *_arrays(DEAD_LETTERS, sorted(batch.dead_letters, key=_place)),
         now_ms,
         write_messages(batch.messages) if batch.messages else None,
         batch.published,
@@ -72,6 +74,11 @@ def _array(column: Column[Row], rows: Sequence[Row]) -> object:
         return () if column.is_text_of_others else _NONE
     values = list(map(column.value, rows))
     return values if column.is_text_of_others else _literal(values)
+
+
+def _place(letter: DeadLetter) -> tuple[str, int, str]:
+    # Ids of one stream in their own order: a longer one is a later one.
+    return letter.stream, len(letter.entry_id), letter.entry_id
 
 
 def _encrypted(write: Write, cipher: Cipher) -> Write:

@@ -1,7 +1,7 @@
 """Key rotation: stored sagas are encrypted with the current key while the service runs, so that an old key can go.
 
-A row is only written at the revision that it was read at, which stays as it is: whoever drives the saga never notices,
-and what he wrote meanwhile is not overwritten. Rows that somebody holds are passed over, to be tried again.
+A row is only written at the revision that it was read at, and the revision stays as it is: a replica that drives the
+saga never notices, and its writes are not overwritten. Rows that somebody holds are passed over, to be tried again.
 """
 
 from __future__ import annotations
@@ -13,42 +13,28 @@ import asyncpg
 
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject, SagaState
-from saga_service.store import queries
+from saga_service.store import operator_queries, queries
 from saga_service.store.encryption import decrypted_state, encrypted_state, values
 from saga_service.store.pool import borrowed
 from saga_service.store.rows import read_saga, write_extra, write_json, write_steps
 from saga_service.wire.encryption import Cipher, DecryptionFailed, encryption_key_id, encrypts, is_encrypted, key_id
 
-_NEXT = "select id::text from saga_private.sagas where id > $1 order by id limit $2"
-_WRITE = """
-with held as materialized (
-    select sagas.id, fresh.input, fresh.steps, fresh.extra
-    from unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[])
-        as fresh (id, revision, input, steps, extra)
-    join saga_private.sagas on sagas.id = fresh.id and sagas.revision = fresh.revision
-    for update of sagas skip locked
-)
-update saga_private.sagas
-set input = held.input::json, steps = held.steps::json, extra = held.extra::json
-from held where sagas.id = held.id
-returning sagas.id::text
-"""
 _BEFORE_ALL = SagaId("00000000-0000-0000-0000-000000000000")
 
 
 @dataclass(frozen=True, slots=True)
 class Reencrypted:
-    """What became of some sagas. Those in none of these needed no rewriting."""
+    """The outcome for some sagas. Sagas that are counted nowhere needed no rewriting."""
 
     done: int
     again: list[SagaId]
-    """They changed meanwhile, or somebody holds them."""
+    """Sagas that changed meanwhile, or whose row somebody holds."""
     undecryptable: list[str]
-    """Why, of each that cannot be decrypted."""
+    """The reason for each saga that cannot be decrypted."""
 
 
 class PostgresKeyRotation:
-    """All raise StoreUnavailable where Postgres cannot be reached."""
+    """Reads and rewrites sagas page by page. All methods raise StoreUnavailable where Postgres cannot be reached."""
 
     def __init__(self, pool: asyncpg.Pool, cipher: Cipher) -> None:
         self._pool = pool
@@ -56,9 +42,9 @@ class PostgresKeyRotation:
         self._key_id = encryption_key_id(cipher)
 
     async def next_sagas(self, after_id: SagaId | None, sagas_max: int) -> list[SagaId]:
-        """Saga ids in their order: the page after `after_id`, the first one after None."""
+        """The page of saga ids after `after_id`, in their order; the first page after None."""
         async with borrowed(self._pool) as connection:
-            rows = await connection.fetch(_NEXT, after_id or _BEFORE_ALL, sagas_max)
+            rows = await connection.fetch(operator_queries.NEXT_SAGAS, after_id or _BEFORE_ALL, sagas_max)
         return [row[0] for row in rows]
 
     async def rotate(self, saga_ids: Sequence[SagaId]) -> Reencrypted:
@@ -70,7 +56,7 @@ class PostgresKeyRotation:
             stored = [read_saga(row) for row in await connection.fetch(queries.LOAD, saga_ids)]
             plain, undecryptable = self._decrypted([state for state in stored if self._is_old(state)])
             fresh = [encrypted_state(state, self._cipher) for state in plain] if encrypts(self._cipher) else plain
-            rows = await connection.fetch(_WRITE, *_columns(fresh)) if fresh else []
+            rows = await connection.fetch(operator_queries.ROTATE, *_columns(fresh)) if fresh else []
         written = {row[0] for row in rows}
         return Reencrypted(len(written), [state.id for state in fresh if state.id not in written], undecryptable)
 

@@ -13,6 +13,7 @@ import orjson
 from asyncpg.pool import PoolConnectionProxy
 
 from saga_service.base.clock import now_ms
+from saga_service.base.postgres import STATEMENT_TIMEOUT_S
 from saga_service.core.definition import TOMBSTONE, Definition, tombstone
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
@@ -22,7 +23,7 @@ from saga_service.store import queries
 from saga_service.store.commit import arguments, read_messages, write_messages
 from saga_service.store.encryption import decrypted_state
 from saga_service.store.errors import translated
-from saga_service.store.pool import ACQUIRE_TIMEOUT_SECONDS, borrowed
+from saga_service.store.pool import borrowed
 from saga_service.store.rows import read_request, read_saga
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Message
@@ -45,15 +46,13 @@ class PostgresStore:
         *,
         cipher: Cipher | None = None,
         clock_ms: Callable[[], int] = now_ms,
-        acquire_timeout_seconds: float = ACQUIRE_TIMEOUT_SECONDS,
+        acquire_timeout_s: float = STATEMENT_TIMEOUT_S,
     ) -> None:
         self._pool = pool
         self._read_definition = read_definition
         self._cipher = cipher
         self._clock_ms = clock_ms
-        self._acquire_timeout_seconds = acquire_timeout_seconds
-
-    # ------------------------------------------------------------------------------------------ the way of a batch
+        self._acquire_timeout_s = acquire_timeout_s
 
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
         """Those of the sagas that exist, in no order. Raises DecryptionFailed."""
@@ -73,18 +72,13 @@ class PostgresStore:
         with translated():
             values = arguments(batch, self._clock_ms(), self._cipher)
         async with self._connection() as connection:
-            if not batch.parked:
-                return await _committed(connection, values)
-            async with connection.transaction():
-                await connection.execute(queries.PARK, sorted(batch.parked))
-                return await _committed(connection, values)
+            outbox_id: int | None = await connection.fetchval(queries.COMMIT, *values)
+            return outbox_id
 
     async def probe(self) -> None:
         """Commit something that concerns no saga, under the locks on tables that a batch takes."""
         async with self._connection() as connection:
             await connection.execute(queries.PROBE)
-
-    # ---------------------------------------------------------------------------------------------------- definitions
 
     async def definition(self, saga: str, version: str) -> Definition | None:
         """A version that some replica has driven."""
@@ -121,8 +115,6 @@ class PostgresStore:
                 [orjson.dumps(document).decode() for _, document in kept],
             )
 
-    # --------------------------------------------------------------------------------------------- timers and recovery
-
     async def claim_due(self, now_ms: int, limit: int, lease_ms: int) -> tuple[list[SagaId], int | None]:
         """Sagas whose time to be looked at has come, the longest overdue first, and when the next one's comes.
 
@@ -140,8 +132,6 @@ class PostgresStore:
             rows = await connection.fetch(queries.IN_FLIGHT, after_id or _BEFORE_ALL, limit)
         return [row[0] for row in rows]
 
-    # ------------------------------------------------------------------------------------------------------- requests
-
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
         """What was asked by SQL, or came too early, is due, and nobody has answered; nobody else gets it before the
         lease is over."""
@@ -153,8 +143,6 @@ class PostgresStore:
         """Delete requests that were answered before, and whose answers nobody waits for any more."""
         async with self._connection() as connection:
             await connection.execute(queries.DELETE_ANSWERED, before_ms)
-
-    # --------------------------------------------------------------------------------------------------------- outbox
 
     async def claim_unpublished(self, now_ms: int, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
         """Outbox rows that nobody has published for so long, oldest first; nobody else gets them for as long again."""
@@ -173,12 +161,7 @@ class PostgresStore:
             await connection.execute(queries.KEEP_UNPUBLISHED, outbox_id, write_messages(messages))
 
     def _connection(self) -> AbstractAsyncContextManager[PoolConnectionProxy]:
-        return borrowed(self._pool, self._acquire_timeout_seconds)
-
-
-async def _committed(connection: PoolConnectionProxy, values: Sequence[object]) -> int | None:
-    outbox_id: int | None = await connection.fetchval(queries.COMMIT, *values)
-    return outbox_id
+        return borrowed(self._pool, self._acquire_timeout_s)
 
 
 async def _to_the_end(work: Awaitable[Result]) -> Result:

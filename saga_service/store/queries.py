@@ -1,7 +1,7 @@
-"""The statements of the service that are not functions of the database. Each has a test that it scans no big table.
+"""The statements of the service. Each has a test that it scans no big table.
 
 `LOAD` is written so that its plan is good even if it was made, and kept, while the tables were still empty: a nested
-loop over what is asked for, one look-up in the primary key each.
+loop over the ids, one look-up in the primary key each. `operator_queries` has the statements of people's commands.
 """
 
 LOAD = """
@@ -25,10 +25,11 @@ select saga_private.commit_batch(
     $24::text::text[], $25::text::text[], $26::text::uuid[], $27::text::text[],
     $28::text::uuid[], $29::text::integer[], $30::text::text[], $31::text::integer[], $32::text::bigint[],
     $33::text::bigint[], $34::text::bigint[], $35::text::text[], $36::text::text[], $37::text::text[],
-    $38::text::uuid[], $39::text::integer[], $40::text::integer[], $41::text::bigint[], $42::text[],
-    $43::text::text[], $44::text[], $45::text::text[], $46::text::text[],
-    $47::text::bigint[], $48::text[], $49::text[], $50::text[], $51::text[], $52::text[],
-    $53::bigint, $54::text, $55::bigint[]
+    $38::text::uuid[],
+    $39::text::uuid[], $40::text::integer[], $41::text::integer[], $42::text::bigint[], $43::text[],
+    $44::text::text[], $45::text[], $46::text::text[], $47::text::text[],
+    $48::text::bigint[], $49::text[], $50::text[], $51::text[], $52::text[], $53::text[],
+    $54::bigint, $55::text, $56::bigint[]
 )
 """
 
@@ -53,9 +54,11 @@ from saga_private.claim_requests($1, $2, $3)
 
 DELETE_ANSWERED = "select saga_private.delete_answered($1)"
 
-PARK = "select saga_private.park($1)"
-
 PROBE = "select saga_private.probe()"
+
+REMOVE_ENDED = "select removed, reached_ms from saga_private.remove_ended($1, $2, $3)"
+
+REMOVE_REPLAYED = "select saga_private.remove_replayed($1, $2)"
 
 KEEP_UNPUBLISHED = "update saga_private.outbox set messages = $2 where id = $1"
 

@@ -1,4 +1,4 @@
-"""What people ask of sagas, as rows that any service takes in: verbs, signals, and requests that are put back."""
+"""Requests of people's commands, as rows that any replica takes in: operations, signals, and replayed requests."""
 
 from __future__ import annotations
 
@@ -11,27 +11,14 @@ import orjson
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Operation, Resolution
+from saga_service.store import operator_queries
 from saga_service.store.pool import borrowed
 from saga_service.wire.encryption import EVENT, Cipher, write_data
 from saga_service.wire.stream_names import OWN_TYPES_PREFIX
 
-ASK = """
-select saga.operate($2, saga_id, $3, $4, $5, $6, output::jsonb) as number
-from unnest($1::uuid[], $7::text[]) with ordinality as given (saga_id, output, place) order by place
-"""
-SIGNAL = """
-select saga.signal($1, $2::uuid, $3::text::jsonb, id => $4, wants_result => true)
-"""
-ANSWERS = "select request_id, verdict, reason from saga.request_results($1)"
-PUT_BACK = """
-with replayed as (update saga_private.dead_letters set replayed_at_ms = $2 where id = $1 returning id)
-insert into saga_private.requests (at_ms, fields) select $2, $3::text::json from replayed
-returning id
-"""
 
-
-class Asking(NamedTuple):
-    """A verb with all that goes with it, whatever saga it is asked of."""
+class OperationCall(NamedTuple):
+    """An operation with its arguments, whatever saga it is for."""
 
     operation: Operation
     actor: str
@@ -41,50 +28,58 @@ class Asking(NamedTuple):
     output: JsonObject | None = None
 
 
-class Answer(NamedTuple):
-    """What became of a request: applied, repeated or refused."""
+class Result(NamedTuple):
+    """The result of a request. The verdict is applied, repeated or refused."""
 
     verdict: str
     reason: str
 
 
 class PostgresRequests:
-    """Raises StoreUnavailable where Postgres cannot be reached, StoreRefused for what it will not take."""
+    """Makes requests and reads their results.
+
+    All methods raise StoreUnavailable where Postgres cannot be reached, StoreRefused where the database refuses.
+    """
 
     def __init__(self, pool: asyncpg.Pool, cipher: Cipher | None = None) -> None:
         self._pool = pool
         self._cipher = cipher
 
-    async def ask(self, saga_ids: Sequence[SagaId], asking: Asking) -> list[int]:
-        """Ask the same of each saga, in one statement; the requests' numbers, in the order of the sagas."""
-        outputs = [self._output(asking, saga_id) for saga_id in saga_ids]
-        rest = (asking.operation.value, asking.actor, asking.reason, asking.step, asking.resolution, outputs)
+    async def operate(self, saga_ids: Sequence[SagaId], call: OperationCall) -> list[int]:
+        """Request one operation of each saga, in one statement; the requests' ids, in the order of the sagas."""
+        outputs = [self._output(call, saga_id) for saga_id in saga_ids]
+        arguments = (call.operation.value, call.actor, call.reason, call.step, call.resolution, outputs)
         async with borrowed(self._pool) as connection:
-            rows = await connection.fetch(ASK, saga_ids, *rest)
-        return [row["number"] for row in rows]
+            rows = await connection.fetch(operator_queries.OPERATE, saga_ids, *arguments)
+        return [row["request_id"] for row in rows]
 
-    def _output(self, asking: Asking, saga_id: SagaId) -> str | None:
-        if asking.output is None:
+    def _output(self, call: OperationCall, saga_id: SagaId) -> str | None:
+        if call.output is None:
             return None
         # Encrypted, it fits one saga alone.
-        return write_data(asking.output, self._cipher, EVENT, f"{OWN_TYPES_PREFIX}{asking.operation.value}", saga_id)
+        return write_data(call.output, self._cipher, EVENT, f"{OWN_TYPES_PREFIX}{call.operation.value}", saga_id)
 
     async def signal(self, saga_id: SagaId, name: str, data: JsonObject, signal_id: str | None) -> int:
-        """Tell a saga something; the request's number. Without an id it is a signal of its own each time."""
+        """Signal a saga; the request's id. Without `signal_id` it is a new signal each time."""
         written = write_data(data, self._cipher, EVENT, name, saga_id)
         async with borrowed(self._pool) as connection:
-            number: int = await connection.fetchval(SIGNAL, name, saga_id, written, signal_id)
-            return number
+            request_id: int = await connection.fetchval(operator_queries.SIGNAL, name, saga_id, written, signal_id)
+            return request_id
 
-    async def answers(self, numbers: Sequence[int]) -> dict[int, Answer]:
-        """The answers that are there, by the requests' numbers."""
+    async def results(self, request_ids: Sequence[int]) -> dict[int, Result]:
+        """The results that are there, by the requests' ids."""
         async with borrowed(self._pool) as connection:
-            rows = await connection.fetch(ANSWERS, numbers)
-        return {row["request_id"]: Answer(row["verdict"], row["reason"]) for row in rows}
+            rows = await connection.fetch(operator_queries.REQUEST_RESULTS, request_ids)
+        return {row["request_id"]: Result(row["verdict"], row["reason"]) for row in rows}
 
-    async def put_back(self, dead_letter: int, fields: Mapping[str, str], at_ms: int) -> int | None:
-        """Make a request again of a dead letter that was one, and note that it was replayed, in one transaction; the
-        new request's number, or None where there is no such dead letter."""
+    async def replay(self, dead_letter: int, fields: Mapping[str, str], at_ms: int) -> int | None:
+        """Make a request again out of a dead letter that was one, and mark that as replayed, in one transaction.
+
+        Returns the new request's id, or None where there is no such dead letter.
+        """
+        written = orjson.dumps(fields).decode()
         async with borrowed(self._pool) as connection:
-            number: int | None = await connection.fetchval(PUT_BACK, dead_letter, at_ms, orjson.dumps(fields).decode())
-            return number
+            request_id: int | None = await connection.fetchval(
+                operator_queries.REPLAY_REQUEST, dead_letter, at_ms, written
+            )
+            return request_id

@@ -1,4 +1,4 @@
-"""Removing what was kept long enough: ended sagas with their history, and dead letters that were replayed."""
+"""Retention: ended sagas with their history, and replayed dead letters, are removed once kept for long enough."""
 
 from __future__ import annotations
 
@@ -7,52 +7,55 @@ from typing import NamedTuple
 
 import asyncpg
 
+from saga_service.base.postgres import STATEMENT_TIMEOUT_S
 from saga_service.core.ids import SagaId
+from saga_service.store import operator_queries, queries
 from saga_service.store.pool import borrowed
-
-REMOVE_ENDED = "select removed, reached_ms from saga_private.remove_ended($1, $2, $3)"
-REMOVE_WRITTEN = "select saga_private.remove_written($1, $2, $3)"
-REMOVE_REPLAYED = "select saga_private.remove_replayed($1, $2)"
 
 
 class WrittenSaga(NamedTuple):
-    """A saga as somebody else keeps it now: it may only go while it is at this revision."""
+    """A saga that an archive has. It may be removed only while it is at this revision."""
 
     id: SagaId
     revision: int
 
 
 class PostgresRemoval:
-    """Each call is one small transaction. What somebody else holds is passed over, so that several replicas can remove
-    at once. Nothing goes that ended, or was replayed, less than a day ago by the database's clock.
+    """Removes in small batches, one transaction each.
 
-    All raise StoreUnavailable where Postgres cannot be reached.
+    Rows that somebody else holds are passed over, so that several replicas can remove at once. A saga or a dead letter
+    stays for a day after its end or its replay, by the database's clock. All methods raise StoreUnavailable where
+    Postgres cannot be reached.
     """
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, *, acquire_timeout_s: float = STATEMENT_TIMEOUT_S) -> None:
         self._pool = pool
+        self._acquire_timeout_s = acquire_timeout_s
 
     async def remove_ended(self, before_ms: int, limit: int, *, since_ms: int = 0) -> tuple[int, int | None]:
-        """Remove at most `limit` sagas that ended before this moment, the oldest first; how many went, and when the
-        last of them had ended.
+        """Remove at most `limit` sagas that ended before `before_ms`, the oldest first.
 
-        Handing that back as `since_ms` saves the next call from looking at what the earlier ones have looked at.
+        Returns how many were removed, and when the last of them had ended. That moment as the next call's `since_ms`
+        spares it the rows that the earlier calls have seen.
         """
-        async with borrowed(self._pool) as connection:
-            row = await connection.fetchrow(REMOVE_ENDED, since_ms, before_ms, limit)
+        async with borrowed(self._pool, self._acquire_timeout_s) as connection:
+            row = await connection.fetchrow(queries.REMOVE_ENDED, since_ms, before_ms, limit)
         assert row is not None, "the function returns one row"
         return row["removed"], row["reached_ms"]
 
     async def remove_written(self, sagas: Sequence[WrittenSaga], before_ms: int) -> int:
-        """Remove those of these sagas that are as they were written, and ended before this moment; how many went."""
-        async with borrowed(self._pool) as connection:
+        """Remove the sagas that are still as written and ended before `before_ms`; how many were removed."""
+        async with borrowed(self._pool, self._acquire_timeout_s) as connection:
             removed: int = await connection.fetchval(
-                REMOVE_WRITTEN, [saga.id for saga in sagas], [saga.revision for saga in sagas], before_ms
+                operator_queries.REMOVE_WRITTEN,
+                [saga.id for saga in sagas],
+                [saga.revision for saga in sagas],
+                before_ms,
             )
             return removed
 
     async def remove_replayed(self, before_ms: int, limit: int) -> int:
-        """Remove at most `limit` dead letters that were last replayed before this moment; how many went."""
-        async with borrowed(self._pool) as connection:
-            removed: int = await connection.fetchval(REMOVE_REPLAYED, before_ms, limit)
+        """Remove at most `limit` dead letters last replayed before `before_ms`; how many were removed."""
+        async with borrowed(self._pool, self._acquire_timeout_s) as connection:
+            removed: int = await connection.fetchval(queries.REMOVE_REPLAYED, before_ms, limit)
             return removed

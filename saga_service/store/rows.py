@@ -1,8 +1,8 @@
-"""A saga as a row, and back.
+"""A saga as a row, and back; a request's row as an entry.
 
-The steps are one JSON array of arrays: the shortest text, and the quickest to write and read. The places within one
-step's array are those of `write_steps`; the views in `migrations` read the same places. What few steps have stands at
-the end, and is left out where a step has none of it; what few sagas have is one JSON object, `extra`, and mostly null.
+The steps are one JSON array of arrays: the shortest text, and the quickest to write and read. `columns.STEP_PLACES` has
+the places within one step's array, and `saga_private.steps_of` names them for the views. What few steps have stands at
+the end, and is left out where a step has none of it. What few sagas have is one JSON object, `extra`, and mostly null.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _COURSES: Mapping[SagaStatus, Course] = {
 
 
 def write_steps(steps: tuple[StepState, ...]) -> str:
-    """Raises Unwritable or orjson.JSONEncodeError where an output cannot be stored."""
+    """The column `steps`. Raises Unwritable or orjson.JSONEncodeError where an output cannot be stored."""
     return write_json([_write_step(step) for step in steps])
 
 
@@ -111,7 +111,7 @@ def read_step(
 
 
 def write_extra(state: SagaState) -> str | None:
-    """What few sagas have. Raises as `write_steps` does."""
+    """The column `extra`, or None. Raises Unwritable or orjson.JSONEncodeError where a value cannot be stored."""
     if state.status in _COURSES and state.deadline_ms is None and not state.signals and state.parent is None:
         return None
     extra: dict[str, object] = {}
@@ -169,6 +169,20 @@ def read_saga(row: Iterable[Any]) -> SagaState:
     )
 
 
+_STATE_COLUMNS = (
+    *("id", "saga", "version", "key", "status", "revision", "input", "steps", "created_at_ms", "updated_at_ms"),
+    *("ended_at_ms", "wake_at_ms", "fault", "traceparent", "extra"),
+)
+_JSON_COLUMNS = ("input", "steps", "fault", "extra")
+
+
+def read_state(text: str) -> SagaState:
+    """A saga out of what the contract's `saga.state` returns. Encrypted values stay encrypted."""
+    stored: dict[str, Any] = orjson.loads(text)
+    written = {name: orjson.dumps(stored[name]) for name in _JSON_COLUMNS if stored[name] is not None}
+    return read_saga((stored | written)[name] for name in _STATE_COLUMNS)
+
+
 def write_fault(fault: Fault | None) -> str | None:
     if fault is None:
         return None
@@ -176,7 +190,7 @@ def write_fault(fault: Fault | None) -> str | None:
 
 
 def write_detail(entry: HistoryEntry) -> str | None:
-    """What a line of history holds besides its columns: the commands sent, and the error."""
+    """The column `detail` of a line of history: the commands sent, the error, the actor and the reason."""
     detail: dict[str, object] = {}
     if entry.sent:
         detail["sent"] = [f"{sent.step}:{sent.word}:{sent.attempt}" for sent in entry.sent]

@@ -14,9 +14,10 @@ import pytest
 from pydantic import BaseModel
 from redis.asyncio import Redis
 
+from saga_service.base.postgres import close_pool
 from saga_service.core.ids import saga_id_from_key
 from saga_service.definitions import Retry, Saga, Step, Trigger
-from saga_service.store.pool import close_pool, create_pool
+from saga_service.store.pool import create_pool
 from saga_service.streams.connection import connect
 from tests.contract.systems import NAMES, KitSystem, Observed, ServiceSystem, System
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from saga_service.base.postgres import close_pool
 from saga_service.cli.main import app
 from saga_service.definitions import definition_from_document
 from saga_service.engine.ports import Batch
-from saga_service.store.pool import close_pool, create_pool
+from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-WRITING_FUNCTIONS = ("commit_batch", "park", "probe")
+WRITING_FUNCTIONS = ("commit_batch", "probe")
 """Functions that have a `lock_timeout` of their own."""
 
 

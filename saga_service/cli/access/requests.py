@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from asyncpg import Connection
 
 from saga_service.cli.access.views import SagaRow, sagas_with_ids
-from saga_service.store.requests import Answer, PostgresRequests
+from saga_service.store.requests import PostgresRequests, Result
 
 POLL_S = 0.1
 
@@ -49,18 +49,18 @@ async def request_outcomes(
     ]
 
 
-async def _answers(requests: PostgresRequests, request_ids: Sequence[int], timeout_s: float) -> dict[int, Answer]:
+async def _answers(requests: PostgresRequests, request_ids: Sequence[int], timeout_s: float) -> dict[int, Result]:
     loop = asyncio.get_running_loop()
     give_up_at_s = loop.time() + timeout_s
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Result] = {}
     while True:
-        answers |= await requests.answers([each for each in request_ids if each not in answers])
+        answers |= await requests.results([each for each in request_ids if each not in answers])
         # Answers can only be polled: a notification would need a lock of the whole server in each commit.
         if len(answers) == len(request_ids) or loop.time() >= give_up_at_s:
             return answers
         await asyncio.sleep(POLL_S)
 
 
-def _outcome(saga: SagaRow, request_id: int, answer: Answer | None, status: str) -> RequestOutcome:
+def _outcome(saga: SagaRow, request_id: int, answer: Result | None, status: str) -> RequestOutcome:
     verdict, reason = (None, "") if answer is None else answer
     return RequestOutcome(saga.id, saga.saga, saga.key, request_id, verdict, reason, status)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from saga_service.base.postgres import close_pool
 from saga_service.cli.access.decryption import cipher_of
 from saga_service.cli.access.postgres import postgres_errors_in_words
 from saga_service.cli.exits import CommandFailed, ExitCode
@@ -14,7 +15,7 @@ from saga_service.engine.errors import StoreBroken, StoreRefused, StoreUnavailab
 from saga_service.settings import Settings
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.key_rotation import PostgresKeyRotation
-from saga_service.store.pool import close_pool, create_pool
+from saga_service.store.pool import create_pool
 from saga_service.store.requests import PostgresRequests
 from saga_service.store.retention import PostgresRemoval
 from saga_service.store.schema.version import SchemaState, schema_state

@@ -157,7 +157,7 @@ async def _replay_one(box: DeadLetterBox, requests: PostgresRequests, client: Re
         raise _dropped(number)
     pairs = raw_pairs(letter.raw)
     if letter.stream in NO_STREAMS:
-        request = await requests.put_back(number, _request(number, pairs), now_ms())
+        request = await requests.replay(number, _request(number, pairs), now_ms())
         if request is None:
             raise _dropped(number)
         return Replayed(number, letter.stream, str(request))

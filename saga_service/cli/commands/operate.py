@@ -26,7 +26,7 @@ from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution, SagaStatus
 from saga_service.settings import Settings
-from saga_service.store.requests import Asking
+from saga_service.store.requests import OperationCall
 
 SAGAS_MAX = 1_000
 
@@ -90,7 +90,7 @@ def _saga_command(operation: Operation) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         _operate(
-            Asking(operation, actor or _own_name(), reason),
+            OperationCall(operation, actor or _own_name(), reason),
             Selection(target, status, saga, error_code, older_than, sagas_max),
             Options(dry_run, yes, timeout_s, as_json),
         )
@@ -117,7 +117,7 @@ def _step_command(operation: Operation) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         _operate(
-            Asking(operation, actor or _own_name(), reason, step),
+            OperationCall(operation, actor or _own_name(), reason, step),
             Selection(target, status, saga, error_code, older_than, sagas_max),
             Options(dry_run, yes, timeout_s, as_json),
         )
@@ -148,7 +148,7 @@ def resolve_command(
         raise CommandFailed("--output goes with --as succeeded, and with nothing else", code=ExitCode.USAGE)
     given = None if output is None else read_json_object(output, "--output")
     _operate(
-        Asking(Operation.RESOLVE, actor or _own_name(), reason, step, resolution, given),
+        OperationCall(Operation.RESOLVE, actor or _own_name(), reason, step, resolution, given),
         Selection(target, status, saga, error_code, older_than, sagas_max),
         Options(dry_run, yes, timeout_s, as_json),
     )
@@ -182,12 +182,12 @@ def _own_name() -> str:
         ) from None
 
 
-def _operate(request: Asking, selection: Selection, options: Options) -> None:
+def _operate(request: OperationCall, selection: Selection, options: Options) -> None:
     check_selection(selection)
     raise typer.Exit(run_to_end(_request(read_settings(), request, selection, options)))
 
 
-async def _request(settings: Settings, request: Asking, selection: Selection, options: Options) -> ExitCode:
+async def _request(settings: Settings, request: OperationCall, selection: Selection, options: Options) -> ExitCode:
     """Raises CommandFailed where no saga is found by its name, or the person is not sure."""
     async with open_postgres(settings) as connection:
         selected = await select(connection, request.operation, selection)
@@ -197,7 +197,7 @@ async def _request(settings: Settings, request: Asking, selection: Selection, op
         if selected.sagas and selection.target is None and not options.yes:
             _confirm(request.operation, _counted(selected))
         async with open_requests(settings) as requests:
-            request_ids = await requests.ask([SagaId(saga.id) for saga in selected.sagas], request)
+            request_ids = await requests.operate([SagaId(saga.id) for saga in selected.sagas], request)
             outcomes = await request_outcomes(connection, requests, selected.sagas, request_ids, options.timeout_s)
     _print_outcomes(outcomes, request.operation, as_json=options.as_json)
     if left := selected.fit - len(selected.sagas):

@@ -25,7 +25,8 @@
 --
 -- Locks are taken in one order by everything that waits for them, so that no two replicas wait for each other:
 --   1. requests, by their id; then entries that become requests, by stream and entry;
---   2. sagas that start, by their id; then sagas that go on, by their id, and then their history;
+--   2. sagas that start, by their id; then sagas that go on, by their id, and then their history (a batch that parks a
+--      saga has none that goes on);
 --   3. dead letters, by stream and entry;
 --   4. outbox rows, by their id.
 -- `commit_batch` alone waits for locks of more than one kind, and its caller hands it every array in this order. All
@@ -252,6 +253,7 @@ create function saga_private.commit_batch(
     advanced_id uuid[], advanced_expected_revision integer[], advanced_status text[], advanced_revision integer[],
     advanced_updated_at_ms bigint[], advanced_ended_at_ms bigint[], advanced_wake_at_ms bigint[],
     advanced_fault text[], advanced_steps text[], advanced_extra text[],
+    parked_id uuid[],
     history_saga_id uuid[], history_revision integer[], history_attempt integer[], history_at_ms bigint[],
     history_event text[], history_status text[], history_step text[], history_direction text[],
     history_detail text[],
@@ -345,6 +347,13 @@ begin
                 cardinality(advanced_id) using errcode = 'SG001';
         end if;
     end if;
+    if cardinality(parked_id) > 0 then
+        -- A timer that cannot be handled is a dead letter. Until that is replayed, the saga is due at the last moment
+        -- that a date can name, and not at the end of every lease.
+        update saga_private.sagas set wake_at_ms = 253402300799999
+        from unnest(parked_id) as parked (id)
+        where sagas.id = parked.id;
+    end if;
     if cardinality(history_saga_id) > 0 then
         insert into saga_private.history (
             saga_id, revision, attempt, at_ms, event, status, step, direction, detail
@@ -370,22 +379,6 @@ begin
         returning id into outbox_id;
     end if;
     return outbox_id;
-end
-$$;
-
-
--- A timer that cannot be handled is a dead letter. Until that is replayed, the saga is due at the last moment that a
--- date can name, and not at the end of every lease.
-create function saga_private.park(parked_ids uuid[])
-returns void
-language plpgsql
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set lock_timeout = '2s'
-as $$
-begin
-    update saga_private.sagas set wake_at_ms = 253402300799999 where id = any(parked_ids);
 end
 $$;
 

@@ -17,7 +17,7 @@ from saga_service.store.schema.version import HEAD, MIGRATIONS, PRIVATE_SCHEMA, 
 _LOCK = 0x5A6A_5E2F
 """Any number will do, so long as all versions use the same one."""
 
-_CONNECT_TIMEOUT_SECONDS = 10
+_CONNECT_TIMEOUT_S = 10
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +28,7 @@ async def migrate(dsn: str) -> str:
     Raises SchemaUnfit where a newer version of the service has already been here, and what asyncpg raises.
     """
     # Without a cache of statements, for poolers.
-    connection: asyncpg.Connection = await asyncpg.connect(
-        dsn, timeout=_CONNECT_TIMEOUT_SECONDS, statement_cache_size=0
-    )
+    connection: asyncpg.Connection = await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT_S, statement_cache_size=0)
     try:
         connection.add_log_listener(_log_notice)
         async with connection.transaction(isolation="read_committed"):

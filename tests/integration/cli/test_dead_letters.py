@@ -24,8 +24,9 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, postgres_dsn: str,
 
 async def put_aside(postgres_dsn: str, *entries: Entry) -> list[int]:
     """Dead letters of these entries; their numbers."""
-    letters = [dead_letter(entry, f"no saga for {entry.id}", 1_700_000_000_000) for entry in entries]
-    await store(postgres_dsn, Batch(dead_letters=letters))
+    for entry in entries:
+        letter = dead_letter(entry, f"no saga for {entry.id}", 1_700_000_000_000)
+        await store(postgres_dsn, Batch(dead_letters=[letter]))
     listed = (await run_aside("dead-letters", "list", "--json")).json
     number_of = {letter["entry_id"]: letter["id"] for letter in listed}
     return [number_of[entry.id] for entry in entries]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from saga_service.base.postgres import close_pool
 from saga_service.encryption import Cipher
 from saga_service.encryption.keys import read_keys, write_key
-from saga_service.store.pool import close_pool, create_pool
+from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.events import write_event

@@ -274,7 +274,8 @@ async def test_a_value_that_cannot_be_stored_refuses_the_batch_and_leaves_the_st
 
 async def test_without_a_statement_cache_a_commit_works_the_same(postgres_dsn: str) -> None:
     """As behind a pgbouncer that keeps no prepared statements."""
-    from saga_service.store.pool import close_pool, create_pool
+    from saga_service.base.postgres import close_pool
+    from saga_service.store.pool import create_pool
 
     pool = await create_pool(postgres_dsn, 2, statement_cache_size=0)
     try:

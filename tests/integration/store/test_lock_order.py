@@ -6,8 +6,6 @@ Each test has two commits that need the same rows, and a stranger who holds one 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import asyncpg
 
@@ -16,19 +14,13 @@ from saga_service.engine.ports import Batch, Deferred, RequestResult
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
+from tests.support.locks import somebody_locks
 from tests.support.store_batches import batch, start, succeed
 from tests.support.waiting import eventually
 
 WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 LOCK_SAGA = "select from saga_private.sagas where id = $1 for update"
 LOCK_REQUEST = "select from saga_private.requests where id = $1 for update"
-
-
-@asynccontextmanager
-async def stranger(pool: asyncpg.Pool, statement: str, *values: object) -> AsyncIterator[None]:
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(statement, *values)
-        yield
 
 
 async def _waits(pool: asyncpg.Pool, commits: int) -> None:
@@ -53,7 +45,7 @@ def _applied(entry: Entry) -> RequestResult:
     return RequestResult(_number(entry), "applied", "", None)
 
 
-async def test_requests_are_locked_before_sagas(store: PostgresStore, pool: asyncpg.Pool) -> None:
+async def test_requests_are_locked_before_sagas(store: PostgresStore, pool: asyncpg.Pool, postgres_dsn: str) -> None:
     first, second = sorted((start("one"), start("two")), key=lambda made: made.history[0].saga_id)
     await store.commit(batch(first, second))
     [request] = await _requests(store, pool, 1)
@@ -62,7 +54,7 @@ async def test_requests_are_locked_before_sagas(store: PostgresStore, pool: asyn
     defers = batch(succeed(first))
     defers.deferred.append(Deferred(request, 90_000))
 
-    async with stranger(pool, LOCK_SAGA, second.history[0].saga_id):
+    async with somebody_locks(postgres_dsn, LOCK_SAGA, second.history[0].saga_id):
         answering = asyncio.create_task(store.commit(answers))
         await _waits(pool, 1)
         deferring = asyncio.create_task(store.commit(defers))
@@ -74,13 +66,13 @@ async def test_requests_are_locked_before_sagas(store: PostgresStore, pool: asyn
 
 
 async def test_requests_are_locked_by_their_number_whatever_becomes_of_them(
-    store: PostgresStore, pool: asyncpg.Pool
+    store: PostgresStore, pool: asyncpg.Pool, postgres_dsn: str
 ) -> None:
     low, high = await _requests(store, pool, 2)
     one = Batch(results=[_applied(high)], deferred=[Deferred(low, 90_000)])
     other = Batch(results=[_applied(low)], deferred=[Deferred(high, 90_000)])
 
-    async with stranger(pool, LOCK_REQUEST, _number(high)):
+    async with somebody_locks(postgres_dsn, LOCK_REQUEST, _number(high)):
         committing = asyncio.create_task(store.commit(one))
         await _waits(pool, 1)
         waiting = asyncio.create_task(store.commit(other))
@@ -89,13 +81,15 @@ async def test_requests_are_locked_by_their_number_whatever_becomes_of_them(
     assert tuple(await asyncio.gather(committing, waiting)) == (None, None)
 
 
-async def test_dead_letters_are_written_by_stream_and_entry(store: PostgresStore, pool: asyncpg.Pool) -> None:
+async def test_dead_letters_are_written_by_stream_and_entry(
+    store: PostgresStore, pool: asyncpg.Pool, postgres_dsn: str
+) -> None:
     first, second, third = (
         dead_letter(Entry("saga:events", f"1700-{number}", {b"a": b"b"}), "broken", 1) for number in (1, 2, 3)
     )
     held = "insert into saga_private.dead_letters (at_ms, stream, entry_id, reason, preview, raw)"
 
-    async with stranger(pool, f"{held} values (1, 'saga:events', '1700-2', 'broken', '{{}}', '[]')"):
+    async with somebody_locks(postgres_dsn, f"{held} values (1, 'saga:events', '1700-2', 'broken', '{{}}', '[]')"):
         committing = asyncio.create_task(store.commit(Batch(dead_letters=[first, second, third])))
         await _waits(pool, 1)
         waiting = asyncio.create_task(store.commit(Batch(dead_letters=[third, first])))

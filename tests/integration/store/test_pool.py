@@ -11,9 +11,12 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from saga_service.base.postgres import close_pool
 from saga_service.engine.errors import RevisionConflict, StoreUnavailable
-from saga_service.store.pool import close_pool, create_pool
+from saga_service.store.definitions import PostgresDefinitionRegistry
+from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
+from saga_service.store.retention import PostgresRemoval
 from tests.support.store_batches import ORDER, batch, row_counts, start, state_of, succeed
 
 PATIENCE_SECONDS = 0.5
@@ -105,11 +108,9 @@ class Proxy:
 @asynccontextmanager
 async def store_behind(proxy: Proxy, dsn: str) -> AsyncIterator[PostgresStore]:
     async with proxy.before(dsn) as proxied:
-        pool = await create_pool(
-            proxied, 2, connect_timeout_seconds=PATIENCE_SECONDS, command_timeout_seconds=PATIENCE_SECONDS
-        )
+        pool = await create_pool(proxied, 2, connect_timeout_s=PATIENCE_SECONDS, statement_timeout_s=PATIENCE_SECONDS)
         try:
-            yield PostgresStore(pool, lambda document: ORDER, acquire_timeout_seconds=2 * PATIENCE_SECONDS)
+            yield PostgresStore(pool, lambda document: ORDER, acquire_timeout_s=2 * PATIENCE_SECONDS)
         finally:
             await close_pool(pool)
 
@@ -203,3 +204,17 @@ async def _outcome(work: object) -> str:
     except StoreUnavailable:
         return "unavailable"
     return "done"
+
+
+async def test_a_wait_for_a_free_connection_ends_with_its_bound(postgres_dsn: str) -> None:
+    pool = await create_pool(postgres_dsn, 1)
+    async with pool.acquire():
+        users = (
+            PostgresStore(pool, lambda document: ORDER, acquire_timeout_s=0.05).load([]),
+            PostgresRemoval(pool, acquire_timeout_s=0.05).remove_ended(0, 1),
+            PostgresDefinitionRegistry(pool, lambda document: None, acquire_timeout_s=0.05).newest([]),
+        )
+        began = time.monotonic()
+        assert [await _outcome(user) for user in users] == ["unavailable"] * 3
+        assert time.monotonic() - began < BOUND_SECONDS
+    await close_pool(pool)

@@ -9,11 +9,12 @@ import asyncpg
 import orjson
 import pytest
 
+from saga_service.base.postgres import close_pool
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.engine.ports import Batch, Deferred, Write
 from saga_service.store import queries
-from saga_service.store.pool import close_pool, create_pool
+from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.entries import Entry
 from tests.support.builders import START_MS

@@ -21,7 +21,7 @@ from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.engine.errors import RequestsAnswered
 from saga_service.engine.ports import Batch, RequestResult
 from saga_service.store.postgres_store import PostgresStore
-from saga_service.store.requests import Asking, PostgresRequests
+from saga_service.store.requests import OperationCall, PostgresRequests
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.encryption import encrypt_event_data
 from saga_service.wire.entries import Entry
@@ -250,7 +250,7 @@ async def test_every_verb_of_the_core_can_be_asked_by_sql(
     requests: PostgresRequests, store: PostgresStore, operation: Operation
 ) -> None:
     resolution = Resolution.FAILED if operation is Operation.RESOLVE else None
-    await requests.ask([ONE], Asking(operation, "anna", "because", resolution=resolution))
+    await requests.operate([ONE], OperationCall(operation, "anna", "because", resolution=resolution))
     assert await events(store) == [
         OperationRequested(saga_id=ONE, operation=operation, actor="anna", reason="because", resolution=resolution)
     ]
@@ -261,7 +261,7 @@ async def test_every_resolution_of_the_core_can_be_said_by_sql(
     requests: PostgresRequests, store: PostgresStore, resolution: Resolution
 ) -> None:
     output = {"receipt": "R-1 😀"} if resolution is Resolution.SUCCEEDED else None
-    await requests.ask([ONE], Asking(Operation.RESOLVE, "anna", None, "charge", resolution, output))
+    await requests.operate([ONE], OperationCall(Operation.RESOLVE, "anna", None, "charge", resolution, output))
     [asked] = await events(store)
     assert isinstance(asked, OperationRequested)
     assert (asked.step, asked.resolution, asked.output) == ("charge", resolution, output)
@@ -271,7 +271,7 @@ async def test_the_same_is_asked_of_many_in_one_statement_and_in_their_order(
     requests: PostgresRequests, store: PostgresStore
 ) -> None:
     many = saga_ids(500)
-    numbers = await requests.ask(many, Asking(Operation.PAUSE, "anna"))
+    numbers = await requests.operate(many, OperationCall(Operation.PAUSE, "anna"))
     by_number = {int(entry.id): read_event(entry, CATALOG).saga_id for entry in await claimed(store, limit=1_000)}
     assert [by_number[number] for number in numbers] == many
 
@@ -288,12 +288,12 @@ async def test_who_names_no_actor_is_the_user_of_the_session(pool: asyncpg.Pool,
 
 
 async def test_an_answer_can_be_read_once_it_is_there(requests: PostgresRequests, store: PostgresStore) -> None:
-    first, second = await requests.ask([ONE, TWO], Asking(Operation.PAUSE, "anna"))
-    assert await requests.answers([first, second]) == {}
+    first, second = await requests.operate([ONE, TWO], OperationCall(Operation.PAUSE, "anna"))
+    assert await requests.results([first, second]) == {}
 
     await store.commit(Batch(results=[RequestResult(first, "refused", "it has ended", ONE)]))
 
-    assert await requests.answers([first, second]) == {first: ("refused", "it has ended")}
+    assert await requests.results([first, second]) == {first: ("refused", "it has ended")}
     assert [entry.id for entry in await claimed(store)] == [str(second)]
 
 
@@ -301,13 +301,13 @@ async def test_the_first_answer_stands_where_two_replicas_answer(
     requests: PostgresRequests, store: PostgresStore, pool: asyncpg.Pool
 ) -> None:
     """A replica that was slower than its lease finds out that another one was quicker, and writes nothing."""
-    [number] = await requests.ask([ONE], Asking(Operation.PAUSE, "anna"))
+    [number] = await requests.operate([ONE], OperationCall(Operation.PAUSE, "anna"))
     await store.commit(Batch(results=[RequestResult(number, "applied", "", ONE)]))
     late = batch(start("late"))
     late.results.append(RequestResult(number, "repeated", "the saga is paused already", ONE))
     with pytest.raises(RequestsAnswered, match="1 of 1 requests are not open any more"):
         await store.commit(late)
-    assert await requests.answers([number]) == {number: ("applied", "")}
+    assert await requests.results([number]) == {number: ("applied", "")}
     assert await row_counts(pool) == {"sagas": 0, "history": 0, "outbox": 0, "dead_letters": 0}
 
 
@@ -339,7 +339,7 @@ async def test_an_answered_request_keeps_nothing_of_what_came_with_it(
     """The answer stays for an hour; data that others may want encrypted does not."""
     number = await requests.signal(ONE, "approved", {"card": "4711"}, None)
     await store.commit(Batch(results=[RequestResult(number, "applied", "", ONE)]))
-    assert await requests.answers([number]) == {number: ("applied", "")}
+    assert await requests.results([number]) == {number: ("applied", "")}
     assert await pool.fetchval("select fields::text from saga_private.requests") == "{}"
 
 
@@ -361,14 +361,14 @@ async def test_a_claimed_request_says_whether_somebody_waits_for_the_answer(
     letter = dead_letter(Entry(REQUESTS, "17", {b"type": b"approved", WANTS_RESULT: b"true"}), "no", 1)
     await store.commit(Batch(dead_letters=[letter]))
     fields = {"type": "approved", "wants_result": "true"}
-    await requests.put_back(await pool.fetchval("select id from saga_private.dead_letters"), fields, 1_000)
+    await requests.replay(await pool.fetchval("select id from saga_private.dead_letters"), fields, 1_000)
     assert [entry.fields.get(WANTS_RESULT) for entry in await claimed(store)] == [b"true", None, None]
 
 
 async def test_a_claimed_request_comes_again_only_after_its_lease(
     requests: PostgresRequests, store: PostgresStore
 ) -> None:
-    [number] = await requests.ask([ONE], Asking(Operation.PAUSE, "anna"))
+    [number] = await requests.operate([ONE], OperationCall(Operation.PAUSE, "anna"))
     assert [entry.id for entry in await claimed(store, 1_000_000)] == [str(number)]
     assert await claimed(store, 1_000_000 + LEASE_MS - 1) == []
     assert [entry.id for entry in await claimed(store, 1_000_000 + LEASE_MS)] == [str(number)]
@@ -411,7 +411,7 @@ async def test_a_claim_in_a_long_queue_reads_no_more_than_it_takes(pool: asyncpg
 
 
 async def test_a_dead_letter_that_is_not_there_is_not_put_back(pool: asyncpg.Pool, requests: PostgresRequests) -> None:
-    assert await requests.put_back(77, {"type": "saga.pause"}, 1_000) is None
+    assert await requests.replay(77, {"type": "saga.pause"}, 1_000) is None
     assert await pool.fetchval("select count(*) from saga_private.requests") == 0
 
 
@@ -498,9 +498,9 @@ async def test_data_is_encrypted_for_the_one_saga_that_it_is_for_while_it_rests(
 ) -> None:
     requests = PostgresRequests(pool, OF_NEW)
     await requests.signal(ONE, "approved", {"by": MARKER}, "s-1")
-    await requests.ask(
+    await requests.operate(
         [ONE, TWO],
-        Asking(Operation.RESOLVE, "ada", step="charge", resolution=Resolution.SUCCEEDED, output={"at": MARKER}),
+        OperationCall(Operation.RESOLVE, "ada", step="charge", resolution=Resolution.SUCCEEDED, output={"at": MARKER}),
     )
 
     entries = await claimed(store)

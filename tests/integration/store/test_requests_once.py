@@ -16,7 +16,7 @@ from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import Batch
 from saga_service.store.postgres_store import PostgresStore
-from saga_service.store.requests import Answer, Asking, PostgresRequests
+from saga_service.store.requests import OperationCall, PostgresRequests, Result
 from saga_service.wire.entries import Entry
 from saga_service.wire.replies import write_failure
 from saga_service.wire.stream_names import StreamNames
@@ -73,7 +73,7 @@ async def steps(store: PostgresStore) -> list[str]:
 
 
 async def ask(pool: asyncpg.Pool, operation: Operation) -> int:
-    [number] = await PostgresRequests(pool).ask([ONE], Asking(operation, "ann"))
+    [number] = await PostgresRequests(pool).operate([ONE], OperationCall(operation, "ann"))
     return number
 
 
@@ -90,7 +90,7 @@ async def test_a_skip_that_comes_late_does_not_skip_the_next_step_as_well(
     await process(engine, slow)
 
     assert await steps(deaf) == ["skipped", "failed"]
-    assert await PostgresRequests(pool).answers([number]) == {number: Answer("applied", "")}
+    assert await PostgresRequests(pool).results([number]) == {number: Result("applied", "")}
 
 
 async def test_a_skip_whose_commit_was_not_heard_of_does_not_skip_the_next_step_as_well(
@@ -110,7 +110,7 @@ async def test_a_skip_whose_commit_was_not_heard_of_does_not_skip_the_next_step_
 
     assert deaf.answers_lost == 0
     assert await steps(deaf) == ["skipped", "failed"]
-    assert await PostgresRequests(pool).answers([number]) == {number: Answer("applied", "")}
+    assert await PostgresRequests(pool).results([number]) == {number: Result("applied", "")}
 
 
 async def test_many_replicas_that_hold_the_same_requests_carry_each_out_once(
@@ -121,7 +121,7 @@ async def test_many_replicas_that_hold_the_same_requests_carry_each_out_once(
 
     await asyncio.gather(*(process(replica(deaf), entries) for _ in range(4)))
 
-    answers = await PostgresRequests(pool).answers(numbers)
+    answers = await PostgresRequests(pool).results(numbers)
     assert sorted(answers) == numbers
     assert len({row[0] for row in await pool.fetch("select id from saga_private.outbox")}) == 2
     lines = [row[0] for row in await pool.fetch("select event from saga_private.history order by revision")]

@@ -62,18 +62,3 @@ async def test_the_migrations_make_what_schema_sql_says(blank_postgres_dsn: str,
 
     assert all(described.values()), "nothing is compared"
     assert migrated == described
-
-
-async def test_every_view_and_column_of_the_contract_has_a_comment(postgres_dsn: str) -> None:
-    connection: asyncpg.Connection = await asyncpg.connect(postgres_dsn)
-    try:
-        silent = await connection.fetch(
-            f"""
-            select relname, attname from {RELATIONS} join pg_attribute on attrelid = pg_class.oid and attnum > 0
-            where nspname = 'saga' and relkind = 'v'
-                and (col_description(pg_class.oid, attnum) is null or obj_description(pg_class.oid) is null)
-            """
-        )
-    finally:
-        await connection.close()
-    assert silent == []

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from saga_service.base.postgres import close_pool
 from saga_service.engine.ports import Batch
-from saga_service.store.pool import close_pool, create_pool
+from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
 from tests.support.builders import START_MS
 from tests.support.store_batches import ORDER, add, batch, start, state_of, succeed

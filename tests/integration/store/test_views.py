@@ -11,12 +11,15 @@ import asyncpg
 import orjson
 import pytest
 
+from saga_service.core.ids import CommandName, SagaId
+from saga_service.core.state import Signal
 from saga_service.core.undo_plan import plan
-from saga_service.core.vocabulary import Kind, Operation, StepStatus, UndoOrder
+from saga_service.core.vocabulary import Direction, Kind, Operation, StepStatus, UndoOrder
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.postgres_store import PostgresStore
+from saga_service.store.rows import read_state
 from saga_service.wire.dead_letters import DeadLetter, dead_letter, raw_pairs
 from saga_service.wire.entries import Entry
 from tests.support.builders import (
@@ -563,3 +566,17 @@ def _one_of_each_status() -> dict[str, SagaInMemory]:
 @pytest.mark.parametrize("view", ["sagas", "steps", "history", "dead_letters", "definitions", "compensation_debt"])
 async def test_every_view_can_be_read_while_it_is_empty(pool: asyncpg.Pool, view: str) -> None:
     assert await pool.fetch(f"select * from saga.{view}") == []
+
+
+async def test_saga_state_returns_a_saga_as_the_core_had_it(pool: asyncpg.Pool, store: PostgresStore) -> None:
+    """The views are told whether an attempt is unanswered; this tells which."""
+    saga = running("reserve", "charge", deadline_ms=90_000)
+    saga.succeed("reserve")
+    saga.timer_when_due_of("charge")
+    saga.reject("charge")
+    parent = CommandName(SagaId("5b0c8f2e-0000-8000-8000-000000000001"), "trip", Direction.ACTION, 1)
+    state = saga.state._replace(signals=(Signal("approved", "1", {"by": "ann"}),), parent=parent)
+    await store.commit(Batch(writes=[Write(state, 0)]))
+
+    assert read_state(await pool.fetchval("select saga.state($1)::text", state.id)) == state
+    assert await pool.fetchval("select saga.state(gen_random_uuid())") is None

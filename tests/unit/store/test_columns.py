@@ -15,6 +15,7 @@ from saga_service.store.columns import (
     DEAD_LETTERS,
     DEFERRED,
     HISTORY,
+    PARKED,
     RESULTS,
     STARTED,
     STEP_PLACES,
@@ -31,6 +32,7 @@ ROWS: dict[str, Columns] = {
     "deferred": DEFERRED,
     "started": STARTED,
     "advanced": ADVANCED,
+    "parked": PARKED,
     "history": HISTORY,
     "letter": DEAD_LETTERS,
 }
