@@ -3,55 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import asyncpg
 import structlog
-from redis.asyncio import Redis
 
 from saga_service.base.clock import now_ms
+from saga_service.base.lifecycle import Loop, Shutdown, shutdown_on
 from saga_service.base.postgres import close_pool
 from saga_service.base.signals import stop_on_signals
-from saga_service.core.vocabulary import Task as StepTask
-from saga_service.definitions import (
-    Catalog,
-    definition_from_document,
-    load_definitions,
-    readable_saga_spec,
-)
-from saga_service.encryption import Cipher, CipherNotLoaded, DecryptionFailed, UnknownKey, load_cipher
+from saga_service.definitions import Catalog, definition_from_document, readable_saga_spec
+from saga_service.encryption import Cipher
 from saga_service.engine.decode import BatchDecoder, Decoder
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Engine
-from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows, Outgoing
 from saga_service.engine.saga_loader import SagaCache, SagaLoader
-from saga_service.runtime.ingest import Ingest
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.maintenance import Maintenance, Task
-from saga_service.runtime.reclaim import Reclaim
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
 from saga_service.runtime.request_poller import RequestPoller
 from saga_service.runtime.retention import Retention
-from saga_service.runtime.service import Loop, Service
-from saga_service.runtime.shutdown import Shutdown
+from saga_service.runtime.service import Service
 from saga_service.runtime.timers import Timers
 from saga_service.settings import Settings
-from saga_service.startup import StartupRefused, wait_for_servers
+from saga_service.startup import (
+    check_keys,
+    configured_catalog,
+    configured_cipher,
+    still_starting,
+    wait_for_servers,
+)
 from saga_service.store.definitions import PostgresDefinitionRegistry
-from saga_service.store.errors import translated
 from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.retention import PostgresRemoval
-from saga_service.streams.connection import connect
-from saga_service.streams.group_reader import GroupReader
+from saga_service.streams.connection import RedisClient, connect
+from saga_service.streams.consumer import Consumer
+from saga_service.streams.consumer_loop import ConsumerLoop, Pace
 from saga_service.streams.publisher import RedisPublisher
-from saga_service.streams.source import StreamSource
 from saga_service.streams.trimming import StreamTrimmer
 from saga_service.wire.stream_names import StreamNames
 from saga_service.worker import load_worker, run_workers
@@ -60,9 +55,8 @@ from saga_service.worker.options import worker_options
 log = structlog.get_logger(__name__)
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-SAGAS_TRIED_AT_START = 100
-DEAD_CONSUMER_IDLE_MS = HOUR_MS
-"""A consumer that has neither read nor held anything for so long is taken off its group."""
+LAST_READ_MS = 500
+"""How long a read may go on at a stop. A busy stream answers well within it, so that nothing is left to hand back."""
 
 
 async def run_service(settings: Settings) -> None:
@@ -76,42 +70,30 @@ async def run_service(settings: Settings) -> None:
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """As `run_service`, until `stop` is set."""
-    shutdown = Shutdown(stop)
-    catalog = _catalog(settings)
-    _refuse_removal_before_late_replies(settings, catalog)
+    """Run until `stop` is set, and then until what was taken in is done. Raises as `run_service` does."""
+    catalog, cipher = configured_catalog(settings), configured_cipher(settings)
     workers = [load_worker(target) for target in settings.workers]
-    names = StreamNames(settings.stream_prefix)
-    cipher = _cipher(settings)
     if not await wait_for_servers(settings, stop):
         log.info("stopped before the servers answered")
         return
-    async with _postgres(settings) as pool, _redis(settings) as client:
-        store = PostgresStore(
-            pool, definition_from_document, cipher=cipher, acquire_timeout_s=settings.postgres_timeout_ms / 1000
+    async with shutdown_on(stop) as shutdown, _deployment(settings, catalog, cipher, shutdown) as deployment:
+        log.info(
+            "saga_service runs",
+            consumer=settings.consumer_name,
+            sagas=[definition.name for definition in catalog.definitions()],
+            streams=[consumer.stream for consumer in deployment.consumers],
+            workers=[worker.service for worker in workers],
         )
-        with _still_starting(settings):
-            await store.remember_definitions(catalog.documents())
-            await _refuse_without_keys(store)
-        async with _streams(settings, catalog, names, client) as streams:
-            service = _service(settings, catalog, names, cipher, store, pool, client, streams, shutdown)
-            log.info(
-                "saga_service runs",
-                consumer=settings.consumer_name,
-                sagas=[definition.name for definition in catalog.definitions()],
-                streams=[source.stream for source in streams.sources],
-                workers=[worker.service for worker in workers],
-            )
-            async with _time_to_stop(shutdown, settings.shutdown_grace_ms / 1000), asyncio.TaskGroup() as group:
-                group.create_task(service.run())
-                if workers:
-                    group.create_task(run_workers(workers, worker_options(settings), stop=stop))
+        async with _time_to_stop(shutdown, settings.shutdown_grace_ms / 1000), asyncio.TaskGroup() as group:
+            group.create_task(deployment.service().run())
+            if workers:
+                group.create_task(run_workers(workers, worker_options(settings), stop=stop))
     log.info("saga_service has stopped")
 
 
 @asynccontextmanager
 async def _time_to_stop(shutdown: Shutdown, grace_s: float) -> AsyncIterator[None]:
-    """Once stopping is said, what runs within has so long; then it is cut off, and other replicas take over."""
+    """Cut off what runs within `grace_s` after shutdown was requested; other replicas then take over."""
 
     async def limit_once_stopping() -> None:
         await shutdown.wait()
@@ -130,57 +112,231 @@ async def _time_to_stop(shutdown: Shutdown, grace_s: float) -> AsyncIterator[Non
         log.warning("not finished in time; other replicas take over what is left", grace_s=grace_s)
 
 
-def _catalog(settings: Settings) -> Catalog:
-    if not settings.definitions:
-        raise StartupRefused(
-            "no saga is defined: set SAGA_DEFINITIONS to YAML files or Python modules, for example "
-            "SAGA_DEFINITIONS=saga_service.demo.sagas"
+@dataclass(frozen=True, slots=True)
+class _Inlets:
+    """The inlets of the intake, in the order in which lanes take from them.
+
+    What begins sagas comes last: those that run are kept moving however many starts pile up.
+    """
+
+    replies: Inlet
+    recovery: Inlet
+    timers: Inlet
+    requests: Inlet
+    beginnings: tuple[Inlet, ...]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One replica as it is configured and connected. Its methods make the parts of the service and wire them.
+
+    `consumers` are the streams that are read: the replies first, then events, dead letters, and the streams of others.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    names: StreamNames
+    cipher: Cipher | None
+    pool: asyncpg.Pool
+    client: RedisClient
+    consumers: tuple[Consumer, ...]
+    shutdown: Shutdown
+
+    def service(self) -> Service:
+        """All loops, ready to run."""
+        return Service(
+            intake=self.intake,
+            feeders=[*self.consumer_loops(), self.timers, self.request_poller(), self.recovery, self.maintenance()],
+            lanes=self.lanes(),
+            relay=self.relay(),
+            members=self.consumers,
+            shutdown=self.shutdown,
         )
-    return load_definitions(settings.definitions, StreamNames(settings.stream_prefix))
 
+    def engine(self) -> Engine:
+        settings, deferral = self.settings, DeferralPolicy(self.settings.deferral_max_ms)
+        decoder = Decoder(self.catalog, self.names, settings.entry_bytes_max, self.cipher)
+        registry = PostgresDefinitionRegistry(self.pool, readable_saga_spec, acquire_timeout_s=self.postgres_timeout_s)
+        deployed = {(definition.name, definition.version): definition for definition in self.catalog.definitions()}
+        return Engine(
+            self.store,
+            BatchDecoder(decoder, registry, deferral, now_ms),
+            SagaLoader(self.store, deployed, SagaCache(settings.cached_sagas_max), deferral, now_ms),
+            Outgoing(self.names, self.outbox, self.cipher),
+            deferral=deferral,
+            now_ms=now_ms,
+        )
 
-def _refuse_removal_before_late_replies(settings: Settings, catalog: Catalog) -> None:
-    """A reply that comes late, but within its command's time, must still find its saga."""
-    kept_ms = settings.ended_sagas_retention_days * DAY_MS
-    too_long = [
-        f"'{step.name}' of '{definition.name}'"
-        for definition in catalog.definitions()
-        for step in definition.steps
-        if step.task is StepTask.COMMAND and max(step.timeout_ms, step.compensation_timeout_ms) >= kept_ms
-    ]
-    if kept_ms and too_long:
-        raise StartupRefused(
-            f"SAGA_ENDED_SAGAS_RETENTION_DAYS ({settings.ended_sagas_retention_days}) must be longer than any command "
-            f"may take, and is not for {', '.join(too_long)}; keep ended sagas longer, or shorten these time-outs"
+    def lanes(self) -> list[Loop]:
+        engine, batch_max = self.engine(), self.settings.batch_entries_max
+        lane = partial(Lane, self.intake, engine, self.publisher, self.outbox, batch_max, self.timers.expect)
+        return [lane() for _ in range(self.settings.lanes)]
+
+    def consumer_loops(self) -> list[Loop]:
+        """One for each stream. The loss of any of our own starts a recovery; those of others carry no commands."""
+        ours = (self.names.replies, self.names.events, self.names.dead_letters)
+        inlets = (self.inlets.replies, *self.inlets.beginnings)
+        pace = Pace(
+            read_block_ms=self.settings.read_block_ms,
+            reclaim_idle_ms=self.settings.reclaim_idle_ms,
+            reclaim_period_ms=self.settings.reclaim_period_ms,
+            entries_max=self.settings.batch_entries_max,
+            last_read_ms=LAST_READ_MS,
+        )
+        return [
+            ConsumerLoop(
+                consumer,
+                inlet.room,
+                inlet.put,
+                pace,
+                self.shutdown,
+                on_loss=self.recovery.transport_lost if consumer.stream in ours else _nothing,
+            )
+            for consumer, inlet in zip(self.consumers, inlets, strict=True)
+        ]
+
+    def request_poller(self) -> RequestPoller:
+        return RequestPoller(
+            self.store,
+            self.inlets.requests,
+            poll_ms=self.settings.requests_poll_ms,
+            lease_ms=self.settings.requests_lease_ms,
+            requests_max=self.settings.batch_entries_max,
+            now_ms=now_ms,
+            shutdown=self.shutdown,
+        )
+
+    def relay(self) -> Relay:
+        return Relay(
+            self.store,
+            self.outbox,
+            self.publisher,
+            lease_ms=self.settings.outbox_lease_ms,
+            period_s=self.settings.outbox_poll_ms / 1000,
+            now_ms=now_ms,
+            shutdown=self.shutdown,
+        )
+
+    def maintenance(self) -> Maintenance:
+        trimmer, names, settings = StreamTrimmer(self.client, now_ms), self.names, self.settings
+        commands = [names.commands(service) for service in self.catalog.services()]
+        # A task for each stream, so that one in trouble keeps none of the others from its turn.
+        tasks: list[Task] = [
+            *(partial(trimmer.trim_handled, stream) for stream in (names.events, names.replies, *commands)),
+            partial(trimmer.trim_older, names.outcomes, settings.outcomes_retention_hours * HOUR_MS),
+            partial(trimmer.trim_older, names.dead_letters, settings.dead_letters_retention_hours * HOUR_MS),
+            self._forget_answered,
+            *self._removals(),
+        ]
+        return Maintenance(tasks, settings.trim_period_ms / 1000, self.shutdown)
+
+    async def _forget_answered(self) -> None:
+        await self.store.forget_answered(now_ms() - HOUR_MS)
+
+    def _removals(self) -> Iterator[Task]:
+        """Tasks of the retention; none for what is kept for ever, by a setting of 0."""
+        settings = self.settings
+        # Half of the time at most: the other tasks have their turn however much there is to remove.
+        budget_s = settings.trim_period_ms / 2000
+        removal = PostgresRemoval(self.pool, acquire_timeout_s=self.postgres_timeout_s)
+        retention = Retention(removal, budget_s=budget_s, now_ms=now_ms, shutdown=self.shutdown)
+        if settings.ended_sagas_retention_days:
+            yield partial(retention.remove_ended, settings.ended_sagas_retention_days * DAY_MS)
+        if settings.replayed_dead_letters_retention_days:
+            yield partial(retention.remove_replayed, settings.replayed_dead_letters_retention_days * DAY_MS)
+
+    @property
+    def postgres_timeout_s(self) -> float:
+        """How long a statement, and the wait for a free connection, may take."""
+        return self.settings.postgres_timeout_ms / 1000
+
+    @cached_property
+    def store(self) -> PostgresStore:
+        wait_s = self.postgres_timeout_s
+        return PostgresStore(self.pool, definition_from_document, cipher=self.cipher, acquire_timeout_s=wait_s)
+
+    @cached_property
+    def outbox(self) -> OutboxRows:
+        return OutboxRows()
+
+    @cached_property
+    def publisher(self) -> RedisPublisher:
+        return RedisPublisher(self.client, {consumer.stream: consumer for consumer in self.consumers})
+
+    @cached_property
+    def intake(self) -> Intake:
+        return Intake(self.settings.batch_bytes_max, self.shutdown)
+
+    @cached_property
+    def inlets(self) -> _Inlets:
+        intake, settings = self.intake, self.settings
+        return _Inlets(
+            replies=intake.inlet(settings.intake_entries_max),
+            recovery=intake.inlet(settings.batch_entries_max),
+            timers=intake.inlet(settings.timers_batch_sagas_max),
+            requests=intake.inlet(settings.batch_entries_max),
+            beginnings=tuple(intake.inlet(settings.intake_entries_max) for _ in self.consumers[1:]),
+        )
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        return Recovery(self.store, self.inlets.recovery, self.shutdown)
+
+    @cached_property
+    def timers(self) -> Timers:
+        return Timers(
+            self.store,
+            self.inlets.timers,
+            poll_ms=self.settings.timers_poll_ms,
+            lease_ms=self.settings.timers_lease_ms,
+            sagas_max=self.settings.timers_batch_sagas_max,
+            now_ms=now_ms,
+            shutdown=self.shutdown,
         )
 
 
-def _cipher(settings: Settings) -> Cipher | None:
-    try:
-        return load_cipher(
-            settings.encryption_keys.get_secret_value(),
-            settings.encryption_cipher,
-            encrypt=settings.encryption_enabled,
-        )
-    except CipherNotLoaded as error:
-        raise StartupRefused(str(error)) from None
+def _nothing() -> None:
+    """The loss of somebody else's stream needs no recovery."""
 
 
-async def _refuse_without_keys(store: PostgresStore) -> None:
-    """Better no replica than one that makes dead letters of all that it reads. A few sagas that are under way tell."""
-    try:
-        await store.load(await store.in_flight(None, SAGAS_TRIED_AT_START))
-    except UnknownKey as error:
-        raise StartupRefused(
-            f"{error}; add the key to SAGA_ENCRYPTION_KEYS (the first encrypts, all decrypt)"
-        ) from None
-    except DecryptionFailed as error:
-        log.error("a saga cannot be decrypted, and cannot go on", error=str(error))
+@asynccontextmanager
+async def _deployment(
+    settings: Settings, catalog: Catalog, cipher: Cipher | None, shutdown: Shutdown
+) -> AsyncIterator[Deployment]:
+    """The deployment with its connections open and its definitions on record. Raises StartupRefused."""
+    names = StreamNames(settings.stream_prefix)
+    async with AsyncExitStack() as connections:
+        pool = await connections.enter_async_context(_postgres(settings))
+        # Each lane publishes on a connection of its own; the loops that do small things share the others.
+        client = await _redis(settings, connections, connections_max=settings.lanes + 4)
+        consumers = [
+            Consumer(
+                await _redis(settings, connections, connections_max=1, blocking_ms=settings.read_block_ms),
+                client,
+                stream,
+                group,
+                settings.consumer_name,
+            )
+            for stream, group in _streams(settings, catalog, names)
+        ]
+        deployment = Deployment(settings, catalog, names, cipher, pool, client, tuple(consumers), shutdown)
+        with still_starting(settings):
+            await deployment.store.remember_definitions(catalog.documents())
+            await check_keys(deployment.store)
+        yield deployment
+
+
+def _streams(settings: Settings, catalog: Catalog, names: StreamNames) -> Iterator[tuple[str, str]]:
+    """Every stream that is read, with its group."""
+    for stream in (names.replies, names.events, names.dead_letters):
+        yield stream, settings.consumer_group
+    for stream, group in catalog.trigger_streams():
+        yield stream, group or settings.consumer_group
 
 
 @asynccontextmanager
 async def _postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    with _still_starting(settings):
+    with still_starting(settings):
         pool = await create_pool(
             settings.postgres_dsn.get_secret_value(),
             settings.postgres_pool_size,
@@ -193,194 +349,9 @@ async def _postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
         await close_pool(pool)
 
 
-@contextmanager
-def _still_starting(settings: Settings) -> Iterator[None]:
-    try:
-        with translated():
-            yield
-    except StoreUnavailable as error:
-        raise StartupRefused(
-            f"postgres at {settings.postgres_dsn} answered and went away again: {error}; start once more"
-        ) from error
-
-
-@asynccontextmanager
-async def _redis(settings: Settings) -> AsyncIterator[Redis]:
-    # Each lane publishes on a connection of its own; the loops that do small things share the others.
-    client = connect(settings.redis_url.get_secret_value(), connections_max=settings.lanes + 4)
-    try:
-        yield client
-    finally:
-        await client.aclose()
-
-
-# ----------------------------------------------------------------------------------------------------- the streams
-
-
-@dataclass(frozen=True, slots=True)
-class _Streams:
-    """Every stream that is read, what goes on before what begins."""
-
-    sources: list[StreamSource]
-    readers: dict[str, GroupReader]
-    commands: list[str]
-
-
-@asynccontextmanager
-async def _streams(settings: Settings, catalog: Catalog, names: StreamNames, client: Redis) -> AsyncIterator[_Streams]:
-    ours = [(stream, settings.consumer_group) for stream in (names.replies, names.events, names.dead_letters)]
-    others = [(stream, group or settings.consumer_group) for stream, group in catalog.trigger_streams()]
-    commands = [names.commands(service) for service in catalog.services()]
-    streams = _Streams([], {}, commands)
-    async with AsyncExitStack() as connections:
-        for stream, group in (*ours, *others):
-            blocking = connect(
-                settings.redis_url.get_secret_value(), blocking_ms=settings.read_block_ms, connections_max=1
-            )
-            connections.push_async_callback(blocking.aclose)
-            reader = GroupReader(blocking, stream, group, settings.consumer_name)
-            helper = GroupReader(client, stream, group, settings.consumer_name)
-            streams.readers[stream] = reader
-            streams.sources.append(StreamSource(reader, helper, settings.read_block_ms, settings.reclaim_idle_ms))
-        yield streams
-
-
-# ----------------------------------------------------------------------------------------------------- the service
-
-
-def _service(
-    settings: Settings,
-    catalog: Catalog,
-    names: StreamNames,
-    cipher: Cipher | None,
-    store: PostgresStore,
-    pool: asyncpg.Pool,
-    client: Redis,
-    streams: _Streams,
-    shutdown: Shutdown,
-) -> Service:
-    outbox, deferral = OutboxRows(), DeferralPolicy(settings.deferral_max_ms)
-    publisher = RedisPublisher(client, streams.readers)
-    registry = PostgresDefinitionRegistry(
-        pool, readable_saga_spec, acquire_timeout_s=settings.postgres_timeout_ms / 1000
-    )
-    deployed = {(definition.name, definition.version): definition for definition in catalog.definitions()}
-    engine = Engine(
-        store,
-        BatchDecoder(Decoder(catalog, names, settings.entry_bytes_max, cipher), registry, deferral, now_ms),
-        SagaLoader(store, deployed, SagaCache(settings.cached_sagas_max), deferral, now_ms),
-        Outgoing(names, outbox, cipher),
-        deferral=deferral,
-        now_ms=now_ms,
-    )
-    intake = Intake(settings.batch_bytes_max)
-    # In the order in which lanes take from them. What begins comes last: timers are kept however many starts pile up.
-    replies, *beginnings = streams.sources
-    inlets = {replies.stream: intake.inlet(settings.intake_entries_max)}
-    recovery = Recovery(store, intake.inlet(settings.batch_entries_max), shutdown)
-    timers = Timers(
-        store,
-        intake.inlet(settings.timers_batch_sagas_max),
-        poll_ms=settings.timers_poll_ms,
-        lease_ms=settings.timers_lease_ms,
-        sagas_max=settings.timers_batch_sagas_max,
-        now_ms=now_ms,
-        shutdown=shutdown,
-    )
-    requests = RequestPoller(
-        store,
-        intake.inlet(settings.batch_entries_max),
-        poll_ms=settings.requests_poll_ms,
-        lease_ms=settings.requests_lease_ms,
-        requests_max=settings.batch_entries_max,
-        now_ms=now_ms,
-        shutdown=shutdown,
-    )
-    inlets |= {source.stream: intake.inlet(settings.intake_entries_max) for source in beginnings}
-    relay = Relay(
-        store,
-        outbox,
-        publisher,
-        lease_ms=settings.outbox_lease_ms,
-        period_s=settings.outbox_poll_ms / 1000,
-        now_ms=now_ms,
-        shutdown=shutdown,
-    )
-    lanes = [
-        Lane(intake, engine, publisher, outbox, settings.batch_entries_max, timers.expect)
-        for _ in range(settings.lanes)
-    ]
-    removal = PostgresRemoval(pool, acquire_timeout_s=settings.postgres_timeout_ms / 1000)
-    return Service(
-        sources=streams.sources,
-        intake=intake,
-        feeders=[
-            *_feeders(settings, names, streams.sources, inlets, recovery.transport_lost, shutdown),
-            timers,
-            requests,
-            _upkeep(settings, names, client, streams, store, removal, shutdown),
-        ],
-        lanes=lanes,
-        recovery=recovery,
-        relay=relay,
-        shutdown=shutdown,
-    )
-
-
-def _feeders(
-    settings: Settings,
-    names: StreamNames,
-    sources: Sequence[StreamSource],
-    inlets: dict[str, Inlet],
-    transport_lost: Callable[[], None],
-    shutdown: Shutdown,
-) -> list[Loop]:
-    feeders: list[Loop] = []
-    for source in sources:
-        inlet = inlets[source.stream]
-        # One stream speaks for all, or the same loss would be made good as often as there are streams.
-        lost = transport_lost if source.stream == names.replies else _nothing
-        feeders.append(Ingest(source, inlet, settings.batch_entries_max, lost, shutdown))
-        feeders.append(Reclaim(source, inlet, settings.reclaim_period_ms / 1000, shutdown))
-    return feeders
-
-
-def _nothing() -> None:
-    """What a stream's loss means where another one's speaks for it."""
-
-
-def _upkeep(
-    settings: Settings,
-    names: StreamNames,
-    client: Redis,
-    streams: _Streams,
-    store: PostgresStore,
-    removal: PostgresRemoval,
-    shutdown: Shutdown,
-) -> Maintenance:
-    trimmer = StreamTrimmer(client, now_ms)
-
-    # A task for each stream, so that one in trouble keeps none of the others from its turn.
-    handled = [partial(trimmer.trim_handled, stream) for stream in (names.events, names.replies, *streams.commands)]
-    old = [
-        partial(trimmer.trim_older, names.outcomes, settings.outcomes_retention_hours * HOUR_MS),
-        partial(trimmer.trim_older, names.dead_letters, settings.dead_letters_retention_hours * HOUR_MS),
-    ]
-    consumers = [partial(source.remove_dead_consumers, DEAD_CONSUMER_IDLE_MS) for source in streams.sources]
-    results = partial(_forget_answered, store)
-    tasks: list[Task] = [*handled, *old, *consumers, results, *_removals(settings, removal, shutdown)]
-    return Maintenance(tasks, settings.trim_period_ms / 1000, shutdown)
-
-
-async def _forget_answered(store: PostgresStore) -> None:
-    await store.forget_answered(now_ms() - HOUR_MS)
-
-
-def _removals(settings: Settings, removal: PostgresRemoval, shutdown: Shutdown) -> Iterator[Task]:
-    """What is kept for ever, by a setting of 0, has none."""
-    # Half of the time at most: the other chores have their turn however much there is to remove.
-    retention = Retention(removal, budget_s=settings.trim_period_ms / 2000, now_ms=now_ms, shutdown=shutdown)
-    if settings.ended_sagas_retention_days:
-        yield partial(retention.remove_ended, settings.ended_sagas_retention_days * DAY_MS)
-    if settings.replayed_dead_letters_retention_days:
-        yield partial(retention.remove_replayed, settings.replayed_dead_letters_retention_days * DAY_MS)
+async def _redis(
+    settings: Settings, connections: AsyncExitStack, *, connections_max: int, blocking_ms: int = 0
+) -> RedisClient:
+    client = connect(settings.redis_url.get_secret_value(), blocking_ms=blocking_ms, connections_max=connections_max)
+    connections.push_async_callback(client.aclose)
+    return client

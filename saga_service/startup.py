@@ -1,34 +1,109 @@
-"""Before anything runs: wait for the servers, and refuse to start on what cannot work, each with one clear line."""
+"""Start-up: wait for the servers, and refuse what cannot work, each refusal with one line that says what to do.
+
+Nothing of the service runs before all of this has passed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import asyncpg
 import structlog
-from redis.exceptions import AuthenticationError, RedisError
 
 from saga_service.base.backoff import Backoff
-from saga_service.engine.ports import TransportUnavailable
+from saga_service.core.vocabulary import Task
+from saga_service.definitions import Catalog, load_definitions
+from saga_service.encryption import Cipher, CipherNotLoaded, DecryptionFailed, UnknownKey, load_cipher
+from saga_service.engine.errors import StoreUnavailable
 from saga_service.settings import Settings
+from saga_service.store.errors import translated
+from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.schema.version import SchemaFit, SchemaUnfit, schema_state
 from saga_service.streams.connection import connect
-from saga_service.streams.faults import describe
 from saga_service.streams.server import UnfitServer, check_server
-from saga_service.streams.source import in_our_words
+from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import AccessDenied, TransportError, TransportUnavailable
 
 log = structlog.get_logger(__name__)
-SAY_AGAIN_AFTER_S = 5.0
+LOG_AGAIN_AFTER_S = 5.0
 CONNECT_S = 5.0
+DAY_MS = 24 * 3_600_000
+SAGAS_TRIED_AT_START = 100
 
 
 class StartupRefused(Exception):
     """The service cannot work here; the text is one line that says why and what to do."""
 
 
+def configured_catalog(settings: Settings) -> Catalog:
+    """The sagas that SAGA_DEFINITIONS names. Raises StartupRefused and DefinitionErrors."""
+    if not settings.definitions:
+        raise StartupRefused(
+            "no saga is defined: set SAGA_DEFINITIONS to YAML files or Python modules, for example "
+            "SAGA_DEFINITIONS=saga_service.demo.sagas"
+        )
+    catalog = load_definitions(settings.definitions, StreamNames(settings.stream_prefix))
+    _check_retention(settings, catalog)
+    return catalog
+
+
+def _check_retention(settings: Settings, catalog: Catalog) -> None:
+    """A reply that comes late, but within its command's time, must still find its saga."""
+    kept_ms = settings.ended_sagas_retention_days * DAY_MS
+    too_long = [
+        f"'{step.name}' of '{definition.name}'"
+        for definition in catalog.definitions()
+        for step in definition.steps
+        if step.task is Task.COMMAND and max(step.timeout_ms, step.compensation_timeout_ms) >= kept_ms
+    ]
+    if kept_ms and too_long:
+        raise StartupRefused(
+            f"SAGA_ENDED_SAGAS_RETENTION_DAYS ({settings.ended_sagas_retention_days}) must be longer than any command "
+            f"may take, and is not for {', '.join(too_long)}; keep ended sagas longer, or shorten these time-outs"
+        )
+
+
+def configured_cipher(settings: Settings) -> Cipher | None:
+    """The cipher that the settings ask for; None where nothing is encrypted. Raises StartupRefused."""
+    try:
+        return load_cipher(
+            settings.encryption_keys.get_secret_value(), settings.encryption_cipher, encrypt=settings.encryption_enabled
+        )
+    except CipherNotLoaded as error:
+        raise StartupRefused(str(error)) from None
+
+
+async def check_keys(store: PostgresStore) -> None:
+    """Raises StartupRefused where a saga under way is encrypted with a key that is not here.
+
+    No replica is better than one that makes dead letters of all that it reads. A few sagas are enough to tell.
+    """
+    try:
+        await store.load(await store.in_flight(None, SAGAS_TRIED_AT_START))
+    except UnknownKey as error:
+        raise StartupRefused(
+            f"{error}; add the key to SAGA_ENCRYPTION_KEYS (the first encrypts, all decrypt)"
+        ) from None
+    except DecryptionFailed as error:
+        log.error("a saga cannot be decrypted, and cannot go on", error=str(error))
+
+
+@contextmanager
+def still_starting(settings: Settings) -> Iterator[None]:
+    """Raise StartupRefused where Postgres goes away again in the middle of the start."""
+    try:
+        with translated():
+            yield
+    except StoreUnavailable as error:
+        raise StartupRefused(
+            f"postgres at {settings.postgres_dsn} answered and went away again: {error}; start once more"
+        ) from error
+
+
 async def wait_for_servers(settings: Settings, stop: asyncio.Event) -> bool:
-    """Until both are there and have been found fit; False where `stop` was set before that. Raises StartupRefused."""
+    """Wait until both servers answer and are found fit; false if `stop` was set before that. Raises StartupRefused."""
 
     async def wait_for_both() -> None:
         await wait_for_postgres(settings)
@@ -47,13 +122,13 @@ async def wait_for_servers(settings: Settings, stop: asyncio.Event) -> bool:
 
 
 async def wait_for(server: str, probe: Callable[[], Awaitable[object]], within_s: float) -> None:
-    """Until `probe` goes through. `server` is what a person calls it: `postgres at localhost:5432`.
+    """Wait until `probe` goes through. `server` is its name for people: `postgres at localhost:5432`.
 
     Raises StartupRefused where it does not answer in time.
     """
     loop = asyncio.get_running_loop()
     began_s = loop.time()
-    said_s = -SAY_AGAIN_AFTER_S
+    logged_s = -LOG_AGAIN_AFTER_S
     backoff = Backoff(first_s=0.1, most_s=2.0)
     while True:
         try:
@@ -62,11 +137,11 @@ async def wait_for(server: str, probe: Callable[[], Awaitable[object]], within_s
             waited_s = loop.time() - began_s
             if waited_s >= within_s:
                 raise StartupRefused(
-                    f"{server} did not answer within {within_s:g} s: {describe(error)}; "
+                    f"{server} did not answer within {within_s:g} s: {_text(error)}; "
                     "is it running, and is its address right?"
                 ) from error
-            if waited_s - said_s >= SAY_AGAIN_AFTER_S:
-                said_s = waited_s
+            if waited_s - logged_s >= LOG_AGAIN_AFTER_S:
+                logged_s = waited_s
                 log.info(f"waiting for {server}", waited_s=round(waited_s, 1), error=str(error))
             await backoff.wait()
         else:
@@ -75,11 +150,13 @@ async def wait_for(server: str, probe: Callable[[], Awaitable[object]], within_s
             return
 
 
-async def wait_for_postgres(settings: Settings) -> None:
-    """Until Postgres answers and its schema is the one that this version works with.
+def _text(error: Exception) -> str:
+    # A transport's error says by itself which of Redis' errors it was.
+    return str(error) if isinstance(error, TransportError) else f"{type(error).__name__}: {error}"
 
-    Raises StartupRefused.
-    """
+
+async def wait_for_postgres(settings: Settings) -> None:
+    """Wait until Postgres answers and its schema is the one that this version works with. Raises StartupRefused."""
     dsn = settings.postgres_dsn.get_secret_value()
 
     async def probe() -> None:
@@ -107,22 +184,21 @@ async def wait_for_postgres(settings: Settings) -> None:
 
 
 async def wait_for_redis(settings: Settings) -> None:
-    """Until Redis answers and has been found fit. Raises StartupRefused."""
+    """Wait until Redis answers and is found fit. Raises StartupRefused."""
     client = connect(settings.redis_url.get_secret_value(), connections_max=1)
 
     async def probe() -> None:
-        with in_our_words():
-            try:
-                await check_server(client)
-            except AuthenticationError as error:
-                # A running service waits, since passwords get changed; at the start it is simply wrong.
-                raise StartupRefused(
-                    f"redis at {settings.redis_url} refuses us: {error} Check user and password in SAGA_REDIS_URL"
-                ) from error
+        try:
+            await check_server(client)
+        except AccessDenied as error:
+            # A running service waits, since passwords get changed; at the start the settings are wrong.
+            raise StartupRefused(
+                f"redis at {settings.redis_url} refuses us: {error}; check user and password in SAGA_REDIS_URL"
+            ) from error
 
     try:
         await wait_for(f"redis at {settings.redis_url}", probe, settings.startup_wait_s)
-    except (UnfitServer, RedisError) as error:
+    except (UnfitServer, TransportError) as error:
         raise StartupRefused(f"redis at {settings.redis_url} cannot be used: {error}") from error
     finally:
         await client.aclose()

@@ -128,42 +128,6 @@ class Publisher(Protocol):
         ...
 
 
-class TransportUnavailable(Exception):
-    """Redis could not be reached, or cannot serve just now. Try again."""
-
-
-class StreamLost(Exception):
-    """The stream or our group on it has vanished. Make it anew; what was in flight has to be sent again."""
-
-
-class StreamRefused(Exception):
-    """Redis will not serve this stream until a person has mended something: another kind of key has its name, say, or
-    we may not read it. Other streams go on."""
-
-
-class Source(Protocol):
-    """One stream as our group reads it. All raise TransportUnavailable, StreamLost and StreamRefused."""
-
-    @property
-    def stream(self) -> str: ...
-
-    async def read(self, count_max: int) -> list[Entry]:
-        """What is ours to handle; waits a short while for it, and comes back with nothing if nothing came."""
-        ...
-
-    async def reclaim(self, count_max: int) -> tuple[list[Entry], bool]:
-        """Entries whose consumer is gone, now ours; and whether there may be more."""
-        ...
-
-    async def ensure_group(self) -> bool:
-        """Whether the group had to be made."""
-        ...
-
-    async def leave(self) -> None:
-        """Take our consumer off the group, if nothing is pending for it."""
-        ...
-
-
 class DueSagas(Protocol):
     """The timers: sagas whose moment has come."""
 

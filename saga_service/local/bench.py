@@ -13,12 +13,11 @@ from tempfile import TemporaryDirectory
 
 import asyncpg
 import psutil
-from redis.asyncio import Redis
 
 from saga_service.local.processes import Child, ChildGroup
 from saga_service.local.servers import EmbeddedServers
 from saga_service.store.schema.migrate import migrate
-from saga_service.streams.connection import connect
+from saga_service.streams.connection import RedisClient, connect
 from saga_service.streams.pipeline import add, send
 from saga_service.wire.entries import Message
 from saga_service.wire.events import write_event
@@ -138,7 +137,7 @@ class _Bench:
         self._servers = servers
         self._names = StreamNames(f"saga-bench-{time.time_ns()}:")
         self._folder = folder
-        self._redis: Redis = connect(servers.redis_url, blocking_ms=1_000)
+        self._redis: RedisClient = connect(servers.redis_url, blocking_ms=1_000)
 
     async def run(self) -> BenchResult:
         await migrate(self._servers.postgres_dsn)

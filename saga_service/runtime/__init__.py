@@ -1,11 +1,10 @@
-"""The loops around the engine. Each does one thing until it is told to stop; `service` runs them together.
+"""The loops around the engine. Each has one activity until shutdown is requested; `service` runs them together.
 
-ingest     stream -> intake          one per stream
-reclaim    dead consumers' entries -> intake
-timers     due sagas -> intake
-requests   what was asked by SQL -> intake
-recovery   sagas in flight -> intake, after Redis lost its data
-lanes      intake -> engine -> publisher
-relay      outbox rows that nobody published -> publisher
-upkeep     trimming, consumers that are gone, sagas that ended long ago (retention)
+consumer loops  stream -> intake, one per stream (`streams/consumer_loop.py`)
+timers          due sagas -> intake
+request_poller  requests made by SQL, and deferred entries that are due -> intake
+recovery        sagas in flight -> intake, after Redis lost its data
+lane            intake -> engine -> publisher, several of them
+relay           outbox rows that nobody published -> publisher
+maintenance     trimming, answered requests, and what was kept for its time (retention)
 """

@@ -1,12 +1,13 @@
-"""Where everything that comes in waits for a lane.
+"""The queue in which everything that comes in waits for a lane.
 
-Each source has an inlet with room for so much and no more, and reads only what there is room for: nothing is fetched
-that nobody has time for. A lane takes from the inlets in the order of their priority (what goes on comes before what
-begins), so that under load sagas end before new ones start.
+Each source has an inlet of limited size, and reads only what there is room for: nothing is fetched that nobody has
+time for. A lane takes from the inlets in the order of their priority (what goes on comes before what begins), so that
+under load sagas end before new ones start.
 
-Both are limited in bytes as well as in number, for a few entries can be as large as thousands of others. Redis is asked
-for entries by their number alone, so an inlet tells its source how many have room if they are as large as those that
-came last: it holds too much by one read at the most, and asks for few as long as large ones come.
+Inlets and batches are limited in bytes as well as in number, because a few entries can be as large as thousands of
+others. Redis is asked for entries by their number alone, so an inlet tells its source how many have room if they are
+as large as those that came last: it holds too much by one read at the most, and asks for few as long as large ones
+come.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
+from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.engine.decode import Item
 from saga_service.wire.entries import Entry
 
 
 def _size_bytes(item: Item) -> int:
-    """What counts towards the limits. Events that came by no entry are small."""
+    """The size that counts towards the limits. Events that came by no entry are small, and count nothing."""
     return item.size_bytes if isinstance(item, Entry) else 0
 
 
 class _Taken:
-    """What one take comes to."""
+    """The items of one take, and the room that is left in it."""
 
     def __init__(self, count_max: int, bytes_max: int) -> None:
         self.items: list[Item] = []
@@ -42,28 +44,35 @@ class _Taken:
 
 
 class Inlet:
-    def __init__(self, intake: Intake, items_max: int, bytes_max: int) -> None:
+    """The part of the intake that one source fills."""
+
+    def __init__(self, intake: Intake, items_max: int, bytes_max: int, shutdown: Shutdown) -> None:
+        self.full = Milestone()
         self.waiting: deque[Item] = deque()
         self._intake = intake
         self._items_max = items_max
         self._bytes_max = bytes_max
+        self._shutdown = shutdown
         self._waiting_bytes = 0
         self._expected_bytes = 0
-        self._has_room = asyncio.Event()
-        self._has_room.set()
+        self._has_room = shutdown.wakes(asyncio.Event())
 
     async def room(self) -> int:
-        """How many items it takes now, if they are as large as those that came last; waits until it takes any, and is
-        0 only once the intake fills no more."""
-        while not self._intake.is_closing:
+        """How many items fit now, if they are as large as those that came last; waits until any fit.
+
+        It is 0 only once shutdown was requested.
+        """
+        while not self._shutdown:
             free = self._free()
             if free > 0:
                 return free
             self._has_room.clear()
+            self.full.reached()
             await self._has_room.wait()
         return 0
 
     def put(self, items: Iterable[Item]) -> None:
+        """Add items and wake the lanes. The limits bind whoever asks for `room`; nothing is refused here."""
         sizes_bytes = []
         for item in items:
             self.waiting.append(item)
@@ -71,15 +80,13 @@ class Inlet:
         self._waiting_bytes += sum(sizes_bytes)
         # The largest, not the mean: one read of many small entries and some large ones must not be taken for small.
         self._expected_bytes = max(sizes_bytes, default=self._expected_bytes)
-        self._intake.wake_a_lane()
+        self._intake.wake_lanes()
 
     def move_to(self, taken: _Taken) -> None:
-        """From the front, as long as there is room."""
+        """Move items from the front, as long as there is room, and wake the source."""
         while self.waiting and taken.has_room_for(size_bytes := _size_bytes(self.waiting[0])):
             taken.add(self.waiting.popleft(), size_bytes)
             self._waiting_bytes -= size_bytes
-
-    def wake_its_source(self) -> None:
         self._has_room.set()
 
     def _free(self) -> int:
@@ -90,47 +97,41 @@ class Inlet:
 
 
 class Intake:
-    """`bytes_max` bounds what one take comes to, and what waits in one inlet."""
+    """`bytes_max` bounds one take, and what waits in one inlet.
 
-    def __init__(self, bytes_max: int) -> None:
+    The sources end on `shutdown`. The lanes end on a shutdown of their own, `drained`, which is requested when the
+    last source has ended: until then a source may still bring what it has read.
+    """
+
+    def __init__(self, bytes_max: int, shutdown: Shutdown) -> None:
+        self.idle = Milestone()
+        self.drained = Shutdown()
         self._bytes_max = bytes_max
-        self.is_closing = False
+        self._shutdown = shutdown
         self._inlets: list[Inlet] = []
-        self._filled = asyncio.Event()
-        self._is_closed = False
+        self._filled = self.drained.wakes(asyncio.Event())
 
     def inlet(self, items_max: int) -> Inlet:
-        """A new inlet; those made earlier go first."""
-        inlet = Inlet(self, items_max, self._bytes_max)
+        """A new inlet; lanes take from those that were made earlier first."""
+        inlet = Inlet(self, items_max, self._bytes_max, self._shutdown)
         self._inlets.append(inlet)
         return inlet
 
     async def take(self, count_max: int) -> list[Item]:
-        """Up to so many items as soon as there are any; none only once the intake is closed and empty."""
+        """Up to `count_max` items as soon as there are any; none only once `drained` is requested and all is taken."""
         while True:
             items = self._take_now(count_max)
-            if items or self._is_closed:
+            if items or self.drained:
                 return items
             self._filled.clear()
+            self.idle.reached()
             await self._filled.wait()
 
-    def wake_a_lane(self) -> None:
-        self._filled.set()
-
-    def fill_no_more(self) -> None:
-        """Sources that wait for room are let go; what is in stays to be taken."""
-        self.is_closing = True
-        for inlet in self._inlets:
-            inlet.wake_its_source()
-
-    def close(self) -> None:
-        """All sources have ended: once it is empty, the lanes end too."""
-        self._is_closed = True
+    def wake_lanes(self) -> None:
         self._filled.set()
 
     def _take_now(self, count_max: int) -> list[Item]:
         taken = _Taken(count_max, self._bytes_max)
         for inlet in self._inlets:
             inlet.move_to(taken)
-            inlet.wake_its_source()
         return taken.items

@@ -1,11 +1,15 @@
-"""A lane takes what has come in, has it committed, and publishes it. Several lanes keep Postgres, Redis and Python busy
-at the same time; each batch is as large as what came in while the lanes were busy."""
+"""A lane takes what has come in, has it committed, and publishes it.
+
+Several lanes keep Postgres, Redis and Python busy at the same time. Each batch is as large as what came in while the
+lanes were busy.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
 
+from saga_service.base.lifecycle import Milestone
 from saga_service.engine.engine import Committed, Engine
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import Publisher
@@ -13,7 +17,8 @@ from saga_service.runtime.intake import Intake
 
 
 class Lane:
-    """`expect` is told the earliest moment at which a committed saga wants a look."""
+    """`expect` is told the earliest moment at which a committed saga has something due. A lane ends once the intake is
+    drained and empty."""
 
     def __init__(
         self,
@@ -24,6 +29,9 @@ class Lane:
         items_max: int,
         expect: Callable[[int], None],
     ) -> None:
+        self.started = Milestone()
+        self.committed = Milestone()
+        self.published = Milestone()
         self._intake = intake
         self._engine = engine
         self._publisher = publisher
@@ -32,17 +40,20 @@ class Lane:
         self._expect = expect
 
     async def run(self) -> None:
+        self.started.reached()
         while await self._one_batch():
             pass
 
     async def _one_batch(self) -> bool:
-        """Whether there was one. While it waits for the next, a lane holds on to nothing of the last."""
+        """Take one batch all the way; false if there is none left. Between two batches a lane holds on to nothing."""
         items = await self._intake.take(self._items_max)
         if not items:
             return False
         async with aclosing(self._engine.process(items)) as committing:
             async for committed in committing:
+                self.committed.reached()
                 await self._publish(committed)
+                self.published.reached()
         return True
 
     async def _publish(self, committed: Committed) -> None:

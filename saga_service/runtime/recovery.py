@@ -1,4 +1,4 @@
-"""After Redis lost its data: everything in flight is sent again, from what Postgres knows."""
+"""Recovery after Redis lost its data: every saga in flight sends its commands again, from what Postgres knows."""
 
 from __future__ import annotations
 
@@ -7,39 +7,45 @@ import asyncio
 import structlog
 
 from saga_service.base.backoff import Backoff
+from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.core.events import TransportLost
 from saga_service.core.ids import SagaId
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.ports import InFlight
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
+LOSSES_GATHERED_S = 0.25
+"""How long to wait for more losses after one: a server that lost its data lost all streams, and each reader meets that
+by itself."""
 
 
 class Recovery:
+    """Waits for losses of streams; several that come close together cause one recovery."""
+
     def __init__(self, in_flight: InFlight, inlet: Inlet, shutdown: Shutdown) -> None:
+        self.started = Milestone()
+        self.recovered = Milestone()
         self._in_flight = in_flight
         self._inlet = inlet
         self._shutdown = shutdown
-        self._lost = asyncio.Event()
+        self._lost = shutdown.wakes(asyncio.Event())
         self._backoff = Backoff()
 
     def transport_lost(self) -> None:
-        """A stream had to be made anew. Said several times before it is attended to, it counts once."""
-        self._lost.set()
-
-    def let_go(self) -> None:
-        """Wake the loop so that it sees that it is time to stop."""
+        """Report that one of our streams had to be made anew."""
         self._lost.set()
 
     async def run(self) -> None:
+        self.started.reached()
         while True:
             await self._lost.wait()
+            await self._shutdown.pause(LOSSES_GATHERED_S)
             if self._shutdown:
                 return
             self._lost.clear()
             await self._send_again()
+            self.recovered.reached()
 
     async def _send_again(self) -> None:
         last: SagaId | None = None

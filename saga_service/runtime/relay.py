@@ -1,4 +1,4 @@
-"""Publishing what its own replica did not live to publish, and tidying the outbox while nothing else does."""
+"""The outbox relay: it publishes rows whose own replica died before it could, and deletes rows that were published."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import structlog
 
+from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import Outbox, Publisher
-from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 ROWS_MAX = 20
@@ -29,6 +29,8 @@ class Relay:
         now_ms: Callable[[], int],
         shutdown: Shutdown,
     ) -> None:
+        self.started = Milestone()
+        self.published = Milestone()
         self._outbox = outbox
         self._rows = rows
         self._publisher = publisher
@@ -38,6 +40,7 @@ class Relay:
         self._shutdown = shutdown
 
     async def run(self) -> None:
+        self.started.reached()
         while not self._shutdown:
             more = await self._round()
             if not more:
@@ -57,7 +60,7 @@ class Relay:
     async def _round(self) -> bool:
         try:
             await self.tidy()
-            await self._note_what_is_refused()
+            await self._keep_refused()
             return await self._publish_left_behind()
         except StoreUnavailable as error:
             log.warning("postgres is away; the relay waits", error=str(error))
@@ -73,9 +76,10 @@ class Relay:
                 await self._outbox.keep_unpublished(row, refused)
             else:
                 await self._outbox.forget_published([row])
+            self.published.reached()
         return len(claimed) == ROWS_MAX
 
-    async def _note_what_is_refused(self) -> None:
-        # Else the messages beside it, which Redis took, would be added again with each try.
+    async def _keep_refused(self) -> None:
+        # Otherwise the messages beside it, which Redis took, would be added again with each try.
         for row, messages in self._rows.take_refused().items():
             await self._outbox.keep_unpublished(row, messages)

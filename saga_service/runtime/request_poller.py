@@ -1,7 +1,7 @@
-"""Taking in what was asked by SQL.
+"""The poller of requests: what was asked by SQL, and deferred entries that are due.
 
-A row tells nobody that it is there, so it is looked for: soon again while there is something, less and less often while
-there is nothing. NOTIFY would tell, and would take a lock of the whole server in the caller's own commit.
+A row does not announce itself, so the table is polled: soon again after something was found, and less and less often
+while there is nothing. NOTIFY would announce it, at the price of a server-wide lock in the caller's own commit.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Callable
 import structlog
 
 from saga_service.base.backoff import Backoff
+from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.ports import Requests
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 POLL_MS_MIN = 20
 
 
 class RequestPoller:
-    """`poll_ms` is the longest time between two looks."""
+    """`poll_ms` is the longest time between two polls."""
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class RequestPoller:
         now_ms: Callable[[], int],
         shutdown: Shutdown,
     ) -> None:
+        self.started = Milestone()
         self._requests = requests
         self._inlet = inlet
         self._poll_ms = poll_ms
@@ -44,20 +45,21 @@ class RequestPoller:
         self._backoff = Backoff()
 
     async def run(self) -> None:
+        self.started.reached()
         pause_ms = self._poll_ms
         while not self._shutdown:
             room = await self._inlet.room()
             if not room:
                 return
             limit = min(room, self._requests_max)
-            found = await self._look(limit)
+            found = await self._poll(limit)
             if found == limit:
                 # There may be more.
                 continue
             pause_ms = min(POLL_MS_MIN if found else pause_ms * 2, self._poll_ms)
             await self._shutdown.pause(pause_ms / 1000)
 
-    async def _look(self, limit: int) -> int:
+    async def _poll(self, limit: int) -> int:
         try:
             entries = await self._requests.claim_requests(self._now_ms(), limit, self._lease_ms)
         except StoreUnavailable as error:

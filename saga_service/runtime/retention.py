@@ -1,4 +1,4 @@
-"""Removing what was kept for its time, a small batch at a time, as a part of the upkeep."""
+"""Retention: maintenance tasks that remove what was kept for its time, a small batch at a time."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Protocol
 
 import structlog
 
-from saga_service.runtime.shutdown import Shutdown
+from saga_service.base.lifecycle import Shutdown
 
 log = structlog.get_logger(__name__)
 
 BATCH_ROWS_MAX = 500
-"""A batch of so many sagas is a matter of milliseconds: nobody waits long for what it holds."""
+"""A batch of this size takes milliseconds: nobody waits long for the rows that it locks."""
 
 
 class Removal(Protocol):
-    """What has ended, in the store. Both raise StoreUnavailable."""
+    """Deletion of ended sagas and of replayed dead letters. Both methods raise StoreUnavailable."""
 
     async def remove_ended(self, before_ms: int, limit: int, *, since_ms: int = 0) -> tuple[int, int | None]:
-        """Remove the oldest; how many went, and when the last of them had ended."""
+        """Remove the sagas that ended first; how many went, and when the last of them had ended."""
         ...
 
     async def remove_replayed(self, before_ms: int, limit: int) -> int:
@@ -29,8 +29,10 @@ class Removal(Protocol):
 
 
 class Retention:
-    """Tasks of the upkeep. Each goes on until nothing is left, its time is used up, or the service stops; what is left
-    then is for the next turn."""
+    """Tasks of the maintenance.
+
+    Each goes on until nothing is left, its budget is used up, or the service stops. The rest is for the next turn.
+    """
 
     def __init__(
         self,
@@ -48,7 +50,7 @@ class Retention:
         self._elapsed_s = elapsed_s
 
     async def remove_ended(self, kept_ms: int) -> None:
-        """Remove sagas that ended so long ago, with their history."""
+        """Remove sagas that ended longer than `kept_ms` ago, with their history."""
         before_ms = self._now_ms() - kept_ms
         since_ms = 0
 
@@ -61,14 +63,14 @@ class Retention:
         await self._until_nothing_is_left("ended sagas were removed", remove_some)
 
     async def remove_replayed(self, kept_ms: int) -> None:
-        """Remove dead letters that were replayed so long ago."""
+        """Remove dead letters that were replayed longer than `kept_ms` ago."""
         before_ms = self._now_ms() - kept_ms
         await self._until_nothing_is_left(
             "replayed dead letters were removed",
             lambda: self._removal.remove_replayed(before_ms, BATCH_ROWS_MAX),
         )
 
-    async def _until_nothing_is_left(self, told_as: str, remove_some: Callable[[], Awaitable[int]]) -> None:
+    async def _until_nothing_is_left(self, event: str, remove_some: Callable[[], Awaitable[int]]) -> None:
         until_s = self._elapsed_s() + self._budget_s
         total, removed = 0, BATCH_ROWS_MAX
         try:
@@ -78,4 +80,4 @@ class Retention:
         finally:
             # Also when the store went away half-way: what is gone is gone.
             if total:
-                log.info(told_as, removed=total, more_to_remove=removed == BATCH_ROWS_MAX)
+                log.info(event, removed=total, more_to_remove=removed == BATCH_ROWS_MAX)

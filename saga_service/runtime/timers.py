@@ -1,7 +1,7 @@
-"""Looking after sagas whose moment has come.
+"""Timers: sagas that have something due are claimed and handed to the lanes.
 
-One query now and then, and none per saga: the next moment is known from the last look and from what this replica
-itself commits; what other replicas commit they look after, or the next poll finds.
+There is one query now and then, and none per saga. The next due moment is known from the last query and from what this
+replica commits; the sagas that other replicas commit are theirs to watch, or the next poll finds them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Callable
 import structlog
 
 from saga_service.base.backoff import Backoff
+from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.core.events import TimerDue
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.engine.ports import DueSagas
 from saga_service.runtime.intake import Inlet
-from saga_service.runtime.shutdown import Shutdown
 
 log = structlog.get_logger(__name__)
 
 
 class Timers:
-    """`poll_ms` is the longest time between two looks."""
+    """`poll_ms` is the longest time between two queries."""
 
     def __init__(
         self,
@@ -35,6 +35,8 @@ class Timers:
         now_ms: Callable[[], int],
         shutdown: Shutdown,
     ) -> None:
+        self.started = Milestone()
+        self.waiting = Milestone()
         self._due_sagas = due_sagas
         self._inlet = inlet
         self._poll_ms = poll_ms
@@ -42,27 +44,25 @@ class Timers:
         self._sagas_max = sagas_max
         self._now_ms = now_ms
         self._shutdown = shutdown
-        self._next_look_ms = 0
-        self._sooner = asyncio.Event()
+        self._next_check_ms = 0
+        self._sooner = shutdown.wakes(asyncio.Event())
         self._backoff = Backoff()
 
     def expect(self, wake_at_ms: int) -> None:
-        """Some saga was just committed that wants a look at this moment."""
-        if wake_at_ms < self._next_look_ms:
-            self._next_look_ms = wake_at_ms
+        """Note that some saga was just committed that has something due at this moment."""
+        if wake_at_ms < self._next_check_ms:
+            self._next_check_ms = wake_at_ms
             self._sooner.set()
 
     async def run(self) -> None:
-        while not self._shutdown:
-            room = await self._inlet.room()
-            if not room:
-                return
-            self._next_look_ms = self._now_ms() + self._poll_ms
-            if not await self._look(min(room, self._sagas_max)):
-                await self._until_the_next_look()
+        self.started.reached()
+        while room := await self._inlet.room():
+            self._next_check_ms = self._now_ms() + self._poll_ms
+            if not await self._hand_on(min(room, self._sagas_max)):
+                await self._until_next_check()
 
-    async def _look(self, limit: int) -> bool:
-        """Hand on what is due; whether there may be more."""
+    async def _hand_on(self, limit: int) -> bool:
+        """Hand on the sagas that are due; true if there may be more."""
         now_ms = self._now_ms()
         try:
             saga_ids, next_due_ms = await self._due_sagas.claim_due(now_ms, limit, self._lease_ms)
@@ -73,19 +73,18 @@ class Timers:
         self._backoff.reset()
         self._inlet.put(TimerDue(saga_id) for saga_id in saga_ids)
         if next_due_ms is not None:
-            self._next_look_ms = min(self._next_look_ms, next_due_ms)
+            self._next_check_ms = min(self._next_check_ms, next_due_ms)
         return len(saga_ids) == limit
 
-    async def _until_the_next_look(self) -> None:
+    async def _until_next_check(self) -> None:
         while not self._shutdown:
             self._sooner.clear()
-            left_ms = self._next_look_ms - self._now_ms()
+            left_ms = self._next_check_ms - self._now_ms()
             if left_ms <= 0:
                 return
-            waits = [asyncio.ensure_future(self._shutdown.wait()), asyncio.ensure_future(self._sooner.wait())]
+            self.waiting.reached()
             try:
-                await asyncio.wait(waits, timeout=left_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-                await asyncio.gather(*waits, return_exceptions=True)
+                async with asyncio.timeout(left_ms / 1000):
+                    await self._sooner.wait()
+            except TimeoutError:
+                continue

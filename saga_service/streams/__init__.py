@@ -1,1 +1,14 @@
-"""Redis Streams: connections, group readers, the publisher, trimming. All that is known of Redis is known here."""
+"""Redis Streams. Everything that is known of Redis is known here, and nobody else imports its client.
+
+connection     clients without retries
+errors         Redis' errors, as the transport's
+consumer       one consumer of one group: read, reclaim, acknowledge, hand back
+consumer_loop  reserve room, read or reclaim, deliver
+outage         how trouble is waited out and logged
+pipeline       many commands in one round trip
+publisher      messages out, then acknowledgements
+trimming       removing what every group has handled
+scripts        Lua, run by its digest
+inspection     facts about streams and groups, for people
+server         checks that a server can carry us
+"""

@@ -1,4 +1,4 @@
-"""Many commands, one round trip. Never MULTI: a refused XADD must not take an XACK with it, nor the other way round."""
+"""Many commands in one round trip, and never MULTI: a refused XADD must not take an XACK with it, nor the reverse."""
 
 from __future__ import annotations
 
@@ -7,39 +7,41 @@ import math
 from collections.abc import Iterable, Sequence
 
 import hiredis
-from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from saga_service.base.tasks import heeding_cancellation
+from saga_service.streams.connection import RedisClient
+from saga_service.streams.errors import translated, transport_error
 from saga_service.wire.entries import Message
 
 Command = tuple[str | bytes | int, ...]
 Reply = object
-"""A raw reply, or the ResponseError that stands in its place."""
+"""A raw reply, or the TransportError that stands in its place."""
 
 
 def add(message: Message) -> Command:
+    """XADD: the message goes to the end of its stream."""
     return ("XADD", message.stream, "*", *message.fields)
 
 
 def acknowledge(stream: str, group: str, entry_ids: Iterable[str]) -> Command:
+    """XACK: the group is done with these entries."""
     return ("XACK", stream, group, *entry_ids)
 
 
-async def send(client: Redis, commands: Sequence[Command]) -> list[Reply]:
-    """Every command's reply in order; a command that Redis refused has its ResponseError there.
+async def send(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
+    """Every command's reply in order; a command that Redis refused has a TransportError there.
 
-    Raises ConnectionError or TimeoutError where the connection failed: any number of the commands may have been
-    carried out.
+    Raises TransportError where the connection failed: any number of the commands may have been carried out.
     """
     if not commands:
         return []
-    with heeding_cancellation():
+    with translated(), heeding_cancellation():
         return await _send(client, commands)
 
 
-async def _send(client: Redis, commands: Sequence[Command]) -> list[Reply]:
+async def _send(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
     # The client's pipeline class costs several times as much per command as the connection below it.
     pool = client.connection_pool
     connection = await pool.get_connection()
@@ -66,6 +68,6 @@ async def _read(connection: AbstractConnection) -> Reply:
     except ReadOnlyError as error:
         # What was the master is a replica now; the same address may lead to the new one.
         connection.mark_for_reconnect()
-        return error
+        return transport_error(error)
     except ResponseError as error:
-        return error
+        return transport_error(error)

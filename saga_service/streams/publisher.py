@@ -2,84 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from saga_service.base.backoff import Backoff
-from saga_service.streams.faults import describe, is_transient
-from saga_service.streams.group_reader import GroupReader
-from saga_service.streams.pipeline import Command, Reply, acknowledge, add, send
+from saga_service.streams.connection import RedisClient
+from saga_service.streams.consumer import Consumer
+from saga_service.streams.pipeline import Command, Reply, add, send
 from saga_service.wire.entries import Message
+from saga_service.wire.transport import TransportError, TransportUnavailable
 
 log = structlog.get_logger(__name__)
-Handled = tuple[str, Sequence[str]]
-"""A stream, and the ids of entries that are to be acknowledged on it."""
-Refusal = tuple[Message, RedisError]
+
+
+class Handled(NamedTuple):
+    """Entries that are to be acknowledged on a stream."""
+
+    stream: str
+    entry_ids: Sequence[str]
+
+
+class Refusal(NamedTuple):
+    """A message that Redis did not take."""
+
+    message: Message
+    error: TransportError
 
 
 class RedisPublisher:
-    """`readers` are the groups that entries were read in, by stream."""
+    """`consumers` are those that the entries were read by, by stream."""
 
-    def __init__(self, client: Redis, readers: dict[str, GroupReader]) -> None:
+    def __init__(self, client: RedisClient, consumers: Mapping[str, Consumer]) -> None:
         self._client = client
-        self._readers = readers
+        self._consumers = consumers
 
-    async def publish(self, messages: Sequence[Message], handled: Iterable[Handled]) -> list[Message]:
-        """Add every message, then acknowledge every handled entry, in one pipeline.
+    async def publish(self, messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]]) -> list[Message]:
+        """Add every message, then acknowledge every handled entry, in one pipeline; the messages that were refused.
 
-        Keeps trying while Redis is away or out of memory. What comes back was refused for another reason (a key of the
-        wrong type, say): all else was added, and the outbox still has it.
+        Keeps trying while Redis is away or out of memory. A message comes back where Redis refuses it for another
+        reason (a key of the wrong type, say): all else was added, and the outbox still has it.
         """
         backoff = Backoff()
-        waiting, acknowledgements = list(messages), list(handled)
+        waiting, unacknowledged = list(messages), [Handled(*each) for each in handled]
         while True:
+            acknowledgements = self._acknowledgements(unacknowledged)
             try:
-                replies = await send(self._client, [*map(add, waiting), *self._acknowledging(acknowledgements)])
-            except (RedisError, OSError) as error:
-                if not is_transient(error):
-                    raise
-                log.warning("redis is away; publishing waits", error=describe(error), messages=len(waiting))
+                replies = await send(self._client, [*map(add, waiting), *acknowledgements.values()])
+            except TransportUnavailable as error:
+                log.warning("redis is away; publishing waits", error=str(error), messages=len(waiting))
                 await backoff.wait()
                 continue
             refused = _refusals(waiting, replies)
-            acknowledgements = self._settle(acknowledgements, replies[len(waiting) :])
+            unacknowledged = self._settle(
+                unacknowledged, dict(zip(acknowledgements, replies[len(waiting) :], strict=True))
+            )
             waiting = [message for message, _ in refused]
-            lasting = not acknowledgements and not any(is_transient(reply) for _, reply in refused)
-            _tell(refused, lasting)
-            if lasting:
+            is_final = not unacknowledged and not any(_passes(error) for _, error in refused)
+            _log_refusals(refused, is_final)
+            if is_final:
                 return waiting
             await backoff.wait()
 
-    def _acknowledging(self, handled: Iterable[Handled]) -> Iterable[Command]:
-        for stream, entry_ids in handled:
-            yield acknowledge(stream, self._readers[stream].group, entry_ids)
+    def _acknowledgements(self, handled: Iterable[Handled]) -> dict[str, Command]:
+        """By stream; none for entries of a stream that is gone."""
+        commands = ((each.stream, self._consumers[each.stream].acknowledgement(each.entry_ids)) for each in handled)
+        return {stream: command for stream, command in commands if command is not None}
 
-    def _settle(self, handled: Sequence[Handled], replies: Sequence[Reply]) -> list[Handled]:
-        """What is acknowledged, or never can be (its group has vanished), is off our hands; the rest comes back."""
+    def _settle(self, handled: Iterable[Handled], replies: Mapping[str, Reply]) -> list[Handled]:
+        """Settle what is acknowledged, or never can be because its group has vanished; the rest comes back."""
         left = []
-        for (stream, entry_ids), reply in zip(handled, replies, strict=True):
-            if isinstance(reply, RedisError) and is_transient(reply):
-                left.append((stream, entry_ids))
+        for each in handled:
+            if _passes(replies.get(each.stream)):
+                left.append(each)
             else:
-                self._readers[stream].settle(entry_ids)
+                self._consumers[each.stream].settle(each.entry_ids)
         return left
 
 
 def _refusals(messages: Sequence[Message], replies: Sequence[Reply]) -> list[Refusal]:
     return [
-        (message, reply) for message, reply in zip(messages, replies, strict=False) if isinstance(reply, RedisError)
+        Refusal(message, reply)
+        for message, reply in zip(messages, replies, strict=False)
+        if isinstance(reply, TransportError)
     ]
 
 
-def _tell(refused: Sequence[Refusal], lasting: bool) -> None:
+def _passes(reply: Reply) -> bool:
+    """True for a refusal that may be over at the next try."""
+    return isinstance(reply, TransportUnavailable)
+
+
+def _log_refusals(refused: Sequence[Refusal], is_final: bool) -> None:
     if not refused:
         return
     message, error = refused[0]
-    tell = log.error if lasting else log.warning
-    tell(
+    level = log.error if is_final else log.warning
+    level(
         "redis refuses messages; they stay in the outbox",
         stream=message.stream,
         error=str(error),

@@ -1,10 +1,12 @@
-"""Whether this Redis can carry us at all. Features are probed: a version says little, as Valkey calls itself 7.2.4."""
+"""Checks that a Redis can carry us. Features are probed: a version says little, as Valkey calls itself 7.2.4."""
 
 from __future__ import annotations
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+
+from saga_service.streams.connection import RedisClient
+from saga_service.streams.errors import translated
+from saga_service.wire.transport import StreamRefused
 
 log = structlog.get_logger(__name__)
 
@@ -18,22 +20,25 @@ class UnfitServer(Exception):
         self.advice = advice
 
 
-async def check_server(client: Redis) -> None:
-    """Raises UnfitServer where the server is too old or would evict streams."""
-    await _check_features(client)
-    await _check_eviction(client)
+async def check_server(client: RedisClient) -> None:
+    """Raises UnfitServer where the server is too old or would evict streams, and TransportError where it does not
+    answer."""
+    with translated():
+        await _check_features(client)
+        await _check_eviction(client)
 
 
-async def server_version(client: Redis) -> str:
-    """The server's own words: `redis 7.0.15`, `valkey 9.1.2`."""
-    lines = (await client.execute_command("INFO", "server")).decode().splitlines()
+async def server_version(client: RedisClient) -> str:
+    """The server's name and version: `redis 7.0.15`, `valkey 9.1.2`. Raises TransportError."""
+    with translated():
+        lines = (await client.execute_command("INFO", "server")).decode().splitlines()
     about = dict(line.split(":", 1) for line in lines if ":" in line)
     if "valkey_version" in about:
         return f"valkey {about['valkey_version']}"
     return f"redis {about.get('redis_version', 'of unknown version')}"
 
 
-async def _check_features(client: Redis) -> None:
+async def _check_features(client: RedisClient) -> None:
     known = await client.execute_command("COMMAND", "INFO", "XAUTOCLAIM")
     if not known or known[0] is None:
         raise UnfitServer(
@@ -41,10 +46,11 @@ async def _check_features(client: Redis) -> None:
         )
 
 
-async def _check_eviction(client: Redis) -> None:
+async def _check_eviction(client: RedisClient) -> None:
     try:
-        reply = await client.execute_command("CONFIG", "GET", "maxmemory-policy")
-    except ResponseError as error:
+        with translated():
+            reply = await client.execute_command("CONFIG", "GET", "maxmemory-policy")
+    except StreamRefused as error:
         log.warning("redis does not tell its maxmemory-policy; make sure that it is noeviction", error=str(error))
         return
     policy = reply[1].decode() if len(reply) > 1 else "noeviction"

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from redis.asyncio import Redis
-
-from saga_service.base.tasks import heeding_cancellation
 from saga_service.streams import scripts
-from saga_service.streams.source import in_our_words
+from saga_service.streams.connection import RedisClient
 
 
 class StreamTrimmer:
     """Whole nodes of a stream go at a time, so some hundred handled entries may stay.
 
-    All raise TransportUnavailable.
+    All methods raise TransportUnavailable and StreamRefused.
     """
 
-    def __init__(self, client: Redis, now_ms: Callable[[], int]) -> None:
+    def __init__(self, client: RedisClient, now_ms: Callable[[], int]) -> None:
         self._client = client
         self._now_ms = now_ms
 
     async def trim_handled(self, stream: str) -> int:
         """Remove what every group of the stream has acknowledged; how many entries went.
 
-        A stream that no group reads keeps all: nobody has said yet that anything may go.
+        A stream that no group reads keeps everything: nobody has said yet that anything may go.
         """
-        return await self._trim(stream, "")
+        return await scripts.trim_handled(self._client, stream)
 
     async def trim_older(self, stream: str, kept_ms: int) -> int:
-        """Of what every group has acknowledged, remove what is older than this; how many entries went.
+        """Of what every group has acknowledged, remove what is older than `kept_ms`; how many entries went.
 
         Where no group reads the stream, age alone decides.
         """
-        return await self._trim(stream, f"{self._now_ms() - kept_ms}-0")
-
-    async def _trim(self, stream: str, oldest_kept: str) -> int:
-        with in_our_words(), heeding_cancellation():
-            return int(await self._client.eval(scripts.TRIM_HANDLED, 1, stream, oldest_kept))
+        return await scripts.trim_handled(self._client, stream, f"{self._now_ms() - kept_ms}-0")

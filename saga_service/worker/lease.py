@@ -10,10 +10,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
-from saga_service.streams.faults import describe
+from saga_service.wire.transport import TransportError
 
 RENEWED_AFTER = 1 / 3
 """The part of the idle time after which an entry is renewed; checked twice as often."""
@@ -64,9 +63,9 @@ class LeaseRenewal:
             await asyncio.sleep(self._age_s / 2)
             try:
                 await self.renew_due()
-            except (RedisError, OSError) as error:
+            except TransportError as error:
                 # The next check is the next try; the loops that need Redis for their work log that it is away.
-                self._log.debug("pending commands could not be renewed", error=describe(error))
+                self._log.debug("pending commands could not be renewed", error=str(error))
 
     async def renew_due(self) -> None:
         due = self._pending.not_renewed_for(self._age_s)

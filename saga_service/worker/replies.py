@@ -14,21 +14,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.clock import now_ms
 from saga_service.core.ids import CommandId
-from saga_service.streams.faults import is_transient
-from saga_service.streams.pipeline import Command, Reply, acknowledge, add
+from saga_service.streams.outage import Outage
+from saga_service.streams.pipeline import Command, Reply, add
 from saga_service.wire.dead_letters import dead_letter, write_dead_letter
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.stream_names import StreamNames
-from saga_service.worker.outage import Outage
+from saga_service.wire.transport import TransportError, TransportUnavailable
 
 REPLIES_PER_ROUND_TRIP_MAX = 1_000
 
 SendPipeline = Callable[[Sequence[Command]], Awaitable[list[Reply]]]
+Acknowledgement = Callable[[Sequence[str]], Command | None]
+"""Makes the command that acknowledges entries; None where their stream is gone."""
 
 
 class UnsentReply(NamedTuple):
@@ -47,14 +48,13 @@ class Replies:
     def __init__(
         self,
         send_pipeline: SendPipeline,
-        stream: str,
-        group: str,
+        acknowledgement: Acknowledgement,
         names: StreamNames,
         settled: Callable[[Sequence[str]], None],
         log: FilteringBoundLogger,
     ) -> None:
         self._send_pipeline = send_pipeline
-        self._stream, self._group = stream, group
+        self._acknowledgement = acknowledgement
         self._names = names
         self._settled = settled
         self._log = log
@@ -105,7 +105,7 @@ class Replies:
             await self._work.wait()
             try:
                 await self._round_trip()
-            except (RedisError, OSError) as error:
+            except TransportError as error:
                 # It is unknown which of them Redis took, so all are sent again: a reply may arrive twice.
                 await self._outage.wait(error)
             if not (self._unsent or self._progress or self._acknowledgements):
@@ -121,41 +121,41 @@ class Replies:
         unsent = list(islice(self._unsent, REPLIES_PER_ROUND_TRIP_MAX))
         progress, acknowledgements = dict(self._progress), list(self._acknowledgements)
         commands = [*map(add, progress.values()), *(add(reply.message) for reply in unsent)]
-        if acknowledgements:
-            commands.append(acknowledge(self._stream, self._group, acknowledgements))
+        if acknowledgements and (command := self._acknowledgement(acknowledgements)):
+            commands.append(command)
         results = await self._send_pipeline(commands)
         for command_id, message in progress.items():
             if self._progress.get(command_id) is message:
                 del self._progress[command_id]
         added = len(progress) + len(unsent)
         faults = self._sort(unsent, results[len(progress) : added])
-        refused = [result for result in results[added:] if isinstance(result, RedisError)]
+        refused = [result for result in results[added:] if isinstance(result, TransportError)]
         settled = [] if refused else acknowledgements
         del self._acknowledgements[: len(settled)]
         await self._conclude(settled, faults + refused)
 
-    async def _conclude(self, settled: list[str], faults: list[RedisError]) -> None:
+    async def _conclude(self, settled: list[str], faults: list[TransportError]) -> None:
         if not faults:
             self._outage.over()
         self._settled(settled)
         if faults:
             await self._outage.wait(faults[0])
 
-    def _sort(self, sent: list[UnsentReply], results: list[Reply]) -> list[RedisError]:
+    def _sort(self, sent: list[UnsentReply], results: list[Reply]) -> list[TransportError]:
         """Return the errors to wait for before the replies that were refused are sent again."""
-        faults: list[RedisError] = []
+        faults: list[TransportError] = []
         for reply, result in zip(sent, results, strict=True):
             self._unsent.popleft()
-            if not isinstance(result, RedisError):
+            if not isinstance(result, TransportError):
                 self._acknowledgements.append(reply.entry.id)
-            elif is_transient(result) or reply.message.stream == self._names.dead_letters:
+            elif isinstance(result, TransportUnavailable) or reply.message.stream == self._names.dead_letters:
                 self._unsent.append(reply)
                 faults.append(result)
             else:
                 self._give_up(reply, result)
         return faults
 
-    def _give_up(self, reply: UnsentReply, error: RedisError) -> None:
+    def _give_up(self, reply: UnsentReply, error: TransportError) -> None:
         """Turn a reply that Redis will never take (its stream is another kind of key, say) into a dead letter."""
         stream = reply.message.stream
         self._log.error("a reply cannot be added; its command becomes a dead letter", stream=stream, error=str(error))

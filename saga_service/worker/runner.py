@@ -5,28 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
-from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
+from saga_service.base.lifecycle import Shutdown, shutdown_on
 from saga_service.base.signals import stop_on_signals
 from saga_service.base.tasks import cancel
 from saga_service.streams.connection import connect
-from saga_service.streams.faults import describe, is_transient
-from saga_service.streams.group_reader import GroupReader
+from saga_service.streams.consumer import Consumer
+from saga_service.streams.consumer_loop import ConsumerLoop, Pace
+from saga_service.streams.outage import Outage
 from saga_service.streams.pipeline import Command, Reply, send
 from saga_service.wire.entries import Entry
 from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import TransportError, TransportUnavailable
 from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.inbox import InboxNotCreated, InboxUnavailable, OpenInbox
-from saga_service.worker.intake import Intake
 from saga_service.worker.lease import LeaseRenewal, PendingEntries
-from saga_service.worker.leaving import hand_back_all
 from saga_service.worker.options import WorkerOptions
-from saga_service.worker.outage import Outage
 from saga_service.worker.replies import Replies
 from saga_service.worker.worker import Worker
 
@@ -107,11 +106,9 @@ class RunningWorker:
         )
         self._reading = connect(options.redis_url, blocking_ms=options.read_block_ms, connections_max=1)
         self._writing = connect(options.redis_url, connections_max=2)
-        # Two readers are one consumer: a blocking read must not hold up the rest.
-        self._reader = GroupReader(self._reading, stream, worker.group, options.consumer_name)
-        self._keeper = GroupReader(self._writing, stream, worker.group, options.consumer_name)
+        self._consumer = Consumer(self._reading, self._writing, stream, worker.group, options.consumer_name)
         self._pending = PendingEntries()
-        self._replies = Replies(self._send, stream, worker.group, names, self._settled, self._log)
+        self._replies = Replies(self._send, self._consumer.acknowledgement, names, self._settled, self._log)
         self._dispatcher = Dispatcher(
             worker.handlers,
             self._replies,
@@ -121,16 +118,7 @@ class RunningWorker:
             options.cipher,
             None if inbox is None else inbox.exactly_once,
         )
-        self._intake = Intake(
-            self._reader,
-            self._dispatcher.wait_for_room,
-            self._accept,
-            read_block_ms=options.read_block_ms,
-            reclaim_idle_ms=options.reclaim_idle_ms,
-            reclaim_period_ms=options.reclaim_period_ms,
-            log=self._log,
-        )
-        self._renewal = LeaseRenewal(self._pending, self._keeper.renew, options.reclaim_idle_ms, self._log)
+        self._renewal = LeaseRenewal(self._pending, self._consumer.renew, options.reclaim_idle_ms, self._log)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then shut down in good order. Cancelled, end at once: others take over.
@@ -138,14 +126,16 @@ class RunningWorker:
         Raises WorkerCannotStart.
         """
         try:
-            if not await _until(stop, self._start()):
-                return
+            async with shutdown_on(stop) as shutdown:
+                if not await shutdown.cut(self._start()):
+                    return
             async with asyncio.TaskGroup() as loops:
                 until_the_end = [loops.create_task(self._replies.run()), loops.create_task(self._renewal.run())]
                 if self._inbox is not None:
                     until_the_end.append(loops.create_task(self._inbox.run_upkeep(self._log)))
                 try:
-                    await _until(stop, self._intake.run())
+                    async with shutdown_on(stop) as shutdown:
+                        await self._consumer_loop(shutdown).run()
                     await self._shut_down()
                 finally:
                     await cancel(until_the_end)
@@ -155,20 +145,28 @@ class RunningWorker:
             await self._writing.aclose()
             self._log.info("worker stopped")
 
+    def _consumer_loop(self, shutdown: Shutdown) -> ConsumerLoop:
+        pace = Pace(
+            read_block_ms=self._options.read_block_ms,
+            reclaim_idle_ms=self._options.reclaim_idle_ms,
+            reclaim_period_ms=self._options.reclaim_period_ms,
+        )
+        return ConsumerLoop(self._consumer, self._dispatcher.wait_for_room, self._accept, pace, shutdown, log=self._log)
+
     async def _start(self) -> None:
         if self._inbox is not None:
             await self._wait_for_inbox(self._inbox)
         outage = Outage(self._log, "the start of the worker")
         while True:
             try:
-                await self._keeper.ensure_group()
-            except (RedisError, OSError) as error:
-                if not is_transient(error):
-                    raise WorkerCannotStart(
-                        f"worker '{self._worker.service}' cannot read the stream '{self._reader.stream}' in group "
-                        f"'{self._reader.group}': {describe(error)}"
-                    ) from error
+                await self._consumer.ensure_group()
+            except TransportUnavailable as error:
                 await outage.wait(error)
+            except TransportError as error:
+                raise WorkerCannotStart(
+                    f"worker '{self._worker.service}' cannot read the stream '{self._consumer.stream}' in group "
+                    f"'{self._consumer.group}': {error}"
+                ) from error
             else:
                 break
         outage.over()
@@ -193,13 +191,12 @@ class RunningWorker:
         try:
             async with asyncio.timeout(max(LAST_REPLIES_S_MIN, ends_at_s - time.monotonic())):
                 await self._replies.flushed()
-                await hand_back_all(self._writing, self._keeper)
-                await self._keeper.leave()
-        except (RedisError, OSError, TimeoutError) as error:
+                await self._consumer.leave()
+        except (TransportError, TimeoutError) as error:
             self._log.warning(
                 "redis did not take the last replies; other workers will carry out these commands again",
                 commands=len(self._pending),
-                error=describe(error),
+                error=str(error) or "no answer in time",
             )
 
     async def _send(self, commands: Sequence[Command]) -> list[Reply]:
@@ -211,22 +208,5 @@ class RunningWorker:
 
     def _settled(self, entry_ids: Sequence[str]) -> None:
         self._pending.remove(entry_ids)
-        self._intake.settle(entry_ids)
+        self._consumer.settle(entry_ids)
         self._dispatcher.recheck_room()
-
-
-async def _wait(stop: asyncio.Event) -> None:
-    await stop.wait()
-
-
-async def _until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
-    """Do the work until it ends or `stop` is set. True if it came to its end. Raises what the work raises."""
-    working, stopping = asyncio.create_task(work), asyncio.create_task(_wait(stop))
-    try:
-        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-            return True
-        return False
-    finally:
-        await cancel((working, stopping))

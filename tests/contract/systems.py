@@ -17,6 +17,7 @@ import asyncpg
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from saga_service.base.lifecycle import Shutdown
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
@@ -228,9 +229,9 @@ class ServiceSystem:
         await self._process(batch)
 
     async def _process(self, items: Sequence[Item]) -> None:
-        intake = Intake(BATCH_BYTES_MAX)
+        intake = Intake(BATCH_BYTES_MAX, Shutdown())
         intake.inlet(len(items)).put(items)
-        intake.close()
+        intake.drained.request()
         with capture_logs():
             await Lane(intake, self._engine, self, self._outbox, len(items), lambda _: None).run()
 

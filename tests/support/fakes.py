@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from saga_service.base.backoff import Backoff
+from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.core.definition import Definition
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.events import BusinessKey
@@ -26,7 +27,6 @@ from saga_service.engine.ports import Batch, Deferred, DefinitionRegistry, Keyed
 from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
-from saga_service.runtime.shutdown import Shutdown
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Message, RequestRow
@@ -185,31 +185,46 @@ class ScriptedSource:
         self.journal = [] if journal is None else journal
         self.reads: deque[list[Entry] | Exception] = deque()
         self.reclaims: deque[tuple[list[Entry], bool] | Exception] = deque()
+        """Each with whether it reaches the end of the pending list."""
         self.groups: deque[bool | Exception] = deque()
+        self.removals: deque[Exception] = deque()
         self.asked_for: list[int] = []
+        self.blocks_ms: list[int] = []
         self.at_the_end: Callable[[], None] = lambda: None
         self.leave_faults = Faults()
+        self.has_read = Milestone()
+        self.reclaim_is_through = True
 
-    async def read(self, count_max: int) -> list[Entry]:
+    async def read(self, count_max: int, block_ms: int) -> list[Entry]:
         self.asked_for.append(count_max)
+        self.blocks_ms.append(block_ms)
+        self.has_read.reached()
         return await self._next("read", self.reads, [])
 
-    async def reclaim(self, count_max: int) -> tuple[list[Entry], bool]:
-        self.asked_for.append(count_max)
-        return await self._next("reclaim", self.reclaims, ([], False))
+    async def reclaim(self, count_max: int, min_idle_ms: int) -> list[Entry]:
+        assert min_idle_ms == RECLAIM_IDLE_MS
+        found = await self._next(f"reclaim {count_max}", self.reclaims, ([], True), may_end=False)
+        entries, self.reclaim_is_through = found
+        return entries
 
     async def ensure_group(self) -> bool:
-        return await self._next("ensure group", self.groups, False)
+        return await self._next("ensure group", self.groups, False, may_end=False)
+
+    async def remove_dead_consumers(self, idle_ms: int) -> int:
+        self.journal.append(f"remove consumers idle {idle_ms}")
+        if self.removals:
+            raise self.removals.popleft()
+        return 0
 
     async def leave(self) -> None:
         self.journal.append(f"leave {self.stream}")
         self.leave_faults.strike()
 
-    async def _next(self, name: str, script: deque[T | Exception], when_told: T) -> T:
+    async def _next(self, name: str, script: deque[T | Exception], when_told: T, *, may_end: bool = True) -> T:
         self.journal.append(name)
         await asyncio.sleep(0)
         if not script:
-            if not (self.reads or self.reclaims or self.groups):
+            if may_end and not (self.reads or self.reclaims or self.groups):
                 self.at_the_end()
             return when_told
         answer = script.popleft()
@@ -219,7 +234,7 @@ class ScriptedSource:
 
 
 class PausesThatPass(Shutdown):
-    """Pauses are over at once and kept in `pauses_s`; stopping is said when the last of `pauses_max` is asked for."""
+    """Pauses are over at once and kept in `pauses_s`; the last of `pauses_max` requests the shutdown."""
 
     def __init__(self, pauses_max: int = 5) -> None:
         super().__init__()
@@ -229,7 +244,7 @@ class PausesThatPass(Shutdown):
     async def pause(self, seconds: float) -> None:
         self.pauses_s.append(seconds)
         if len(self.pauses_s) >= self._pauses_max:
-            self.say()
+            self.request()
         await asyncio.sleep(0)
 
 
@@ -259,6 +274,7 @@ NAMES = StreamNames()
 ORDER = definition("reserve", "charge")
 DATA_BYTES_MAX = 10_000
 BATCH_BYTES_MAX = 1_000_000
+RECLAIM_IDLE_MS = 60_000
 
 
 class ServiceInMemory:
@@ -307,9 +323,9 @@ class ServiceInMemory:
 
     async def take(self, *items: Item) -> None:
         """All the way, as the service does it: intake, lane, engine, publisher."""
-        intake = Intake(BATCH_BYTES_MAX)
+        intake = Intake(BATCH_BYTES_MAX, Shutdown())
         intake.inlet(len(items)).put(items)
-        intake.close()
+        intake.drained.request()
         await Lane(intake, self.engine, self.publisher, self.outbox, len(items), lambda _: None).run()
 
 

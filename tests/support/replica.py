@@ -10,6 +10,7 @@ import asyncpg
 from structlog.testing import capture_logs
 
 from saga_service.base.clock import now_ms
+from saga_service.base.lifecycle import Shutdown
 from saga_service.core.definition import Definition
 from saga_service.definitions import definition_from_document
 from saga_service.engine.decode import BatchDecoder, Decoder, Item
@@ -21,7 +22,6 @@ from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.request_poller import RequestPoller
-from saga_service.runtime.shutdown import Shutdown
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.saga_spec import Catalog
 from saga_service.wire.stream_names import StreamNames
@@ -36,7 +36,8 @@ async def answering(
 ) -> AsyncIterator[MemoryPublisher]:
     """While this lasts, requests are answered; what goes out is with the publisher that is given back."""
     store, outbox, publisher = PostgresStore(pool, definition_from_document), OutboxRows(), MemoryPublisher()
-    intake, shutdown = Intake(BATCH_BYTES_MAX), Shutdown()
+    shutdown = Shutdown()
+    intake = Intake(BATCH_BYTES_MAX, shutdown)
     engine = engine_on(store, catalog, definitions, outbox)
     reader = RequestPoller(
         store,
@@ -55,10 +56,9 @@ async def answering(
             try:
                 yield publisher
             finally:
-                shutdown.say()
-                intake.fill_no_more()
+                shutdown.request()
                 await reading
-                intake.close()
+                intake.drained.request()
 
 
 async def process(engine: Engine, items: Sequence[Item]) -> list[Committed]:

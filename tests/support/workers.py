@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from saga_service.core.effects import Command
 from saga_service.core.events import Replied
@@ -21,6 +20,7 @@ from saga_service.wire.commands import ReceivedCommand, read_command, write_comm
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.replies import read_reply
 from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import TransportError
 from tests.support.builders import delivered
 from tests.support.fakes import Faults
 
@@ -74,6 +74,10 @@ def understood(reply: Message) -> Replied:
     return read_reply(delivered(reply))
 
 
+def acknowledgement(entry_ids: Sequence[str]) -> pipeline.Command:
+    return pipeline.acknowledge(STREAM, GROUP, entry_ids)
+
+
 class RedisInMemory:
     """Takes whole pipelines: keeps what is added and acknowledged, and what went together in one round trip."""
 
@@ -85,7 +89,7 @@ class RedisInMemory:
         """Of whole round trips: the connection is lost before Redis sees any of it."""
         self.lost_replies = Faults()
         """Of whole round trips: Redis has carried all of it out, and the connection is lost before that is known."""
-        self.refusals: dict[str, RedisError] = {}
+        self.refusals: dict[str, TransportError] = {}
         """By stream to add to, or by 'XACK': what Redis answers instead."""
 
         self.meanwhile: deque[Callable[[], None]] = deque()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from redis.asyncio import Redis
 
 from saga_service.base.clock import now_ms
 from saga_service.cli.access.postgres import open_postgres
@@ -21,6 +20,7 @@ from saga_service.cli.exits import CommandFailed
 from saga_service.settings import Settings
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.requests import PostgresRequests
+from saga_service.streams.connection import RedisClient
 from saga_service.wire.dead_letters import raw_pairs
 from saga_service.wire.stream_names import NO_STREAMS
 
@@ -151,7 +151,7 @@ async def _replay(settings: Settings, numbers: list[int], again: bool) -> list[R
         return [await _replay_one(box, requests, client, letter.id) for letter in found]
 
 
-async def _replay_one(box: DeadLetterBox, requests: PostgresRequests, client: Redis, number: int) -> Replayed:
+async def _replay_one(box: DeadLetterBox, requests: PostgresRequests, client: RedisClient, number: int) -> Replayed:
     letter = await box.dead_letter(number)
     if letter is None:
         raise _dropped(number)

@@ -15,7 +15,6 @@ from typing import Annotated
 
 import asyncpg
 import typer
-from redis.asyncio import Redis
 
 from saga_service.cli.access.local import (
     DEMO_DEFINITIONS,
@@ -32,7 +31,7 @@ from saga_service.cli.exits import CommandFailed
 from saga_service.core.ids import saga_id_from_entry
 from saga_service.local.processes import Child, ChildGroup
 from saga_service.local.servers import EmbeddedServers
-from saga_service.streams.connection import connect
+from saga_service.streams.connection import RedisClient, connect
 
 STREAM = "saga_requests"
 SAGA = "mission-start"
@@ -83,12 +82,12 @@ class _Demo:
             await postgres.close()
             await redis.aclose()
 
-    async def _one_that_completes(self, redis: Redis, postgres: asyncpg.Connection) -> None:
+    async def _one_that_completes(self, redis: RedisClient, postgres: asyncpg.Connection) -> None:
         print_mission("A mission that completes", "robot_count 2 area ZoneA")
         saga_id = await self._start(redis, area="ZoneA")
         self._claim(await self._follow(postgres, saga_id) == "completed", "the mission completes")
 
-    async def _one_that_is_undone(self, redis: Redis, postgres: asyncpg.Connection) -> None:
+    async def _one_that_is_undone(self, redis: RedisClient, postgres: asyncpg.Connection) -> None:
         print_mission("A mission whose last step fails: what was done is undone, the latest first",
                       "robot_count 2 area Crater")  # fmt: skip
         saga_id = await self._start(redis, area="Crater")
@@ -100,7 +99,9 @@ class _Demo:
         order = [row["step"] for row in undone]
         self._claim(order == ["perform_exploration", "allocate_resources"], f"undone in reverse order: {order}")
 
-    async def _one_that_outlives_its_process(self, redis: Redis, postgres: asyncpg.Connection, service: Child) -> None:
+    async def _one_that_outlives_its_process(
+        self, redis: RedisClient, postgres: asyncpg.Connection, service: Child
+    ) -> None:
         print_mission("A mission whose process is killed half-way", "robot_count 2 area Canyon")
         saga_id = await self._start(redis, area="Canyon")
         await self._follow(postgres, saga_id, until=_exploring)
@@ -116,7 +117,7 @@ class _Demo:
         whole = revisions == list(range(1, len(revisions) + 1))
         self._claim(whole, f"its history has no gap and no repeat: {len(revisions)} transitions")
 
-    async def _start(self, redis: Redis, *, area: str) -> str:
+    async def _start(self, redis: RedisClient, *, area: str) -> str:
         """Start a saga by XADD, as any producer would. Its id follows from the entry's."""
         entry_id = await redis.execute_command("XADD", STREAM, "*", "robot_count", "2", "area", area)
         return saga_id_from_entry(SAGA, STREAM, entry_id.decode())

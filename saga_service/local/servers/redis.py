@@ -7,10 +7,10 @@ import signal
 import socket
 from pathlib import Path
 
-import redis
-
 from saga_service.local.servers.process import ServerProcess
 from saga_service.local.servers.programs import Account, EmbeddedServerError, redis_server
+from saga_service.streams.connection import ask
+from saga_service.wire.transport import TransportError
 
 HOST = "127.0.0.1"
 # Below the ports that the system lends to clients: a client that keeps trying a port out of that range while the
@@ -77,14 +77,12 @@ class EmbeddedRedis:
         return command
 
     def _answers(self) -> bool:
-        client = redis.Redis(host=HOST, port=self.port, socket_timeout=5)
         try:
             # Another process' server on this port would answer too.
-            return bool(client.config_get("dir")["dir"] == str(self._data))
-        except redis.RedisError:
+            settings: dict[str, str] = ask(self.url, "CONFIG", "GET", "dir")
+            return settings["dir"] == str(self._data)
+        except TransportError:
             return False
-        finally:
-            client.close()
 
     def _earlier_port(self) -> int | None:
         if not self._port_file.exists():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import redis
+from saga_service.streams.connection import ask
+from saga_service.wire.transport import TransportError
 
 USAGE = "usage: python -m saga_service.local.servers.redis_cli -u URL COMMAND [ARGUMENT ...]"
 
@@ -18,12 +19,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _execute(url: str, command: list[str]) -> int:
-    with redis.Redis.from_url(url, decode_responses=True) as client:
-        try:
-            _show(client.execute_command(*command))
-        except redis.RedisError as error:
-            print(f"(error) {error}", file=sys.stderr)  # noqa: T201  # as above
-            return 1
+    try:
+        _show(ask(url, *command))
+    except TransportError as error:
+        print(f"(error) {error}", file=sys.stderr)  # noqa: T201  # as above
+        return 1
     return 0
 
 

@@ -8,13 +8,12 @@ from unittest.mock import AsyncMock
 import pytest
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import NoPermissionError
 
-from saga_service.engine.ports import TransportUnavailable
 from saga_service.local.servers.redis import EmbeddedRedis
 from saga_service.settings import ServerUrl, Settings
 from saga_service.startup import StartupRefused, wait_for, wait_for_redis
 from saga_service.streams.server import UnfitServer, check_server, server_version
+from saga_service.wire.transport import StreamRefused, TransportUnavailable
 from tests.support.fakes import backoffs
 from tests.support.waiting import eventually
 
@@ -105,7 +104,7 @@ async def test_a_wrong_password_is_refused_at_once_and_never_repeated_in_the_tex
     await own_client.execute_command("CONFIG", "SET", "requirepass", "secret")
     url = own_redis.url.replace("//", f"//{password}@") if password else own_redis.url
     async with asyncio.timeout(5):
-        with pytest.raises(StartupRefused, match="Check user and password in SAGA_REDIS_URL") as refused:
+        with pytest.raises(StartupRefused, match="check user and password in SAGA_REDIS_URL") as refused:
             await wait_for_redis(settings(url))
     assert ":wrong" not in str(refused.value)
 
@@ -154,8 +153,8 @@ async def test_what_passes_is_waited_for_longer_and_longer(error: Exception, bac
 
 @pytest.mark.usefixtures("backoffs")
 async def test_what_does_not_pass_ends_the_wait_at_once() -> None:
-    probe = Probe(NoPermissionError("no"), 8)
-    with pytest.raises(NoPermissionError):
+    probe = Probe(StreamRefused("no"), 8)
+    with pytest.raises(StreamRefused):
         await wait_for("a server", probe, within_s=60)
     assert probe.tries == 1
 

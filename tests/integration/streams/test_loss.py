@@ -9,14 +9,13 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
+from saga_service.base.lifecycle import Shutdown
 from saga_service.local.servers.redis import EmbeddedRedis
-from saga_service.runtime.ingest import Ingest
 from saga_service.runtime.intake import Intake
-from saga_service.runtime.reclaim import Reclaim
-from saga_service.runtime.shutdown import Shutdown
 from saga_service.streams.connection import connect
-from saga_service.streams.group_reader import GroupReader
-from saga_service.streams.source import StreamSource
+from saga_service.streams.consumer import Consumer
+from saga_service.streams.consumer_loop import ConsumerLoop, Pace
+from saga_service.streams.publisher import RedisPublisher
 from saga_service.wire.entries import Entry
 from tests.support.fakes import BATCH_BYTES_MAX
 from tests.support.waiting import eventually
@@ -26,27 +25,26 @@ BLOCK_MS = 100
 
 
 class Reading:
-    """A source with the loops that read it, as the service has them."""
+    """A consumer with the loop that reads it, as the service has them."""
 
     def __init__(self, url: str) -> None:
         self.blocking = connect(url, blocking_ms=BLOCK_MS, connections_max=1)
         self.client = connect(url)
-        self.reader = GroupReader(self.blocking, STREAM, GROUP, "me")
-        self.source = StreamSource(self.reader, GroupReader(self.client, STREAM, GROUP, "me"), BLOCK_MS, 60_000)
-        self.intake = Intake(BATCH_BYTES_MAX)
-        self.inlet = self.intake.inlet(1_000)
+        self.consumer = Consumer(self.blocking, self.client, STREAM, GROUP, "me")
+        self.publisher = RedisPublisher(self.client, {STREAM: self.consumer})
         self.shutdown = Shutdown()
+        self.intake = Intake(BATCH_BYTES_MAX, self.shutdown)
+        self.inlet = self.intake.inlet(1_000)
         self.losses = 0
         self.lost = asyncio.Event()
+        pace = Pace(read_block_ms=BLOCK_MS, reclaim_idle_ms=60_000, reclaim_period_ms=10, entries_max=100)
+        self.loop = ConsumerLoop(
+            self.consumer, self.inlet.room, self.inlet.put, pace, self.shutdown, on_loss=self._transport_lost
+        )
 
     def _transport_lost(self) -> None:
         self.losses += 1
         self.lost.set()
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as loops:
-            loops.create_task(Ingest(self.source, self.inlet, 100, self._transport_lost, self.shutdown).run())
-            loops.create_task(Reclaim(self.source, self.inlet, 0.01, self.shutdown).run())
 
     async def take(self, count: int) -> list[str]:
         """The next so many entries."""
@@ -61,13 +59,12 @@ class Reading:
 async def reading(own_redis: EmbeddedRedis) -> AsyncIterator[Reading]:
     """Its loops run, and have told of the group that they made."""
     reading = Reading(own_redis.url)
-    running = asyncio.create_task(reading.run())
+    running = asyncio.create_task(reading.loop.run())
     async with asyncio.timeout(20):
         await reading.lost.wait()
     reading.lost.clear()
     yield reading
-    reading.shutdown.say()
-    reading.intake.fill_no_more()
+    reading.shutdown.request()
     async with asyncio.timeout(20):
         await running
     for client in (reading.blocking, reading.client):
@@ -99,6 +96,38 @@ async def test_an_entry_of_the_new_stream_is_read_though_one_of_the_old_stream_h
     await own_client.execute_command("FLUSHALL")
     await own_client.execute_command("XADD", STREAM, "5-1", "name", "new")
     assert await reading.take(1) == ["5-1"]
+
+
+async def test_an_entry_of_the_old_stream_acknowledges_none_of_the_new_one(reading: Reading, own_client: Redis) -> None:
+    """Both have one id, and the new entry is in a batch that is not committed yet."""
+    await own_client.execute_command("XADD", STREAM, "5-1", "name", "old")
+    assert await reading.take(1) == ["5-1"]
+    await own_client.execute_command("FLUSHALL")
+    await own_client.execute_command("XADD", STREAM, "5-1", "name", "new")
+    assert await reading.take(1) == ["5-1"]
+    await reading.publisher.publish([], [(STREAM, ["5-1"])])
+    assert (await own_client.execute_command("XPENDING", STREAM, GROUP))[0] == 1, "what is handled is the old entry"
+    await reading.publisher.publish([], [(STREAM, ["5-1"])])
+    assert (await own_client.execute_command("XPENDING", STREAM, GROUP))[0] == 0
+    assert reading.consumer.outstanding == set()
+
+
+async def test_an_entry_of_a_stream_that_another_replica_made_anew_is_read_too(
+    reading: Reading, own_client: Redis
+) -> None:
+    """All in one transaction, so that our reader never meets the loss."""
+    await own_client.execute_command("XADD", STREAM, "5-1", "name", "old")
+    assert await reading.take(1) == ["5-1"]
+    pipeline = own_client.pipeline(transaction=True)
+    pipeline.execute_command("FLUSHALL")
+    pipeline.execute_command("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    pipeline.execute_command("XADD", STREAM, "5-1", "name", "new")
+    await pipeline.execute()
+    assert await reading.take(1) == ["5-1"]
+    await reading.publisher.publish([], [(STREAM, ["5-1"])])
+    assert (await own_client.execute_command("XPENDING", STREAM, GROUP))[0] == 1
+    await reading.publisher.publish([], [(STREAM, ["5-1"])])
+    assert (await own_client.execute_command("XPENDING", STREAM, GROUP))[0] == 0
 
 
 async def test_what_producers_added_before_the_group_was_made_anew_is_read_too(
@@ -134,7 +163,7 @@ async def test_a_server_that_is_killed_and_comes_back_is_read_on_and_nothing_is_
     await asyncio.to_thread(own_redis.start)
     after = await add(own_client, "c")
     assert await reading.take(1) == after
-    assert reading.reader.outstanding == {*before, *after}
+    assert reading.consumer.outstanding == {*before, *after}
 
 
 async def test_no_room_left_in_redis_keeps_nobody_from_reading(reading: Reading, own_client: Redis) -> None:
@@ -155,7 +184,7 @@ async def test_a_read_that_is_killed_on_the_server_over_and_over_strands_nothing
         if number % 3 == 0:
             await own_client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     assert sorted(await reading.take(60)) == sorted(added)
-    assert reading.reader.outstanding == set(added)
+    assert reading.consumer.outstanding == set(added)
 
 
 async def test_a_stream_in_whose_place_a_person_put_something_else_is_read_on_once_that_is_mended(

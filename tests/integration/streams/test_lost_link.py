@@ -9,7 +9,8 @@ import pytest
 from redis import exceptions
 
 from saga_service.streams.connection import connect
-from saga_service.streams.faults import is_transient
+from saga_service.streams.errors import transport_error
+from saga_service.wire.transport import TransportUnavailable
 from tests.support.databases import run_apart
 
 
@@ -38,7 +39,7 @@ def _on_uvloop(work: Coroutine[None, None, None]) -> None:
 def test_a_write_after_the_link_was_lost_is_an_outage_on_uvloop_too(redis_url: str) -> None:
     with pytest.raises(exceptions.ConnectionError) as lost:
         _on_uvloop(_write_on_a_closed_transport(redis_url))
-    assert is_transient(lost.value)
+    assert isinstance(transport_error(lost.value), TransportUnavailable)
 
 
 def test_a_write_after_the_link_was_lost_is_an_outage(redis_url: str) -> None:

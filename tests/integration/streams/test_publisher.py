@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from saga_service.local.servers.redis import EmbeddedRedis
-from saga_service.streams.group_reader import GroupReader
+from saga_service.streams.consumer import Consumer
 from saga_service.streams.publisher import RedisPublisher
 from saga_service.wire.entries import Message
 from tests.support.fakes import backoffs
@@ -24,7 +24,7 @@ class Publishing:
 
     def __init__(self, client: Redis) -> None:
         self.client = client
-        self.reader = GroupReader(client, EVENTS, "saga-service", "me")
+        self.reader = Consumer(client, client, EVENTS, "saga-service", "me")
         self.publisher = RedisPublisher(client, {EVENTS: self.reader})
         self.in_hand: list[str] = []
 

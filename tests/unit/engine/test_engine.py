@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
+from saga_service.base.lifecycle import Shutdown
 from saga_service.core.events import TimerDue, TransportLost
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.engine import Committed
@@ -459,9 +460,9 @@ async def test_a_row_of_which_redis_refused_a_part_stays_in_the_outbox(service: 
 
 
 async def test_a_lane_tells_the_timers_what_is_expected_before_it_publishes(service: ServiceInMemory) -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     intake.inlet(1).put([start()])
-    intake.close()
+    intake.drained.request()
     lane = Lane(
         intake,
         service.engine,
@@ -475,10 +476,10 @@ async def test_a_lane_tells_the_timers_what_is_expected_before_it_publishes(serv
 
 
 async def test_a_lane_ends_when_the_intake_is_closed_and_empty(service: ServiceInMemory) -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     inlet = intake.inlet(10)
     inlet.put([start(1), start(2), start(3)])
-    intake.close()
+    intake.drained.request()
     await Lane(intake, service.engine, service.publisher, service.outbox, 2, lambda _: None).run()
     assert len(service.store.commits) == 2
     assert len(service.publisher.acknowledged) == 3

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 
+from saga_service.base.lifecycle import Shutdown
 from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
 from saga_service.engine.decode import Item
@@ -28,7 +29,7 @@ def _names(items: Sequence[Item]) -> list[str]:
 
 
 async def test_inlets_that_were_made_earlier_go_first() -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     replies, starts = intake.inlet(10), intake.inlet(10)
     starts.put(_items("start 1", "start 2"))
     replies.put(_items("reply 1", "reply 2"))
@@ -37,7 +38,7 @@ async def test_inlets_that_were_made_earlier_go_first() -> None:
 
 
 async def test_one_inlet_is_first_come_first_served() -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     inlet = intake.inlet(10)
     inlet.put(_items("1", "2"))
     inlet.put(_items("3"))
@@ -45,50 +46,51 @@ async def test_one_inlet_is_first_come_first_served() -> None:
 
 
 async def test_an_inlet_has_room_for_what_it_was_made_for_and_no_more() -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     inlet = intake.inlet(3)
     assert await inlet.room() == 3
     inlet.put(_items("1", "2"))
     assert await inlet.room() == 1
     inlet.put(_items("3"))
     waiting = asyncio.create_task(inlet.room())
-    await turns()
+    await inlet.full.times(1)
     assert not waiting.done()
     await intake.take(2)
     assert await waiting == 2
 
 
 async def test_one_inlet_that_is_full_does_not_hold_up_another() -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     full, free = intake.inlet(1), intake.inlet(1)
     full.put(_items("1"))
     assert await free.room() == 1
 
 
 async def test_taking_waits_until_something_comes() -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     inlet = intake.inlet(10)
     taking = asyncio.create_task(intake.take(5))
-    await turns()
+    await intake.idle.times(1)
     assert not taking.done()
     inlet.put(_items("1"))
     assert _names(await taking) == ["1"]
 
 
 async def test_putting_nothing_is_nothing_to_take() -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     inlet = intake.inlet(10)
     taking = asyncio.create_task(intake.take(5))
+    await intake.idle.times(1)
     inlet.put([])
-    await turns()
+    await intake.idle.times(2)
     assert not taking.done()
-    intake.close()
+    intake.drained.request()
     assert await taking == []
 
 
 async def test_waiting_costs_no_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lane without work and a source without room sleep until they are woken; neither looks again and again."""
-    intake = Intake(BATCH_BYTES_MAX)
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     inlet = intake.inlet(1)
     looks = 0
     look = intake._take_now
@@ -100,12 +102,12 @@ async def test_waiting_costs_no_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(intake, "_take_now", counted)
     lanes = [asyncio.create_task(intake.take(1)) for _ in range(3)]
-    await turns(100)
+    await intake.idle.times(3)
     assert looks == 3
     inlet.put(_items("1"))
-    await turns(100)
+    await intake.idle.times(5)
     assert looks == 6, "each lane was woken once, and two found nothing"
-    intake.close()
+    intake.drained.request()
     await asyncio.gather(*lanes)
 
 
@@ -121,7 +123,7 @@ def _sizes(items: Sequence[Item]) -> list[int]:
 
 
 async def test_a_batch_is_limited_in_bytes_and_loses_nothing_to_the_next() -> None:
-    intake = Intake(100)
+    intake = Intake(100, Shutdown())
     intake.inlet(10).put(_entries(40, 60, 1, 70, 30))
     assert _sizes(await intake.take(10)) == [40, 60]
     assert _sizes(await intake.take(10)) == [1, 70]
@@ -129,13 +131,13 @@ async def test_a_batch_is_limited_in_bytes_and_loses_nothing_to_the_next() -> No
 
 
 async def test_an_entry_larger_than_a_batch_goes_alone() -> None:
-    intake = Intake(100)
+    intake = Intake(100, Shutdown())
     intake.inlet(10).put(_entries(10, 5_000, 10))
     assert [_sizes(await intake.take(10)) for _ in range(3)] == [[10], [5_000], [10]]
 
 
 async def test_all_inlets_together_stay_within_the_bytes_of_a_batch() -> None:
-    intake = Intake(100)
+    intake = Intake(100, Shutdown())
     replies, starts = intake.inlet(10), intake.inlet(10)
     starts.put(_entries(90, 10))
     replies.put(_entries(50, 45))
@@ -144,7 +146,7 @@ async def test_all_inlets_together_stay_within_the_bytes_of_a_batch() -> None:
 
 
 async def test_events_that_came_by_no_entry_count_no_bytes() -> None:
-    intake = Intake(1)
+    intake = Intake(1, Shutdown())
     inlet = intake.inlet(10)
     inlet.put(_items("1", "2", "3"))
     assert await inlet.room() > 0
@@ -152,11 +154,11 @@ async def test_events_that_came_by_no_entry_count_no_bytes() -> None:
 
 
 async def test_an_inlet_that_is_full_of_bytes_has_room_once_they_are_taken() -> None:
-    intake = Intake(100)
+    intake = Intake(100, Shutdown())
     inlet = intake.inlet(10)
     inlet.put(_entries(60, 50))
     waiting = asyncio.create_task(inlet.room())
-    await turns()
+    await inlet.full.times(1)
     assert not waiting.done()
     assert _sizes(await intake.take(1)) == [60]
     assert await waiting == 1, "50 bytes are free, and what came last was larger"
@@ -167,14 +169,14 @@ async def test_an_inlet_that_is_full_of_bytes_has_room_once_they_are_taken() -> 
     [((), 1_000), ((1,), 999), ((200,), 4), ((1, 400, 1), 1), ((999,), 1), ((3, 3), 331)],
 )
 async def test_there_is_room_for_so_many_as_large_as_the_largest_that_came_last(came: Sequence[int], room: int) -> None:
-    intake = Intake(1_000)
+    intake = Intake(1_000, Shutdown())
     inlet = intake.inlet(1_000)
     inlet.put(_entries(*came))
     assert await inlet.room() == room
 
 
 async def test_large_ones_are_forgotten_once_small_ones_come() -> None:
-    intake = Intake(1_000)
+    intake = Intake(1_000, Shutdown())
     inlet = intake.inlet(500)
     inlet.put(_entries(900))
     await intake.take(10)
@@ -189,45 +191,48 @@ async def test_large_ones_are_forgotten_once_small_ones_come() -> None:
 # ------------------------------------------------------------------------------------------------------------- closing
 
 
-async def test_a_source_that_waits_for_room_is_let_go() -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+async def test_a_source_that_waits_for_room_ends_at_the_shutdown() -> None:
+    shutdown = Shutdown()
+    intake = Intake(BATCH_BYTES_MAX, shutdown)
     inlet = intake.inlet(1)
     inlet.put(_items("1"))
     waiting = [asyncio.create_task(inlet.room()) for _ in range(2)]
-    await turns()
-    intake.fill_no_more()
+    await inlet.full.times(2)
+    shutdown.request()
     assert await asyncio.gather(*waiting) == [0, 0]
     assert await inlet.room() == 0
 
 
-async def test_what_is_in_is_still_taken_after_the_sources_were_let_go() -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+async def test_what_is_in_is_still_taken_after_the_shutdown() -> None:
+    shutdown = Shutdown()
+    intake = Intake(BATCH_BYTES_MAX, shutdown)
     inlet = intake.inlet(5)
     inlet.put(_items("1"))
-    intake.fill_no_more()
+    shutdown.request()
     inlet.put(_items("2"))
-    intake.close()
+    intake.drained.request()
     assert _names(await intake.take(1)) == ["1"]
     assert _names(await intake.take(1)) == ["2"]
     assert await intake.take(1) == []
 
 
-async def test_lanes_wait_until_the_intake_is_closed_even_if_nothing_more_is_read() -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+async def test_lanes_wait_until_all_sources_have_ended_even_if_nothing_more_is_read() -> None:
+    shutdown = Shutdown()
+    intake = Intake(BATCH_BYTES_MAX, shutdown)
     inlet = intake.inlet(5)
     taking = asyncio.create_task(intake.take(1))
-    intake.fill_no_more()
-    await turns()
+    await intake.idle.times(1)
+    shutdown.request()
     assert not taking.done(), "a source may still be in the middle of a read"
     inlet.put(_items("the last read"))
     assert _names(await taking) == ["the last read"]
 
 
-async def test_all_lanes_end_when_the_intake_is_closed() -> None:
-    intake = Intake(BATCH_BYTES_MAX)
+async def test_all_lanes_end_when_the_intake_is_drained() -> None:
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     lanes = [asyncio.create_task(intake.take(1)) for _ in range(4)]
-    await turns()
-    intake.close()
+    await intake.idle.times(4)
+    intake.drained.request()
     assert await asyncio.gather(*lanes) == [[]] * 4
 
 
@@ -244,7 +249,7 @@ async def test_nothing_is_lost_and_nobody_waits_for_ever_whatever_the_order(rand
 
 
 async def _run_a_crowd(chance: random.Random) -> tuple[list[str], list[str]]:
-    intake = Intake(BATCH_BYTES_MAX)
+    intake = Intake(BATCH_BYTES_MAX, Shutdown())
     inlets = [intake.inlet(chance.randint(1, 5)) for _ in range(3)]
     put: list[str] = []
     taken: list[str] = []
@@ -268,8 +273,7 @@ async def _run_a_crowd(chance: random.Random) -> tuple[list[str], list[str]]:
             for place, inlet in enumerate(inlets):
                 for reader in range(2):
                     sources.create_task(fill(inlet, f"{place}-{reader}"))
-        intake.fill_no_more()
-        intake.close()
+        intake.drained.request()
     return put, taken
 
 

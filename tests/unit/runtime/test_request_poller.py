@@ -7,13 +7,13 @@ from collections import deque
 
 import pytest
 
+from saga_service.base.lifecycle import Shutdown
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.request_poller import POLL_MS_MIN, RequestPoller
-from saga_service.runtime.shutdown import Shutdown
 from saga_service.wire.entries import Entry
 from saga_service.wire.stream_names import REQUESTS
-from tests.support.fakes import BATCH_BYTES_MAX, PausesThatPass, turns
+from tests.support.fakes import BATCH_BYTES_MAX, PausesThatPass
 
 POLL_MS = 100
 LEASE_MS = 7_000
@@ -42,7 +42,7 @@ class Reading:
     def __init__(self, asked: Asked, *, pauses_max: int, inlet_max: int = 100) -> None:
         self.asked = asked
         self.pauses = PausesThatPass(pauses_max)
-        self.intake = Intake(BATCH_BYTES_MAX)
+        self.intake = Intake(BATCH_BYTES_MAX, self.pauses)
         self.inlet = self.intake.inlet(inlet_max)
         self.reader = reader(asked, self.intake, self.pauses, inlet=self.inlet)
 
@@ -94,8 +94,8 @@ async def test_a_full_page_is_followed_by_the_next_without_a_pause() -> None:
 async def test_no_more_is_asked_for_than_there_is_room_for() -> None:
     reading = Reading(Asked(["1", "2"], ["3"]), pauses_max=1, inlet_max=2)
     running = asyncio.create_task(reading.run())
-    await turns()
-    assert reading.asked.looks == [2], "the inlet is full"
+    await reading.inlet.full.times(1)
+    assert reading.asked.looks == [2]
     await reading.intake.take(2)
     await running
     assert reading.asked.looks == [2, 2]
@@ -120,14 +120,15 @@ async def test_after_postgres_is_back_the_next_outage_begins_with_a_short_wait_a
 
 @pytest.mark.parametrize("inlet_is_full", [False, True])
 async def test_the_loop_ends_wherever_it_is_when_it_is_time_to_stop(inlet_is_full: bool) -> None:
-    shutdown, intake = Shutdown(), Intake(BATCH_BYTES_MAX)
+    shutdown = Shutdown()
+    intake = Intake(BATCH_BYTES_MAX, shutdown)
     inlet = intake.inlet(1)
     if inlet_is_full:
         inlet.put([Entry(REQUESTS, "0", {})])
-    running = asyncio.create_task(reader(Asked(), intake, shutdown, inlet=inlet).run())
-    await turns()
-    shutdown.say()
-    intake.fill_no_more()
+    polling = reader(Asked(), intake, shutdown, inlet=inlet)
+    running = asyncio.create_task(polling.run())
+    await (inlet.full if inlet_is_full else polling.started).times(1)
+    shutdown.request()
     async with asyncio.timeout(10):
         await running
     assert running.done()

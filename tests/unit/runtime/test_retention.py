@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import structlog
 
+from saga_service.base.lifecycle import Shutdown
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.runtime.retention import BATCH_ROWS_MAX, Retention
-from saga_service.runtime.shutdown import Shutdown
 
 NOW_MS = 1_000_000_000
 KEPT_MS = 86_400_000
@@ -88,7 +88,7 @@ async def test_what_is_left_when_its_time_is_used_up_is_for_the_next_turn() -> N
 
 async def test_a_service_that_stops_waits_for_one_batch_at_most() -> None:
     shutdown = Shutdown()
-    ended = Ended(10 * BATCH_ROWS_MAX, and_then=shutdown.say)
+    ended = Ended(10 * BATCH_ROWS_MAX, and_then=shutdown.request)
     await retention(ended, shutdown=shutdown).remove_ended(KEPT_MS)
     assert len(ended.calls) == 1
 

@@ -8,28 +8,28 @@ from collections.abc import Sequence
 import pytest
 import structlog
 
+from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.errors import StoreUnavailable
-from saga_service.engine.ports import StreamRefused, TransportUnavailable
-from saga_service.runtime.ingest import Ingest
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
 from saga_service.runtime.service import Service
-from saga_service.runtime.shutdown import Shutdown
+from saga_service.streams.consumer_loop import ConsumerLoop, Pace
 from saga_service.wire.entries import Entry, Message
+from saga_service.wire.transport import StreamRefused, TransportUnavailable
 from tests.support.fakes import (
     BATCH_BYTES_MAX,
     NAMES,
+    RECLAIM_IDLE_MS,
     Faults,
     ScriptedSource,
     ServiceInMemory,
     saga_id,
     start,
     success,
-    turns,
 )
 
 
@@ -51,14 +51,18 @@ class BlockingSource(ScriptedSource):
         self.last_read = list(entries)
         self.came.set()
 
-    async def read(self, count_max: int) -> list[Entry]:
+    async def read(self, count_max: int, block_ms: int) -> list[Entry]:
         self.is_reading.set()
         if not self.reads and self.last_read is None:
             self.came.clear()
             await self.came.wait()
         if not self.reads and self.last_read is not None:
             return self.last_read
-        return await super().read(count_max)
+        return await super().read(count_max, block_ms)
+
+
+LAST_READ_MS = 10_000
+"""So long that the test decides when a last read ends."""
 
 
 class NothingLeft:
@@ -88,6 +92,7 @@ class Failing:
     """A loop that fails as soon as it is told to."""
 
     def __init__(self, error: Exception) -> None:
+        self.started = Milestone()
         self.error = error
         self.now = asyncio.Event()
 
@@ -97,25 +102,27 @@ class Failing:
 
 
 class Running:
-    def __init__(self, failing: Failing | None = None) -> None:
+    def __init__(self, failing: Failing | None = None, last_read_ms: int = LAST_READ_MS) -> None:
         self.outside = ServiceInMemory()
         self.shutdown = Shutdown()
-        self.intake = Intake(BATCH_BYTES_MAX)
+        self.intake = Intake(BATCH_BYTES_MAX, self.shutdown)
         self.sources = [BlockingSource(stream, self.outside.journal) for stream in (NAMES.replies, NAMES.events)]
         self.left = NothingLeft(self.outside)
         recovery = Recovery(self.left, self.intake.inlet(10), self.shutdown)
-        feeders = [
-            Ingest(source, self.intake.inlet(10), 10, recovery.transport_lost, self.shutdown) for source in self.sources
+        pace = Pace(2_000, RECLAIM_IDLE_MS, 10**9, entries_max=10, last_read_ms=last_read_ms)
+        inlets = [self.intake.inlet(10) for _ in self.sources]
+        consumers = [
+            ConsumerLoop(source, inlet.room, inlet.put, pace, self.shutdown, on_loss=recovery.transport_lost)
+            for source, inlet in zip(self.sources, inlets, strict=True)
         ]
+        self.lane = Lane(
+            self.intake, self.outside.engine, self.outside.publisher, self.outside.outbox, 10, lambda _: None
+        )
         self.service = Service(
-            sources=self.sources,
+            members=self.sources,
             intake=self.intake,
-            feeders=[*feeders, *([failing] if failing else [])],
-            lanes=[
-                Lane(self.intake, self.outside.engine, self.outside.publisher, self.outside.outbox, 10, lambda _: None)
-                for _ in range(3)
-            ],
-            recovery=recovery,
+            feeders=[*consumers, recovery, *([failing] if failing else [])],
+            lanes=[self.lane],
             relay=Relay(
                 self.left,
                 self.outside.outbox,
@@ -136,8 +143,7 @@ class Running:
         return running
 
     async def end(self, running: asyncio.Task[None]) -> None:
-        self.shutdown.say()
-        await turns()
+        self.shutdown.request()
         for source in self.sources:
             source.end_the_read()
         async with asyncio.timeout(10):
@@ -153,11 +159,11 @@ async def test_a_saga_goes_its_way_from_stream_to_stream(running: Running) -> No
     replies, events = running.sources
     task = await running.start()
     events.give(start())
-    await turns()
+    await running.lane.published.times(1)
     replies.give(success("reserve"))
-    await turns()
+    await running.lane.published.times(2)
     replies.give(success("charge", entry_id="1801-0"))
-    await turns()
+    await running.lane.published.times(3)
     await running.end(task)
     assert running.outside.store.sagas[saga_id()].status is SagaStatus.COMPLETED
     assert len(running.outside.publisher.acknowledged) == 3
@@ -167,8 +173,7 @@ async def test_what_the_last_read_brings_is_committed_published_and_acknowledged
     running: Running,
 ) -> None:
     task = await running.start()
-    running.shutdown.say()
-    await turns()
+    running.shutdown.request()
     assert not task.done(), "a read is still under way"
     running.sources[0].end_the_read()
     running.sources[1].end_the_read(start())
@@ -190,8 +195,17 @@ async def test_nothing_is_read_any_more_once_stopping_is_said(running: Running) 
     assert "read" not in running.outside.journal
 
 
+async def test_a_read_that_does_not_end_is_cut_short_at_the_stop() -> None:
+    running = Running(last_read_ms=1)
+    task = await running.start()
+    running.shutdown.request()
+    async with asyncio.timeout(10):
+        await task
+    assert running.outside.journal[-2:] == ["leave saga:replies", "leave saga:events"]
+
+
 async def test_a_service_that_is_told_to_stop_before_it_starts_ends_in_good_order(running: Running) -> None:
-    running.shutdown.say()
+    running.shutdown.request()
     async with asyncio.timeout(10):
         await running.service.run()
     assert running.outside.journal == ["leave saga:replies", "leave saga:events"]
@@ -201,7 +215,7 @@ async def test_a_service_that_is_told_to_stop_before_it_starts_ends_in_good_orde
 async def test_servers_that_are_away_at_the_end_are_no_error(running: Running, trouble: Exception) -> None:
     task = await running.start()
     running.sources[1].give(start())
-    await turns()
+    await running.lane.published.times(1)
     running.left.forget_faults.lasting = trouble
     running.sources[0].leave_faults.lasting = trouble
     with structlog.testing.capture_logs() as logs:
@@ -237,8 +251,7 @@ async def test_a_loop_that_fails_while_stopping_ends_everything_with_its_error()
     failing = Failing(ValueError("a bug"))
     running = Running(failing)
     task = await running.start()
-    running.shutdown.say()
-    await turns()
+    running.shutdown.request()
     failing.now.set()
     async with asyncio.timeout(10):
         with pytest.raises(ExceptionGroup) as raised:

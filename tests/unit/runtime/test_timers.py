@@ -7,13 +7,13 @@ from collections import deque
 
 import pytest
 
+from saga_service.base.lifecycle import Shutdown
 from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
 from saga_service.engine.errors import StoreUnavailable
 from saga_service.runtime.intake import Intake
-from saga_service.runtime.shutdown import Shutdown
 from saga_service.runtime.timers import Timers
-from tests.support.fakes import BATCH_BYTES_MAX, PausesThatPass, turns
+from tests.support.fakes import BATCH_BYTES_MAX, PausesThatPass
 
 POLL_MS = 1_000_000
 """So long that no test ever waits for it: whatever is looked at was woken."""
@@ -47,9 +47,9 @@ class Clockwork:
     def __init__(self, shutdown: Shutdown | None = None, *, sagas_max: int = 3, inlet_max: int = 100) -> None:
         self.now_ms = 10_000
         self.due = Due()
-        self.intake = Intake(BATCH_BYTES_MAX)
-        self.inlet = self.intake.inlet(inlet_max)
         self.shutdown = Shutdown() if shutdown is None else shutdown
+        self.intake = Intake(BATCH_BYTES_MAX, self.shutdown)
+        self.inlet = self.intake.inlet(inlet_max)
         self.timers = Timers(
             self.due,
             self.inlet,
@@ -64,8 +64,7 @@ class Clockwork:
         return asyncio.create_task(self.timers.run())
 
     async def stop(self, running: asyncio.Task[None]) -> None:
-        self.shutdown.say()
-        self.intake.fill_no_more()
+        self.shutdown.request()
         async with asyncio.timeout(10):
             await running
 
@@ -82,7 +81,7 @@ def clockwork() -> Clockwork:
 async def test_sagas_that_are_due_are_handed_on(clockwork: Clockwork) -> None:
     clockwork.due.finds.append((["a", "b"], None))
     running = clockwork.start()
-    await turns()
+    await clockwork.timers.waiting.times(1)
     assert clockwork.taken_in == ["a", "b"]
     assert clockwork.due.looks == [3]
     await clockwork.stop(running)
@@ -91,7 +90,7 @@ async def test_sagas_that_are_due_are_handed_on(clockwork: Clockwork) -> None:
 async def test_a_full_page_is_followed_by_another_look_at_once(clockwork: Clockwork) -> None:
     clockwork.due.finds.extend([(["a", "b", "c"], None), (["d", "e", "f"], None), (["g"], None)])
     running = clockwork.start()
-    await turns()
+    await clockwork.timers.waiting.times(1)
     assert clockwork.taken_in == list("abcdefg")
     assert len(clockwork.due.looks) == 3
     await clockwork.stop(running)
@@ -101,10 +100,10 @@ async def test_a_page_that_the_room_made_short_is_followed_by_another_look_once_
     clockwork = Clockwork(sagas_max=3, inlet_max=2)
     clockwork.due.finds.extend([(["a", "b"], None), (["c"], None)])
     running = clockwork.start()
-    await turns()
+    await clockwork.inlet.full.times(1)
     assert clockwork.due.looks == [2]
     await clockwork.intake.take(2)
-    await turns()
+    await clockwork.timers.waiting.times(1)
     assert clockwork.due.looks == [2, 2]
     assert clockwork.taken_in == ["c"]
     await clockwork.stop(running)
@@ -112,22 +111,24 @@ async def test_a_page_that_the_room_made_short_is_followed_by_another_look_once_
 
 async def test_nothing_is_looked_at_before_something_is_due(clockwork: Clockwork) -> None:
     running = clockwork.start()
-    await turns(200)
+    await clockwork.timers.waiting.times(1)
     assert len(clockwork.due.looks) == 1
     clockwork.timers.expect(clockwork.now_ms + POLL_MS)
     clockwork.timers.expect(clockwork.now_ms + 2 * POLL_MS)
-    await turns(200)
-    assert len(clockwork.due.looks) == 1, "nothing sooner than the next look was expected"
+    assert not clockwork.timers._sooner.is_set(), "nothing sooner than the next look was expected"
+    clockwork.timers.expect(clockwork.now_ms + POLL_MS - 1)
+    await clockwork.timers.waiting.times(2)
+    assert len(clockwork.due.looks) == 1, "it is not due yet"
     await clockwork.stop(running)
 
 
 async def test_what_is_expected_sooner_is_looked_at_sooner(clockwork: Clockwork) -> None:
     running = clockwork.start()
-    await turns()
+    await clockwork.timers.waiting.times(1)
     clockwork.now_ms += 500
     clockwork.due.finds.append((["a"], None))
     clockwork.timers.expect(clockwork.now_ms - 1)
-    await turns()
+    await clockwork.timers.waiting.times(2)
     assert clockwork.taken_in == ["a"]
     assert clockwork.due.moments_ms[-1] == clockwork.now_ms
     await clockwork.stop(running)
@@ -140,7 +141,7 @@ async def test_what_becomes_expected_in_the_middle_of_a_look_is_not_forgotten(cl
     await clockwork.due.looked.wait()
     clockwork.timers.expect(clockwork.now_ms)
     clockwork.due.go_on.set()
-    await turns()
+    await clockwork.timers.waiting.times(1)
     assert clockwork.taken_in == ["a"]
     await clockwork.stop(running)
 
@@ -149,14 +150,14 @@ async def test_what_becomes_expected_while_there_is_no_room_is_found_by_the_look
     clockwork = Clockwork(sagas_max=1, inlet_max=1)
     clockwork.due.finds.extend([(["a"], None), ([], 10_400), (["b"], None)])
     running = clockwork.start()
-    await turns()
+    await clockwork.inlet.full.times(1)
     clockwork.timers.expect(10_400)
     await clockwork.intake.take(1)
-    await turns()
+    await clockwork.timers.waiting.times(1)
     assert len(clockwork.due.looks) == 2
     clockwork.now_ms = 10_400
     clockwork.timers.expect(10_399)
-    await turns()
+    await clockwork.inlet.full.times(2)
     assert clockwork.taken_in == ["b"]
     await clockwork.stop(running)
 
@@ -178,7 +179,7 @@ async def test_postgres_away_is_waited_for_and_looked_at_again() -> None:
     clockwork = Clockwork(pauses)
     clockwork.due.finds.extend([*[StoreUnavailable("gone")] * 4, (["a"], None)])
     running = clockwork.start()
-    await turns(50)
+    await clockwork.timers.waiting.times(1)
     assert clockwork.taken_in == ["a"]
     assert len(pauses.pauses_s) == 4
     assert pauses.pauses_s[-1] > pauses.pauses_s[0]
@@ -189,16 +190,19 @@ async def test_the_loop_ends_wherever_it_is_when_it_is_time_to_stop() -> None:
     waiting_for_the_next_look = Clockwork()
     waiting_for_room = Clockwork(inlet_max=1)
     waiting_for_room.inlet.put([TimerDue(SagaId("a"))])
-    for clockwork in (waiting_for_the_next_look, waiting_for_room):
+    for clockwork, waits in (
+        (waiting_for_the_next_look, waiting_for_the_next_look.timers.waiting),
+        (waiting_for_room, waiting_for_room.inlet.full),
+    ):
         running = clockwork.start()
-        await turns()
+        await waits.times(1)
         await clockwork.stop(running)
 
 
 async def test_a_loop_that_is_cancelled_leaves_no_task_behind(clockwork: Clockwork) -> None:
     running = clockwork.start()
-    await turns()
+    await clockwork.timers.waiting.times(1)
     before = len(asyncio.all_tasks())
     running.cancel()
     await asyncio.wait([running])
-    assert len(asyncio.all_tasks()) == before - 3, "the loop and the two that it waits with"
+    assert len(asyncio.all_tasks()) == before - 1

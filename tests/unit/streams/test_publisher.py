@@ -9,14 +9,16 @@ import pytest
 import structlog
 from redis import exceptions
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, InvalidResponse, ResponseError
+from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
 
 from saga_service.streams import publisher as module
 from saga_service.streams.connection import connect
-from saga_service.streams.group_reader import GroupReader
+from saga_service.streams.consumer import Consumer
+from saga_service.streams.errors import transport_error
 from saga_service.streams.pipeline import Command, Reply
 from saga_service.streams.publisher import RedisPublisher
 from saga_service.wire.entries import Message
+from saga_service.wire.transport import StreamRefused
 from tests.support.fakes import TURNS_MAX, backoffs
 
 __all__ = ["backoffs"]
@@ -32,15 +34,19 @@ class Server:
 
     def __init__(self) -> None:
         self.pipelines: list[list[Command]] = []
-        self.failures: deque[Exception] = deque()
+        self.failures: deque[RedisError | OSError] = deque()
         self.refusal: Callable[[Command], ResponseError | None] = lambda _: None
 
     async def send(self, _: Redis, commands: Sequence[Command]) -> list[Reply]:
         self.pipelines.append(list(commands))
         assert len(self.pipelines) < TURNS_MAX, "this never ends"
         if self.failures:
-            raise self.failures.popleft()
-        return [self.refusal(command) or b"1-0" for command in commands]
+            raise transport_error(self.failures.popleft())
+        return [self._reply(command) for command in commands]
+
+    def _reply(self, command: Command) -> Reply:
+        refusal = self.refusal(command)
+        return b"1-0" if refusal is None else transport_error(refusal)
 
     def sent(self, name: str) -> list[tuple[object, ...]]:
         return [command[1:] for pipeline in self.pipelines for command in pipeline if command[0] == name]
@@ -54,7 +60,9 @@ class Publishing:
     def __init__(self, server: Server) -> None:
         client = connect("redis://127.0.0.1:1")
         self.server = server
-        self.readers = {stream: GroupReader(client, stream, f"group of {stream}", "me") for stream in (REPLIES, EVENTS)}
+        self.readers = {
+            stream: Consumer(client, client, stream, f"group of {stream}", "me") for stream in (REPLIES, EVENTS)
+        }
         self.publisher = RedisPublisher(client, self.readers)
         self.readers[REPLIES].outstanding.update({"1-0", "2-0", "3-0"})
         self.readers[EVENTS].outstanding.update({"7-0"})
@@ -112,7 +120,7 @@ async def test_nothing_to_publish_is_published_at_once(publishing: Publishing) -
     ],
 )
 async def test_redis_away_is_waited_for_and_then_everything_is_sent_again(
-    publishing: Publishing, server: Server, backoffs: list[float], failure: Exception
+    publishing: Publishing, server: Server, backoffs: list[float], failure: RedisError
 ) -> None:
     server.failures.extend([failure] * 3)
     assert await publishing.publish("a") == []
@@ -125,7 +133,7 @@ async def test_nothing_is_settled_before_redis_has_answered(
     publishing: Publishing, server: Server, backoffs: list[float]
 ) -> None:
     server.failures.append(InvalidResponse("Protocol error"))
-    with pytest.raises(InvalidResponse):
+    with pytest.raises(StreamRefused, match="InvalidResponse"):
         await publishing.publish("a")
     assert publishing.outstanding == {REPLIES: {"1-0", "2-0", "3-0"}, EVENTS: {"7-0"}}
     assert backoffs == []

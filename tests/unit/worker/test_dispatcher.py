@@ -14,13 +14,14 @@ from saga_service.base.tasks import cancel
 from saga_service.core.vocabulary import Outcome
 from saga_service.wire.dead_letters import raw_pairs, read_dead_letter
 from saga_service.wire.entries import Entry
+from saga_service.wire.transport import TransportUnavailable
 from saga_service.worker import StepContext, Worker
 from saga_service.worker.dispatcher import REPLIES_UNSENT_PER_SLOT_MAX, Dispatcher
 from saga_service.worker.replies import Replies
 from tests.support.builders import delivered, entry
 from tests.support.fakes import backoffs, turns
 from tests.support.waiting import eventually
-from tests.support.workers import GROUP, NAMES, STREAM, RedisInMemory, command, command_entry
+from tests.support.workers import NAMES, STREAM, RedisInMemory, acknowledgement, command, command_entry
 
 __all__ = ["backoffs"]
 CONCURRENCY = 3
@@ -44,7 +45,7 @@ class AtWork:
             await self.let_go.wait()
 
         self.replies = Replies(
-            self.redis.send, STREAM, GROUP, NAMES, lambda _: self.dispatcher.recheck_room(), structlog.get_logger()
+            self.redis.send, acknowledgement, NAMES, lambda _: self.dispatcher.recheck_room(), structlog.get_logger()
         )
         self.dispatcher = Dispatcher(worker.handlers, self.replies, CONCURRENCY, 10_000, structlog.get_logger())
 
@@ -194,7 +195,7 @@ async def test_lines_that_others_log_meanwhile_name_the_command_too(work: AtWork
 
 
 async def test_nothing_more_is_taken_on_while_answers_cannot_be_given(work: AtWork, backoffs: list[float]) -> None:
-    work.redis.faults.lasting = ConnectionError("gone")
+    work.redis.faults.lasting = TransportUnavailable("gone")
     work.accept(command_entry(1))
     work.let_go.set()
     await turns()
@@ -208,7 +209,7 @@ async def test_nothing_more_is_taken_on_while_answers_cannot_be_given(work: AtWo
 
 
 async def test_the_end_of_an_outage_makes_room_even_if_no_answer_was_waiting(work: AtWork) -> None:
-    work.redis.faults.lasting = ConnectionError("gone")
+    work.redis.faults.lasting = TransportUnavailable("gone")
     work.accept(command_entry(1))
     await turns()
     await work.contexts[0].progress()
@@ -277,7 +278,7 @@ async def test_a_heartbeat_comes_by_itself_until_the_handler_is_over(backoffs: l
     async def charge(data: dict[str, Any]) -> None:
         await let_go.wait()
 
-    replies = Replies(redis.send, STREAM, GROUP, NAMES, lambda _: None, structlog.get_logger())
+    replies = Replies(redis.send, acknowledgement, NAMES, lambda _: None, structlog.get_logger())
     dispatcher = Dispatcher(worker.handlers, replies, CONCURRENCY, 10_000, structlog.get_logger())
     running = asyncio.create_task(replies.run())
     dispatcher.accept([command_entry(1)])

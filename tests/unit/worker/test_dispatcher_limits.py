@@ -18,7 +18,7 @@ from saga_service.worker.limits import CATCH_UP_S_MAX
 from saga_service.worker.replies import Replies
 from tests.support.fakes import backoffs, turns
 from tests.support.waiting import eventually
-from tests.support.workers import GROUP, NAMES, STREAM, RedisInMemory, command, command_entry
+from tests.support.workers import NAMES, RedisInMemory, acknowledgement, command, command_entry
 
 __all__ = ["backoffs"]
 CONCURRENCY = 3
@@ -49,7 +49,7 @@ class AtWork:
         worker.handler(SLOW, **options)(work)
         worker.handler(OTHER)(work)
         self.replies = Replies(
-            self.redis.send, STREAM, GROUP, NAMES, lambda _: self.dispatcher.recheck_room(), structlog.get_logger()
+            self.redis.send, acknowledgement, NAMES, lambda _: self.dispatcher.recheck_room(), structlog.get_logger()
         )
         self.dispatcher = Dispatcher(worker.handlers, self.replies, CONCURRENCY, 10_000, structlog.get_logger())
 

@@ -23,7 +23,7 @@ from saga_service.worker.registration import HandlerFunction
 from saga_service.worker.replies import Replies
 from tests.support.fakes import turns
 from tests.support.waiting import eventually
-from tests.support.workers import GROUP, NAMES, STREAM, RedisInMemory, command, command_entry
+from tests.support.workers import NAMES, RedisInMemory, acknowledgement, command, command_entry
 
 START_MS = 1_700_000_000_000
 FOREVER_S = 60.0
@@ -41,7 +41,7 @@ class AtWork:
         self.contexts: list[StepContext] = []
         self.worker = Worker("payment")
         self.replies = Replies(
-            self.redis.send, STREAM, GROUP, NAMES, lambda _: self.dispatcher.recheck_room(), structlog.get_logger()
+            self.redis.send, acknowledgement, NAMES, lambda _: self.dispatcher.recheck_room(), structlog.get_logger()
         )
         self.worker.handler("payment.charge")(self.heedful)
         self.worker.handler("payment.mine")(self.heedless)

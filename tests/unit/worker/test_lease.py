@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 import structlog
-from redis.exceptions import ConnectionError as RedisAway
 from structlog.testing import capture_logs
 
 from saga_service.base.tasks import cancel
+from saga_service.wire.transport import TransportUnavailable
 from saga_service.worker import lease as module
 from saga_service.worker.lease import LeaseRenewal, PendingEntries
 
@@ -115,7 +115,7 @@ async def test_a_command_that_another_worker_took_over_is_told_of(group: Group, 
 async def test_a_renewal_that_fails_is_tried_again_at_the_next_look(clock: Clock) -> None:
     group = Group()
     group.renewal = LeaseRenewal(group.pending, group.renew, 6, structlog.get_logger())
-    group.fault = RedisAway("gone")
+    group.fault = TransportUnavailable("gone")
     group.pending.add(["1-0"])
     clock.now_s += 20
     running = asyncio.create_task(group.renewal.run())

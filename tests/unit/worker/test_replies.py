@@ -7,22 +7,21 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import structlog
-from redis.exceptions import ConnectionError as RedisAway
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from structlog.testing import capture_logs
 
 from saga_service.base.tasks import cancel
 from saga_service.wire.dead_letters import read_dead_letter
 from saga_service.wire.replies import write_progress, write_success
+from saga_service.wire.transport import StreamRefused, TransportUnavailable
 from saga_service.worker import replies as module
 from saga_service.worker.replies import Replies
 from tests.support.builders import delivered
 from tests.support.fakes import backoffs, turns
-from tests.support.workers import GROUP, NAMES, STREAM, RedisInMemory, command, command_entry
+from tests.support.workers import NAMES, STREAM, RedisInMemory, acknowledgement, command, command_entry
 
 __all__ = ["backoffs"]
-OUT_OF_MEMORY = OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
-WRONG_TYPE = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+OUT_OF_MEMORY = TransportUnavailable("OOM command not allowed when used memory > 'maxmemory'.")
+WRONG_TYPE = StreamRefused("WRONGTYPE Operation against a key holding the wrong kind of value")
 
 
 class Answering:
@@ -31,7 +30,7 @@ class Answering:
     def __init__(self) -> None:
         self.redis = RedisInMemory()
         self.settled: list[str] = []
-        self.replies = Replies(self.redis.send, STREAM, GROUP, NAMES, self._settle, structlog.get_logger())
+        self.replies = Replies(self.redis.send, acknowledgement, NAMES, self._settle, structlog.get_logger())
 
     def _settle(self, entry_ids: Sequence[str]) -> None:
         self.settled += entry_ids
@@ -113,7 +112,7 @@ async def test_a_refused_answer_is_never_acknowledged_before_it_is_taken(
 
 
 async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(answering: Answering) -> None:
-    answering.redis.faults.then(*[RedisAway("gone")] * 5)
+    answering.redis.faults.then(*[TransportUnavailable("gone")] * 5)
     with capture_logs() as logs:
         answering.answer(1)
         await answering.flushed()
@@ -124,7 +123,7 @@ async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(an
 
 
 async def test_what_an_outage_left_in_doubt_is_sent_again_since_a_reply_may_come_twice(answering: Answering) -> None:
-    answering.redis.lost_replies.then(RedisAway("cut"))
+    answering.redis.lost_replies.then(TransportUnavailable("cut"))
     answering.answer(1)
     await answering.flushed()
     assert answering.numbers == [1, 1]
@@ -134,7 +133,7 @@ async def test_what_an_outage_left_in_doubt_is_sent_again_since_a_reply_may_come
 async def test_refused_acknowledgements_are_sent_again_and_not_in_a_hot_loop(
     answering: Answering, backoffs: list[float]
 ) -> None:
-    answering.redis.refusals["XACK"] = ReadOnlyError("You can't write against a read only replica.")
+    answering.redis.refusals["XACK"] = TransportUnavailable("You can't write against a read only replica.")
     answering.answer(1)
     await turns()
     assert answering.settled == []

@@ -27,7 +27,7 @@ from saga_service.worker.inbox.recorded_replies import reply_to
 from saga_service.worker.replies import Replies
 from tests.support.builders import SagaInMemory, definition, delivered
 from tests.support.ciphers import MARKER, OF_BOTH, OF_NEW, OF_OLD
-from tests.support.workers import FAR_AWAY_MS, GROUP, NAMES, STREAM, RedisInMemory
+from tests.support.workers import FAR_AWAY_MS, NAMES, RedisInMemory, acknowledgement
 
 
 class Charge(BaseModel):
@@ -53,7 +53,7 @@ async def answer_to(entry: Entry, cipher: Cipher | None, *, reply_bytes_max: int
         return Charged(charged=command.name)
 
     redis = RedisInMemory()
-    replies = Replies(redis.send, STREAM, GROUP, NAMES, lambda _: None, structlog.get_logger())
+    replies = Replies(redis.send, acknowledgement, NAMES, lambda _: None, structlog.get_logger())
     dispatcher = Dispatcher(worker.handlers, replies, 1, reply_bytes_max, structlog.get_logger(), cipher)
     running = asyncio.create_task(replies.run())
     dispatcher.accept([entry])

@@ -9,35 +9,34 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from saga_service.engine.ports import StreamRefused
 from saga_service.streams.connection import connect
-from saga_service.streams.group_reader import GroupReader
-from saga_service.streams.source import StreamSource
+from saga_service.streams.consumer import Consumer
 from saga_service.wire.entries import Entry
+from saga_service.wire.transport import StreamRefused
 from tests.support.waiting import eventually
 
 STREAM, GROUP = "saga:events", "saga-service"
 LONG_MS = 60_000
-MakeReader = Callable[[str], GroupReader]
+MakeConsumer = Callable[[str], Consumer]
 
 
 @pytest.fixture
-async def make_reader(client: Redis) -> MakeReader:
+async def make_consumer(client: Redis) -> MakeConsumer:
     """Readers by consumer name, all in one group that is there."""
-    await GroupReader(client, STREAM, GROUP, "maker").ensure_group()
-    return lambda consumer: GroupReader(client, STREAM, GROUP, consumer)
+    await Consumer(client, client, STREAM, GROUP, "maker").ensure_group()
+    return lambda consumer: Consumer(client, client, STREAM, GROUP, consumer)
 
 
 @pytest.fixture
-async def reader(make_reader: MakeReader) -> GroupReader:
-    return make_reader("me")
+async def reader(make_consumer: MakeConsumer) -> Consumer:
+    return make_consumer("me")
 
 
 @pytest.fixture
-async def blocking(any_redis_url: str, make_reader: MakeReader) -> AsyncIterator[GroupReader]:
+async def blocking(any_redis_url: str, make_consumer: MakeConsumer) -> AsyncIterator[Consumer]:
     """A reader on a connection of its own."""
     client = connect(any_redis_url, blocking_ms=5_000, connections_max=1)
-    yield GroupReader(client, STREAM, GROUP, "me")
+    yield Consumer(client, client, STREAM, GROUP, "me")
     await client.aclose()
 
 
@@ -66,7 +65,7 @@ async def _consumer_rows(client: Redis) -> list[list[bytes]]:
     return rows
 
 
-async def read_all(reader: GroupReader) -> list[Entry]:
+async def read_all(reader: Consumer) -> list[Entry]:
     """Everything that is there: reads until one that looked for new entries finds none."""
     entries: list[Entry] = []
     while True:
@@ -85,32 +84,32 @@ def ids(entries: list[Entry]) -> list[str]:
 
 async def test_a_group_begins_at_the_oldest_entry(client: Redis) -> None:
     added = await add(client, "before", "the group")
-    reader = GroupReader(client, STREAM, GROUP, "me")
+    reader = Consumer(client, client, STREAM, GROUP, "me")
     assert await reader.ensure_group()
     assert not await reader.ensure_group()
     assert ids(await read_all(reader)) == added
 
 
-async def test_an_entry_comes_with_its_bytes_as_they_are(client: Redis, reader: GroupReader) -> None:
+async def test_an_entry_comes_with_its_bytes_as_they_are(client: Redis, reader: Consumer) -> None:
     await client.execute_command("XADD", STREAM, "7-7", b"\x00name", b"\xff\xfe", "empty", b"")
     assert await read_all(reader) == [Entry(STREAM, "7-7", {b"\x00name": b"\xff\xfe", b"empty": b""})]
 
 
-async def test_a_name_that_comes_twice_comes_with_both_values(client: Redis, reader: GroupReader) -> None:
+async def test_a_name_that_comes_twice_comes_with_both_values(client: Redis, reader: Consumer) -> None:
     await client.execute_command("XADD", STREAM, "7-7", "a", "1", "b", "2", "a", "3")
     [entry] = await read_all(reader)
     assert entry.fields == {b"a": b"3", b"b": b"2"}
     assert list(entry.pairs()) == [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
 
 
-async def test_no_more_is_read_than_was_asked_for(client: Redis, reader: GroupReader) -> None:
+async def test_no_more_is_read_than_was_asked_for(client: Redis, reader: Consumer) -> None:
     await add(client, *"abcde")
     assert len(await reader.read(3, 1)) == 3
     assert len(await reader.read(3, 1)) == 2
     assert await reader.read(3, 1) == []
 
 
-async def test_what_is_read_is_outstanding_until_it_is_settled(client: Redis, reader: GroupReader) -> None:
+async def test_what_is_read_is_outstanding_until_it_is_settled(client: Redis, reader: Consumer) -> None:
     first, second = await add(client, "a", "b")
     await read_all(reader)
     assert reader.outstanding == {first, second}
@@ -119,14 +118,14 @@ async def test_what_is_read_is_outstanding_until_it_is_settled(client: Redis, re
     assert (await pending(client)).keys() == {second}
 
 
-async def test_two_consumers_share_what_comes(client: Redis, make_reader: MakeReader) -> None:
+async def test_two_consumers_share_what_comes(client: Redis, make_consumer: MakeConsumer) -> None:
     added = await add(client, *"abcd")
-    here, there = make_reader("here"), make_reader("there")
+    here, there = make_consumer("here"), make_consumer("there")
     taken = [*await here.read(2, 1), *await there.read(2, 1)]
     assert ids(taken) == added
 
 
-async def test_a_read_wakes_as_soon_as_something_comes(client: Redis, blocking: GroupReader) -> None:
+async def test_a_read_wakes_as_soon_as_something_comes(client: Redis, blocking: Consumer) -> None:
     assert await read_all(blocking) == []
     reading = asyncio.create_task(blocking.read(10, 5_000))
     await client_blocks(client)
@@ -148,7 +147,7 @@ async def _blocked_clients(client: Redis) -> int:
 # -------------------------------------------------------------------------------------- what a lost reply leaves behind
 
 
-async def test_what_an_earlier_read_left_with_us_is_given_first(client: Redis, reader: GroupReader) -> None:
+async def test_what_an_earlier_read_left_with_us_is_given_first(client: Redis, reader: Consumer) -> None:
     lost = await add(client, "a", "b")
     assert await read_as(client, "me") == lost
     new = await add(client, "c")
@@ -157,7 +156,7 @@ async def test_what_an_earlier_read_left_with_us_is_given_first(client: Redis, r
     assert [entry.was_delivered_before for entry in given] == [True, True, False]
 
 
-async def test_what_a_cancelled_read_was_given_is_given_again(client: Redis, blocking: GroupReader) -> None:
+async def test_what_a_cancelled_read_was_given_is_given_again(client: Redis, blocking: Consumer) -> None:
     await read_all(blocking)
     reading = asyncio.create_task(blocking.read(10, 5_000))
     await client_blocks(client)
@@ -170,7 +169,7 @@ async def test_what_a_cancelled_read_was_given_is_given_again(client: Redis, blo
     assert ids(await read_all(blocking)) == [added]
 
 
-async def test_what_is_in_our_hands_is_not_given_again_by_the_drain(client: Redis, reader: GroupReader) -> None:
+async def test_what_is_in_our_hands_is_not_given_again_by_the_drain(client: Redis, reader: Consumer) -> None:
     await add(client, *"abc")
     in_hand = await read_all(reader)
     [lost] = await add(client, "lost")
@@ -181,7 +180,7 @@ async def test_what_is_in_our_hands_is_not_given_again_by_the_drain(client: Redi
 
 
 async def test_a_long_pending_list_is_drained_page_by_page_past_what_is_in_hand(
-    client: Redis, reader: GroupReader
+    client: Redis, reader: Consumer
 ) -> None:
     await add(client, *map(str, range(250)))
     in_hand = await read_all(reader)
@@ -193,7 +192,7 @@ async def test_a_long_pending_list_is_drained_page_by_page_past_what_is_in_hand(
 
 
 async def test_reads_that_are_cancelled_at_any_moment_lose_nothing_and_repeat_nothing(
-    client: Redis, blocking: GroupReader, random_seed: int
+    client: Redis, blocking: Consumer, random_seed: int
 ) -> None:
     chance = random.Random(random_seed)
     added: list[str] = []
@@ -227,15 +226,15 @@ async def make_idle(client: Redis, owner: str, entry_ids: list[str], idle_ms: in
     await client.execute_command("XCLAIM", STREAM, GROUP, owner, 0, *entry_ids, "IDLE", idle_ms, "JUSTID")
 
 
-async def reclaim_all(reader: GroupReader, count_max: int = 100) -> list[Entry]:
+async def reclaim_all(reader: Consumer, count_max: int = 100) -> list[Entry]:
     entries = await reader.reclaim(count_max, LONG_MS)
-    while not reader.reclaim_is_through():
+    while not reader.reclaim_is_through:
         entries += await reader.reclaim(count_max, LONG_MS)
     return entries
 
 
 async def test_what_a_dead_consumer_left_is_taken_over_and_what_a_live_one_holds_is_not(
-    client: Redis, reader: GroupReader
+    client: Redis, reader: Consumer
 ) -> None:
     left, held = await add(client, "left", "held")
     await read_as(client, "other")
@@ -247,7 +246,7 @@ async def test_what_a_dead_consumer_left_is_taken_over_and_what_a_live_one_holds
     assert reader.outstanding == {left}
 
 
-async def test_one_dead_entry_behind_five_thousand_live_ones_is_reached(client: Redis, reader: GroupReader) -> None:
+async def test_one_dead_entry_behind_five_thousand_live_ones_is_reached(client: Redis, reader: Consumer) -> None:
     pipeline = client.pipeline(transaction=False)
     for number in range(5_001):
         pipeline.execute_command("XADD", STREAM, f"{number + 1}-0", "n", number)
@@ -264,7 +263,7 @@ async def test_one_dead_entry_behind_five_thousand_live_ones_is_reached(client: 
     assert calls > 1, "the list was long enough to keep a cursor for"
 
 
-async def test_the_walk_begins_anew_when_it_is_through(client: Redis, reader: GroupReader) -> None:
+async def test_the_walk_begins_anew_when_it_is_through(client: Redis, reader: Consumer) -> None:
     for number in range(3):
         [left] = await add(client, str(number))
         await read_as(client, "other")
@@ -272,7 +271,7 @@ async def test_the_walk_begins_anew_when_it_is_through(client: Redis, reader: Gr
         assert ids(await reclaim_all(reader)) == [left]
 
 
-async def test_what_is_in_our_own_hands_for_long_is_not_given_again(client: Redis, reader: GroupReader) -> None:
+async def test_what_is_in_our_own_hands_for_long_is_not_given_again(client: Redis, reader: Consumer) -> None:
     [mine] = await add(client, "mine")
     await read_all(reader)
     await make_idle(client, "me", [mine], LONG_MS + 1)
@@ -283,7 +282,7 @@ async def test_what_is_in_our_own_hands_for_long_is_not_given_again(client: Redi
 
 @pytest.mark.parametrize("command", ["XAUTOCLAIM", "XREADGROUP"])
 async def test_what_is_acknowledged_while_the_answer_is_under_way_is_not_handed_out_again(
-    client: Redis, reader: GroupReader, monkeypatch: pytest.MonkeyPatch, command: str
+    client: Redis, reader: Consumer, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """Large entries take their time on the way: the lane that had them was through before they came a second time."""
     await add(client, "one", "two")
@@ -304,7 +303,7 @@ async def test_what_is_acknowledged_while_the_answer_is_under_way_is_not_handed_
     assert await pending(client) == {}
 
 
-async def test_a_reclaim_whose_reply_was_lost_is_made_good_by_a_later_one(client: Redis, reader: GroupReader) -> None:
+async def test_a_reclaim_whose_reply_was_lost_is_made_good_by_a_later_one(client: Redis, reader: Consumer) -> None:
     [left] = await add(client, "left")
     await read_as(client, "other")
     await client.execute_command("XAUTOCLAIM", STREAM, GROUP, "me", 0, "0-0")
@@ -317,7 +316,7 @@ async def test_a_reclaim_whose_reply_was_lost_is_made_good_by_a_later_one(client
 
 
 async def test_entries_that_were_deleted_while_they_were_pending_are_given_up_by_the_drain(
-    client: Redis, reader: GroupReader
+    client: Redis, reader: Consumer
 ) -> None:
     deleted, kept = await add(client, "deleted", "kept")
     await read_as(client, "me")
@@ -327,7 +326,7 @@ async def test_entries_that_were_deleted_while_they_were_pending_are_given_up_by
 
 
 async def test_entries_that_were_deleted_while_they_were_pending_are_given_up_by_a_reclaim(
-    client: Redis, reader: GroupReader
+    client: Redis, reader: Consumer
 ) -> None:
     """Redis 6.2 claims them and does not say which they are; one that stays pending would keep its stream untrimmed."""
     first, kept, last = await add(client, "deleted", "kept", "deleted")
@@ -341,7 +340,7 @@ async def test_entries_that_were_deleted_while_they_were_pending_are_given_up_by
     assert ids(in_hand) == [mine]
 
 
-async def test_more_deleted_entries_than_one_page_holds_are_given_up(client: Redis, reader: GroupReader) -> None:
+async def test_more_deleted_entries_than_one_page_holds_are_given_up(client: Redis, reader: Consumer) -> None:
     doomed = await add(client, *map(str, range(1_200)))
     await read_as(client, "other")
     await make_idle(client, "other", doomed, LONG_MS + 1)
@@ -354,17 +353,17 @@ async def test_more_deleted_entries_than_one_page_holds_are_given_up(client: Red
 
 
 async def test_what_is_handed_back_is_taken_over_at_once(
-    client: Redis, reader: GroupReader, make_reader: MakeReader
+    client: Redis, reader: Consumer, make_consumer: MakeConsumer
 ) -> None:
     added = await add(client, "a", "b")
     await read_all(reader)
     assert await reader.hand_back(added) == 2
     assert reader.outstanding == set()
-    assert ids(await reclaim_all(make_reader("other"))) == added
+    assert ids(await reclaim_all(make_consumer("other"))) == added
 
 
 async def test_what_has_another_owner_by_now_is_neither_kept_nor_handed_back(
-    client: Redis, reader: GroupReader, make_reader: MakeReader
+    client: Redis, reader: Consumer, make_consumer: MakeConsumer
 ) -> None:
     taken, mine = await add(client, "taken", "mine")
     await read_all(reader)
@@ -378,10 +377,10 @@ async def test_what_has_another_owner_by_now_is_neither_kept_nor_handed_back(
     assert now[mine][1] < 5_000
     assert await reader.hand_back([taken, mine]) == 1
     assert (await pending(client))[taken][0] == "other"
-    assert ids(await reclaim_all(make_reader("third"))) == [mine]
+    assert ids(await reclaim_all(make_consumer("third"))) == [mine]
 
 
-async def test_renewing_is_no_delivery(client: Redis, reader: GroupReader) -> None:
+async def test_renewing_is_no_delivery(client: Redis, reader: Consumer) -> None:
     [mine] = await add(client, "mine")
     await read_all(reader)
     await reader.renew([mine])
@@ -389,7 +388,7 @@ async def test_renewing_is_no_delivery(client: Redis, reader: GroupReader) -> No
     assert deliveries == 1
 
 
-async def test_nothing_to_keep_or_hand_back_asks_nothing_of_redis(client: Redis, reader: GroupReader) -> None:
+async def test_nothing_to_keep_or_hand_back_asks_nothing_of_redis(client: Redis, reader: Consumer) -> None:
     await client.execute_command("DEL", STREAM)
     assert await reader.renew([]) == 0
     assert await reader.hand_back([]) == 0
@@ -398,7 +397,7 @@ async def test_nothing_to_keep_or_hand_back_asks_nothing_of_redis(client: Redis,
 
 @pytest.mark.parametrize("what_is_left", ["nothing", "the stream without the group"])
 async def test_leaving_keeping_and_handing_back_are_no_errors_where_the_group_has_vanished(
-    client: Redis, reader: GroupReader, what_is_left: str
+    client: Redis, reader: Consumer, what_is_left: str
 ) -> None:
     added = await add(client, "a")
     await read_all(reader)
@@ -415,17 +414,17 @@ async def test_leaving_keeping_and_handing_back_are_no_errors_where_the_group_ha
 
 
 async def test_leaving_takes_our_consumer_off_the_group_and_no_other(
-    client: Redis, reader: GroupReader, make_reader: MakeReader
+    client: Redis, reader: Consumer, make_consumer: MakeConsumer
 ) -> None:
     await add(client, "a", "b")
     [mine] = ids(await reader.read(1, 1))
-    [_] = await make_reader("other").read(1, 1)
+    [_] = await make_consumer("other").read(1, 1)
     await reader.acknowledge([mine])
     await reader.leave()
     assert await consumers(client) == {"other"}
 
 
-async def test_a_consumer_with_something_pending_is_never_removed(client: Redis, reader: GroupReader) -> None:
+async def test_a_consumer_with_something_pending_is_never_removed(client: Redis, reader: Consumer) -> None:
     added = await add(client, "a")
     await read_all(reader)
     await reader.leave()
@@ -434,7 +433,7 @@ async def test_a_consumer_with_something_pending_is_never_removed(client: Redis,
     assert (await pending(client)).keys() == set(added)
 
 
-async def test_only_consumers_that_were_idle_for_so_long_are_removed(client: Redis, reader: GroupReader) -> None:
+async def test_only_consumers_that_were_idle_for_so_long_are_removed(client: Redis, reader: Consumer) -> None:
     await add(client, "a")
     [mine] = await read_all(reader)
     await reader.acknowledge([mine.id])
@@ -444,7 +443,7 @@ async def test_only_consumers_that_were_idle_for_so_long_are_removed(client: Red
 
 
 async def test_removing_dead_consumers_never_loses_what_a_live_one_has_just_read(
-    client: Redis, make_reader: MakeReader
+    client: Redis, make_consumer: MakeConsumer
 ) -> None:
     """A reader that comes back in the moment in which it is found dead."""
     total = 600
@@ -452,7 +451,7 @@ async def test_removing_dead_consumers_never_loses_what_a_live_one_has_just_read
     unknown: list[str] = []
 
     async def consume(consumer: str) -> None:
-        reader = make_reader(consumer)
+        reader = make_consumer(consumer)
         while len(read) < total:
             for entry in await reader.read(3, 1):
                 read.append(entry.id)
@@ -462,7 +461,7 @@ async def test_removing_dead_consumers_never_loses_what_a_live_one_has_just_read
                 reader.settle([entry.id])
 
     async def reap() -> int:
-        reaper, removed = make_reader("reaper"), 0
+        reaper, removed = make_consumer("reaper"), 0
         while len(read) < total:
             removed += await reaper.remove_dead_consumers(0)
         return removed
@@ -475,35 +474,14 @@ async def test_removing_dead_consumers_never_loses_what_a_live_one_has_just_read
     assert removed > 0, "the race was never run"
 
 
-# ----------------------------------------------------------------------------------------------- the source around it
-
-
-async def test_reader_and_helper_are_one_consumer_and_know_of_each_other(
-    client: Redis, blocking: GroupReader, make_reader: MakeReader
-) -> None:
-    source = StreamSource(blocking, make_reader("me"), 1, LONG_MS)
-    [left] = await add(client, "left")
-    await read_as(client, "other")
-    await make_idle(client, "other", [left], LONG_MS + 1)
-    assert await source.read(10) == []
-    entries, more = await source.reclaim(10)
-    assert (ids(entries), more) == ([left], False)
-    blocking._drained_up_to = "0-0"
-    assert await source.read(10) == [], "the reader's drain passes over what the helper took"
-    blocking.settle([left])
-    await client.execute_command("XACK", STREAM, GROUP, left)
-    await source.leave()
-    assert await consumers(client) == {"other"}
-
-
 async def test_a_stream_whose_name_another_kind_of_key_has_is_refused_by_every_door(
-    client: Redis, reader: GroupReader
+    client: Redis, reader: Consumer
 ) -> None:
     await client.execute_command("DEL", STREAM)
     await client.execute_command("SET", STREAM, "not a stream")
-    source = StreamSource(reader, reader, 1, LONG_MS)
-    for call in (source.read(1), source.reclaim(1), source.ensure_group(), source.remove_dead_consumers(0)):
+    doors = (reader.read(1, 1), reader.reclaim(1, LONG_MS), reader.ensure_group(), reader.remove_dead_consumers(0))
+    for call in doors:
         with pytest.raises(StreamRefused, match="WRONGTYPE"):
             await call
     with pytest.raises(StreamRefused, match="WRONGTYPE"):
-        await source.leave()
+        await reader.leave()

@@ -1,0 +1,160 @@
+"""Consuming one stream: reserve room, read or reclaim, deliver.
+
+Room is reserved before anything is read, so nothing is fetched that nobody has time for. One loop does all of it, so
+the room is never promised twice. Now and then a read gives way to a reclaim, which takes over what dead consumers left
+behind. A stream or group that has vanished is made anew, from the oldest entry.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from saga_service.base.lifecycle import Milestone, Shutdown
+from saga_service.streams.outage import Outage
+from saga_service.wire.entries import Entry
+from saga_service.wire.transport import StreamRefused, TransportError, TransportUnavailable
+
+FIRST_READ_ENTRIES_MAX = 16
+READ_GROWTH = 8
+"""Each read asks for at most so many times what the one before it brought. After a pause nobody knows how large the
+entries are that come next; under load three reads go from the first to the whole batch."""
+RECLAIMED_AT_ONCE_MAX = 32
+"""Small, so that a reclaim never fills the room for what is new."""
+CONSUMER_DEAD_AFTER_MS = 3_600_000
+"""How long a consumer may be idle before it is removed from the group, if nothing is pending for it."""
+
+
+class Source(Protocol):
+    """The part of a `Consumer` that the loop needs."""
+
+    stream: str
+
+    async def ensure_group(self) -> bool: ...
+
+    async def read(self, count_max: int, block_ms: int) -> list[Entry]: ...
+
+    async def reclaim(self, count_max: int, min_idle_ms: int) -> list[Entry]: ...
+
+    @property
+    def reclaim_is_through(self) -> bool: ...
+
+    async def remove_dead_consumers(self, idle_ms: int) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a read waits, and how often and after how long an idle entry is reclaimed."""
+
+    read_block_ms: int
+    reclaim_idle_ms: int
+    reclaim_period_ms: int
+    entries_max: int = 1_000_000
+    """The most that one read asks for."""
+    last_read_ms: int = 0
+    """How long a read may go on after shutdown was requested. With 0 nothing is delivered any more, and what a read
+    was given in that moment is handed back."""
+
+
+class ConsumerLoop:
+    """`room` waits until there is room and returns how many entries it is for, or 0 to end the loop; `deliver` is
+    given at most so many. `on_loss` is called when the group had to be made."""
+
+    def __init__(
+        self,
+        source: Source,
+        room: Callable[[], Awaitable[int]],
+        deliver: Callable[[list[Entry]], None],
+        pace: Pace,
+        shutdown: Shutdown,
+        *,
+        on_loss: Callable[[], None] = lambda: None,
+        log: FilteringBoundLogger | None = None,
+    ) -> None:
+        self.started = Milestone()
+        self.delivered = Milestone()
+        self._source = source
+        self._room = room
+        self._deliver = deliver
+        self._pace = pace
+        self._shutdown = shutdown
+        self._on_loss = on_loss
+        self._log: FilteringBoundLogger = log or structlog.get_logger(__name__).bind(stream=source.stream)
+        self._outage = Outage(self._log, "reading", shutdown.pause)
+        self._next_read_max = FIRST_READ_ENTRIES_MAX
+        self._reclaim_at_s = time.monotonic()
+
+    async def run(self) -> None:
+        """Consume until shutdown is requested. Every trouble with Redis is waited out."""
+        self.started.reached()
+        await self._shutdown.cut(self._consume(), after_s=self._pace.last_read_ms / 1000)
+
+    async def _consume(self) -> None:
+        # Making the group at the start as well finds out whether Redis lost it while nobody was looking.
+        has_group = False
+        while not self._shutdown:
+            try:
+                if has_group:
+                    if not await self._fill():
+                        return
+                else:
+                    await self._make_group()
+                    has_group = True
+            except TransportError as error:
+                # What is lost or refused is made sure of again. What vanishes over and over must not be a hot loop.
+                has_group = has_group and isinstance(error, TransportUnavailable)
+                await self._outage.wait(error)
+
+    async def _make_group(self) -> None:
+        if await self._source.ensure_group():
+            self._log.info("the consumer group is made")
+            self._on_loss()
+
+    async def _fill(self) -> bool:
+        """Deliver what comes next; false where there is to be no more room."""
+        room = await self._room()
+        if room:
+            entries = await self._next(room)
+            self._outage.over()
+            if entries and not self._comes_too_late():
+                self._deliver(entries)
+                self.delivered.reached()
+        return room > 0
+
+    def _comes_too_late(self) -> bool:
+        return bool(self._shutdown) and not self._pace.last_read_ms
+
+    async def _next(self, room: int) -> list[Entry]:
+        if time.monotonic() >= self._reclaim_at_s and (entries := await self._reclaim(room)):
+            return entries
+        until_reclaim_ms = int((self._reclaim_at_s - time.monotonic()) * 1000)
+        block_ms = max(1, min(self._pace.read_block_ms, until_reclaim_ms))
+        entries = await self._source.read(min(room, self._pace.entries_max, self._next_read_max), block_ms)
+        self._next_read_max = max(FIRST_READ_ENTRIES_MAX, READ_GROWTH * len(entries))
+        return entries
+
+    async def _reclaim(self, room: int) -> list[Entry]:
+        """One piece of the pending list; the next is looked at at once until the end is reached."""
+        if self._source.reclaim_is_through:
+            # Before anything is taken over: what fails after that would leave it in nobody's hands.
+            await self._remove_dead_consumers()
+        entries = await self._source.reclaim(min(room, RECLAIMED_AT_ONCE_MAX), self._pace.reclaim_idle_ms)
+        if self._source.reclaim_is_through:
+            # Jitter keeps the consumers of a group from walking the list in step.
+            self._reclaim_at_s = time.monotonic() + self._pace.reclaim_period_ms / 1000 * random.uniform(0.5, 1.0)
+        if entries:
+            self._log.info("entries of a consumer that is gone are taken over", entries=len(entries))
+        return entries
+
+    async def _remove_dead_consumers(self) -> None:
+        try:
+            await self._source.remove_dead_consumers(CONSUMER_DEAD_AFTER_MS)
+        except StreamRefused as error:
+            # Whoever may not tidy the group may still read.
+            self._log.debug("dead consumers cannot be removed", error=str(error))
