@@ -23,7 +23,7 @@ from saga_service.wire.entries import Entry
 log = structlog.get_logger(__name__)
 
 _FAILURES: Mapping[Remedy, tuple[int, str]] = {
-    Remedy.WAIT: (logging.WARNING, "postgres is away; a batch waits"),
+    Remedy.WAIT: (logging.WARNING, "{failure}; a batch waits"),
     Remedy.READ_AFRESH: (logging.INFO, "another replica was quicker; the batch is read afresh"),
     Remedy.WITHOUT_REQUESTS: (logging.WARNING, "some request was answered meanwhile; the batch goes on without any"),
     Remedy.HALVE: (logging.WARNING, "a batch cannot be committed; it is taken apart"),
@@ -48,7 +48,7 @@ def log_failure(failure: Failure, remedy: Remedy, items: Sequence[Item], error: 
     if lost_races:
         context["lost_races"] = lost_races
     trace = error if failure is Failure.BUG and remedy is Remedy.QUARANTINE else None
-    log.log(level, event, exc_info=trace, **context)
+    log.log(level, event.format(failure=failure.value), exc_info=trace, **context)
 
 
 def _named(item: Item) -> str:

@@ -55,6 +55,8 @@ class _Attempt:
     decoded: Decoded | None = None
     trusts_copies: bool = True
     lost_races: int = 0
+    is_suspected: bool = True
+    """Whether its statement failed before while Postgres took others. Not yet for a batch as it came."""
     reason: str = ""
     """The reason of the dead letter."""
     outages: Backoff = field(default_factory=Backoff)
@@ -109,18 +111,17 @@ class Engine:
             self._remember(written)
             yield written.committed
 
-    # ------------------------------------------------------------------------------------------------- one attempt
-
     def _attempts(self, items: Sequence[Item]) -> list[_Attempt]:
         """The batch as one attempt, but for items of slow sagas: each is tried apart, and after the others."""
         if not self._slow:
-            return [_tried(items)]
+            return [_tried(items, is_suspected=False)]
         apart: list[Item] = []
         others: list[Item] = []
         for item in items:
             saga_id = self._decoder.saga_of(item)
             (apart if saga_id is not None and saga_id in self._slow else others).append(item)
-        return [*(_tried([item]) for item in reversed(apart)), *([_tried(others)] if others else [])]
+        whole = [_tried(others, is_suspected=False)] if others else []
+        return [*(_tried([item]) for item in reversed(apart)), *whole]
 
     async def _try(self, attempt: _Attempt) -> _Written:
         decoded = attempt.decoded = attempt.decoded or self._decode(attempt)
@@ -203,8 +204,6 @@ class Engine:
             self._slow.discard(written.folded.states)
         log_commit(written.folded, written.dead_letters)
 
-    # ------------------------------------------------------------------------------------------------ what failed
-
     async def _remedied(self, attempt: _Attempt, error: Exception) -> list[_Attempt]:
         """What is tried instead, after the table."""
         failure = await self._what_failed(attempt, error)
@@ -248,9 +247,12 @@ class Engine:
     async def _what_failed(self, attempt: _Attempt, error: Exception) -> Failure:
         attempt.lost_races += isinstance(error, RevisionConflict)
         failure = failure_of(error, attempt.lost_races)
-        if failure in STATEMENT_FAILURES and not await self._probe():
+        if failure not in STATEMENT_FAILURES:
+            return failure
+        was_suspected, attempt.is_suspected = attempt.is_suspected, await self._probe()
+        if not attempt.is_suspected:
             return Failure.OUTAGE
-        return failure
+        return failure if was_suspected else Failure.SUSPECTED
 
     async def _probe(self) -> bool:
         """Whether Postgres takes a commit that concerns no saga."""
@@ -270,5 +272,5 @@ class Engine:
         return [_Attempt([item], Place.DEFERRAL if entry.request is None else Place.DEFERRAL_OF_ROW)]
 
 
-def _tried(items: Sequence[Item]) -> _Attempt:
-    return _Attempt(items, Place.TOGETHER if len(items) > 1 else Place.ALONE)
+def _tried(items: Sequence[Item], *, is_suspected: bool = True) -> _Attempt:
+    return _Attempt(items, Place.TOGETHER if len(items) > 1 else Place.ALONE, is_suspected=is_suspected)

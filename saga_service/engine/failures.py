@@ -21,8 +21,9 @@ Whose fault a failure is decides the row.
 - *A statement's* (it timed out, a lock was not to be had, no memory, an internal error of Postgres): the server may be
   well and one row at fault, held by a session that nobody attends to. Or every statement fails. A probe tells: it
   takes the locks on tables that a commit takes, writes, and touches no row of a saga. If the probe fails too, this is
-  an outage, and the batch waits whole. If the probe goes through, the batch is halved, and the entry that still fails
-  alone is deferred. It is never a dead letter: nothing is wrong with it.
+  an outage, and the batch waits whole. If the probe goes through, the batch is tried whole once more, for an outage may
+  just have ended; then it is halved, and the entry that still fails alone is deferred. It is never a dead letter:
+  nothing is wrong with it.
 - *A race's*: another replica was quicker. A batch reads afresh and tries again, with growing pauses. One that loses
   `RACES_MAX` times is contended: it is halved, so that a hot saga holds up no other, and the entry alone is deferred.
 - *The data's* (Postgres refuses a value, a payload cannot be decrypted): it would fail for ever. Dead letter.
@@ -68,6 +69,7 @@ class Failure(StrEnum):
     """What failed."""
 
     OUTAGE = "postgres is away"
+    SUSPECTED = "a statement failed, for the first time"
     TIMED_OUT = "a statement timed out"
     INTERNAL = "postgres met an internal error"
     LOST_RACE = "another replica was quicker"
@@ -124,6 +126,7 @@ _END = Remedy.END
 REMEDIES: Mapping[Failure, Mapping[Place, Remedy]] = {
     #                       together  alone     again     deferral  of a row  letter    bare letter
     Failure.OUTAGE:    _row(_WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT),
+    Failure.SUSPECTED: _row(_WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT),
     Failure.TIMED_OUT: _row(_HALVE,   _DEFER,   _DEFER,   _WAIT,    _LEAVE,   _DEFER,   _DEFER),
     Failure.INTERNAL:  _row(_HALVE,   _DEFER,   _DEFER,   _WAIT,    _LEAVE,   _DEFER,   _DEFER),
     Failure.LOST_RACE: _row(_AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH),
@@ -136,7 +139,7 @@ REMEDIES: Mapping[Failure, Mapping[Place, Remedy]] = {
 # fmt: on
 
 STATEMENT_FAILURES = frozenset({Failure.TIMED_OUT, Failure.INTERNAL})
-"""Outages, where the probe fails as well."""
+"""Failures that a probe tells from an outage."""
 
 
 def failure_of(error: Exception, lost_races: int) -> Failure:

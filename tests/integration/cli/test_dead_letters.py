@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import asyncpg
 import pytest
 from redis import Redis
 
+from saga_service.core.events import TimerDue, TransportLost
 from saga_service.engine.ports import Batch
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry, entry_of
+from saga_service.wire.own_events import OwnEvent, write_own_event
+from tests.support.builders import SAGA_ID
 from tests.support.command_line import run_aside, store
 
 STRANGE = {b"type": b"ordre", b"data": b'{"a": 1}', b"\xff\x00": b"\x00\xfe binary", b"empty": b""}
@@ -25,6 +29,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, postgres_dsn: str,
 async def put_aside(postgres_dsn: str, *entries: Entry) -> list[int]:
     """Dead letters of these entries; their numbers."""
     for entry in entries:
+        # One after the other: within a batch their numbers follow the order in which their rows are locked.
         letter = dead_letter(entry, f"no saga for {entry.id}", 1_700_000_000_000)
         await store(postgres_dsn, Batch(dead_letters=[letter]))
     listed = (await run_aside("dead-letters", "list", "--json")).json
@@ -87,6 +92,21 @@ async def test_a_replayed_entry_is_the_one_that_came_byte_for_byte(postgres_dsn:
     new_ids = [each["entry_id"].encode() for each in replayed.json]
     assert on_streams["saga:events"] == [(new_ids[0], STRANGE)]
     assert on_streams["order_requests"] == [(new_ids[1], {b"amount": b"3"})]
+
+
+@pytest.mark.parametrize("event", [TimerDue(SAGA_ID), TransportLost(SAGA_ID)])
+async def test_an_event_of_the_service_itself_is_replayed_as_a_request(
+    pool: asyncpg.Pool, postgres_dsn: str, event: OwnEvent
+) -> None:
+    [number] = await put_aside(postgres_dsn, write_own_event(event, f"{SAGA_ID}:1"))
+
+    shown = (await run_aside("dead-letters", "show", str(number), "--json")).json
+    replayed = (await run_aside("dead-letters", "replay", str(number), "--json")).json
+
+    assert shown["fields"]["saga_id"] == SAGA_ID
+    [request] = await pool.fetch("select request_id, type, saga_id from saga.requests")
+    assert (str(request["request_id"]), request["saga_id"]) == (replayed[0]["entry_id"], SAGA_ID)
+    assert request["type"] == shown["fields"]["type"]
 
 
 async def test_a_field_that_came_twice_is_replayed_twice(postgres_dsn: str, redis_url: str) -> None:

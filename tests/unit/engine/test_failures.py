@@ -18,7 +18,7 @@ from saga_service.engine.errors import (
     StoreTimedOut,
     StoreUnavailable,
 )
-from saga_service.engine.failures import RACES_MAX, REMEDIES, Failure, Place, Remedy, failure_of
+from saga_service.engine.failures import RACES_MAX, REMEDIES, STATEMENT_FAILURES, Failure, Place, Remedy, failure_of
 from saga_service.engine.ports import Batch
 from saga_service.wire.dead_letters import dead_letter, write_dead_letter
 from saga_service.wire.encryption import UnknownKey
@@ -33,6 +33,7 @@ __all__ = ["backoffs"]
 DRAWN = """
                                              | together    | alone       | again       | deferral   | of a row   | letter     | bare letter
 postgres is away                             | wait        | wait        | wait        | wait       | wait       | wait       | wait
+a statement failed, for the first time       | wait        | wait        | wait        | wait       | wait       | wait       | wait
 a statement timed out                        | halve       | defer       | defer       | wait       | leave      | defer      | defer
 postgres met an internal error               | halve       | defer       | defer       | wait       | leave      | defer      | defer
 another replica was quicker                  | read afresh | read afresh | read afresh | read afresh| read afresh| read afresh| read afresh
@@ -50,6 +51,7 @@ CELLS = {
 
 ERRORS: dict[Failure, list[Exception]] = {
     Failure.OUTAGE: [StoreUnavailable("gone")],
+    Failure.SUSPECTED: [StoreTimedOut("statement timeout"), StoreTimedOut("lock timeout")],
     Failure.TIMED_OUT: [StoreTimedOut("lock timeout")],
     Failure.INTERNAL: [StoreFailed("tuple concurrently updated")],
     Failure.LOST_RACE: [RevisionConflict()],
@@ -60,13 +62,15 @@ ERRORS: dict[Failure, list[Exception]] = {
     Failure.BROKEN: [StoreBroken("no such function")],
 }
 """What the store raises, one commit after the other, for it to be this failure."""
+NOT_BY_THEMSELVES = (Failure.SUSPECTED, Failure.CONTENDED)
+"""Failures that no error is by itself: they follow from what happened before."""
 
 WAYS_THERE: dict[Place, list[Exception]] = {
     Place.TOGETHER: [],
     Place.ALONE: [],
     Place.ALONE_AGAIN: [ZeroDivisionError("a bug")],
-    Place.DEFERRAL: [StoreTimedOut("lock timeout")],
-    Place.DEFERRAL_OF_ROW: [StoreTimedOut("lock timeout")],
+    Place.DEFERRAL: [StoreTimedOut("lock timeout"), StoreTimedOut("lock timeout")],
+    Place.DEFERRAL_OF_ROW: [StoreTimedOut("lock timeout"), StoreTimedOut("lock timeout")],
     Place.DEAD_LETTER: [StoreRefused("a NUL")],
     Place.BARE_DEAD_LETTER: [StoreRefused("a NUL"), StoreRefused("too large")],
 }
@@ -115,7 +119,14 @@ async def test_what_is_done_is_what_the_table_says(service: ServiceInMemory, fai
     if place is Place.DEFERRAL_OF_ROW:
         await service.process(start())
         item = a_request()
-    store.commit_faults.then(*WAYS_THERE[place], *ERRORS[failure])
+    way, errors = WAYS_THERE[place], ERRORS[failure]
+    if failure in STATEMENT_FAILURES and place in (Place.TOGETHER, Place.ALONE):
+        # A batch as it came is tried whole once more.
+        errors = errors * 2
+    if failure is Failure.SUSPECTED:
+        # At the end of an outage.
+        store.probe_faults.then(*(None for error in way if isinstance(error, StoreTimedOut)), StoreUnavailable("gone"))
+    store.commit_faults.then(*way, *errors)
     items = [item, start(2)] if place is Place.TOGETHER else [item]
     with capture_logs() as logs:
         if remedy is Remedy.END:
@@ -153,7 +164,7 @@ def _outcome(store: MemoryStore, item: Entry) -> str:
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
-        *((errors[0], failure) for failure, errors in ERRORS.items() if failure is not Failure.CONTENDED),
+        *((errors[0], failure) for failure, errors in ERRORS.items() if failure not in NOT_BY_THEMSELVES),
         (UnknownKey("the key 'lost' is not known here"), Failure.REFUSED),
     ],
 )
@@ -303,6 +314,14 @@ async def test_a_postgres_in_which_every_statement_times_out_is_waited_out(
     assert len(committed) == 1, "the batch was not taken apart"
     assert (len(backoffs), revisions(service, 4)) == (30, [2, 2, 2, 2])
     assert (service.store.deferred, service.store.dead_letters) == ({}, {})
+
+
+async def test_an_outage_that_ends_just_before_the_probe_takes_no_batch_apart(backoffs: list[float]) -> None:
+    service = await with_sagas(4)
+    service.store.commit_faults.then(*[StoreTimedOut("statement timeout")] * 3)
+    service.store.probe_faults.then(StoreTimedOut("lock timeout"), None, StoreTimedOut("lock timeout"))
+    committed = await service.process_apart(*map(reply, range(1, 5)))
+    assert (len(committed), len(backoffs), revisions(service, 4)) == (1, 3, [2, 2, 2, 2])
 
 
 async def test_a_read_that_times_out_is_a_statement_like_any_other() -> None:
