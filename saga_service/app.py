@@ -17,7 +17,8 @@ from saga_service.base.postgres import close_pool
 from saga_service.base.signals import stop_on_signals
 from saga_service.definitions import Catalog, definition_from_document, readable_saga_spec
 from saga_service.encryption import Cipher
-from saga_service.engine.decode import BatchDecoder, Decoder
+from saga_service.engine.batch import BatchDecoder
+from saga_service.engine.decode import Decoder
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Engine
 from saga_service.engine.outbox import OutboxRows, Outgoing

@@ -1,1 +1,4 @@
-"""One batch through one door: decode, group, fold, commit, publish. It knows Postgres and Redis only as `ports`."""
+"""The engine takes batches of entries to their commits: decode, load, fold, commit.
+
+It decides nothing about sagas, which is the core's, and knows Postgres and Redis only by the protocols of `ports`.
+"""

@@ -14,7 +14,7 @@ import structlog
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.ids import command_id
 from saga_service.core.vocabulary import SagaStatus
-from saga_service.engine.decode import Item
+from saga_service.engine.batch import Item
 from saga_service.engine.failures import Failure, Remedy
 from saga_service.engine.fold import Folded
 from saga_service.wire.dead_letters import DeadLetter

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from saga_service.base.backoff import Backoff
+from saga_service.engine.batch import BatchDecoder, Decoded, Item
 from saga_service.engine.commit_log import log_commit, log_failure
-from saga_service.engine.decode import BatchDecoder, Decoded, Item, Received
+from saga_service.engine.decode import Received
 from saga_service.engine.deferral import DeferralPolicy, SlowSagas, deferrable, next_slow_attempt_ms
 from saga_service.engine.errors import RevisionConflict, StoreUnavailable
 from saga_service.engine.failures import (
@@ -56,7 +57,7 @@ class _Attempt:
     trusts_copies: bool = True
     lost_races: int = 0
     is_suspected: bool = True
-    """Whether its statement failed before while Postgres took others. Not yet for a batch as it came."""
+    """True once a statement of it has failed while Postgres took others. A batch as it came is not suspected yet."""
     reason: str = ""
     """The reason of the dead letter."""
     outages: Backoff = field(default_factory=Backoff)
@@ -105,7 +106,7 @@ class Engine:
             try:
                 written = await self._try(attempt)
             except Exception as error:  # noqa: BLE001 - whatever one item does to a batch, the others must go on
-                attempts.extend(reversed(await self._remedied(attempt, error)))
+                attempts.extend(reversed(await self._remedy(attempt, error)))
                 continue
             # Nothing from here on may fail the attempt: it is durable.
             self._remember(written)
@@ -114,14 +115,14 @@ class Engine:
     def _attempts(self, items: Sequence[Item]) -> list[_Attempt]:
         """The batch as one attempt, but for items of slow sagas: each is tried apart, and after the others."""
         if not self._slow:
-            return [_tried(items, is_suspected=False)]
+            return [_attempt_at(items, is_suspected=False)]
         apart: list[Item] = []
         others: list[Item] = []
         for item in items:
             saga_id = self._decoder.saga_of(item)
             (apart if saga_id is not None and saga_id in self._slow else others).append(item)
-        whole = [_tried(others, is_suspected=False)] if others else []
-        return [*(_tried([item]) for item in reversed(apart)), *whole]
+        whole = [_attempt_at(others, is_suspected=False)] if others else []
+        return [*(_attempt_at([item]) for item in reversed(apart)), *whole]
 
     async def _try(self, attempt: _Attempt) -> _Written:
         decoded = attempt.decoded = attempt.decoded or self._decode(attempt)
@@ -204,8 +205,8 @@ class Engine:
             self._slow.discard(written.folded.states)
         log_commit(written.folded, written.dead_letters)
 
-    async def _remedied(self, attempt: _Attempt, error: Exception) -> list[_Attempt]:
-        """What is tried instead, after the table."""
+    async def _remedy(self, attempt: _Attempt, error: Exception) -> list[_Attempt]:
+        """Follow the table: the attempts that take the place of the failed one."""
         failure = await self._what_failed(attempt, error)
         remedy = REMEDIES[failure][attempt.place]
         log_failure(failure, remedy, attempt.items, error, attempt.lost_races)
@@ -227,7 +228,7 @@ class Engine:
                 return [attempt]
             case Remedy.HALVE:
                 middle = len(attempt.items) // 2
-                return [_tried(attempt.items[:middle]), _tried(attempt.items[middle:])]
+                return [_attempt_at(attempt.items[:middle]), _attempt_at(attempt.items[middle:])]
             case Remedy.TRY_AGAIN:
                 return [_Attempt(attempt.items, Place.ALONE_AGAIN)]
             case Remedy.DEFER:
@@ -255,7 +256,7 @@ class Engine:
         return failure if was_suspected else Failure.SUSPECTED
 
     async def _probe(self) -> bool:
-        """Whether Postgres takes a commit that concerns no saga."""
+        """True if Postgres takes a commit that concerns no saga."""
         try:
             await self._store.probe()
         except StoreUnavailable:
@@ -272,5 +273,5 @@ class Engine:
         return [_Attempt([item], Place.DEFERRAL if entry.request is None else Place.DEFERRAL_OF_ROW)]
 
 
-def _tried(items: Sequence[Item], *, is_suspected: bool = True) -> _Attempt:
+def _attempt_at(items: Sequence[Item], *, is_suspected: bool = True) -> _Attempt:
     return _Attempt(items, Place.TOGETHER if len(items) > 1 else Place.ALONE, is_suspected=is_suspected)

@@ -1,4 +1,4 @@
-"""What the engine needs of the outside, as narrow protocols. `store` and `streams` fulfil them."""
+"""The data that the engine hands over and the protocols that it needs. `store` and `streams` fulfil them."""
 
 from __future__ import annotations
 
@@ -109,21 +109,25 @@ class DefinitionRegistry(Protocol):
     """What other replicas have, or had, deployed."""
 
     async def newest(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
-        """Of those of these sagas that are on record the version that was put there last; None where this release
-        cannot read it. Raises StoreUnavailable."""
+        """The newest version of each of these sagas, by name. Sagas that are not on record are left out.
+
+        None stands for a version that this release cannot read. Raises StoreUnavailable.
+        """
         ...
 
     async def waiting_for(self, signals: Collection[str]) -> dict[str, list[str]]:
-        """The names of the sagas of which some version waits for each of these signals. Raises StoreUnavailable."""
+        """Names of the sagas that have a version which waits for the signal, by signal. Raises StoreUnavailable."""
         ...
 
 
 class Publisher(Protocol):
+    """The way of messages to their streams."""
+
     async def publish(self, messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]]) -> list[Message]:
         """Add every message, then acknowledge every handled entry (stream and entry ids), in one pipeline.
 
-        Keeps trying while Redis is away; a message may then be added twice. What comes back Redis has refused for a
-        reason that lasts: it stays in the outbox.
+        Keeps trying while Redis is away; a message may then be added twice. Returns the messages that Redis refuses for
+        a reason that lasts: they stay in the outbox.
         """
         ...
 
@@ -132,7 +136,7 @@ class DueSagas(Protocol):
     """The timers: sagas whose moment has come."""
 
     async def claim_due(self, now_ms: int, limit: int, lease_ms: int) -> tuple[list[SagaId], int | None]:
-        """Sagas that are due, for nobody else until the lease is over; and the moment of the next one after them.
+        """Due sagas, which no other replica gets until the lease is over, and the moment at which the next is due.
 
         Raises StoreUnavailable.
         """
@@ -140,11 +144,13 @@ class DueSagas(Protocol):
 
 
 class Requests(Protocol):
-    """What was asked by SQL, in somebody's own transaction, and what came for sagas that nobody knew yet."""
+    """Entries that wait in Postgres: requests by SQL, and deferred entries."""
 
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
-        """Those that are due and that nobody has answered, for nobody else until the lease is over. What came by SQL is
-        of the stream that `wire.keys.REQUESTS` stands for. Raises StoreUnavailable."""
+        """Entries that are due, which no other replica gets until the lease is over.
+
+        A request by SQL has `wire.stream_names.REQUESTS` for its stream. Raises StoreUnavailable.
+        """
         ...
 
 
@@ -152,7 +158,7 @@ class Outbox(Protocol):
     """Messages that were committed and not yet published by the replica that committed them."""
 
     async def claim_unpublished(self, now_ms: int, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
-        """Rows that have waited for so long, for nobody else until they have waited so long again.
+        """Rows that are older than this, which no other replica gets until they have waited as long again.
 
         Raises StoreUnavailable.
         """
@@ -163,7 +169,7 @@ class Outbox(Protocol):
         ...
 
     async def keep_unpublished(self, outbox_id: int, messages: Sequence[Message]) -> None:
-        """Let a row hold these messages alone: the others are published. Raises StoreUnavailable."""
+        """Take all other messages out of a row: they are published. Raises StoreUnavailable."""
         ...
 
 

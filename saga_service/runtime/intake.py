@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from saga_service.base.lifecycle import Milestone, Shutdown
-from saga_service.engine.decode import Item
+from saga_service.engine.batch import Item
 from saga_service.wire.entries import Entry
 
 

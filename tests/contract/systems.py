@@ -25,7 +25,8 @@ from saga_service.core.state import SagaState
 from saga_service.definitions import definition_from_document, readable_saga_spec
 from saga_service.definitions.authoring import Duration
 from saga_service.definitions.durations import duration_ms
-from saga_service.engine.decode import BatchDecoder, Decoder, Item
+from saga_service.engine.batch import BatchDecoder, Item
+from saga_service.engine.decode import Decoder
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Engine
 from saga_service.engine.outbox import OutboxRows, Outgoing

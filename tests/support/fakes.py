@@ -18,7 +18,8 @@ from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId, command_id, saga_id_from_key
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import ENDED, Direction
-from saga_service.engine.decode import BatchDecoder, Decoder, Item
+from saga_service.engine.batch import BatchDecoder, Item
+from saga_service.engine.decode import Decoder
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Committed, Engine
 from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreRefused, StoreTimedOut

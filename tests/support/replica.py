@@ -13,7 +13,8 @@ from saga_service.base.clock import now_ms
 from saga_service.base.lifecycle import Shutdown
 from saga_service.core.definition import Definition
 from saga_service.definitions import definition_from_document
-from saga_service.engine.decode import BatchDecoder, Decoder, Item
+from saga_service.engine.batch import BatchDecoder, Item
+from saga_service.engine.decode import Decoder
 from saga_service.engine.deferral import NO_DEFERRAL
 from saga_service.engine.engine import Committed, Engine
 from saga_service.engine.outbox import OutboxRows, Outgoing

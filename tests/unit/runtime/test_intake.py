@@ -12,7 +12,7 @@ import pytest
 from saga_service.base.lifecycle import Shutdown
 from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
-from saga_service.engine.decode import Item
+from saga_service.engine.batch import Item
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.wire.entries import Entry
 from tests.support.fakes import BATCH_BYTES_MAX, turns
