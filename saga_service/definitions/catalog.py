@@ -1,4 +1,4 @@
-"""All sagas that this process can start, and what starts each. Fulfils `wire.blueprint.Catalog`."""
+"""The sagas that this process can start, and what starts each. Fulfils `wire.saga_spec.Catalog`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from saga_service.definitions.saga_spec import DefinedSaga
 
 
 class Catalog:
-    """Blueprints by name, by event type and by stream. Two of them never claim the same: see `conflicts`."""
+    """Sagas by name, by event type and by stream. No two of them claim the same one: see `checks.conflicts`."""
 
     def __init__(self, specs: Iterable[DefinedSaga]) -> None:
         self._by_name = {spec.name: spec for spec in specs}
@@ -48,20 +48,20 @@ class Catalog:
         return [spec.definition for spec in self.specs()]
 
     def definition(self, saga: str, version: str) -> Definition | None:
-        """The saga's definition, where this process has that version of it."""
+        """The saga's definition; None where this process does not have that version."""
         if version == TOMBSTONE:
             return tombstone(saga)
         spec = self._by_name.get(saga)
         return spec.definition if spec is not None and spec.version == version else None
 
     def trigger_streams(self) -> list[tuple[str, str | None]]:
-        """Other people's streams to read, each with its group; None for the service's own."""
+        """The streams of others to read, each with its consumer group; None for the service's own group."""
         return [(trigger.stream, trigger.group) for spec in self.specs() for trigger in spec.streams]
 
     def documents(self) -> list[Mapping[str, Any]]:
-        """What is to be kept of each saga; the name and the version are in it."""
+        """The document to store of each saga, with its name and version."""
         return [spec.document for spec in self.specs()]
 
     def services(self) -> list[str]:
-        """Every service that some command goes to, by name."""
+        """The names of all services that commands go to."""
         return sorted({service for spec in self.specs() for service in spec.services()})

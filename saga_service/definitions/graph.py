@@ -1,4 +1,4 @@
-"""A saga as a Mermaid flowchart: what each step waits for, what decides, and how each effect is undone."""
+"""The graph of a saga as a Mermaid flowchart: the order of its steps, its pivot, and how each effect is undone."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _PIVOT = ("{{", "}}")
 
 
 def graph(definition: Definition) -> str:
-    """Text for any Mermaid renderer.
+    """The flowchart, as text for any Mermaid renderer.
 
     A box is a command, a hexagon the pivot, a rounded box a sleep, a flag a wait for a signal, and a box with double
-    sides a child saga. A condition stands on the arrow to its step. A dotted arrow leads from a step to its undo, and
-    the undos stand in the order in which they are done if all steps were.
+    sides a child saga. A condition stands on the arrow to its step. A dotted arrow leads from a step to its
+    compensation. Compensations stand in the order in which they follow each other once all steps are done.
     """
     lines = ["flowchart LR", *_steps(definition), *_ways(definition), *_undos(definition)]
     return "\n    ".join(lines) + "\n"
@@ -66,7 +66,7 @@ def _arrow(step: StepDefinition) -> str:
 
 
 def _undos(definition: Definition) -> Iterator[str]:
-    """In reverse as a chain; in parallel each below those of the steps that wait for it."""
+    """The compensations: in reverse order as a chain, in parallel each after those of the steps that wait for it."""
     undone = [place for place, step in enumerate(definition.steps) if _is_undone(definition, place, step)]
     for place in undone:
         step = definition.steps[place]
@@ -84,7 +84,7 @@ def _undos(definition: Definition) -> Iterator[str]:
 
 
 def _failing(definition: Definition) -> list[int]:
-    """The steps after whose failure the saga is undone."""
+    """The positions of the steps whose failure makes the saga compensate."""
     return [
         place
         for place, step in enumerate(definition.steps)
@@ -104,14 +104,14 @@ def _is_past_the_pivot(definition: Definition, place: int) -> bool:
 
 
 def _next_undos(definition: Definition, place: int, undone: list[int]) -> str:
-    """The undos that wait for this one and for none between."""
+    """The compensations that wait for this one, and for none in between."""
     before = [each for each in undone if place in definition.descendants[each]]
     direct = [each for each in before if not any(other in definition.descendants[each] for other in before)]
     return " & ".join(f"undo{each}" for each in direct) or "compensated"
 
 
 def _label(text: str) -> str:
-    """Text that Mermaid takes for nothing else, on one line."""
+    """The text on one line, its special characters escaped for Mermaid."""
     line = " ".join(text.split())
     short = line if len(line) <= _LABEL_CHARACTERS_MAX else f"{line[:_LABEL_CHARACTERS_MAX]}…"
     return short.translate(

@@ -1,4 +1,4 @@
-"""From the names of files, directories and modules to the catalog of all their sagas."""
+"""Loading: from the names of files, directories and modules to the catalog of all their sagas."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _NAMES_DEFAULT = StreamNames()
 def load_definitions(sources: Sequence[str], names: StreamNames = _NAMES_DEFAULT) -> Catalog:
     """Every saga of every source: a YAML file, a directory of them, a Python `module`, or `module:attribute`.
 
-    `names` are the service's own streams, which no saga may take for a trigger. Raises DefinitionErrors with all that
-    is wrong, over all sources.
+    `names` are the service's own streams, which no saga may have as a trigger. Raises DefinitionErrors with every
+    problem of every source.
     """
     readings = [_read(source) for source in dict.fromkeys(sources)]
-    all_written = [written for found, _ in readings for written in found]
-    outlines = outlines_of([written.content for written in all_written])
-    checked = iter([check(written, outline) for written, outline in zip(all_written, outlines, strict=True)])
+    sagas = [saga for found, _ in readings for saga in found]
+    outlines = outlines_of([saga.content for saga in sagas])
+    checked = iter([check(saga, outline) for saga, outline in zip(sagas, outlines, strict=True)])
     specs: list[DefinedSaga] = []
     problems: list[Problem] = []
     for found, unreadable in readings:
         problems += unreadable
-        for spec, wrong in islice(checked, len(found)):
-            problems += wrong
+        for spec, of_saga in islice(checked, len(found)):
+            problems += of_saga
             specs += [spec] if spec else []
-    problems += conflicts(all_written, names)
+    problems += conflicts(sagas, names)
     if problems:
         raise DefinitionErrors(problems)
     return Catalog(specs)
@@ -58,17 +58,17 @@ def _read(source: str) -> tuple[list[SagaSource], list[Problem]]:
 
 
 def _read_directory(directory: Path) -> tuple[list[SagaSource], list[Problem]]:
-    all_written: list[SagaSource] = []
+    sagas: list[SagaSource] = []
     problems: list[Problem] = []
     for file in _yaml_files(directory):
-        written, unreadable = read_yaml_file(file)
-        all_written += written
+        found, unreadable = read_yaml_file(file)
+        sagas += found
         problems += unreadable
-    return all_written, problems
+    return sagas, problems
 
 
 def _yaml_files(directory: Path) -> list[Path]:
-    # Not what lies deeper: a mounted ConfigMap holds every file a second time in a hidden directory.
+    # Deeper files are left out: a mounted ConfigMap holds every file a second time in a hidden directory.
     return sorted(file for file in directory.iterdir() if file.suffix in _YAML_SUFFIXES and file.is_file())
 
 

@@ -59,7 +59,7 @@ class StepOutline:
 
     @property
     def has_effects(self) -> bool:
-        """Whether a worker or another saga does something that may have to be undone."""
+        """True if a worker or another saga does something that may have to be undone."""
         return self.task in (Task.COMMAND, Task.CHILD)
 
     def path(self, *more: str | int) -> Path:

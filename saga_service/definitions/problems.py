@@ -24,7 +24,7 @@ class Problem:
     path: str
     """The way to the value; empty for the whole saga."""
     text: str
-    """What is wrong with the value, and what to write instead."""
+    """The fault of the value, and what to write instead."""
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.place, self.path, self.text) if part)

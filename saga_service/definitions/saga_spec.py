@@ -1,4 +1,4 @@
-"""One saga, read and found right: what drives it, what reads its input, and what starts it."""
+"""A saga that was read and checked: its definition, the reader of its input, and what starts it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from saga_service.wire.commands import service_of
 from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX, InvalidInput, UnreadableDocument
 
 ON_RECORD = "on record"
-"""The place of a saga that is not deployed here."""
+"""The place of a saga that is stored, and not deployed here."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamTrigger:
-    """Somebody else's stream whose entries start the saga, and the group to read it in; None for the service's own."""
+    """A stream of others whose entries start the saga, and its consumer group; None for the service's own group."""
 
     stream: str
     group: str | None
 
 
 def saga_spec_from_document(document: Mapping[str, Any]) -> DefinedSaga:
-    """What can be started of a stored saga by its name alone, as a child. Raises UnreadableDocument."""
+    """The stored saga as far as it can be started by its name alone, as a child. Raises UnreadableDocument."""
     definition = definition_from_document(document)
     return DefinedSaga(definition, SchemaInput(document["input"]), document["key"], (), (), document, ON_RECORD)
 
 
 def readable_saga_spec(document: Mapping[str, Any]) -> DefinedSaga | None:
-    """The same, and None where a later release has stored it."""
+    """The stored saga, as `saga_spec_from_document` reads it; None where this release cannot read it."""
     try:
         return saga_spec_from_document(document)
     except UnreadableDocument:
@@ -42,7 +42,7 @@ def readable_saga_spec(document: Mapping[str, Any]) -> DefinedSaga | None:
 
 @dataclass(frozen=True, slots=True)
 class DefinedSaga:
-    """Fulfils `wire.blueprint.SagaSpec`."""
+    """A saga that can be started. Fulfils `wire.saga_spec.SagaSpec`."""
 
     definition: Definition
     input: Input
@@ -50,9 +50,9 @@ class DefinedSaga:
     event_types: tuple[str, ...]
     streams: tuple[StreamTrigger, ...]
     document: Mapping[str, Any]
-    """What is stored of it."""
+    """The form in which the definition is stored."""
     place: str
-    """The file or module that it was read from."""
+    """The file or module that the saga was read from."""
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class DefinedSaga:
         return self.input.read_fields(fields)
 
     def business_key(self, saga_input: JsonObject) -> str | None:
-        """Raises InvalidInput where the definition names a key and the input has no use for one."""
+        """The key of a saga with this input; None where its definition names none. Raises InvalidInput."""
         if self.key is None:
             return None
         value = saga_input.get(self.key)

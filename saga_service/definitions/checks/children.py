@@ -43,7 +43,7 @@ class _Sending:
         return sorted(always_needed(self.reader.schema, self.reader.schema) | keys)
 
     def lacks(self, name: str, sent: Mapping[str, Any]) -> bool:
-        """Whether the child is refused for want of this property. Its reader may know it by another name."""
+        """True if the child is refused for want of this property. Its reader may know it by another name."""
         is_key = name not in always_needed(self.reader.schema, self.reader.schema)
         return name not in sent and (is_key or name in at_fault(self.reader, dict.fromkeys(sent, TEXT)))
 
@@ -63,7 +63,7 @@ def check_children(outline: Outline) -> Iterator[Violation]:
 
 
 def _is_plain(written: Mapping[Any, Any]) -> bool:
-    """Whether this is JSON. What is none is reported by another check, and cannot be evaluated."""
+    """True if this is JSON. What is none is reported by another check, and cannot be evaluated."""
     try:
         orjson.dumps(dict(written))
     except TypeError:
@@ -125,7 +125,7 @@ def _value(part: Any, case: SampleCase, evaluation: StaticEvaluation) -> Any:
 
 
 def _is_refused(name: str, value: Any, sending: _Sending, *, is_constant: bool) -> bool:
-    """Whether the child refuses the value. Of a sample value only the types count."""
+    """True if the child refuses the value. Of a sample value only the types count."""
     if is_unknown(value) or name not in at_fault(sending.reader, {name: value}):
         return False
     return is_constant or not _has_right_types(name, value, sending)

@@ -16,7 +16,7 @@ from saga_service.definitions.sources.saga_source import SagaSource, mappings
 from saga_service.wire.stream_names import OWN_TYPES_PREFIX, StreamNames
 
 _Start = tuple[str, str]
-"""What starts a saga: `event_type` or `stream`, and which."""
+"""A way to start a saga: `event_type` or `stream`, and its value."""
 
 _NAME: Path = ("name",)
 
@@ -68,7 +68,7 @@ def _reserved(value: str) -> str:
 
 
 def _starts(source: SagaSource) -> Iterator[tuple[Path, _Start]]:
-    """What starts the saga. Its own name is an event type, so that names are unique where event types are."""
+    """Every way to start the saga. Its own name is an event type, so that names are unique where event types are."""
     content = _content(source)
     if isinstance(content.get("name"), str):
         yield _NAME, ("event_type", content["name"])

@@ -21,7 +21,7 @@ def known_output(step: StepOutline, sagas_by_name: SagasByName) -> JsonObject | 
 
 
 def depends_on_conditions(step: StepOutline, sagas_by_name: SagasByName) -> bool:
-    """Whether a condition in a child saga decides if a part of the output is there."""
+    """True if a condition in a child saga decides if a part of the output is there."""
     seen: set[int] = set()
     left = [step]
     while left:

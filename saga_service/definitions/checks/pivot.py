@@ -1,7 +1,7 @@
 """Check of the step that decides: what comes before it can be undone, and what comes after it cannot fail.
 
 A saga has one pivot at most. A step stands before it if the pivot waits for the step, and after it if the step waits
-for the pivot. Of any other step nobody can say whether the pivot is done when the step fails: it must not fail either.
+for the pivot. Any other step may fail before the pivot is done or after: it must not fail either.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _Ways = list[tuple[str | None, ...]]
 class SampleCases:
     all: list[SampleCase]
     are_all: bool
-    """Whether every type of each value occurs together with every type of each other value."""
+    """True if every type of each value occurs together with every type of each other value."""
 
 
 def sample_cases_for(references: Iterable[References], outline: Outline, evaluation: StaticEvaluation) -> SampleCases:
@@ -95,14 +95,14 @@ def _with_output(
 ) -> Iterator[SampleCase]:
     """The case with each output that the step may have, and without one where the step is skipped."""
     outcomes = _outcomes_of(step, case, evaluation)
-    in_doubt = case.in_doubt or len(outcomes) > 1 or depends_on_conditions(step, outline.sagas_by_name)
+    is_uncertain = case.is_uncertain or len(outcomes) > 1 or depends_on_conditions(step, outline.sagas_by_name)
     for is_done in outcomes:
         for outputs in ({step.name: value} for value in returned) if is_done else ({},):
-            yield SampleCase({**case.variables, "outputs": {**case.variables["outputs"], **outputs}}, in_doubt)
+            yield SampleCase({**case.variables, "outputs": {**case.variables["outputs"], **outputs}}, is_uncertain)
 
 
 def _outcomes_of(step: StepOutline, case: SampleCase, evaluation: StaticEvaluation) -> list[bool]:
-    """Whether the step is done: both where that is not known, neither where its condition fails and the saga ends."""
+    """True if the step is done: both where that is not known, neither where its condition fails and the saga ends."""
     if step.when is None:
         return [True]
     outcome = evaluation.outcome(evaluation.tree(step.when), case)

@@ -70,7 +70,7 @@ class CompiledExpression:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """An expression that says yes or no."""
+    """An expression that gives true or false."""
 
     compiled: CompiledExpression
 
@@ -83,7 +83,7 @@ class Condition:
         return self.compiled.references
 
     def evaluate(self, variables: Variables) -> bool:
-        """Raises ExpressionFailed, where the value is neither true nor false as well."""
+        """The answer. Raises ExpressionFailed, also where the value is neither true nor false."""
         try:
             value = self.compiled.plain_value_for(variables)
         except ExpressionFailed as error:
@@ -95,28 +95,28 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class InputMapping:
-    """What a step is sent: a JSON object, the texts in it expressions, and all else as it is."""
+    """The input of a step: a JSON object, the texts in it expressions, and all else as it is."""
 
     canonical: bytes
-    """What was written, as JSON; two mappings are equal when these are."""
+    """The mapping as its author wrote it, as JSON. Two mappings are equal when these are."""
     written: Mapping[str, Any] = field(compare=False)
     compiled: Mapping[str, Any] = field(repr=False, compare=False)
-    """What was written, with a compiled expression in the place of each text."""
+    """The mapping, with a compiled expression in the place of each text."""
     references: tuple[References, ...] = field(repr=False, compare=False)
 
     def evaluate(self, variables: Variables) -> dict[str, Any]:
-        """Raises ExpressionFailed."""
+        """The input as it is sent. Raises ExpressionFailed."""
         evaluation = _Evaluation(self.references, variables)
         return {name: _mapped(part, evaluation, ("input", name)) for name, part in self.compiled.items()}
 
 
 def condition(text: str) -> Condition:
-    """Raises InvalidExpression."""
+    """The condition in this text. Raises InvalidExpression."""
     return Condition(compile_expression(text))
 
 
 def input_mapping(written: Mapping[str, Any]) -> InputMapping:
-    """Raises InvalidExpression."""
+    """The mapping, its texts compiled. Raises InvalidExpression."""
     compiled = {name: _compiled_parts(part) for name, part in written.items()}
     plain: dict[str, Any] = canonical_numbers(_texts_of(compiled))
     canonical = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
@@ -124,10 +124,10 @@ def input_mapping(written: Mapping[str, Any]) -> InputMapping:
 
 
 def compile_expression(text: str) -> CompiledExpression:
-    """Raises InvalidExpression."""
+    """The expression in this text. Raises InvalidExpression."""
     if len(text) > EXPRESSION_CHARACTERS_MAX:
         raise InvalidExpression(f"must have at most {EXPRESSION_CHARACTERS_MAX} characters, but has {len(text)}")
-    # When it is first needed, and not when this module is read: it brings a command line of its own, which is slow.
+    # Imported when it is first needed: the library brings a command line of its own, which takes long to read.
     from cel import compile as compile_program
 
     stripped = text.strip()
@@ -151,7 +151,7 @@ def _compiled_parts(part: Any) -> Any:
 
 
 def _texts_of(part: Any) -> Any:
-    """What was written, without the space around a text, which says nothing."""
+    """The part as its author wrote it, without the space around a text."""
     match part:
         case CompiledExpression():
             return part.text
@@ -180,8 +180,8 @@ def _parse_error(text: str) -> str:
     if matched is None:
         return _first_line(text)
     line, column, reason = matched.groups()
-    told = reason.partition(" expecting {")[0].replace("'<EOF>'", "the end").replace("<EOF>", "the end")
-    return f"line {line}, column {column}: {_first_line(told)}"
+    short = reason.partition(" expecting {")[0].replace("'<EOF>'", "the end").replace("<EOF>", "the end")
+    return f"line {line}, column {column}: {_first_line(short)}"
 
 
 class _Evaluation:

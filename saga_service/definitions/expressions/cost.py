@@ -61,7 +61,7 @@ class _Extent(NamedTuple):
     """The sum of the sizes over all rounds."""
     entries_total: int
     is_each: bool = False
-    """Whether `values` has one value for each round, so that the totals are sums over them."""
+    """True if `values` has one value for each round, so that the totals are sums over them."""
 
 
 def tree_to_count(text: str) -> Node:

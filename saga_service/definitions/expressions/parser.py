@@ -12,11 +12,11 @@ from enum import StrEnum
 from saga_service.definitions.expressions.tokens import MACROS, Sort, Token, plain_text, tokens_of
 
 BRACKETS_DEEP_MAX = 40
-"""Brackets within one another. A deeper expression is left whole: nobody writes one, and each level takes stack."""
+"""Brackets within one another. An expression that is deeper is left whole, for each level takes stack."""
 
 
 class Form(StrEnum):
-    """What an expression, or a part of one, is made of."""
+    """The form of an expression, or of a part of one."""
 
     AND = "&&"
     OR = "||"
@@ -54,7 +54,7 @@ class Node:
 
     @property
     def has_conditions(self) -> bool:
-        """Whether it has parts that are not always evaluated."""
+        """True if it has parts that are not always evaluated."""
         left = [self]
         while left:
             node = left.pop()
@@ -198,7 +198,7 @@ class _Parser:
         return self._tokens[self._place - 1]
 
     def _at(self, sign: str) -> bool:
-        """Whether this comes next. A sign of two characters is two tokens that stand together."""
+        """True if this comes next. A sign of two characters is two tokens that stand together."""
         found = self._tokens[self._place : self._place + (len(sign) if not sign.isalpha() else 1)]
         return "".join(token.text for token in found if token.sort in (Sort.SIGN, Sort.NAME)) == sign
 

@@ -1,6 +1,6 @@
-"""What an expression speaks of, read from its text: the library that evaluates it does not tell.
+"""The references of an expression: the variables, properties and functions that its text names.
 
-The text has been found to be CEL before, so its words are enough, and a grammar is not needed.
+They are read from the tokens of a text that the library has compiled before, so no grammar is needed for them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from saga_service.definitions.expressions.tokens import MACROS, Sort, Token, pla
 
 VARIABLES = ("input", "outputs")
 ORDERED_MACROS = frozenset({"filter", "map"})
-"""They make a list, in the order in which they find the entries."""
+"""Macros that make a list, in the order in which they find the entries."""
 TYPE_NAMES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
 FUNCTIONS = frozenset(
     {"bytes", "contains", "double", "duration", "dyn", "endsWith", "has", "int", "matches", "size", "startsWith"}
@@ -23,7 +23,7 @@ FUNCTIONS = frozenset(
 
 _KEYWORDS = frozenset({"true", "false", "null", "in"})
 _BEFORE_A_PART = frozenset("([{,&|?:")
-"""What binds less than `in`, so that the text after it is all that is looked for."""
+"""Signs that bind less than `in`, so that the text after one of them is the whole left side of `in`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Reference:
     variable: str
     path: tuple[str, ...]
     subtracted: tuple[str, ...] = ()
-    """The names that are subtracted from it at once: `route` in `outputs.plan-route`."""
+    """The names that stand after it with `-` between: `route` in `outputs.plan-route`."""
     macro: str | None = None
-    """The macro that goes through its entries."""
+    """The macro that goes through the entries."""
     is_presence_test: bool = False
-    """Whether it is only asked if it is there: by `has(...)`, or by `"name" in ...`."""
+    """True if this only tests that the value is there: by `has(...)`, or by `"name" in ...`."""
 
     def __str__(self) -> str:
         return self.variable + "".join(f".{name}" if name.isidentifier() else f'["{name}"]' for name in self.path)
@@ -45,6 +45,8 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class References:
+    """Everything that one expression refers to."""
+
     variables: tuple[Reference, ...]
     """Each use of a variable that no macro binds, in the text's order."""
     functions: tuple[str, ...]
@@ -56,12 +58,12 @@ class References:
 
 
 def references_of(text: str) -> References:
-    """What the expression speaks of; of a text that is none, whatever looks like it."""
+    """The references of an expression; of a text that is none, whatever looks like one."""
     return _Reading(tokens_of(text)).references()
 
 
 class _Reading:
-    """One expression's tokens, and the stretches of them in which a macro's name is bound."""
+    """Reads the tokens of one expression, and knows the stretches in which a macro binds a name."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
@@ -82,12 +84,12 @@ class _Reading:
             if place < passed_over or not self._is_variable(place):
                 continue
             path, after = self._path(place + 1)
-            asked = () if path else self._asked_for(place, after)
+            tested = () if path else self._tested_for(place, after)
             more: tuple[str, ...] = ()
             if path and self._tokens[after - 1].sort is Sort.NAME:
                 more, passed_over = self._subtracted(after)
-            is_presence_test = bool(asked) or (self._is(place - 1, "(") and self._tokens[place - 2].text == "has")
-            yield Reference(self._tokens[place].text, path or asked, more, self._macro(after), is_presence_test)
+            is_presence_test = bool(tested) or (self._is(place - 1, "(") and self._tokens[place - 2].text == "has")
+            yield Reference(self._tokens[place].text, path or tested, more, self._macro(after), is_presence_test)
 
     def _is_variable(self, place: int) -> bool:
         name = self._tokens[place].text
@@ -115,8 +117,8 @@ class _Reading:
             else:
                 return tuple(path), place
 
-    def _asked_for(self, place: int, after: int) -> tuple[str, ...]:
-        """The name in `"plan-route" in outputs`, which asks for it as `has` asks for names that can follow a point."""
+    def _tested_for(self, place: int, after: int) -> tuple[str, ...]:
+        """The name in `"plan-route" in outputs`: a presence test, as `has` is one for names that can follow a point."""
         if self._sort(place - 2) is not Sort.TEXT or self._sort(place - 1) is not Sort.NAME:
             return ()
         begins = place == 2 or (self._sort(place - 3) is Sort.SIGN and self._tokens[place - 3].text in _BEFORE_A_PART)
@@ -126,7 +128,7 @@ class _Reading:
         return (name,) if name is not None and is_presence_test else ()
 
     def _subtracted(self, place: int) -> tuple[tuple[str, ...], int]:
-        """The names of nothing that is known which are subtracted here."""
+        """The names of no variable that are subtracted here."""
         found: list[str] = []
         while self._is(place, "-") and self._sort(place + 1) is Sort.NAME and self._is_variable(place + 1):
             if self._tokens[place + 1].text in VARIABLES:

@@ -1,8 +1,8 @@
-"""What becomes of an expression, and of each of its parts, in a case: with values such as the definition allows.
+"""Static evaluation: an expression and its parts, evaluated on sample values before any saga runs.
 
-Of some of what an expression speaks of nothing is known before a saga runs. A part that speaks of none of that is tried
-by itself. What is found is told where it must happen: where the part is looked at whatever else is so, or where it
-cannot be right in any case.
+Of some values that an expression refers to nothing is known before a saga runs. A part that refers to none of these is
+evaluated by itself. A failure is reported where it must happen: where the part is evaluated in any event, or where it
+fails in every case.
 """
 
 from __future__ import annotations
@@ -27,39 +27,41 @@ from saga_service.definitions.schema.samples import UNKNOWN, is_unknown
 
 @dataclass(frozen=True, eq=False)
 class SampleCase:
-    """What an expression may find."""
+    """Sample values of the variables."""
 
     variables: Mapping[str, Any]
-    in_doubt: bool = False
-    """A step was left out or done here by a condition of which nothing is known, and which may hang together with any
-    other one."""
+    is_uncertain: bool = False
+    """True if a step was skipped or done here by a condition of which nothing is known. That condition may depend on
+    the same values as any other one."""
 
     @cached_property
     def plain(self) -> Mapping[str, Any]:
-        """The same with something in the place of what is not known: to ask if it is there needs no more."""
+        """The variables with None for what is not known: a presence test needs no more than that."""
         plain: Mapping[str, Any] = _plain(self.variables)
         return plain
 
 
 class Outcome(NamedTuple):
+    """The value of an expression, or the error that it fails with."""
+
     value: Any = None
     error: ExpressionFailed | None = None
 
 
 class Reached(NamedTuple):
-    """A part is looked at in this case; if not for certain, then by a condition of which nothing is known."""
+    """A case in which a part is evaluated: for certain, or by a condition of which nothing is known."""
 
     case: SampleCase
     is_certain: bool
 
 
 _Part = tuple[Node, list[Reached], bool]
-"""A part, the cases in which it is looked at, and whether it must be true or false."""
+"""A part, the cases in which it is evaluated, and whether it must be true or false."""
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A part of an expression that fails, or is no condition where one must be."""
+    """A part of an expression that fails, or that is neither true nor false where it must be."""
 
     compiled: CompiledExpression
     case: SampleCase
@@ -67,7 +69,7 @@ class Misfit:
 
 
 class StaticEvaluation:
-    """Each part is tried once in each case, however often it is asked for."""
+    """Evaluates each part once in each case, however often it is asked for."""
 
     def __init__(self) -> None:
         self._trees: dict[str, Node] = {}
@@ -80,33 +82,33 @@ class StaticEvaluation:
         return self._trees[text]
 
     def outcome(self, node: Node, case: SampleCase) -> Outcome | None:
-        """As far as it is known: by itself, or by the parts that settle it."""
-        by_itself = self._tried(node, case)
+        """The outcome by the part itself, or by those of its parts that settle it; None where it is not known."""
+        by_itself = self._by_itself(node, case)
         return self._settled(node, case) if by_itself is None else by_itself
 
     def json_value(self, text: str, case: SampleCase) -> Any:
-        """The value of a whole expression; UNKNOWN where it is not known, and where there is none."""
-        outcome = self._tried(self.tree(text), case, whole=True)
+        """The value of a whole expression; UNKNOWN where it is not known, or where there is none."""
+        outcome = self._by_itself(self.tree(text), case, whole=True)
         return UNKNOWN if outcome is None or outcome.error is not None else outcome.value
 
     def misfit(self, tree: Node, reached: Sequence[Reached], *, are_all: bool, is_condition: bool) -> Misfit | None:
-        """The first that is found. `are_all` says that what fails in all of these cases fails in any."""
+        """The first misfit of the expression. `are_all`: a part that fails in all of these cases fails in any."""
         left = [(tree, list(reached), is_condition)]
         while left:
             node, cases, must_be_boolean = left.pop()
-            tried = [(each, self._tried(node, each.case, whole=node is tree)) for each in cases]
-            known = [(each, outcome) for each, outcome in tried if outcome and not _in_doubt(node, each, outcome)]
-            found = self._worst(node, known, are_all and len(known) == len(tried), must_be_boolean)
+            evaluated = [(each, self._by_itself(node, each.case, whole=node is tree)) for each in cases]
+            known = [
+                (each, outcome) for each, outcome in evaluated if outcome and not _is_uncertain(node, each, outcome)
+            ]
+            found = self._worst(node, known, are_all and len(known) == len(evaluated), must_be_boolean)
             if found is not None:
                 return found
-            unknown = [each for each, outcome in tried if outcome is None or _in_doubt(node, each, outcome)]
+            unknown = [each for each, outcome in evaluated if outcome is None or _is_uncertain(node, each, outcome)]
             left += [part for part in self._parts(node, unknown, must_be_boolean) if part[1]][::-1]
         return None
 
-    # ---------------------------------------------------------------------------------------------------- one part
-
-    def _tried(self, node: Node, case: SampleCase, *, whole: bool = False) -> Outcome | None:
-        """None where something that it speaks of is not known. Of a whole expression the value must be JSON."""
+    def _by_itself(self, node: Node, case: SampleCase, *, whole: bool = False) -> Outcome | None:
+        """The outcome; None where a value that it refers to is not known. A whole expression must give JSON."""
         key = (node, case)
         if key not in self._outcomes:
             compiled = self._compile(node.text)
@@ -140,8 +142,6 @@ class StaticEvaluation:
                 self._compiled[text] = None
         return self._compiled[text]
 
-    # --------------------------------------------------------------------------------------------- what must happen
-
     def _worst(
         self, node: Node, known: Sequence[tuple[Reached, Outcome]], are_all: bool, must_be_boolean: bool
     ) -> Misfit | None:
@@ -149,14 +149,14 @@ class StaticEvaluation:
         if compiled is None:
             return None
         failing = [each for each in known if _fails(each[1], must_be_boolean)]
-        told = [each for each in failing if each[0].is_certain and _is_told(compiled, each[1], each[0].case)]
+        reported = [each for each in failing if each[0].is_certain and _is_reported(compiled, each[1], each[0].case)]
         is_never_right = are_all and len(failing) == len(known) and all(_is_of_types(each) for _, each in failing)
-        for reached, outcome in told or (failing if is_never_right else ()):
+        for reached, outcome in reported or (failing if is_never_right else ()):
             return Misfit(compiled, reached.case, outcome)
         return None
 
     def _parts(self, node: Node, cases: list[Reached], is_condition: bool) -> Iterator[_Part]:
-        """The parts of one of which nothing is known as a whole, each with the cases in which it is looked at."""
+        """The parts of one that is not known as a whole, each with the cases in which it is evaluated."""
         match node.form:
             case Form.AND | Form.OR:
                 for part in node.parts:
@@ -170,7 +170,7 @@ class StaticEvaluation:
             case Form.MACRO:
                 target, *body = node.parts
                 yield target, cases, False
-                # Of an empty list it looks at none.
+                # The body of a macro over an empty list is not evaluated.
                 yield from ((part, [Reached(each.case, False) for each in cases], False) for part in body)
             case Form.HAS:
                 return
@@ -203,14 +203,14 @@ def _outcome(compiled: CompiledExpression, case: SampleCase, *, whole: bool) -> 
         return Outcome(error=error)
 
 
-def _in_doubt(node: Node, reached: Reached, outcome: Outcome) -> bool:
-    """Whether it fails, but perhaps by a part that is not looked at where a step is in truth left out, or done."""
-    return reached.case.in_doubt and outcome.error is not None and node.has_conditions
+def _is_uncertain(node: Node, reached: Reached, outcome: Outcome) -> bool:
+    """True if it fails, but perhaps by a part that is not evaluated where a step is in truth skipped, or done."""
+    return reached.case.is_uncertain and outcome.error is not None and node.has_conditions
 
 
 def _behind(reached: Reached, *, is_known: bool) -> Reached:
-    """The same case behind a condition that is true in it, as far as is known."""
-    return Reached(reached.case, reached.is_certain and is_known and not reached.case.in_doubt)
+    """The case behind a condition that is true in it, as far as is known."""
+    return Reached(reached.case, reached.is_certain and is_known and not reached.case.is_uncertain)
 
 
 def _is(outcome: Outcome | None, value: bool) -> bool:
@@ -225,13 +225,13 @@ def _is_of_types(outcome: Outcome) -> bool:
     return outcome.error is None or isinstance(outcome.error, TypeMismatch)
 
 
-def _is_told(compiled: CompiledExpression, outcome: Outcome, case: SampleCase) -> bool:
-    """Whether the failure has to do with types and names. What else fails depends on the values, which are made up."""
+def _is_reported(compiled: CompiledExpression, outcome: Outcome, case: SampleCase) -> bool:
+    """True if the failure is one of types and names. Any other depends on the values, which are samples."""
     return _is_of_types(outcome) or not compiled.references.variables or names_what_is_missing(compiled, outcome, case)
 
 
 def names_what_is_missing(compiled: CompiledExpression, outcome: Outcome, case: SampleCase) -> bool:
-    """Whether it fails for a name in its text. A text by which something was looked up is a value like any other."""
+    """True if it fails for a name in its text. A text by which something is looked up is a value like any other."""
     name = missing_name(outcome)
     if name is None:
         return False
@@ -245,7 +245,7 @@ def missing_name(outcome: Outcome) -> str | None:
 
 
 def missing_reference(compiled: CompiledExpression, outcome: Outcome, case: SampleCase) -> Reference | None:
-    """What the name that is missing belongs to and is spoken of by, where that can be seen; with no more behind it."""
+    """The reference to the missing name, without what follows it; None where that cannot be seen."""
     missing = missing_name(outcome)
     for reference in compiled.references.variables:
         value: Any = case.variables[reference.variable]
@@ -265,7 +265,7 @@ def _plain(value: Any) -> Any:
 
 
 def is_known(reference: Reference, case: SampleCase) -> bool:
-    """Whether the case has a value there, or says that there is none."""
+    """True if the case has a value there, or says that there is none."""
     if reference.variable not in VARIABLES or not reference.path:
         return False
     value: Any = case.variables[reference.variable]

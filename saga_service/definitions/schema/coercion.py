@@ -1,10 +1,10 @@
-"""Text to values by a JSON Schema: a stream's flat fields have no types of their own.
+"""Coercion of text to values by a JSON Schema: a stream's flat fields have no types of their own.
 
 The schema says what a text may be. A value of an enumeration becomes that value. Where any text is allowed, it stays
-one; else it becomes the first of integer, number, boolean, null, array and object that it can be read as. What can be
-read as none of them stays as it is, and the schema then says what is wrong with it. Numbers and booleans are read as
-pydantic reads them when it is lax, so that a saga accepts the same whether its input is a pydantic model or a JSON
-Schema.
+text; otherwise it becomes the first of integer, number, boolean, null, array and object that it can be read as. A text
+that can be read as none of them stays as it is, and validation then says what is wrong with it. Numbers and booleans
+are read as pydantic reads them in its lax mode, so that an input is accepted or refused alike whether it is described
+by a pydantic model or by a JSON Schema.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _ORDER = ("integer", "number", "boolean", "null", "array", "object")
 
 @dataclass(frozen=True, slots=True)
 class Coercion:
-    """How one property's value is read. A property that may be any text, or anything, has none."""
+    """The reading of one property's value. A property that may be any text, or anything, has none."""
 
     types: tuple[str, ...]
     texts: Mapping[str, Any]
-    """The values of an enumeration, by how they are written."""
+    """The values of an enumeration, by their text."""
 
     def from_text(self, text: str) -> Any:
         """The value that a flat field's text stands for, or the text itself."""
@@ -48,7 +48,7 @@ class Coercion:
         return text
 
     def from_json(self, value: Any) -> Any:
-        """A JSON value of a neighbouring type, such as `"2"` for an integer, or the value itself."""
+        """The value in a type that the schema allows, such as 2 for `"2"`; the value itself where there is none."""
         if type_of(value) in self.types:
             return value
         for wanted in self.types:
@@ -60,7 +60,7 @@ class Coercion:
 
 
 def coercions(schema: Mapping[str, Any]) -> dict[str, Coercion]:
-    """One for every property of the schema that cannot be a text."""
+    """The coercion of every property that cannot be any text, by name."""
     found: dict[str, Coercion] = {}
     for name, inner in properties_of(schema).items():
         allowed = types_of(inner, schema)
@@ -77,7 +77,7 @@ def coercions(schema: Mapping[str, Any]) -> dict[str, Coercion]:
 
 
 def _texts(values: list[Any]) -> dict[str, Any]:
-    """Each value by how it is written. A text goes before what is only written the same."""
+    """Each value by its text. A text goes before another value that is written in the same way."""
     written = {orjson.dumps(value).decode(): value for value in values}
     return written | {value: value for value in values if isinstance(value, str)}
 

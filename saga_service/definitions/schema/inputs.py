@@ -1,6 +1,6 @@
-"""A saga's input: what a producer sends, checked and completed, as it is stored and sent to the workers.
+"""Readers of a saga's input: a producer's data, validated and completed, as it is stored and sent to the workers.
 
-`read` is called for every saga that starts, so whatever can be prepared is prepared when the definition is read.
+An input is read for every saga that starts, so all that can be prepared is prepared when the definition is read.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from saga_service.wire.entries import Malformed
 from saga_service.wire.json import NESTING_MAX, read_object
 from saga_service.wire.saga_spec import InvalidInput
 
-PROBLEMS_TOLD_MAX = 10
+PROBLEMS_SHOWN_MAX = 10
 _TEXT_CHARACTERS_MAX = 200
 
 
 class Input(Protocol):
-    """What a definition says of its input."""
+    """Reads the inputs of one saga, by the description that its author gave."""
 
     @property
     def schema(self) -> JsonObject:
-        """The JSON Schema, in the form that can be compared."""
+        """The JSON Schema of what a producer sends, in a form that can be compared."""
         ...
 
     @property
     def stored_schema(self) -> JsonObject:
-        """The JSON Schema of the input as it is stored, which is what expressions see."""
+        """The JSON Schema of the stored input, which is what expressions see."""
         ...
 
     @property
     def levels_read(self) -> int:
-        """How deep in a stored input `1` has become `1.0` where the schema asks for a number."""
+        """The depth in a stored input down to which `1` has become `1.0` where the schema asks for a number."""
         ...
 
     @property
@@ -54,11 +54,11 @@ class Input(Protocol):
 
     @property
     def keeps_more(self) -> bool:
-        """Whether a stored input may have properties that the schema does not name."""
+        """True if a stored input may have properties that the schema does not name."""
         ...
 
     def takes(self, name: str) -> bool:
-        """Whether an input may come with this property."""
+        """True if an input may come with this property."""
         ...
 
     def read_input(self, data: JsonObject) -> JsonObject:
@@ -66,7 +66,7 @@ class Input(Protocol):
         ...
 
     def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
-        """As `read_input`, from flat text fields."""
+        """The input as it is stored, read from flat text fields. Raises InvalidInput."""
         ...
 
 
@@ -84,7 +84,7 @@ class SchemaInput:
             for name, inner in schema.get("properties", {}).items()
             if isinstance(inner, Mapping) and "default" in inner
         }
-        # What is filled in is always there.
+        # A property with a default is always there, for the default is filled in.
         self.stored_schema = {**self.schema, "required": sorted({*self.schema.get("required", ()), *self._defaults})}
         self.stored = properties_of(self.stored_schema)
 
@@ -102,28 +102,28 @@ class SchemaInput:
                 value[name] = coercion.from_json(value[name])
         if not self._validator.is_valid(value):
             errors = list(self._validator.iter_errors(value))
-            raise InvalidInput(_told(map(_schema_text, errors)), _declared(map(_schema_path, errors), self.stored))
+            raise InvalidInput(_joined(map(_schema_text, errors)), _declared(map(_schema_path, errors), self.stored))
         return _storable(value)
 
     def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
         return self.read_input(_from_text(fields, self._coercions))
 
     def misfit_defaults(self) -> Iterable[tuple[Path, str]]:
-        """The defaults that do not fit what they are the default of."""
+        """The defaults that do not fit their own properties: the path of each, and why."""
         for error in self._validator.iter_errors(self._defaults):
             if error.instance_path:
                 yield ("properties", str(error.instance_path[0]), "default"), _shortened(error.message)
 
 
 class _AsStored(GenerateJsonSchema):
-    """A model's JSON has all of its fields, those with a default too."""
+    """The schema of a model's JSON, which has all fields, those with a default too."""
 
     def field_is_required(self, *_: Any, **__: Any) -> bool:
         return True
 
 
 class ModelInput:
-    """An input that a pydantic model describes. It is validated by the model itself, and stored as the model's JSON."""
+    """An input that a pydantic model describes. The model validates it, and its JSON is what is stored."""
 
     levels_read = sys.maxsize
 
@@ -142,7 +142,7 @@ class ModelInput:
 
     def takes(self, name: str) -> bool:
         is_closed = self._model.model_config.get("extra") == "forbid"
-        # What a model does to the whole of its data before it looks at the names cannot be known.
+        # What a model's own validator does to the data before the names count cannot be known.
         validators = self._model.__pydantic_decorators__.model_validators.values()
         rewrites = any(validator.info.mode != "after" for validator in validators)
         return not is_closed or rewrites or name in set(_names_taken(self._model))
@@ -155,11 +155,11 @@ class ModelInput:
         except ModelError as error:
             all_details = error.errors(include_url=False, include_context=False)
             at_fault = _declared((details["loc"] for details in all_details), self.stored)
-            raise InvalidInput(_told(map(_model_text, all_details)), at_fault) from None
+            raise InvalidInput(_joined(map(_model_text, all_details)), at_fault) from None
         except InvalidInput:
             raise
         except Exception as error:
-            # A validator of the author's own has failed in a way of its own. It is one entry's end, not the service's.
+            # An author's own validator may raise anything. That refuses one entry, and must not end the service.
             raise InvalidInput(f"the model {model.__name__} failed: {type(error).__name__}: {error}") from error
 
     def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
@@ -167,7 +167,7 @@ class ModelInput:
 
 
 def _names_taken(model: type[BaseModel]) -> Iterator[str]:
-    """Every name by which a field of the model may come."""
+    """Every name under which a field of the model may be sent."""
     for name, described in model.model_fields.items():
         yield name
         alias = described.validation_alias
@@ -177,7 +177,7 @@ def _names_taken(model: type[BaseModel]) -> Iterator[str]:
 
 
 def at_fault(reader: Input, data: JsonObject) -> Sequence[str]:
-    """The named properties for which this input is refused."""
+    """The properties, of those that the schema names, for which this input is refused."""
     try:
         reader.read_input(data)
     except InvalidInput as error:
@@ -192,8 +192,8 @@ def _from_text(fields: Mapping[str, str], by_name: Mapping[str, Coercion]) -> di
 def _storable(value: dict[str, Any]) -> JsonObject:
     """The value itself. Raises InvalidInput where it cannot be stored and sent as JSON.
 
-    A producer's JSON was looked at when it came in, but not what was made of it: a flat field may hold JSON of its own,
-    and a model may make anything of a text.
+    A producer's JSON was checked when it came in, but not what was made of it since: a flat field may hold JSON of its
+    own, and a model may make anything of a text.
     """
     if OUTPUTS_FIELD in value:
         raise InvalidInput(f"{OUTPUTS_FIELD}: is reserved for the results of earlier steps; send it under another name")
@@ -209,7 +209,7 @@ def _storable(value: dict[str, Any]) -> JsonObject:
 
 
 def _is_suspicious(encoded: bytes) -> bool:
-    """Whether it may be nested too deeply or hold a NUL. Counting is cheap, and clears nearly every input."""
+    """True if the value may be nested too deeply or hold a NUL. Counting is cheap, and clears nearly every input."""
     return encoded.count(b"[") + encoded.count(b"{") > NESTING_MAX or b"\\u0000" in encoded
 
 
@@ -225,9 +225,6 @@ def _is_finite(value: Any) -> bool:
             return True
 
 
-# ------------------------------------------------------------------------------------------------- what is wrong
-
-
 def _schema_text(error: ValidationError) -> str:
     path = _schema_path(error)
     if isinstance(error.kind, ValidationErrorKind.Required):
@@ -241,7 +238,7 @@ def _schema_path(error: ValidationError) -> Path:
 
 
 def _declared(paths: Iterable[Path], names: Iterable[str]) -> list[str]:
-    """The fields at fault that the schema names: any other name may be part of the data."""
+    """The fields at fault that the schema names. Any other name may be part of the data, which is not to be shown."""
     at_fault = {path[0] for path in paths if path}
     return [name for name in names if name in at_fault]
 
@@ -261,8 +258,8 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _TEXT_CHARACTERS_MAX else f"{text[:_TEXT_CHARACTERS_MAX]}…"
 
 
-def _told(texts: Iterable[str]) -> str:
+def _joined(texts: Iterable[str]) -> str:
     all_texts = list(texts)
-    more = len(all_texts) - PROBLEMS_TOLD_MAX
-    told = "; ".join(all_texts[:PROBLEMS_TOLD_MAX])
-    return f"{told}; and {more} more" if more > 0 else told
+    more = len(all_texts) - PROBLEMS_SHOWN_MAX
+    shown_texts = "; ".join(all_texts[:PROBLEMS_SHOWN_MAX])
+    return f"{shown_texts}; and {more} more" if more > 0 else shown_texts

@@ -29,7 +29,7 @@ _EXACT_MAX = 2**53
 _CONDITIONS = frozenset(
     {"if", "not", "minProperties", "dependentRequired", "dependentSchemas", "dependencies", "$dynamicRef"}
 )
-"""By them one property may have to be there because of another."""
+"""Keywords by which one property may have to be there because of another."""
 
 
 def validator_of(schema: dict[str, Any]) -> Validator:
@@ -51,7 +51,7 @@ def properties_of(schema: Any, root: Mapping[str, Any] | None = None) -> dict[st
 
 
 def may_lack(schema: Any, name: str, root: Mapping[str, Any]) -> bool:
-    """Whether an object that fits may well be without this property. Where that depends on others, it counts as no."""
+    """True if an object that fits may lack this property. Where that depends on other properties, it counts as no."""
     parts = list(_parts(schema, root, frozenset()))
     return not any(name in (part.get("required") or ()) or not _CONDITIONS.isdisjoint(part) for part in parts)
 
@@ -62,16 +62,18 @@ def always_needed(schema: Any, root: Mapping[str, Any]) -> frozenset[str]:
 
 
 def is_closed(schema: Any, root: Mapping[str, Any]) -> bool:
-    """Whether an object can have no properties but the named ones."""
-    words = ("additionalProperties", "unevaluatedProperties")
+    """True if an object can have no properties but the named ones."""
+    keywords = ("additionalProperties", "unevaluatedProperties")
     parts = list(_all_held(schema, root))
     is_any_pattern = any("patternProperties" in part for part in _parts(schema, root, frozenset()))
-    return not is_any_pattern and any(part.get(word) is False for part in parts for word in words)
+    return not is_any_pattern and any(part.get(keyword) is False for part in parts for keyword in keywords)
 
 
 def alternatives(schema: Any, root: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> list[Any] | None:
-    """The schemas of which a value fits one, none of them a choice itself; None where what is no part of the choice
-    stands beside it, and cannot be told from it."""
+    """The schemas of which a value fits one, none of them a choice itself.
+
+    None where other keywords stand beside the choice, which cannot be joined with each branch.
+    """
     if not isinstance(schema, Mapping):
         return [schema]
     beside = schema.keys() - _NO_MEANING - {"$ref", "anyOf", "oneOf", "default", "discriminator", *_DEFINITIONS}
@@ -88,16 +90,16 @@ def alternatives(schema: Any, root: Mapping[str, Any], seen: frozenset[str] = fr
 
 
 def is_open(schema: Any, root: Mapping[str, Any]) -> bool:
-    """Whether an object may well have properties that are not named: a schema stands for them."""
-    words = ("additionalProperties", "unevaluatedProperties")
+    """True if a schema describes properties without naming them."""
+    keywords = ("additionalProperties", "unevaluatedProperties")
     return any(
-        "patternProperties" in part or any(isinstance(part.get(word), Mapping) for word in words)
+        "patternProperties" in part or any(isinstance(part.get(keyword), Mapping) for keyword in keywords)
         for part in _parts(schema, root, frozenset())
     )
 
 
 def item_schemas(schema: Any, root: Mapping[str, Any]) -> list[Any] | None:
-    """What an array's items may be; None where nothing says so, or not of each item the same."""
+    """The schemas of an array's items; None where there is none, or where they differ by place."""
     parts = list(_parts(schema, root, frozenset()))
     if any("prefixItems" in part for part in parts):
         return None
@@ -105,7 +107,7 @@ def item_schemas(schema: Any, root: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _all_held(schema: Any, root: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> Iterator[Mapping[str, Any]]:
-    """The schema, and every one that must hold with it: by `$ref` and `allOf`."""
+    """The schema, and every one that must hold with it by `$ref` and `allOf`."""
     if not isinstance(schema, Mapping):
         return
     yield schema
@@ -130,7 +132,7 @@ def _parts(schema: Any, root: Mapping[str, Any], seen: frozenset[str]) -> Iterat
 
 
 def referred(reference: str, root: Mapping[str, Any]) -> Any:
-    """What a local reference such as `#/$defs/Item` points to; None where that is not in the schema."""
+    """The schema at a local reference such as `#/$defs/Item`; None where there is none."""
     found: Any = root
     for part in reference.removeprefix("#").split("/")[1:]:
         if not isinstance(found, Mapping):
@@ -140,7 +142,7 @@ def referred(reference: str, root: Mapping[str, Any]) -> Any:
 
 
 def types_of(schema: Any, root: Mapping[str, Any]) -> frozenset[str]:
-    """The JSON types that a value may have by all that says so; empty where nothing does."""
+    """The JSON types that a value may have; empty where the schema does not say."""
     found: set[str] = set()
     for part in _parts(schema, root, frozenset()):
         named = part.get("type")
@@ -180,7 +182,7 @@ def type_of(value: object) -> str:
 
 
 def fits_types(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
-    """Whether the value, and all that is in it, has a type that the schema allows, as far as it says which."""
+    """True if the value, and all that is in it, has a type that the schema allows, as far as the schema says which."""
     allowed = types_of(schema, root)
     if allowed and not _types_like(value) & allowed:
         return False
@@ -194,7 +196,7 @@ def fits_types(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
 
 
 def _types_like(value: Any) -> set[str]:
-    """A whole number is a number, however it is written."""
+    """The types that the value counts as: a whole number is a number, however it is written."""
     kind = type_of(value)
     is_whole = kind == "integer" or (kind == "number" and float(value).is_integer())
     return {kind} | ({"integer", "number"} if is_whole else set())
@@ -214,10 +216,10 @@ def canonical_numbers(value: Any) -> Any:
 
 
 def comparable(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The same schema without what only people read, its references put in place and its sets in order.
+    """The schema without what only people read, its references put in place and its sets in order.
 
-    So the schema of a pydantic model and one that is written by hand come out equal where they mean the same. Only a
-    schema that holds itself stays a reference.
+    So a pydantic model's schema and one written by hand come out equal where they mean the same. Only a schema that
+    refers to itself stays a reference.
     """
     plain: dict[str, Any] = _comparable(schema, schema)
     definitions = {word: plain.pop(word) for word in _DEFINITIONS if word in plain}
@@ -262,7 +264,7 @@ def _says_nothing(word: str, value: Any) -> bool:
 
 
 def _reachable(schema: Any, root: Mapping[str, Any]) -> set[str]:
-    """Every reference that stands in the schema, or in what one of them refers to."""
+    """Every reference in the schema, or in a schema that one of them refers to."""
     found: set[str] = set()
     left = list(_references(schema))
     while left:

@@ -1,7 +1,7 @@
-"""What a step's action returns, by a JSON Schema: it is asked of every answer while sagas run.
+"""The schema of what a step's action returns. Every answer is validated by it while sagas run.
 
-The text of a misfit ends up in dead letters and logs, and the answer may have come encrypted. So it has names that the
-schema has, and what the schema asks for there, and nothing of the answer itself.
+The text of a misfit ends up in dead letters and logs, and the answer may have come encrypted. So the text has names
+that the schema has, and what the schema asks for there, and nothing of the answer itself.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from saga_service.core.state import JsonObject
 from saga_service.definitions.problems import SHOWN_CHARACTERS_MAX, Path, path_text
 from saga_service.definitions.schema.json_schema import canonical_numbers, comparable, validator_of
 
-PROBLEMS_TOLD_MAX = 5
+PROBLEMS_SHOWN_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
 class OutputSchema:
-    """Fulfils `core.definition.Shape`. Two are equal when their schemas are."""
+    """A JSON Schema of outputs. Fulfils `core.definition.Shape`. Two are equal when their schemas are."""
 
     canonical: bytes
     schema: JsonObject = field(compare=False, repr=False)
-    """In the form that can be compared, which is also what is stored."""
+    """The schema in the form that can be compared, which is also the one that is stored."""
     validator: Validator = field(compare=False, repr=False)
 
     def misfit(self, output: Mapping[str, Any]) -> str | None:
-        # To look for all errors takes longer, and nearly every answer has none.
+        # Looking for all errors takes longer, and nearly every answer has none.
         if self.validator.is_valid(output):
             return None
-        errors = islice(self.validator.iter_errors(output), PROBLEMS_TOLD_MAX)
-        return "; ".join(dict.fromkeys(_told(error, self.schema) for error in errors))
+        errors = islice(self.validator.iter_errors(output), PROBLEMS_SHOWN_MAX)
+        return "; ".join(dict.fromkeys(_problem(error, self.schema) for error in errors))
 
 
 def output_schema(schema: Mapping[str, Any]) -> OutputSchema:
@@ -44,7 +44,7 @@ def output_schema(schema: Mapping[str, Any]) -> OutputSchema:
     return OutputSchema(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), plain, validator_of(plain))
 
 
-def _told(error: ValidationError, schema: JsonObject) -> str:
+def _problem(error: ValidationError, schema: JsonObject) -> str:
     kind, path = error.kind, tuple(error.instance_path)
     if isinstance(kind, ValidationErrorKind.Required):
         return f"{_declared((*path, kind.property), schema)} is missing"
@@ -52,7 +52,7 @@ def _told(error: ValidationError, schema: JsonObject) -> str:
 
 
 def _declared(path: Path, schema: JsonObject) -> str:
-    """The path in the schema's own names: any other may be part of the data."""
+    """The path in the schema's own names. Any other name may be part of the data, and is left out."""
     names = set(_property_names(schema))
     return path_text(tuple(part if isinstance(part, int) or part in names else "…" for part in path))
 
@@ -68,9 +68,9 @@ def _property_names(schema: object) -> Iterator[str]:
 
 
 def _asked_for(way: Path, schema: JsonObject) -> str:
-    """What the schema asks for at the end of this way through it."""
-    word, value = (way[-1] if way else "schema"), _at(way, schema)
-    match word, value:
+    """The text about what the schema asks for at the end of this way through it."""
+    keyword, value = (way[-1] if way else "schema"), _at(way, schema)
+    match keyword, value:
         case "type", str():
             return f"must be {value}"
         case "type", list():
@@ -78,9 +78,9 @@ def _asked_for(way: Path, schema: JsonObject) -> str:
         case "additionalProperties" | "unevaluatedProperties", False:
             return "has a property that the schema does not name"
         case _:
-            told = orjson.dumps(value).decode()
-            shortened = told if len(told) <= SHOWN_CHARACTERS_MAX else f"{told[:SHOWN_CHARACTERS_MAX]}…"
-            return f"must fit '{word}': {shortened}"
+            text = orjson.dumps(value).decode()
+            shortened = text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
+            return f"must fit '{keyword}': {shortened}"
 
 
 def _at(way: Path, schema: JsonObject) -> Any:

@@ -1,6 +1,6 @@
-"""Values that a JSON Schema allows: enough of them to see whether an expression fits the types.
+"""Sample values that a JSON Schema allows: enough of them to see whether an expression fits the types.
 
-What nothing is known of is `UNKNOWN` in its place. A property that may be missing is missing in some of them.
+`UNKNOWN` stands for a value of which nothing is known. A property that may be missing is missing in some samples.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ from saga_service.definitions.schema.json_schema import (
 )
 
 SAMPLES_MAX = 64
-"""Of one object. Of more properties with more types than that not all combinations are tried."""
+"""Samples of one object. Beyond that, not all combinations of its properties' types are tried."""
 TEXT = "some text"
-"""Unlike any name, so that what is looked up by it is told from what is looked up by a name that is not there."""
+"""The sample of a text. It is unlike any name, so that a look-up by it is told from one by a name that is missing."""
 UNKNOWN: Final = object()
 _MISSING: Final = object()
 _DEEPEST = 6
 
 Paths = Sequence[tuple[str | None, ...]]
-"""The ways to what is looked at of a value; an empty one for all of it, and one that ends with None for no more than
-whether it is there."""
+"""The paths to the parts of a value that are used. An empty path uses all of it, one that ends with None only tests
+whether the part is there."""
 
 
 class Samples(NamedTuple):
+    """Samples of one value."""
+
     values: list[Any]
     are_all: bool
-    """Whether every type of each part is there together with every one of each other part."""
+    """True if every type of each part occurs together with every type of each other part."""
 
 
 @dataclass(slots=True)
@@ -49,9 +51,9 @@ class _Drawing:
 
 
 def samples_of(schema: Mapping[str, Any], paths: Paths, *, levels_read: int = 0) -> Samples:
-    """What the schema allows there, of every type that each part may have.
+    """Samples of a value that fits the schema, with every type that the parts at these paths may have.
 
-    `levels_read` says how deep the value was read by the schema: whoever reads `1` for a number stores `1.0`, but not
+    `levels_read` is the depth down to which the value's reader makes `1.0` of `1` where the schema says `number`. Not
     every reader goes deeper than an object's own properties.
     """
     drawing = _Drawing(schema, levels_read)
@@ -69,7 +71,7 @@ def input_samples(schema: Mapping[str, Any], names: Iterable[str]) -> list[dict[
 
 
 def is_unknown(value: Any) -> bool:
-    """Whether nothing is known of it, or of something in it."""
+    """True if nothing is known of the value, or of something in it."""
     match value:
         case Mapping():
             return any(is_unknown(inner) for inner in value.values())
@@ -80,11 +82,11 @@ def is_unknown(value: Any) -> bool:
 
 
 def _samples(schema: Any, drawing: _Drawing, level: int, paths: Paths) -> list[Any]:
-    looked_at = [path for path in paths if path != (None,)]
+    used = [path for path in paths if path != (None,)]
     leaves = alternatives(schema, drawing.schema)
-    if leaves is None or not looked_at or level > _DEEPEST:
+    if leaves is None or not used or level > _DEEPEST:
         return [UNKNOWN]
-    return [sample for leaf in leaves for sample in _of_leaf(leaf, drawing, level, looked_at)] or [UNKNOWN]
+    return [sample for leaf in leaves for sample in _of_leaf(leaf, drawing, level, used)] or [UNKNOWN]
 
 
 def _of_leaf(schema: Any, drawing: _Drawing, level: int, paths: Paths) -> list[Any]:
@@ -113,7 +115,7 @@ def _arrays(schema: Any, drawing: _Drawing, level: int, _: Paths) -> list[Any]:
 
 def _objects(schema: Any, drawing: _Drawing, level: int, paths: Paths) -> list[Any]:
     if all(paths):
-        return _as_looked_at(schema, drawing, level, paths)
+        return _partial(schema, drawing, level, paths)
     properties = properties_of(schema, drawing.schema)
     if not properties or is_open(schema, drawing.schema):
         return [UNKNOWN]
@@ -127,8 +129,8 @@ def _objects(schema: Any, drawing: _Drawing, level: int, paths: Paths) -> list[A
     return whole + [{name: whole[0][name] for name in by_name if name != lacking} for lacking in lacked]
 
 
-def _as_looked_at(schema: Any, drawing: _Drawing, level: int, paths: Paths) -> list[Any]:
-    """Objects with no more than what is looked at, in all combinations where these are not too many."""
+def _partial(schema: Any, drawing: _Drawing, level: int, paths: Paths) -> list[Any]:
+    """Objects with no more than what is used of them, in all combinations where these are not too many."""
     properties = properties_of(schema, drawing.schema)
     names = {path[0] for path in paths}
     if not names <= properties.keys():
@@ -147,7 +149,7 @@ def _as_looked_at(schema: Any, drawing: _Drawing, level: int, paths: Paths) -> l
 
 
 def _each_once(by_name: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """Every sample of every property once, and not all of them with all others."""
+    """Objects in which every sample of every property occurs, but not together with every other."""
     most = max(len(samples) for samples in by_name.values())
     return [{name: samples[place % len(samples)] for name, samples in by_name.items()} for place in range(most)]
 

@@ -1,4 +1,4 @@
-"""Sagas written in Python: a module, or one name in it."""
+"""Sagas in Python: those of a module, or those at one name in it."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from saga_service.definitions.authoring import Retry, Saga, Step, Trigger, as_ma
 from saga_service.definitions.problems import Problem, shown, unknown_keyword
 from saga_service.definitions.sources.saga_source import SagaSource
 
-_WORDS: dict[str, type[Saga | Step | Retry | Trigger]] = {
+_CLASSES: dict[str, type[Saga | Step | Retry | Trigger]] = {
     "Saga": Saga,
     "Step": Step,
     "Retry": Retry,
     "Trigger": Trigger,
 }
-_UNKNOWN_ARGUMENT = re.compile(rf"({'|'.join(_WORDS)})\.__init__\(\) got an unexpected keyword argument '(\w+)'")
+_UNKNOWN_ARGUMENT = re.compile(rf"({'|'.join(_CLASSES)})\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
 
 def read_python(source: str) -> tuple[list[SagaSource], list[Problem]]:
-    """Every saga of `module`, or what stands at `module:attribute`; and why there is none.
+    """Every saga of `module`, or those at `module:attribute`, and the problem where there is none.
 
     The working directory is searched for the module as well.
     """
     module_name, _, attribute = source.partition(":")
     try:
         module = import_user_module(module_name)
-    except Exception as error:  # noqa: BLE001 - the module is the author's, and what it raises is told with its place
+    except Exception as error:  # noqa: BLE001 - the module is the author's, and what it raises is reported with its place
         return [], [_not_importable(module_name, error)]
     sagas, problem = _at_attribute(module, attribute) if attribute else (_of_module(module), None)
     if problem is None and not sagas:
         problem = "holds no saga; write `order = Saga(...)` at the top level of the module"
-    written = [SagaSource(as_mapping(saga), f"{module_name}, saga {shown(saga.name)}") for saga in sagas]
-    return written, [Problem(source, "", problem)] if problem else []
+    sources = [SagaSource(as_mapping(saga), f"{module_name}, saga {shown(saga.name)}") for saga in sagas]
+    return sources, [Problem(source, "", problem)] if problem else []
 
 
 def _of_module(module: ModuleType) -> list[Saga]:
-    """Each saga once, whatever names it has there, alone or in a list."""
+    """Each saga of the module once, whatever names it has there, alone or in a list."""
     found = [saga for value in vars(module).values() for saga in _sagas_in(value)]
     return list({id(saga): saga for saga in found}.values())
 
@@ -79,9 +79,9 @@ def _not_importable(module_name: str, error: Exception) -> Problem:
 
 
 def _unknown_argument(error: Exception) -> str | None:
-    """What to write instead of a keyword that one of the words for definitions does not have."""
+    """The text about a keyword argument that does not exist; None for any other error."""
     matched = _UNKNOWN_ARGUMENT.match(str(error)) if isinstance(error, TypeError) else None
     if matched is None:
         return None
-    word, argument = _WORDS[matched[1]], matched[2]
-    return f"{matched[1]}(... {argument}=...): {unknown_keyword(argument, [part.name for part in fields(word)])}"
+    of_class, argument = _CLASSES[matched[1]], matched[2]
+    return f"{matched[1]}(... {argument}=...): {unknown_keyword(argument, [part.name for part in fields(of_class)])}"

@@ -1,4 +1,4 @@
-"""A saga as it was written, before anything is known to be right with it."""
+"""A saga as its author wrote it, with the place of each value, before anything is known to be right with it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from saga_service.definitions.problems import Path, Problem, path_text
 
 @dataclass(frozen=True, slots=True)
 class SagaSource:
-    """`content` is what YAML would give, `place` is where it stands, and `lines` has the line of each path in it."""
+    """One saga in a file or a module."""
 
     content: object
+    """The saga as plain values, as YAML gives them."""
     place: str
+    """The file, or the module and the saga's name."""
     lines: Mapping[Path, int] = field(default_factory=dict)
+    """The line of each path in the content; empty for a saga in Python."""
 
     def problem(self, path: Path, text: str) -> Problem:
         return Problem(self.place_of(path), path_text(path), text)
 
     def place_of(self, path: Path) -> str:
-        """Where a value stands. Something that is missing is reported where it ought to be: at what would hold it."""
+        """The place of the value at this path; of a value that is missing, the place of what would hold it."""
         line = self.line_of(path)
         return f"{self.place}:{line}" if line else self.place
 
     def line_of(self, path: Path) -> int:
-        """0 where there are no lines."""
+        """The line of the value at this path; 0 where there are no lines."""
         known = path
         while known and known not in self.lines:
             known = known[:-1]
@@ -34,7 +37,7 @@ class SagaSource:
 
 
 def mappings(entries: object) -> list[dict[str, Any]]:
-    """Each entry of a list in its place; what is no mapping, or no list, counts as empty: the model tells of it."""
+    """The entries of a list. An entry that is no mapping counts as an empty one, and the model reports it."""
     if not isinstance(entries, list):
         return []
     return [entry if isinstance(entry, dict) else {} for entry in entries]

@@ -1,4 +1,4 @@
-"""Sagas written in YAML, each value with its line.
+"""Sagas in YAML, each value with its line.
 
 Plain values are read as YAML 1.2 and JSON have them: `yes`, `no`, `on` and `off` are text, and so are dates, `1:30` and
 `010`. Keys are always text. Anchors and aliases work; a key given twice is an error, and so are tags.
@@ -17,7 +17,7 @@ from saga_service.definitions.problems import Path, Problem, path_text, shown
 from saga_service.definitions.sources.saga_source import SagaSource
 
 VALUES_MAX = 50_000
-"""In one document, aliases counted as often as they are used: ten lines of aliases to aliases can mean billions."""
+"""Values of one document. An alias counts each time it is used: ten lines of aliases to aliases can mean billions."""
 
 _TAG = "tag:yaml.org,2002:"
 _CORE_SCHEMA = [
@@ -49,7 +49,7 @@ _SCALARS: dict[str, Callable[[str], object]] = {
 
 
 def read_yaml_file(file: FilePath) -> tuple[list[SagaSource], list[Problem]]:
-    """Every saga in the file, one a document, and what is wrong with the file as YAML."""
+    """Every saga in the file, one a document, and the problems of the file as YAML."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -58,7 +58,7 @@ def read_yaml_file(file: FilePath) -> tuple[list[SagaSource], list[Problem]]:
 
 
 def read_yaml(text: str, place: str) -> tuple[list[SagaSource], list[Problem]]:
-    """As `read_yaml_file`, for text that stands at `place`."""
+    """Every saga in a text, one a document, and the problems of the text as YAML; `place` is its name in these."""
     try:
         documents = [node for node in yaml.compose_all(text, Loader=_Loader) if not _is_empty(node)]
         readings = [_Reading(place) for _ in documents]
@@ -93,7 +93,7 @@ class _TooMuch(Exception):
 
 
 class _Reading:
-    """One document on its way from YAML's nodes to plain values."""
+    """Reads one document from YAML's nodes to plain values."""
 
     def __init__(self, place: str) -> None:
         self.problems: list[Problem] = []
