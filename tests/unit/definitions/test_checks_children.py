@@ -67,9 +67,6 @@ def problems(
     return []
 
 
-# -------------------------------------------------------------------------------------------------------- a mapping
-
-
 @pytest.mark.parametrize(
     ("changes", "path", "text"),
     [
@@ -167,9 +164,6 @@ def test_what_the_child_fills_in_may_be_lacking(directory: Path) -> None:
     assert problems(directory, {"b": 1}, child=child) == []
 
 
-# --------------------------------------------------------------------------------------------- the saga's own input
-
-
 def test_without_a_mapping_the_saga_s_own_input_fits(directory: Path) -> None:
     open_child = {"required": ["order_id"], "properties": {"order_id": {"type": "string"}}}
     assert problems(directory, None, child=open_child) == []
@@ -202,9 +196,6 @@ def test_without_a_mapping_the_saga_s_own_input_fits(directory: Path) -> None:
 def test_an_own_input_that_does_not_fit_is_told(directory: Path, own: Any, child: Any, text: str) -> None:
     told = f"is missing: the saga's own input is sent, and saga 'shipment' {text}; write a mapping"
     assert problems(directory, None, own=own, child=child) == [("a.yaml:1", "steps[1].input", told)]
-
-
-# ----------------------------------------------------------------------------------------------------------- models
 
 
 def in_python(directory: Path, module: str, models: str, mapping: str) -> list[str]:

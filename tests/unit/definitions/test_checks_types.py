@@ -79,9 +79,6 @@ def is_right(text: str, **how: Any) -> bool:
     return bool(check_saga(saga_with(text, **how)).version)
 
 
-# ------------------------------------------------------------------------------- beside what nothing is known of
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -166,9 +163,6 @@ def test_a_condition_is_one_in_each_of_its_parts() -> None:
     assert is_right("outputs.free.ok ? input.flag : outputs.free.other", as_condition=True)
 
 
-# ------------------------------------------------------------------------------------------------ behind a condition
-
-
 @pytest.mark.parametrize(
     ("when", "text"),
     [
@@ -191,8 +185,6 @@ def test_a_condition_that_does_not_help_is_seen_through(when: str) -> None:
     [problem] = told("input.note", when=when)
     assert problem.startswith("speaks of 'input.note', and 'note' may be missing")
 
-
-# ------------------------------------------------------------------------------------------------ what may be missing
 
 MISSING_IN_INPUT = "may be missing: it is not among 'required', and has no default; ask first:"
 
@@ -353,9 +345,6 @@ def test_of_alternatives_each_is_tried_by_itself() -> None:
     assert "there is no string + int" in problem
 
 
-# ------------------------------------------------------------------------------------------- what a step's output has
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -407,8 +396,6 @@ def test_an_output_of_a_model_is_what_goes_over_the_wire() -> None:
     with pytest.raises(DefinitionErrors, match=r"'note' may be missing: .* ask first: has\(outputs\.quote\.note\) &&"):
         check_saga(order("outputs.quote.note == 'x'"))
 
-
-# ------------------------------------------------------------------------------------------------------------ children
 
 CHILD = """
 name: shipment

@@ -274,9 +274,6 @@ def test_the_library_is_read_when_an_expression_is_and_not_before() -> None:
     assert (ended.returncode, ended.stdout) == (0, "False\nTrue\n"), ended.stderr
 
 
-# -------------------------------------------------------------------------------------------------------- mentions
-
-
 @pytest.mark.parametrize(
     ("text", "references"),
     [

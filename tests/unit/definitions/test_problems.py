@@ -21,9 +21,6 @@ def problems_of_yaml(directory: Path, text: str) -> list[str]:
     return problems_of("a.yaml")
 
 
-# ------------------------------------------------------------------------------------------------- all at once
-
-
 def test_every_error_of_every_file_is_told_at_once_each_with_its_line(directory: Path) -> None:
     (directory / "order.yaml").write_text(
         dedent(
@@ -107,9 +104,6 @@ def test_the_errors_are_readable_as_one_text(directory: Path) -> None:
         "  a.yaml:1: steps: is missing; write the list of steps, in the order in which they are done\n"
         "  b.yaml: cannot be read: [Errno 2] No such file or directory: 'b.yaml'"
     )
-
-
-# ------------------------------------------------------------------------------------------------------- sources
 
 
 def test_what_two_sagas_claim_is_told_with_both_places(directory: Path) -> None:

@@ -38,8 +38,6 @@ def test_a_blueprint_is_what_the_wire_asks_for() -> None:
     assert spec.definition.name == "order"
 
 
-# ------------------------------------------------------------------------------------------------- flat text fields
-
 FLAT: list[tuple[object, str, object]] = [
     ({"type": "integer"}, "2", 2),
     ({"type": "integer"}, "-7", -7),
@@ -131,9 +129,6 @@ def test_properties_in_composed_schemas_are_coerced_too_unless_one_of_them_allow
     assert reading(schema).read_fields({"count": "1", "either": "2"}) == {"count": 1, "either": "2"}
 
 
-# ------------------------------------------------------------------------------------------------------ JSON Schema
-
-
 def test_what_is_left_out_is_filled_in_from_the_schema() -> None:
     schema = {"properties": {"currency": {"type": "string", "default": "EUR"}, "tags": {"default": []}}}
     assert reading(schema).read_input({"tags": ["a"]}) == {"currency": "EUR", "tags": ["a"]}
@@ -168,9 +163,6 @@ def test_the_producers_data_is_left_as_it_is() -> None:
     data = {"count": "2"}
     reading({"properties": {"count": {"type": "integer"}, "more": {"default": 1}}}).read_input(data)
     assert data == {"count": "2"}
-
-
-# --------------------------------------------------------------------------------------------------- pydantic models
 
 
 class Priority(IntEnum):
@@ -329,9 +321,6 @@ def test_whatever_text_comes_for_a_number_is_read_or_refused(text: str) -> None:
         except InvalidInput:
             continue
         assert isinstance(read[kind], int | float)
-
-
-# ------------------------------------------------------------------------------------------------------ business key
 
 
 def test_the_business_key_is_the_text_of_the_named_property() -> None:

@@ -54,9 +54,6 @@ def problem(output: Any) -> tuple[str, str]:
     return only.path, only.text
 
 
-# ------------------------------------------------------------------------------------------------------- at run time
-
-
 def test_what_fits_is_no_misfit() -> None:
     assert misfit({"place": "Oslo", "stars": 3, "more": "is welcome", "labels": {"a": "b"}}) is None
 
@@ -94,9 +91,6 @@ def test_a_text_of_the_schema_is_told_in_short() -> None:
 
 def test_an_output_is_an_object() -> None:
     assert misfit({"a": 1}, {"minProperties": 2}) == "it must fit 'minProperties': 2"
-
-
-# -------------------------------------------------------------------------------------------------------- both forms
 
 
 class Booked(BaseModel):
