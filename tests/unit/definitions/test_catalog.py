@@ -80,7 +80,7 @@ def test_a_catalog_knows_who_waits_for_a_signal() -> None:
     assert list(catalog.waiting_for("halt")) == []
 
 
-def test_an_entry_without_the_business_key_is_refused_like_any_other_bad_entry() -> None:
+def test_an_entry_without_the_business_key_is_refused() -> None:
     catalog = Catalog([check_saga(ORDER)])
     told = "saga 'order': order_id: is missing or empty, and it is the saga's key"
     with pytest.raises(Malformed, match=told):

@@ -237,7 +237,7 @@ def test_expressions_are_equal_when_their_texts_are() -> None:
     assert hash(input_mapping({"a": "1"})) == hash(input_mapping({"a": "1"}))
 
 
-def test_the_longest_and_deepest_texts_that_are_let_in_do_not_end_the_process() -> None:
+def test_the_longest_and_deepest_texts_do_not_end_the_process() -> None:
     texts = ["1" + "+1" * 999, "!" * 1_996 + "true", "-" * 1_999 + "1", "input" + ".a" * 997, "true" + "&&true" * 332]
     texts += ["[" * 1_000 + "]" * 1_000, "(" * 999 + "1" + ")" * 999, "''" + ".size()" * 285, "1" + "==1" * 666]
     code = (

@@ -42,7 +42,7 @@ def test_a_graph_shows_the_way_forward_and_the_way_back() -> None:
     )
 
 
-def test_branches_joins_conditions_and_every_kind_of_step_have_their_own_look() -> None:
+def test_every_kind_of_step_and_arrow_has_its_own_form() -> None:
     saga = Saga(
         "order",
         steps=[

@@ -43,9 +43,7 @@ def test_sources_are_files_directories_and_modules_in_their_order(directory: Pat
     assert names_of(load_definitions([f"{module}:order"])) == ["order"]
 
 
-def test_a_package_with_the_name_of_a_directory_is_a_module_unless_yaml_lies_in_it(
-    directory: Path, module: str
-) -> None:
+def test_a_directory_without_yaml_may_be_a_package(directory: Path, module: str) -> None:
     (directory / module).mkdir()
     package = "from saga_service import Saga, Step\norder = Saga('order', steps=[Step('a', action='x.do')])\n"
     (directory / module / "__init__.py").write_text(package)

@@ -33,7 +33,7 @@ def refusal(spec: SagaSpec, data: dict[str, Any]) -> str:
     return str(raised.value)
 
 
-def test_a_blueprint_is_what_the_wire_asks_for() -> None:
+def test_a_saga_spec_is_what_the_wire_asks_for() -> None:
     spec: SagaSpec = reading(None)
     assert spec.definition.name == "order"
 
@@ -120,7 +120,7 @@ def test_json_inside_a_flat_field_keeps_to_the_limits_of_all_json(text: str) -> 
         reading(schema_of(field={"type": "array"})).read_fields({"field": text})
 
 
-def test_properties_in_composed_schemas_are_coerced_too_unless_one_of_them_allows_text() -> None:
+def test_composed_properties_are_coerced_unless_one_allows_text() -> None:
     schema = {
         "allOf": [{"$ref": "#/$defs/base"}],
         "anyOf": [{"properties": {"either": {"type": "integer"}}}, {"properties": {"either": {"type": "string"}}}],

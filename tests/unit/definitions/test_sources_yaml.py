@@ -74,7 +74,7 @@ def test_a_file_may_hold_several_sagas() -> None:
     ]
 
 
-def test_every_value_has_its_line_and_what_is_missing_has_the_line_of_what_would_hold_it() -> None:
+def test_a_value_has_its_line_and_a_missing_one_that_of_its_holder() -> None:
     written = read_yaml("name: a\nsteps:\n  - name: b\n    retry:\n      attempts: 0\n  - name: c\n", "a.yaml")[0][0]
     assert written.place_of(()) == "a.yaml:1"
     assert written.place_of(("steps", 0, "retry", "attempts")) == "a.yaml:5"
