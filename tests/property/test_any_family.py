@@ -90,7 +90,7 @@ class Family:
         elif isinstance(event, Started | OperationRequested):
             defined = self.definition_of(event)
         else:
-            return  # It speaks of nobody.
+            return  # It refers to nobody.
         transition = advance(defined, before, event, self.now_ms)
         if transition.state is not None:
             self.states[event.saga_id] = transition.state

@@ -89,7 +89,7 @@ def _reference_problems(compiled: CompiledExpression, place: Place) -> Iterator[
     for name in compiled.references.functions:
         if name not in FUNCTIONS:
             hint = closest(name, sorted(FUNCTIONS)) or f"; there are: {', '.join(sorted(FUNCTIONS))}"
-            yield f"calls the function '{name}', which there is not{hint}"
+            yield f"calls the function '{name}', which does not exist{hint}"
     for reference in compiled.references.variables:
         match reference.variable:
             case "input":
@@ -106,7 +106,7 @@ def _reference_problems(compiled: CompiledExpression, place: Place) -> Iterator[
 
 
 def _unknown_variable(name: str, text: str, place: Place) -> str:
-    known = f"'{name}' is no variable; an expression speaks of 'input' and 'outputs'"
+    known = f"'{name}' is no variable; an expression refers to 'input' and 'outputs'"
     properties = place.outline.reader.stored if place.outline.reader else {}
     if name in properties:
         return f"{known}; did you mean 'input.{name}'?"
@@ -148,7 +148,7 @@ def _unknown_property(name: str, reference: Reference, holder: Reference, known:
     for meant in _subtracted(reference, holder, known):
         return meant
     hint = closest(name, known) or f"; its properties: {', '.join(known)}"
-    return f"speaks of '{Reference(holder.variable, (*holder.path, name))}', and '{holder}' has no '{name}'{hint}"
+    return f"refers to '{Reference(holder.variable, (*holder.path, name))}', and '{holder}' has no '{name}'{hint}"
 
 
 def _subtracted(reference: Reference, holder: Reference, known: list[str]) -> Iterator[str]:
@@ -186,7 +186,7 @@ def _described(reference: Reference, outline: Outline) -> tuple[Mapping[str, Any
 
 def _output_problems(reference: Reference, place: Place) -> Iterator[str]:
     if not reference.path:
-        yield "speaks of 'outputs' as a whole; name a step that this one waits for, such as 'outputs.check'"
+        yield "refers to 'outputs' as a whole; name a step that this one waits for, such as 'outputs.check'"
         return
     outline, step = place.outline, place.step
     known = [outline.steps[position].name for position in sorted(step.ancestors)]
@@ -196,7 +196,7 @@ def _output_problems(reference: Reference, place: Place) -> Iterator[str]:
             return
     name = reference.path[0]
     position = outline.position_of(name)
-    text = f"speaks of '{_output_of(name)}', and"
+    text = f"refers to '{_output_of(name)}', and"
     if position is None:
         hint = closest(name, known) or (f"; this step waits for: {', '.join(known)}" if known else "")
         yield f"{text} there is no step '{name}'{hint}"

@@ -70,7 +70,7 @@ def _text(misfit: Misfit, place: Place) -> str:
     text, (value, error) = shown(one_line(misfit.compiled.text)), misfit.outcome
     missing = missing_reference(misfit.compiled, misfit.outcome, misfit.case)
     if missing is not None:
-        return f"speaks of '{missing}', {_why_missing(missing, place)}; {_how_to_ask(missing, place)}"
+        return f"refers to '{missing}', {_why_missing(missing, place)}; {_how_to_ask(missing, place)}"
     tried = tried_with(misfit.compiled.references.variables, misfit.case)
     if error is None:
         return f"must give true or false, but {text} gives {json_text(value)}{tried}"

@@ -26,26 +26,26 @@ WRONG_INPUTS: list[tuple[str, str]] = [
     ("1 +", "is no CEL expression: line 1, column 4: mismatched input the end: '1 +'"),
     (
         "web",
-        "'web' is no variable; an expression speaks of 'input' and 'outputs'; "
+        "'web' is no variable; an expression refers to 'input' and 'outputs'; "
         """did you mean the constant "'web'"?""",
     ),
-    ("amount", "'amount' is no variable; an expression speaks of 'input' and 'outputs'; did you mean 'input.amount'?"),
-    ("check", "'check' is no variable; an expression speaks of 'input' and 'outputs'; did you mean 'outputs.check'?"),
+    ("amount", "'amount' is no variable; an expression refers to 'input' and 'outputs'; did you mean 'input.amount'?"),
+    ("check", "'check' is no variable; an expression refers to 'input' and 'outputs'; did you mean 'outputs.check'?"),
     (
         "plan_b.x",
-        "'plan_b' is no variable; an expression speaks of 'input' and 'outputs'; "
+        "'plan_b' is no variable; an expression refers to 'input' and 'outputs'; "
         """did you mean the constant "'plan_b.x'"?""",
     ),
     (
         "inputs.amount > 1",
-        "'inputs' is no variable; an expression speaks of 'input' and 'outputs'; did you mean 'input'?",
+        "'inputs' is no variable; an expression refers to 'input' and 'outputs'; did you mean 'input'?",
     ),
-    ("input.amuont", "speaks of 'input.amuont', and 'input' has no 'amuont'; did you mean 'amount'?"),
-    ("has(input.amuont)", "speaks of 'input.amuont', and 'input' has no 'amuont'; did you mean 'amount'?"),
-    ("input.zzz", f"speaks of 'input.zzz', and 'input' has no 'zzz'; its properties: {PROPERTIES}"),
+    ("input.amuont", "refers to 'input.amuont', and 'input' has no 'amuont'; did you mean 'amount'?"),
+    ("has(input.amuont)", "refers to 'input.amuont', and 'input' has no 'amuont'; did you mean 'amount'?"),
+    ("input.zzz", f"refers to 'input.zzz', and 'input' has no 'zzz'; its properties: {PROPERTIES}"),
     (
         "input.customer.nme",
-        "speaks of 'input.customer.nme', and 'input.customer' has no 'nme'; did you mean 'name'?",
+        "refers to 'input.customer.nme', and 'input.customer' has no 'nme'; did you mean 'name'?",
     ),
     (
         "input.robot-count",
@@ -55,22 +55,22 @@ WRONG_INPUTS: list[tuple[str, str]] = [
         "outputs.plan-route.hops",
         """subtracts 'route' from 'outputs.plan'; a name with '-' is written outputs["plan-route"]""",
     ),
-    ("outputs", "speaks of 'outputs' as a whole; name a step that this one waits for, such as 'outputs.check'"),
+    ("outputs", "refers to 'outputs' as a whole; name a step that this one waits for, such as 'outputs.check'"),
     (
         "outputs[input.name]",
-        "speaks of 'outputs' as a whole; name a step that this one waits for, such as 'outputs.check'",
+        "refers to 'outputs' as a whole; name a step that this one waits for, such as 'outputs.check'",
     ),
-    ("outputs.chekc.ok", "speaks of 'outputs.chekc', and there is no step 'chekc'; did you mean 'check'?"),
+    ("outputs.chekc.ok", "refers to 'outputs.chekc', and there is no step 'chekc'; did you mean 'check'?"),
     (
         "outputs.zzz",
-        "speaks of 'outputs.zzz', and there is no step 'zzz'; this step waits for: check, plan-route, nap",
+        "refers to 'outputs.zzz', and there is no step 'zzz'; this step waits for: check, plan-route, nap",
     ),
-    ("outputs.me", "speaks of 'outputs.me', and that is this step itself; name a step that it waits for"),
-    ("outputs.beside", "speaks of 'outputs.beside', and this step does not wait for 'beside'; name it at 'after'"),
-    ("outputs.later", "speaks of 'outputs.later', and this step does not wait for 'later'; name it at 'after'"),
-    ("outputs.nap", "speaks of 'outputs.nap', and 'nap' is a sleep, which has no output"),
-    ("lower(input.name)", "calls the function 'lower', which there is not; there are: "),
-    ("input.name.startswith('a')", "calls the function 'startswith', which there is not; did you mean 'startsWith'?"),
+    ("outputs.me", "refers to 'outputs.me', and that is this step itself; name a step that it waits for"),
+    ("outputs.beside", "refers to 'outputs.beside', and this step does not wait for 'beside'; name it at 'after'"),
+    ("outputs.later", "refers to 'outputs.later', and this step does not wait for 'later'; name it at 'after'"),
+    ("outputs.nap", "refers to 'outputs.nap', and 'nap' is a sleep, which has no output"),
+    ("lower(input.name)", "calls the function 'lower', which does not exist; there are: "),
+    ("input.name.startswith('a')", "calls the function 'startswith', which does not exist; did you mean 'startsWith'?"),
     ("input.items.map(input, 1)", "calls an entry 'input', which is a variable already; give it another name"),
     ("input.customer.map(key, key)", f"makes a list of the keys of 'input.customer', {ORDER_OF_KEYS}"),
     ("input.labels.filter(key, true)", f"makes a list of the keys of 'input.labels', {ORDER_OF_KEYS}"),
@@ -174,7 +174,7 @@ def test_an_expression_that_fits_is_right(text: str) -> None:
             "tried with input.level = 1",
         ),
         ("'yes'", """must give true or false, but ''yes'' gives "yes\""""),
-        ("yes", "'yes' is no variable; an expression speaks of 'input' and 'outputs'"),
+        ("yes", "'yes' is no variable; an expression refers to 'input' and 'outputs'"),
         ("a b", "is no CEL expression: line 1, column 3: extraneous input 'b' expecting the end: 'a b'"),
         (
             "input.count + 1.5 > 2.0",
@@ -247,6 +247,6 @@ def test_an_expression_sees_a_model_as_it_is_stored() -> None:
     assert problems_of(command("a", when="input.order_id == 'a'"), input=Order) == [
         (
             "steps[0].when",
-            "speaks of 'input.order_id', and 'input' has no 'order_id'; did you mean 'orderId'?",
+            "refers to 'input.order_id', and 'input' has no 'order_id'; did you mean 'orderId'?",
         )
     ]

@@ -183,7 +183,7 @@ def test_what_a_step_is_sent_is_tried_where_its_condition_may_be_true(when: str,
 @pytest.mark.parametrize("when", ["input.n > 0", "!has(input.note)"])
 def test_a_condition_that_does_not_help_is_seen_through(when: str) -> None:
     [problem] = told("input.note", when=when)
-    assert problem.startswith("speaks of 'input.note', and 'note' may be missing")
+    assert problem.startswith("refers to 'input.note', and 'note' may be missing")
 
 
 MISSING_IN_INPUT = "may be missing: it is not among 'required', and has no default; ask first:"
@@ -194,29 +194,29 @@ MISSING_IN_INPUT = "may be missing: it is not among 'required', and has no defau
     [
         (
             "input.note",
-            f"speaks of 'input.note', and 'note' {MISSING_IN_INPUT} has(input.note) ? input.note : …",
+            f"refers to 'input.note', and 'note' {MISSING_IN_INPUT} has(input.note) ? input.note : …",
         ),
         (
             "input.note + outputs.free.x",
-            f"speaks of 'input.note', and 'note' {MISSING_IN_INPUT} has(input.note) ? input.note : …",
+            f"refers to 'input.note', and 'note' {MISSING_IN_INPUT} has(input.note) ? input.note : …",
         ),
         (
             "input.anything.of.any.kind",
-            f"speaks of 'input.anything', and 'anything' {MISSING_IN_INPUT} has(input.anything) ? input.anything : …",
+            f"refers to 'input.anything', and 'anything' {MISSING_IN_INPUT} has(input.anything) ? input.anything : …",
         ),
         (
             'input["with-dash"]',
-            """speaks of 'input["with-dash"]', and 'with-dash' """
+            """refers to 'input["with-dash"]', and 'with-dash' """
             f"""{MISSING_IN_INPUT} "with-dash" in input ? input["with-dash"] : …""",
         ),
         (
             "has(input.customer) ? input.customer.name : ''",
-            f"speaks of 'input.customer.name', and 'name' {MISSING_IN_INPUT} "
+            f"refers to 'input.customer.name', and 'name' {MISSING_IN_INPUT} "
             "has(input.customer.name) ? input.customer.name : …",
         ),
         (
             "has(input.customer.name) ? input.customer.name : ''",
-            f"speaks of 'input.customer', and 'customer' {MISSING_IN_INPUT} has(input.customer) ? input.customer : …",
+            f"refers to 'input.customer', and 'customer' {MISSING_IN_INPUT} has(input.customer) ? input.customer : …",
         ),
         (
             "has(input.items) ? input.items.map(i, i.sku) : []",
@@ -225,27 +225,27 @@ MISSING_IN_INPUT = "may be missing: it is not among 'required', and has no defau
         ),
         (
             "outputs.quote.note",
-            "speaks of 'outputs.quote.note', and 'note' may be missing: it is not among 'required'; "
+            "refers to 'outputs.quote.note', and 'note' may be missing: it is not among 'required'; "
             "ask first: has(outputs.quote.note) ? outputs.quote.note : …",
         ),
         (
             "outputs.by_input.ok",
-            "speaks of 'outputs.by_input', and 'by_input' has no output where its 'when' is false; "
+            "refers to 'outputs.by_input', and 'by_input' has no output where its 'when' is false; "
             "ask first: has(outputs.by_input) ? outputs.by_input : …",
         ),
         (
             "outputs.by_free.x",
-            "speaks of 'outputs.by_free', and 'by_free' has no output where its 'when' is false; "
+            "refers to 'outputs.by_free', and 'by_free' has no output where its 'when' is false; "
             "ask first: has(outputs.by_free) ? outputs.by_free : …",
         ),
         (
             'outputs["plan-route"].hops',
-            """speaks of 'outputs["plan-route"]', and 'plan-route' has no output where its 'when' is false; """
+            """refers to 'outputs["plan-route"]', and 'plan-route' has no output where its 'when' is false; """
             """ask first: "plan-route" in outputs ? outputs["plan-route"] : …""",
         ),
         (
             "outputs.approval.by",
-            "speaks of 'outputs.approval.by', and the 'default' of 'approval' has no 'by'; "
+            "refers to 'outputs.approval.by', and the 'default' of 'approval' has no 'by'; "
             "ask first: has(outputs.approval.by) ? outputs.approval.by : …",
         ),
     ],
@@ -256,7 +256,7 @@ def test_what_may_be_missing_is_asked_for_first(text: str, problem: str) -> None
 
 def test_a_condition_is_told_what_to_write_before_it() -> None:
     assert told("input.note == 'x'", as_condition=True) == [
-        f"speaks of 'input.note', and 'note' {MISSING_IN_INPUT} has(input.note) && …"
+        f"refers to 'input.note', and 'note' {MISSING_IN_INPUT} has(input.note) && …"
     ]
 
 
@@ -350,11 +350,11 @@ def test_of_alternatives_each_is_tried_by_itself() -> None:
     [
         (
             "outputs.quote.prise",
-            "speaks of 'outputs.quote.prise', and 'outputs.quote' has no 'prise'; did you mean 'price'?",
+            "refers to 'outputs.quote.prise', and 'outputs.quote' has no 'prise'; did you mean 'price'?",
         ),
         (
             "has(outputs.quote.place) ? outputs.quote.place.twon : ''",
-            "speaks of 'outputs.quote.place.twon', and 'outputs.quote.place' has no 'twon'; did you mean 'town'?",
+            "refers to 'outputs.quote.place.twon', and 'outputs.quote.place' has no 'twon'; did you mean 'town'?",
         ),
         (
             "outputs.quote.count * 1.5",
@@ -430,16 +430,16 @@ def problems_of_parent(directory: Path, text: str) -> list[Problem]:
     [
         (
             "outputs.ship.pakc.boxes",
-            "speaks of 'outputs.ship.pakc', and 'outputs.ship' has no 'pakc'; did you mean 'pack'?",
+            "refers to 'outputs.ship.pakc', and 'outputs.ship' has no 'pakc'; did you mean 'pack'?",
         ),
         (
             "outputs.ship.rest",
-            "speaks of 'outputs.ship.rest', and 'outputs.ship' has no 'rest'; "
+            "refers to 'outputs.ship.rest', and 'outputs.ship' has no 'rest'; "
             "its properties: pack, insure, collect, inner",
         ),
         (
             "outputs.ship.pack.boxs",
-            "speaks of 'outputs.ship.pack.boxs', and 'outputs.ship.pack' has no 'boxs'; did you mean 'boxes'?",
+            "refers to 'outputs.ship.pack.boxs', and 'outputs.ship.pack' has no 'boxs'; did you mean 'boxes'?",
         ),
         (
             "outputs.ship.pack.boxes * 1.5",
@@ -448,11 +448,11 @@ def problems_of_parent(directory: Path, text: str) -> list[Problem]:
         ),
         (
             "outputs.ship.inner.grwo",
-            "speaks of 'outputs.ship.inner.grwo', and 'outputs.ship.inner' has no 'grwo'; did you mean 'grow'?",
+            "refers to 'outputs.ship.inner.grwo', and 'outputs.ship.inner' has no 'grwo'; did you mean 'grow'?",
         ),
         (
             "outputs.ship.insure.policy",
-            "speaks of 'outputs.ship.insure', and the step 'insure' of the saga 'shipment' has no output where its "
+            "refers to 'outputs.ship.insure', and the step 'insure' of the saga 'shipment' has no output where its "
             "'when' is false; ask first: has(outputs.ship.insure) ? outputs.ship.insure : …",
         ),
     ],
