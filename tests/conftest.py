@@ -24,10 +24,10 @@ import structlog
 from hypothesis import settings
 
 from saga_service import telemetry
-from saga_service.local.servers import EmbeddedServerError, EmbeddedServers
-from saga_service.local.servers.programs import floor_redis_server
+from saga_service.local.servers import EmbeddedServers
 from saga_service.local.servers.redis import EmbeddedRedis
 from tests.support.databases import Databases, connections_left_in_redis, empty_redis, redis_version
+from tests.support.floor_redis import floor_redis_server
 from tests.support.servers import Addresses, Choice, NoServers, choose, memory, with_images
 
 settings.register_profile("default", print_blob=True, deadline=None)
@@ -147,7 +147,7 @@ def killable_servers() -> Iterator[EmbeddedServers]:
 def floor_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     try:
         program = floor_redis_server()
-    except EmbeddedServerError:
+    except ModuleNotFoundError:
         pytest.skip("the oldest Redis comes in a wheel for Python up to 3.12 on Linux (x86_64) only")
     server = EmbeddedRedis(tmp_path_factory.mktemp("floor-redis"), program)
     server.start()

@@ -1,4 +1,10 @@
-"""CPU time and memory of processes, read from the operating system."""
+"""The benchmark: order sagas end to end, through one service process and one worker process.
+
+Throughput: all events are on the stream before the processes start, and the clock runs from that start, interpreters
+included, until the last saga's end is committed and announced. Latency: afterwards, on the idle system, events come at
+a low fixed rate whatever the answers do (open loop). Each is timed from just before its XADD until its saga's end,
+which is durable by then, is read from the stream of outcomes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +20,7 @@ from tempfile import TemporaryDirectory
 import asyncpg
 import psutil
 
+from saga_service.local.process_usage import cpu_seconds, peak_memory_mib
 from saga_service.local.processes import Child, ChildGroup
 from saga_service.local.servers import EmbeddedServers
 from saga_service.store.schema.migrate import migrate
@@ -22,53 +29,6 @@ from saga_service.streams.pipeline import add, send
 from saga_service.wire.entries import Message
 from saga_service.wire.events import write_event
 from saga_service.wire.stream_names import StreamNames
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and all its children, those that have ended included."""
-    total = 0.0
-    for process in _family(pid):
-        with suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system
-            if process.pid == pid:
-                total += times.children_user + times.children_system
-    return total
-
-
-def peak_memory_mib(pid: int) -> float:
-    """The most memory that the process has ever held (its high-water mark), in MiB; 0 where the system keeps none."""
-    status = Path(f"/proc/{pid}/status")
-    with suppress(OSError):
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def percentile(values: Iterable[float], share: float) -> float:
-    """The value that this share of the values does not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-# MERGED from local.bench:
-# The benchmark: order sagas end to end, through one service process and one worker process.
-#
-# Throughput: all events are on the stream before the processes start, and the clock runs from that start, interpreters
-# included, until the last saga's end is committed and announced. Latency: afterwards, on the idle system, events
-# come at
-# a low fixed rate whatever the answers do (open loop), and each is timed from just before its XADD until its saga's
-# end,
-# which is durable by then, is read from the stream of outcomes.
 
 SAGA = "order"
 WORKERS = ("inventory", "payment", "shipping")
@@ -79,8 +39,11 @@ WARM_UP_SAGAS = 20
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """`rate_per_s` and `latency_sagas` are those of the latency part. With `postgres_dsn` and `redis_url` given servers
-    are used; their prefix is the benchmark's own."""
+    """The size of a run. `rate_per_s` and `latency_sagas` are those of the latency part.
+
+    `postgres_dsn` and `redis_url` name servers to use, on which the benchmark has a stream prefix of its own; without
+    them embedded ones are started.
+    """
 
     sagas: int = 10_000
     rate_per_s: float = 20.0
@@ -92,7 +55,7 @@ class BenchOptions:
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """`cpu_ms_per_saga` and `peak_memory_mib` are by process; servers that were given are not measured."""
+    """The figures of a run. `cpu_ms_per_saga` and `peak_memory_mib` are by process, without servers that were given."""
 
     sagas: int
     seconds: float
@@ -105,7 +68,7 @@ class BenchResult:
 
 
 class BenchFailed(Exception):
-    """The run did not come to its end; the text says what was missing, with the processes' last words."""
+    """The run did not end. The text says what was missing, with the end of each process's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +79,7 @@ class _Servers:
 
 
 def run_bench(options: BenchOptions) -> BenchResult:
-    """Raises BenchFailed, EmbeddedServerError, or what the given servers' clients raise."""
+    """Run the benchmark. Raises BenchFailed, EmbeddedServerError, and what the clients of given servers raise."""
     with _servers(options) as servers, TemporaryDirectory(prefix="saga-bench-") as folder:
         return asyncio.run(_Bench(options, servers, Path(folder)).run())
 
@@ -153,7 +116,7 @@ class _Bench:
             cpu_s = {name: cpu_seconds(pid) - before.get(name, 0.0) for name, pid in pids.items()}
             await self._check_in_postgres(self._options.sagas)
             latencies_ms = await self._latencies_ms(children)
-            memory = {name: _family_peak_mib(name, pid) for name, pid in pids.items()}
+            memory = {name: _peak_with_children_mib(name, pid) for name, pid in pids.items()}
         await self._clean_up()
         return BenchResult(
             sagas=self._options.sagas,
@@ -213,7 +176,7 @@ class _Bench:
             raise BenchFailed(f"postgres has {completed} completed sagas, but {sagas} were announced")
 
     async def _latencies_ms(self, children: ChildGroup) -> list[float]:
-        """One latency for each saga; the first ones, which warm things up, are not among them."""
+        """One latency for each saga, in milliseconds, without the first WARM_UP_SAGAS."""
         last = await self._redis.execute_command("XREVRANGE", self._names.outcomes, "+", "-", "COUNT", 1)
         total = self._options.latency_sagas + WARM_UP_SAGAS
         sent_s: dict[str, float] = {}
@@ -254,6 +217,12 @@ class _Bench:
         await self._redis.aclose()
 
 
+def percentile(values: Iterable[float], share: float) -> float:
+    """The value that this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
 def _key(event: Message) -> str:
     data = event.fields[event.fields.index("data") + 1]
     key = json.loads(data)["order_id"]
@@ -261,7 +230,7 @@ def _key(event: Message) -> str:
     return key
 
 
-def _family_peak_mib(name: str, pid: int) -> float:
+def _peak_with_children_mib(name: str, pid: int) -> float:
     # Postgres' processes share most of their memory, so adding them up would count it many times.
     members = [pid] if name != "postgres" else [pid, *(child.pid for child in psutil.Process(pid).children())]
     return max(peak_memory_mib(member) for member in members)

@@ -1,7 +1,7 @@
-"""A `saga-service` command that does not outlive whoever started it: `python -m saga_service.local.leash PIPE ...`.
+"""A `saga-service` command that ends with its parent: `python -m saga_service.local.parent_watch PIPE ARGUMENTS`.
 
-The pipe's other end is held by the one who started it and by nobody else; its end is that one's end, however it came.
-A thread waits for that, which costs nothing, and works wherever there are pipes.
+The parent alone holds the other end of the pipe, so the pipe's end is the parent's end, however it came. A thread waits
+for it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from threading import Thread
 
 
 def main(pipe: int, arguments: list[str]) -> None:
-    Thread(target=_end_with, args=(pipe,), daemon=True).start()
+    Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     sys.argv[1:] = arguments
     runpy.run_module("saga_service", run_name="__main__", alter_sys=True)
 
 
-def _end_with(pipe: int) -> None:
-    """SIGKILL to this process and whatever it has started: nothing is lost by it, and nothing can keep it."""
+def _end_with_parent(pipe: int) -> None:
+    """SIGKILL to this process and everything that it has started, once the parent is gone. Nothing is lost by it."""
     while os.read(pipe, 1):
         pass
     # The process leads a group of its own, since it was started in a session of its own.

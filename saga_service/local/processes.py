@@ -1,4 +1,4 @@
-"""Our own processes as children: the service and its workers, just as they are started anywhere else."""
+"""The service and its workers as child processes, started as they are anywhere else."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LOG_TAIL_LINES_MAX = 15
 
 
 class Child:
-    """A `saga-service` command as a process. On a `leash`, a pipe, it ends with whoever holds the pipe's other end.
+    """A `saga-service` command as a process. With a `pipe` it ends with the process that holds the pipe's other end.
 
-    Its log goes to a file, or, without one, to the terminal.
+    Its log goes to the file `log`, or, without one, to the terminal.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye, as when a machine dies."""
+        """SIGKILL: no shutdown, as when a machine dies."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -90,7 +90,7 @@ class Child:
                 self._process.send_signal(signal.SIGTERM)
 
     def wait_until_stopped(self) -> None:
-        """After its grace period it is killed."""
+        """Wait for the end that was asked for. After STOP_S_MAX the process is killed."""
         if self._process is None:
             return
         try:
@@ -98,16 +98,16 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
         if self._pipe is not None:
-            self._end_the_rest()
+            self._kill_descendants()
 
     def wait_until_ended(self) -> None:
-        """By itself, and however long that takes: what authors import may take its time."""
+        """Wait until it ends by itself, without a limit: the modules that it imports may be slow."""
         if self._process is not None:
             self._process.wait()
         self.wait_until_stopped()
 
-    def _end_the_rest(self) -> None:
-        """What it has started and left behind: with it there is nobody to whom that belongs."""
+    def _kill_descendants(self) -> None:
+        """SIGKILL to the processes that it has started and left behind."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
@@ -119,12 +119,11 @@ class Child:
 
 
 class ChildGroup:
-    """Children that are stopped together, and that are killed where this process is.
+    """Child processes that are stopped together, and that are killed when this process is killed.
 
-    `settings` are theirs alone: SAGA_ variables of the caller do not reach them.
-
-    With `folder` they run in it and log into it, away from the caller's `.env`; without one they run where the caller
-    does and log to the terminal.
+    `settings` are their environment; SAGA_ variables of this process do not reach them. With a `folder` they run in it
+    and log into it, away from this process's `.env`; without one they run where this process does and log to the
+    terminal.
     """
 
     def __init__(self, settings: Mapping[str, str], folder: Path | None) -> None:
@@ -142,18 +141,18 @@ class ChildGroup:
         return child.start()
 
     def run(self, name: str, *arguments: str) -> int | None:
-        """Start a command that ends by itself, and wait for that; its exit code."""
+        """Run a command that ends by itself. Returns its exit code."""
         child = self.start(name, *arguments)
         child.wait_until_ended()
         self.children.remove(child)
         return child.exit_code
 
     def dead(self) -> list[Child]:
-        """Those that should be running and are not."""
+        """The children that should be running and are not."""
         return [child for child in self.children if not child.is_running()]
 
     def kill(self, child: Child) -> None:
-        """SIGKILL one; it is no longer missed."""
+        """SIGKILL to one child, which `dead` then does not name."""
         child.kill()
         self.children.remove(child)
 

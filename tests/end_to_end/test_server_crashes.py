@@ -52,10 +52,10 @@ async def test_sagas_go_on_after_redis_was_killed_and_came_back(
     await own_system.start(services=2, workers=2)
     own_system.start_sagas("trip", plans)
     await eventually(lambda: own_system.redis.xlen(own_system.names.outcomes) >= 20)
-    await asyncio.to_thread(own_servers.kill_redis)
+    await asyncio.to_thread(own_servers.redis.kill)
     # So long it is away.
     await asyncio.sleep(1)
-    await asyncio.to_thread(own_servers.start_redis)
+    await asyncio.to_thread(own_servers.redis.start)
     _as_planned(own_system, await assert_lawful(own_system, 200), plans)
 
 
@@ -66,9 +66,9 @@ async def test_sagas_go_on_after_postgres_was_killed_and_came_back(
     await own_system.start(services=2, workers=2)
     own_system.start_sagas("trip", plans)
     await eventually(lambda: own_system.redis.xlen(own_system.names.outcomes) >= 20)
-    await asyncio.to_thread(own_servers.kill_postgres)
+    await asyncio.to_thread(own_servers.postgres.kill)
     await asyncio.sleep(1)
-    await asyncio.to_thread(own_servers.start_postgres)
+    await asyncio.to_thread(own_servers.postgres.start)
     _as_planned(own_system, await assert_lawful(own_system, 200), plans)
 
 
@@ -78,16 +78,16 @@ async def test_a_service_told_to_stop_while_both_servers_are_away_ends_in_its_gr
     service, worker = await own_system.start(SAGA_SHUTDOWN_GRACE_MS="1500")
     own_system.start_sagas("trip", {f"trip-{number}": {"flight": ["sleep 500"]} for number in range(50)})
     await own_system.until_taken_in(50)
-    await asyncio.to_thread(own_servers.kill_redis)
-    await asyncio.to_thread(own_servers.kill_postgres)
+    await asyncio.to_thread(own_servers.redis.kill)
+    await asyncio.to_thread(own_servers.postgres.kill)
     try:
         for child in (service, worker):
             child.ask_to_stop()
         for child in (service, worker):
             assert await own_system.ended(child, within_s=15) == 0
     finally:
-        await asyncio.to_thread(own_servers.start_redis)
-        await asyncio.to_thread(own_servers.start_postgres)
+        await asyncio.to_thread(own_servers.redis.start)
+        await asyncio.to_thread(own_servers.postgres.start)
     await own_system.start()
     seen = await assert_lawful(own_system, 50)
     assert {saga.row["status"] for saga in seen} == {"completed"}

@@ -16,12 +16,13 @@ import pytest
 from redis.asyncio import Redis
 
 from saga_service.base.postgres import close_pool
-from saga_service.local.servers.programs import floor_redis_server, redis_server
+from saga_service.local.servers.programs import redis_server
 from saga_service.local.servers.redis import EmbeddedRedis
 from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.streams.connection import connect
 from tests.support.databases import connections_left_in_redis, empty_redis
+from tests.support.floor_redis import floor_redis_server
 from tests.support.store_batches import ORDER
 
 LADDER, FLOOR = "the ladder's Redis", "Redis 6.2"

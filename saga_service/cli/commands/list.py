@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from saga_service.cli.access.decryption import cipher_of, decrypted_saga
+from saga_service.cli.access.lookup import find_saga
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.selection import find_saga
 from saga_service.cli.access.settings import read_settings
 from saga_service.cli.access.views import SagaRow, list_sagas
 from saga_service.cli.console.options import AsJson

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from saga_service.cli.access.definitions import definition_of
+from saga_service.cli.access.lookup import find_saga
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.saga_state import state_of
-from saga_service.cli.access.selection import find_saga
 from saga_service.cli.access.settings import read_settings
 from saga_service.cli.access.views import SagaRow, story_of
 from saga_service.cli.console.options import AsJson, Definition, Target

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from saga_service.cli.access.arguments import given_data, given_fields, read_value
+from saga_service.cli.access.lookup import find_saga
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.requests import RequestOutcome, request_outcomes
-from saga_service.cli.access.selection import find_saga
 from saga_service.cli.access.settings import read_settings
 from saga_service.cli.access.store import open_requests
 from saga_service.cli.console.options import ANSWER_TIMEOUT_S, AnswerTimeout, AsJson, Data, Definition, Target

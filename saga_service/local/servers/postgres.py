@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from saga_service.local.servers.process import ServerProcess, last_words, run_apart
+from saga_service.local.servers.process import ServerProcess, log_tail, run_apart
 from saga_service.local.servers.programs import (
     EmbeddedServerError,
     closed_folder_above,
@@ -115,7 +115,7 @@ class EmbeddedPostgres:
         with self._log.open("ab") as log:
             exit_code = run_apart([self._programs / program, *arguments], log.fileno(), self._account).wait()
         if exit_code != 0:
-            raise EmbeddedServerError(f"{program} of the embedded Postgres failed: {last_words(self._log)}")
+            raise EmbeddedServerError(f"{program} of the embedded Postgres failed: {log_tail(self._log)}")
 
     def _check_that_the_account_gets_in(self) -> None:
         if self._account.name is None or everybody_may_enter(self._folder):

@@ -14,13 +14,13 @@ import psutil
 
 from saga_service.local.servers.programs import Account, EmbeddedServerError
 
-START_SECONDS_MAX = 60.0
-STOP_SECONDS_MAX = 20.0
-POLL_SECONDS = 0.02
+START_S_MAX = 60.0
+STOP_S_MAX = 20.0
+POLL_S = 0.02
 
 
 class ServerProcess:
-    """A server that runs in a session of its own, so that Ctrl-C in the terminal is not meant for it."""
+    """A server that runs in a session of its own, so that Ctrl-C in the terminal does not end it."""
 
     def __init__(self, name: str, log: Path, account: Account, stop_signal: signal.Signals) -> None:
         self._name = name
@@ -39,21 +39,21 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self, command: Sequence[str | Path], answers: Callable[[], bool]) -> None:
-        """Start, and return once `answers`. Raises EmbeddedServerError with the server's own last words."""
+        """Start, and return once `answers`. Raises EmbeddedServerError with the end of the server's log."""
         if self.is_running():
             return
         with self._log.open("ab") as log:
             self._process = run_apart(command, log.fileno(), self._account)
-        deadline = time.monotonic() + START_SECONDS_MAX
+        deadline = time.monotonic() + START_S_MAX
         while not answers():
             if not self.is_running():
-                raise EmbeddedServerError(f"the embedded {self._name} did not start: {last_words(self._log)}")
+                raise EmbeddedServerError(f"the embedded {self._name} did not start: {log_tail(self._log)}")
             if time.monotonic() > deadline:
                 self.kill()
                 raise EmbeddedServerError(
-                    f"the embedded {self._name} did not answer within {START_SECONDS_MAX:.0f} s: see {self._log}"
+                    f"the embedded {self._name} did not answer within {START_S_MAX:.0f} s: see {self._log}"
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_S)
 
     def stop(self) -> None:
         """An orderly end; a server that does not come to it in time is killed."""
@@ -62,21 +62,21 @@ class ServerProcess:
         with suppress(ProcessLookupError):
             self._process.send_signal(self._stop_signal)
         try:
-            self._process.wait(STOP_SECONDS_MAX)
+            self._process.wait(STOP_S_MAX)
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None
 
     def kill(self) -> None:
-        """SIGKILL to the server and all that it started, as if the power went; returns when they are gone."""
+        """SIGKILL to the server and all that it started, as in a power failure. Returns when they are gone."""
         if self._process is None:
             return
-        family = _family(self._process.pid)
-        for member in family:
+        processes = _with_children(self._process.pid)
+        for process in processes:
             with suppress(psutil.NoSuchProcess):
-                member.kill()
+                process.kill()
         self._process.wait()
-        wait_until_gone(family, STOP_SECONDS_MAX)
+        wait_until_gone(processes, STOP_S_MAX)
         self._process = None
 
 
@@ -99,11 +99,11 @@ def run_apart(command: Sequence[str | Path], output: int, account: Account) -> s
         raise EmbeddedServerError(f"cannot run {command[0]} as {account.name or 'this user'}: {error}") from error
 
 
-def wait_until_gone(processes: Sequence[psutil.Process], seconds_max: float) -> list[psutil.Process]:
-    """Wait for processes that may not be our own children; those that are still there after the time."""
-    deadline = time.monotonic() + seconds_max
+def wait_until_gone(processes: Sequence[psutil.Process], wait_s_max: float) -> list[psutil.Process]:
+    """Wait for processes, children of this one or not. Returns those that still run after `wait_s_max`."""
+    deadline = time.monotonic() + wait_s_max
     while (left := [process for process in processes if not _is_gone(process)]) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_S)
     return left
 
 
@@ -115,22 +115,20 @@ def _is_gone(process: psutil.Process) -> bool:
         return True
 
 
-def last_words(log: Path) -> str:
+def log_tail(log: Path) -> str:
+    """The last line of a log that tells of an error, else its last line."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if "FATAL" in line or "rror" in line] or lines
-    return f"{telling[-1].strip()} (log: {log})" if telling else f"nothing in its log {log}"
+    of_errors = [line for line in lines if "FATAL" in line or "rror" in line] or lines
+    return f"{of_errors[-1].strip()} (log: {log})" if of_errors else f"nothing in its log {log}"
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def _with_children(pid: int) -> list[psutil.Process]:
     try:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
 
-
-# MERGED from embedded.leftovers:
-# Servers that work on a folder although nobody holds on to them any more.
 
 SERVERS = {
     "postgres": signal.SIGINT,
@@ -139,7 +137,7 @@ SERVERS = {
     "redis-server": signal.SIGTERM,
 }
 """The programs that may run on a folder, and the signal for an orderly end of each."""
-LEFTOVERS_STOP_SECONDS_MAX = 20.0
+LEFTOVERS_STOP_S_MAX = 20.0
 
 
 def stop_servers_on(folder: Path) -> None:
@@ -148,7 +146,7 @@ def stop_servers_on(folder: Path) -> None:
     for server in servers:
         with suppress(psutil.NoSuchProcess):
             server.send_signal(SERVERS[server.name()])
-    for server in wait_until_gone(servers, LEFTOVERS_STOP_SECONDS_MAX):
+    for server in wait_until_gone(servers, LEFTOVERS_STOP_S_MAX):
         with suppress(psutil.NoSuchProcess):
             server.kill()
 

