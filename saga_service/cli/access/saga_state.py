@@ -1,70 +1,48 @@
-"""A saga's state as the core has it, rebuilt out of the rows of the views."""
+"""A saga's story together with its state, which the core can preview operations on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from asyncpg import Connection
 
-from saga_service.cli.access.views import SagaRow, StepRow
-from saga_service.core.definition import Definition, StepDefinition
-from saga_service.core.ids import SagaId
-from saga_service.core.state import Fault, SagaState, StepState
-from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus
+from saga_service.cli.access.views import SagaStory, story_of
+from saga_service.core.state import SagaState
+from saga_service.store.encryption import decrypted_state
+from saga_service.store.rows import read_saga
+from saga_service.wire.encryption import Cipher, DecryptionFailed
+
+# The columns in the order in which the store reads a row.
+_STATE = """
+select
+    state ->> 'id', state ->> 'saga', state ->> 'version', state ->> 'key', state ->> 'status',
+    (state ->> 'revision')::integer, state ->> 'input', state ->> 'steps', (state ->> 'created_at_ms')::bigint,
+    (state ->> 'updated_at_ms')::bigint, (state ->> 'ended_at_ms')::bigint, (state ->> 'wake_at_ms')::bigint,
+    state ->> 'fault', state ->> 'traceparent', state ->> 'extra'
+from saga.state($1::uuid) as state where state is not null
+"""
 
 
-def state_of(saga: SagaRow, steps: Sequence[StepRow]) -> SagaState:
-    """The part of the state that decides what becomes of the saga next.
+async def story_and_state(
+    connection: Connection, saga_id: str, cipher: Cipher | None
+) -> tuple[SagaStory, SagaState | None] | None:
+    """The story and the state of one moment, None where there is no saga with this id.
 
-    The views do not show which attempts were left without an answer, only that one was: the latest stands for them.
+    The story is as stored. The state is decrypted where the keys are known here, and None where a later version of the
+    service has stored it in a form that this one cannot read.
     """
-    return SagaState(
-        id=SagaId(saga.id),
-        saga=saga.saga,
-        version=saga.version,
-        key=saga.key,
-        status=SagaStatus(saga.status),
-        revision=saga.revision,
-        input=saga.input,
-        steps=tuple(_step_of(step) for step in steps),
-        created_at_ms=milliseconds(saga.created_at),
-        updated_at_ms=milliseconds(saga.updated_at),
-        ended_at_ms=_milliseconds(saga.ended_at),
-        fault=_fault_of(saga.error_code, saga.error_message, saga.error_step),
-        course=Course(saga.course),
-        deadline_ms=_milliseconds(saga.deadline_at),
-    )
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        story = await story_of(connection, saga_id)
+        row = await connection.fetchrow(_STATE, saga_id)
+    if story is None or row is None:
+        return None
+    try:
+        return story, _decrypted(read_saga(row), cipher)
+    except (KeyError, TypeError, ValueError):
+        return story, None
 
 
-def assumed_definition(saga: SagaRow, steps: Sequence[StepRow]) -> Definition:
-    """A definition for a saga whose own is not registered: its steps are taken for commands that may fail."""
-    return Definition(saga.saga, saga.version, tuple(StepDefinition(name=step.step) for step in steps))
-
-
-def milliseconds(at: datetime) -> int:
-    return round(at.timestamp() * 1000)
-
-
-def _step_of(step: StepRow) -> StepState:
-    return StepState(
-        name=step.step,
-        status=StepStatus(step.status),
-        attempts=step.attempts,
-        compensation_attempts=step.compensation_attempts,
-        effect_revision=step.effect_revision,
-        due_at_ms=_milliseconds(step.due_at),
-        due=None if step.waiting_for is None else Due(step.waiting_for),
-        unanswered=(step.attempts,) if step.in_doubt else (),
-        output=step.output,
-        fault=_fault_of(step.error_code, step.error_message),
-        started_at_ms=_milliseconds(step.started_at),
-        ended_at_ms=_milliseconds(step.ended_at),
-        probes=step.probes,
-    )
-
-
-def _milliseconds(at: datetime | None) -> int | None:
-    return None if at is None else milliseconds(at)
-
-
-def _fault_of(code: str | None, message: str | None, step: str | None = None) -> Fault | None:
-    return None if code is None else Fault(code, message or "", step)
+def _decrypted(state: SagaState, cipher: Cipher | None) -> SagaState:
+    try:
+        return decrypted_state(state, cipher)
+    except DecryptionFailed:
+        # What may be done to a saga hardly depends on its data.
+        return state

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from saga_service.cli.access.decryption import cipher_of
 from saga_service.cli.access.definitions import definition_of
 from saga_service.cli.access.lookup import find_saga
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.saga_state import state_of
+from saga_service.cli.access.saga_state import story_and_state
 from saga_service.cli.access.settings import read_settings
-from saga_service.cli.access.views import SagaRow, story_of
+from saga_service.cli.access.views import SagaRow
 from saga_service.cli.console.options import AsJson, Definition, Target
 from saga_service.cli.console.output import harmless, print_heading, print_json, print_line, print_table
 from saga_service.cli.event_loop import run_to_end
@@ -31,16 +32,21 @@ def plan_command(target: Target, saga: Definition = None, as_json: AsJson = Fals
 async def _plan(settings: Settings, target: str, saga: str | None) -> tuple[SagaRow, Plan]:
     async with open_postgres(settings) as connection:
         found = await find_saga(connection, target, saga)
-        story = await story_of(connection, found.id)
+        shown = await story_and_state(connection, found.id, cipher_of(settings))
         try:
             definition = await definition_of(connection, found)
         except UnreadableDocument as error:
             raise CommandFailed(str(error)) from None
     if definition is None:
         raise CommandFailed(f"version {found.version} of the definition of saga '{found.saga}' is not registered")
-    if story is None:
+    if shown is None:
         raise CommandFailed(f"the saga {found.id} was removed just now")
-    return story.saga, plan(definition, state_of(story.saga, story.steps))
+    story, state = shown
+    if state is None:
+        raise CommandFailed(
+            "a later version of the service has stored this saga", "use the command line of that version"
+        )
+    return story.saga, plan(definition, state)
 
 
 def _print_plan(saga: SagaRow, plan: Plan) -> None:

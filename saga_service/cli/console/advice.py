@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from shlex import quote
 
-from saga_service.cli.access.saga_state import assumed_definition, milliseconds, state_of
 from saga_service.cli.access.views import SagaStory
 from saga_service.core.advance import advance
-from saga_service.core.definition import Definition
+from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.effects import Transition
 from saga_service.core.events import OperationRequested
 from saga_service.core.forward import is_parked
@@ -57,6 +56,9 @@ _SITUATIONS: dict[StepStatus, tuple[str, tuple[Choice, ...]]] = {
 """By the status of a step that waits for a person: what is the matter, and what can be done about it."""
 
 
+_LATER_VERSION = ("a later version of the service has stored it: the command line of that version says what to do",)
+
+
 class Preview:
     """The core's answers to operations that are not requested yet. A preview changes nothing."""
 
@@ -78,11 +80,16 @@ class Preview:
         return advance(self._definition, self.state, requested, self._now_ms)
 
 
-def next_steps(story: SagaStory, definition: Definition | None, now: datetime, address: str) -> Iterator[str]:
-    """Lines of advice. `address` names the saga in the commands: its id, or a key that no other saga has."""
+def next_steps(
+    story: SagaStory, state: SagaState | None, definition: Definition | None, now: datetime, address: str
+) -> Iterator[str]:
+    """Lines of advice. `address` names the saga in the commands: its id, or a key that no other saga has.
+
+    The state and the definition are None where they cannot be read here.
+    """
     saga = story.saga
     if saga.status == "stuck":
-        yield from _ways_out(story, definition, now, quote(address))
+        yield from _LATER_VERSION if state is None else _ways_out(state, definition, now, quote(address))
     elif saga.status == "paused":
         yield from _resume(story, quote(address))
     elif any(step.due_at is not None and step.due_at < now - OVERDUE for step in story.steps):
@@ -97,13 +104,9 @@ def next_steps(story: SagaStory, definition: Definition | None, now: datetime, a
         yield f"nothing: it goes on by itself; look again: saga-service show {quote(address)}"
 
 
-def _ways_out(story: SagaStory, definition: Definition | None, now: datetime, address: str) -> Iterator[str]:
+def _ways_out(state: SagaState, definition: Definition | None, now: datetime, address: str) -> Iterator[str]:
     """Every operation that gets a stuck saga going again. Each is previewed before it is offered."""
-    preview = Preview(
-        definition or assumed_definition(story.saga, story.steps),
-        state_of(story.saga, story.steps),
-        milliseconds(now),
-    )
+    preview = Preview(definition or _assumed_definition(state), state, round(now.timestamp() * 1000))
     if definition is None:
         yield "its definition is not registered, or cannot be read here: some of this may be refused"
     for step in preview.state.steps:
@@ -111,6 +114,11 @@ def _ways_out(story: SagaStory, definition: Definition | None, now: datetime, ad
             yield from _choices(preview, step, address)
     if preview.state.course is Course.FORWARD:
         yield from _cancel(preview, address)
+
+
+def _assumed_definition(state: SagaState) -> Definition:
+    """A definition for a saga whose own cannot be read: its steps are taken for commands that may fail."""
+    return Definition(state.saga, state.version, tuple(StepDefinition(name=step.name) for step in state.steps))
 
 
 def _choices(preview: Preview, step: StepState, address: str) -> Iterator[str]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from saga_service.cli.access.saga_state import state_of
 from saga_service.cli.access.views import DebtRow, SagaRow, SagaStory, SignalRow, StepRow
 from saga_service.cli.console.advice import next_steps
 from saga_service.cli.console.output import Row, duration, harmless, moment, print_heading, print_line, print_table
 from saga_service.cli.console.timeline import error_text, timeline, why
 from saga_service.core.definition import Definition
+from saga_service.core.state import SagaState
 from saga_service.core.undo_plan import plan
 
 
-def print_story(story: SagaStory, definition: Definition | None, now: datetime, address: str) -> None:
+def print_story(
+    story: SagaStory, state: SagaState | None, definition: Definition | None, now: datetime, address: str
+) -> None:
     """Print the whole story. `address` names the saga in the commands to paste; the definition may be unknown."""
     saga = story.saga
     print_heading(harmless(f"{saga.saga} {saga.id}: {saga.status}"))
-    for line in _summary(story, definition, now):
+    for line in _summary(story, state, definition, now):
         print_line(line)
     print_line()
     print_table(("time (UTC)", "after", "what happened"), timeline(story.history))
@@ -35,7 +37,7 @@ def print_story(story: SagaStory, definition: Definition | None, now: datetime, 
     for heading, lines in (
         ("Waiting for", list(_awaited(story, now))),
         (_heading_of(story.debt), [_debt(debt) for debt in story.debt]),
-        ("Next", list(next_steps(story, definition, now, address))),
+        ("Next", list(next_steps(story, state, definition, now, address))),
     ):
         if lines:
             print_line()
@@ -44,7 +46,7 @@ def print_story(story: SagaStory, definition: Definition | None, now: datetime, 
                 print_line(f"  {line}")
 
 
-def _summary(story: SagaStory, definition: Definition | None, now: datetime) -> Iterator[str]:
+def _summary(story: SagaStory, state: SagaState | None, definition: Definition | None, now: datetime) -> Iterator[str]:
     saga = story.saga
     if saga.key is not None:
         yield f"key {saga.key}"
@@ -56,7 +58,7 @@ def _summary(story: SagaStory, definition: Definition | None, now: datetime) -> 
     if saga.status in ("stuck", "paused"):
         yield _COURSES.get(saga.course, saga.course)
     if saga.deadline_at is not None and saga.ended_at is None and saga.course == "forward":
-        yield f"deadline {_deadline(story, definition, saga.deadline_at, now)}"
+        yield f"deadline {_deadline(state, definition, saga.deadline_at, now)}"
     if saga.error_code is not None:
         yield f"because {error_text(saga.error_code, saga.error_message)}" + (
             f" (step {saga.error_step})" if saga.error_step else ""
@@ -65,10 +67,10 @@ def _summary(story: SagaStory, definition: Definition | None, now: datetime) -> 
         yield f"stuck at the undo of {saga.stuck_step}: {error_text(saga.stuck_code, saga.stuck_message)}"
 
 
-def _deadline(story: SagaStory, definition: Definition | None, at: datetime, now: datetime) -> str:
-    if definition is None:
+def _deadline(state: SagaState | None, definition: Definition | None, at: datetime, now: datetime) -> str:
+    if definition is None or state is None:
         return f"{_when(at, now)}: what is not done then is undone, unless the saga has passed its pivot"
-    stays_because = plan(definition, state_of(story.saga, story.steps)).stays_because
+    stays_because = plan(definition, state).stays_because
     if stays_because is None:
         return f"{_when(at, now)}: what is not done then is undone"
     # It may be over, and nobody is late.

@@ -7,6 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from saga_service.cli.access.views import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
+from saga_service.core.ids import SagaId
+from saga_service.core.state import Fault, SagaState, StepState
+from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus
 
 NOW = datetime(2026, 1, 31, 23, 59, 59, 900_000, tzinfo=UTC)
 SAGA_ID = "5fc78230-6705-8a70-9e7f-d493631ce20d"
@@ -93,3 +96,53 @@ def story(
     return SagaStory(
         saga, list(steps), list(history) or [entry("started", NOW)], list(debt), list(signals), list(children)
     )
+
+
+def state_of(saga: SagaRow, steps: Sequence[StepRow]) -> SagaState:
+    """A state that fits these rows."""
+    return SagaState(
+        id=SagaId(saga.id),
+        saga=saga.saga,
+        version=saga.version,
+        key=saga.key,
+        status=SagaStatus(saga.status),
+        revision=saga.revision,
+        input=saga.input,
+        steps=tuple(_step_of(step) for step in steps),
+        created_at_ms=_ms(saga.created_at),
+        updated_at_ms=_ms(saga.updated_at),
+        ended_at_ms=_optional_ms(saga.ended_at),
+        fault=_fault_of(saga.error_code, saga.error_message, saga.error_step),
+        course=Course(saga.course),
+        deadline_ms=_optional_ms(saga.deadline_at),
+    )
+
+
+def _step_of(step: StepRow) -> StepState:
+    return StepState(
+        name=step.step,
+        status=StepStatus(step.status),
+        attempts=step.attempts,
+        compensation_attempts=step.compensation_attempts,
+        effect_revision=step.effect_revision,
+        due_at_ms=_optional_ms(step.due_at),
+        due=Due(step.waiting_for) if step.waiting_for in set(Due) else None,
+        unanswered=(step.attempts,) if step.in_doubt else (),
+        output=step.output,
+        fault=_fault_of(step.error_code, step.error_message),
+        started_at_ms=_optional_ms(step.started_at),
+        ended_at_ms=_optional_ms(step.ended_at),
+        probes=step.probes,
+    )
+
+
+def _optional_ms(at: datetime | None) -> int | None:
+    return None if at is None else _ms(at)
+
+
+def _fault_of(code: str | None, message: str | None, step: str | None = None) -> Fault | None:
+    return None if code is None else Fault(code, message or "", step)
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)

@@ -14,11 +14,11 @@ from saga_service.core.definition import Definition
 from saga_service.core.vocabulary import Kind
 from tests.support.builders import definition
 from tests.support.builders import step as defined_step
-from tests.unit.cli.saga_rows import NOW, SAGA_ID, entry, saga, step, story
+from tests.unit.cli.saga_rows import NOW, SAGA_ID, entry, saga, state_of, step, story
 
 
 def told(story: SagaStory, capsys: pytest.CaptureFixture[str], defined: Definition | None = None) -> str:
-    print_story(story, defined, NOW, "A-17")
+    print_story(story, state_of(story.saga, story.steps), defined, NOW, "A-17")
     return capsys.readouterr().out
 
 
@@ -118,7 +118,8 @@ def test_a_paused_saga_tells_who_paused_it_and_how_to_go_on(capsys: pytest.Captu
 
 
 def test_a_command_to_paste_survives_any_key(capsys: pytest.CaptureFixture[str]) -> None:
-    print_story(story(saga("paused", key="A 17; ls")), None, NOW, "A 17; ls")
+    paused = story(saga("paused", key="A 17; ls"))
+    print_story(paused, state_of(paused.saga, paused.steps), None, NOW, "A 17; ls")
     assert "saga-service resume 'A 17; ls' --reason" in capsys.readouterr().out
 
 
