@@ -12,10 +12,10 @@ from saga_service.core.children import resend_child_request, was_called_off
 from saga_service.core.definition import Definition, tombstone
 from saga_service.core.draft import Draft
 from saga_service.core.effects import ParentReply, Transition, refused, repeated
-from saga_service.core.evaluation import evaluate
 from saga_service.core.events import Event, OperationRequested, Replied, Signalled, Started, TimerDue, TransportLost
 from saga_service.core.fault_codes import CHILD_REMOVED
 from saga_service.core.ids import CommandName
+from saga_service.core.machine import evaluate
 from saga_service.core.operations import operate
 from saga_service.core.outgoing import in_flight_again, reply_to_parent
 from saga_service.core.replies import reply

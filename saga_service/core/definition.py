@@ -1,7 +1,7 @@
-"""What an author lays down: the steps of a saga, what each waits for, and how each is tried, timed and taken back.
+"""The definition of a saga: its steps, what each waits for, and how each is tried, timed and undone.
 
-These are the validated values that the engine drives; `saga_service.definitions` reads them from Python or YAML and
-says what is wrong with them. Times are whole milliseconds throughout the core.
+The values here are valid: `saga_service.definitions` reads them from Python or YAML and reports what is wrong with
+them. Times are whole milliseconds throughout the core.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from saga_service.core.retry import ONCE, RetryPolicy
 from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
 
 Variables = Mapping[str, Any]
-"""What an expression may speak of: `input` (the saga's) and `outputs` (by step, of the done ones that come before)."""
+"""The variables of an expression: the saga's `input`, and the `outputs` by name of the steps before it."""
 
 
 class ExpressionFailed(Exception):
-    """An expression has no value for this saga; the text says why, for the author."""
+    """An expression has no value for this saga. The text tells the author why."""
 
 
 class Expression(Protocol):
@@ -30,10 +30,10 @@ class Expression(Protocol):
 
 
 class Shape(Protocol):
-    """What an action is said to return."""
+    """The declared form of an action's output."""
 
     def misfit(self, output: Mapping[str, Any]) -> str | None:
-        """Why this is something else; None where it is not. Tells no values: they may have come encrypted."""
+        """The reason why an output does not fit; None where it does. It quotes no values: they may be secret."""
         ...
 
 
@@ -42,36 +42,36 @@ _MINUTE_MS = 60_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDefinition:
-    """One step: what does it, when it may begin, and what takes it back where its effect can be undone."""
+    """One step: what does it, when it may begin, and what undoes it."""
 
     name: str
     task: Task = Task.COMMAND
     action: str = ""
-    """Of a command its type, of a signal or a child saga its name; nothing for a sleep."""
+    """A command's type, or the name of a signal or a child saga; empty for a sleep."""
     compensation: str | None = None
     """The type of the command that undoes it. A child saga undoes itself, and has none."""
     after: tuple[str, ...] | None = None
-    """The steps that must be done or left out before; None for the one that stands before it, () for none."""
+    """The steps that must be done or skipped before it. None means the step before it in `steps`; () means none."""
     when: Expression | None = None
-    """The step is left out where this is not true."""
+    """The step is skipped where this is not true."""
     input: Expression | None = None
-    """What the command or the child saga is sent; the saga's own input, and the outputs of all that came before it,
-    without one."""
+    """The input of the step's command or child saga. Without a mapping: the saga's own input, and the outputs of all
+    steps before it."""
     kind: Kind = Kind.COMPENSATABLE
     retry: RetryPolicy = ONCE
     timeout_ms: int = _MINUTE_MS
-    """How long one attempt may go without an answer; of a sleep its length, of a signal the longest wait."""
+    """The longest time without a reply to one attempt; the length of a sleep; the longest wait for a signal."""
     heartbeat_ms: int | None = None
-    """How long an attempt may go without a sign of life."""
+    """The longest time without a sign of life, from the first sign on."""
     on_unknown: OnUnknown = OnUnknown.RETRY
     probe: str | None = None
     """The type of the command that asks whether the action happened."""
     compensation_retry: RetryPolicy = ONCE
     compensation_timeout_ms: int = _MINUTE_MS
     default: Mapping[str, Any] | None = None
-    """What stands for a signal that does not come in time. Without one the step fails then."""
+    """The output where a signal does not come in time. Without a default the step fails then."""
     output: Shape | None = None
-    """What the action returns; anything without one."""
+    """The form that the action's output must have; anything without one."""
 
     @property
     def is_undoable(self) -> bool:
@@ -80,14 +80,16 @@ class StepDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A saga's steps, each after those that it waits for. `version` digests all that steers it: a saga ends on the
-    version that it began with."""
+    """A saga's steps, each after those that it waits for.
+
+    `version` is a digest of all that steers the saga. A saga ends on the version that it began with.
+    """
 
     name: str
     version: str
     steps: tuple[StepDefinition, ...]
     deadline_ms: int | None = None
-    """From the saga's start: a saga that has neither ended nor passed its pivot by then is undone."""
+    """Counted from the saga's start. A saga that has neither ended nor passed its pivot by then is undone."""
     undo: UndoOrder = UndoOrder.REVERSE
     positions: Mapping[str, int] = field(init=False, repr=False, compare=False)
     """Each step's place in `steps`, by name."""
@@ -116,11 +118,11 @@ class Definition:
 
 
 TOMBSTONE = "tombstone"
-"""The version of a child saga that was called off before its start came."""
+"""The version of a saga that takes the place of a child whose start never came."""
 
 
 def tombstone(saga: str) -> Definition:
-    """What a child saga follows that will never begin: it has no steps, whatever its definition has."""
+    """The definition of a child saga that will never begin. It has no steps, whatever the real definition has."""
     return Definition(saga, TOMBSTONE, ())
 
 
@@ -138,7 +140,7 @@ def _ancestors(predecessors: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ..
 
 
 def _descendants(predecessors: tuple[tuple[int, ...], ...]) -> tuple[frozenset[int], ...]:
-    # A step only ever waits for steps that stand before it, so going backwards each is complete when it is asked for.
+    # A step only waits for steps before it, so that going backwards each set is complete when it is read.
     found: list[set[int]] = [set() for _ in predecessors]
     for place in reversed(range(len(predecessors))):
         for before in predecessors[place]:

@@ -1,4 +1,4 @@
-"""One transition in the making: the next state, and what it asks of the outside, put together by the rules."""
+"""One transition in the making: the next state, and the messages and history that go with it."""
 
 from __future__ import annotations
 

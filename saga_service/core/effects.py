@@ -1,4 +1,4 @@
-"""What a transition asks the outside to do, and what it leaves on record."""
+"""The effects of a transition: messages to send, lines of history to store, and the verdict on the event."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from saga_service.core.vocabulary import ChildOperation, Direction, Outcome, Sag
 
 
 class Command(NamedTuple):
-    """One message to a worker: do this step, take it back, or say whether it was done."""
+    """One message to a worker: do this step, undo it, or find out whether it was done."""
 
     type: str
     saga_id: SagaId
@@ -21,10 +21,10 @@ class Command(NamedTuple):
     deadline_ms: int
     input: JsonObject
     outputs: JsonObject
-    """What earlier steps returned, by step name; for a compensation, its own action's output as well."""
+    """Outputs of earlier steps by name; for a compensation, its own action's output as well."""
     traceparent: str | None
     heartbeat_ms: int | None = None
-    """How long its worker may be silent after a sign of life."""
+    """The longest silence of its worker after a sign of life."""
 
     @property
     def id(self) -> CommandId:
@@ -35,13 +35,13 @@ class Command(NamedTuple):
         return idempotency_key(self.saga_id, self.step, self.direction)
 
     @property
-    def word(self) -> str:
-        """What a line of history calls it."""
+    def label(self) -> str:
+        """The name of the command in a line of history."""
         return self.direction._value_
 
 
 class ChildRequest(NamedTuple):
-    """One message to a child saga, in a worker's place: its end is the reply to `command`."""
+    """One message to a child saga, whose end is the reply to `command`."""
 
     operation: ChildOperation
     child_id: SagaId
@@ -50,7 +50,7 @@ class ChildRequest(NamedTuple):
     input: JsonObject
     traceparent: str | None
     is_known_done: bool = False
-    """Whether the parent has heard that the child is done: one that is not there then was removed, and never undone."""
+    """Whether the parent knows that the child was done. If it is not there, it was removed, and never undone."""
 
     @property
     def step(self) -> str:
@@ -65,8 +65,8 @@ class ChildRequest(NamedTuple):
         return self.command.attempt
 
     @property
-    def word(self) -> str:
-        """What a line of history calls it. To be told to stop is not to be started once more."""
+    def label(self) -> str:
+        """The name of the request in a line of history. A cancel has its own, for it is no second start."""
         return self.operation._value_ if self.operation is ChildOperation.CANCEL else self.direction._value_
 
 
@@ -74,7 +74,7 @@ Sent = Command | ChildRequest
 
 
 class ParentReply(NamedTuple):
-    """A child saga's answer to its parent's command."""
+    """A child saga's reply to its parent's command."""
 
     command: CommandName
     outcome: Outcome
@@ -83,7 +83,7 @@ class ParentReply(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The saga came to its end; others may want to know."""
+    """The announcement that a saga has ended."""
 
     saga_id: SagaId
     saga: str
@@ -97,7 +97,7 @@ class Ended(NamedTuple):
 
 
 class HistoryEntry(NamedTuple):
-    """One line of a saga's history: what happened, and what the saga was after it."""
+    """One line of a saga's history: the event, and the saga's status after it."""
 
     saga_id: SagaId
     revision: int
@@ -114,7 +114,7 @@ class HistoryEntry(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """The whole answer of the core to one event. Unless applied, `state` is the one that was given."""
+    """The core's whole answer to one event. Unless it was applied, `state` is the one that was given."""
 
     verdict: Verdict
     state: SagaState | None
@@ -123,7 +123,7 @@ class Transition(NamedTuple):
     ended: Ended | None = None
     reason: str = ""
     reply: ParentReply | None = None
-    """What a parent is told. Also beside a repeat: the answer to the first time may have been lost."""
+    """The reply to a parent. A repeat has one too, because the first reply may have been lost."""
 
 
 def refused(state: SagaState | None, reason: str, reply: ParentReply | None = None) -> Transition:

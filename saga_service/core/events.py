@@ -1,5 +1,4 @@
-"""All that can happen to a saga. Every door (stream entry, timer, recovery, a person's request) makes one of these of
-what it receives."""
+"""The events of a saga. Stream entries, timers, recoveries and operators' requests all become one of these."""
 
 from __future__ import annotations
 
@@ -12,14 +11,14 @@ from saga_service.core.vocabulary import Operation, Outcome, Resolution
 
 
 class BusinessKey(NamedTuple):
-    """The name by which the outside knows a saga, beside its id."""
+    """A saga's name in the world outside, beside its id."""
 
     saga: str
     key: str
 
 
 class Started(NamedTuple):
-    """Somebody wants a saga. Its input is already valid."""
+    """A saga is to begin. Its input is valid."""
 
     saga_id: SagaId
     saga: str
@@ -28,18 +27,18 @@ class Started(NamedTuple):
     input: JsonObject
     traceparent: str | None = None
     parent: CommandName | None = None
-    """The command of another saga that this one carries out."""
+    """The parent's command that this saga carries out."""
 
 
 class Replied(NamedTuple):
-    """A worker's answer to one command, or a child saga's."""
+    """A worker's reply to one command, or a child saga's."""
 
     command: CommandName
     outcome: Outcome
     output: JsonObject | None = None
     fault: Fault | None = None
     retry_after_ms: int | None = None
-    """The worker's own wish for the wait before the next attempt; the policy's is used without one."""
+    """The wait before the next attempt that the worker wishes for; the policy's without one."""
 
     @property
     def saga_id(self) -> SagaId:
@@ -48,51 +47,51 @@ class Replied(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TimerDue:
-    """The saga's `wake_at_ms` has come. Which step it concerns, if any, the state knows."""
+    """The saga's `wake_at_ms` has come. The state shows which steps are due, if any."""
 
     saga_id: SagaId
 
 
 @dataclass(frozen=True, slots=True)
 class TransportLost:
-    """Redis lost a stream: whatever this saga has in flight must be sent again, under the same command ids."""
+    """Redis lost a stream: all that this saga has in flight is to be sent again, under the same command ids."""
 
     saga_id: SagaId
 
 
 @dataclass(frozen=True, slots=True)
 class Signalled:
-    """Somebody outside tells the saga something. The same `signal_id` twice is the same signal."""
+    """A signal from outside. Two with one `signal_id` are one signal."""
 
     saga_id: SagaId
     name: str
     signal_id: str
     data: JsonObject
     by_key: BusinessKey | None = None
-    """What names the saga, where no id does. `saga_id` is then the one that follows from it."""
+    """The saga's name and key, where the request gave no id. `saga_id` is then the one that follows from them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRequested:
-    """A person, or another saga, asks something of the saga."""
+    """An operator, or the parent saga, requests an operation."""
 
     saga_id: SagaId
     operation: Operation
     actor: str
     reason: str | None = None
     step: str | None = None
-    """None: every step that is parked."""
+    """The step that is meant; None for every step that is parked."""
     resolution: Resolution | None = None
     output: JsonObject | None = None
-    """What a step that was resolved as succeeded is said to have returned."""
+    """The output of a step that is resolved as succeeded."""
     answers: CommandName | None = None
-    """The parent's command that this carries out, where a parent asks it of its child."""
+    """The parent's command that this request carries out; None for an operator's request."""
     by_key: BusinessKey | None = None
-    """What names the saga, where no id does. `saga_id` is then the one that follows from it."""
+    """The saga's name and key, where the request gave no id. `saga_id` is then the one that follows from them."""
     child: str = ""
-    """The child's name, where a parent asks: it may not have been started yet."""
+    """The child's name in a parent's request, for the child may not have been started yet."""
     is_known_done: bool = False
-    """Whether the parent has heard that the child is done."""
+    """Whether the parent knows that the child was done."""
 
 
 Event = Started | Replied | TimerDue | TransportLost | Signalled | OperationRequested

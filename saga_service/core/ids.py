@@ -24,7 +24,7 @@ IdempotencyKey = NewType("IdempotencyKey", str)
 
 
 class CommandName(NamedTuple):
-    """What a command id names."""
+    """The parts of a command id."""
 
     saga_id: SagaId
     step: str
@@ -63,7 +63,7 @@ def command_id(saga_id: SagaId, step: str, direction: Direction, attempt: int) -
 
 
 def idempotency_key(saga_id: SagaId, step: str, direction: Direction) -> IdempotencyKey:
-    """A probe has the key of the action that it asks about: by it the provider knows what happened."""
+    """The key of all attempts at one effect. A probe has its action's key: by it a provider knows what happened."""
     effect = Direction.ACTION if direction is Direction.PROBE else direction
     return IdempotencyKey(f"{saga_id}:{step}:{effect.value}")
 
@@ -80,7 +80,7 @@ def parse_saga_id(text: str) -> SagaId | None:
 
 
 def parse_command_id(text: str) -> CommandName | None:
-    """What the id names, or None where `text` is not one that `command_id` could have made."""
+    """The parts of the id; None where `command_id` could not have made `text`."""
     parts = text.split(":")
     if len(parts) != 4:
         return None
@@ -94,7 +94,7 @@ def parse_command_id(text: str) -> CommandName | None:
 
 
 def _digest(*parts: str) -> bytes:
-    """SHA-256, which Postgres can work out as well: `saga.start` has to come to the same id."""
+    """SHA-256, which Postgres can compute as well: `saga.start` has to come to the same id."""
     # Lengths first, so that ("a", "bc") and ("ab", "c") differ.
     text = "".join([f"{len(part)}:{part}" for part in ("saga_service", *parts)])
     return sha256(text.encode("utf-8")).digest()[:16]

@@ -9,14 +9,13 @@ from saga_service.core.compensation import start_compensating
 from saga_service.core.definition import Definition
 from saga_service.core.draft import Draft, Reaction
 from saga_service.core.effects import ParentReply, Transition, refused, repeated
-from saga_service.core.evaluation import evaluate
 from saga_service.core.events import OperationRequested
 from saga_service.core.fault_codes import CANCELLED, PAST_ITS_PIVOT, RESOLVED, UNDO_REQUESTED
 from saga_service.core.forward import is_parked
 from saga_service.core.ids import CommandName
+from saga_service.core.machine import evaluate, react
 from saga_service.core.outgoing import reply_to_parent
 from saga_service.core.pivot import has_passed_pivot, refusal_past_pivot
-from saga_service.core.rules import react
 from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.transitions import Stimulus
 from saga_service.core.vocabulary import (

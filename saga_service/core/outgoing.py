@@ -1,4 +1,4 @@
-"""Messages that a saga sends: commands to workers, requests to child saga, a reply to its parent, news of its end.
+"""Messages that a saga sends: commands to workers, requests to child sagas, a reply to its parent, news of its end.
 
 Every function here is pure: what is sent follows from the definition, the saga, and its steps at that moment. So a
 command that was lost is made a second time exactly as it was first sent. `saga` is the state before the transition;

@@ -6,7 +6,7 @@ from saga_service.core.definition import Definition, Shape
 from saga_service.core.draft import Draft, Reaction
 from saga_service.core.effects import Transition, refused, repeated
 from saga_service.core.events import Replied
-from saga_service.core.rules import react
+from saga_service.core.machine import react
 from saga_service.core.state import SagaState, StepState
 from saga_service.core.transitions import Stimulus
 from saga_service.core.vocabulary import (

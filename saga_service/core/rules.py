@@ -1,7 +1,7 @@
-"""The rules of the table, one function each, and the one way to apply them.
+"""The rules of the table, one function each, in the order of `Rule`.
 
-The functions stand in the order of `Rule`. Each changes its step, and leaves what follows for the rest of the saga to
-`evaluate`.
+A rule changes its own step, and leaves to the evaluation what follows for the rest of the saga. Only giving up reaches
+further: with it the saga may start compensating.
 """
 
 from __future__ import annotations
@@ -10,18 +10,14 @@ from collections.abc import Callable
 
 from saga_service.core.children import CALLED_OFF, call_off, resend_child_request
 from saga_service.core.compensation import dispatch_undo, give_up_undo
-from saga_service.core.definition import ExpressionFailed
-from saga_service.core.draft import Draft, Reaction
-from saga_service.core.effects import Transition, refused, repeated
-from saga_service.core.evaluation import evaluate
-from saga_service.core.fault_codes import EXPRESSION_FAILED, OUTCOME_UNKNOWN, SIGNAL_TIMED_OUT
+from saga_service.core.draft import Reaction
 from saga_service.core.fault_codes import FAILED as FAILED_CODE
+from saga_service.core.fault_codes import OUTCOME_UNKNOWN, SIGNAL_TIMED_OUT
 from saga_service.core.forward import dispatch, dispatch_probe, finish, give_up, hold, take_signal
-from saga_service.core.guards import GUARDS
 from saga_service.core.ids import command_id
 from saga_service.core.retry import RetryPolicy
-from saga_service.core.state import Fault, StepState
-from saga_service.core.transitions import DIRECTION_OF, OPERATOR_STIMULI, STEP_RULES, Rule, Stimulus
+from saga_service.core.state import Fault
+from saga_service.core.transitions import Rule
 from saga_service.core.vocabulary import (
     ACTION,
     BACKWARD,
@@ -48,54 +44,6 @@ _NO_SIGNAL = Fault(SIGNAL_TIMED_OUT, "the signal did not come in time")
 _NOBODY_KNOWS = Fault(OUTCOME_UNKNOWN, "nobody could say whether it happened")
 _NO_REASON = Fault(FAILED_CODE, "the worker gave no reason")
 _EFFECT_IS_KNOWN = frozenset({SUCCEEDED, COMPENSATING, COMPENSATED, COMPENSATION_FAILED})
-
-
-def react(reaction: Reaction) -> Transition | None:
-    """Apply the table's rule and evaluate the saga. None when that was done; else a transition that says why not."""
-    draft, stimulus = reaction.draft, reaction.stimulus
-    step = draft.steps[reaction.position]
-    rule = STEP_RULES[step.status, stimulus]
-    apply = _RULES.get(rule)
-    if apply is None:
-        return _unchanged(rule, draft, step, stimulus)
-    guard = GUARDS.get(rule)
-    reason = None if guard is None else guard(reaction, step)
-    if reason is not None:
-        return refused(draft.before, reason) if stimulus in OPERATOR_STIMULI else repeated(draft.before, reason)
-    draft.revision += 1
-    already_sent = len(draft.commands)
-    try:
-        apply(reaction)
-    except ExpressionFailed as error:
-        _cannot_be_sent(reaction, error)
-    evaluate(draft)
-    draft.record(
-        stimulus._value_,
-        step.name,
-        DIRECTION_OF[stimulus],
-        reaction.attempt,
-        reaction.fault,
-        already_sent,
-        reaction.actor,
-        reaction.reason,
-    )
-    return None
-
-
-def _unchanged(rule: Rule, draft: Draft, step: StepState, stimulus: Stimulus) -> Transition:
-    if rule is Rule.REFUSE:
-        happened = stimulus.replace("_", " ")
-        return refused(draft.before, f"{happened} cannot happen to step '{step.name}', which is {step.status}")
-    return repeated(draft.before, f"step '{step.name}' is {step.status} already")
-
-
-def _cannot_be_sent(reaction: Reaction, error: ExpressionFailed) -> None:
-    fault, step = Fault(EXPRESSION_FAILED, str(error)), reaction.step
-    reaction.draft.note(EXPRESSION_FAILED, step.name, fault)
-    if step.status is COMPENSATING:
-        give_up_undo(reaction.draft, reaction.position, fault)
-    else:
-        give_up(reaction.draft, reaction.position, fault)
 
 
 def _succeed(reaction: Reaction) -> None:
@@ -334,7 +282,7 @@ def _let_effect_stay(reaction: Reaction) -> None:
     reaction.put(reaction.step.ended(SKIPPED, reaction.draft.now_ms)._replace(unanswered=()))
 
 
-_RULES: dict[Rule, Callable[[Reaction], None]] = {
+RULES: dict[Rule, Callable[[Reaction], None]] = {
     Rule.SUCCEED: _succeed,
     Rule.SUCCEED_LATE: _succeed,
     Rule.SUCCEED_AGAIN: _succeed_again,
@@ -362,6 +310,7 @@ _RULES: dict[Rule, Callable[[Reaction], None]] = {
     Rule.SKIP: _skip,
     Rule.LET_EFFECT_STAY: _let_effect_stay,
 }
+"""The function of each rule; `IGNORE` and `REFUSE` have none. Each may raise ExpressionFailed."""
 
 
 def _delay_ms(reaction: Reaction, policy: RetryPolicy) -> int | None:

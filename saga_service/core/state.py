@@ -1,10 +1,10 @@
-"""What a saga is at one moment: the value that a row in Postgres holds.
+"""The state of a saga at one moment: the value that a row in Postgres holds.
 
 States are never changed in place; `advance` returns new ones. `revision` counts transitions: a stored state is only
-ever replaced by one that grew out of it.
+ever replaced by one that was computed from it.
 
-Throughout the core, what is made anew for every message or transition is a named tuple: it cannot be changed, just as
-a frozen dataclass cannot, and is made in a fifth of the time. All else is a frozen dataclass.
+Throughout the core, values that are made for every message or transition are named tuples: as immutable as a frozen
+dataclass, and made in a fifth of the time. All others are frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from saga_service.core.ids import CommandName, SagaId
 from saga_service.core.vocabulary import DUE_PROBE_TIMEOUT, DUE_TIMEOUT, Course, Due, SagaStatus, StepStatus
 
 JsonObject = Mapping[str, Any]
-"""A JSON object as Python holds it. Its content is the author's and passes through unread."""
+"""A JSON object. Its content is the author's and passes through unread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why an attempt did not succeed, in the worker's words or ours."""
+    """The reason why an attempt did not succeed, from a worker or from `fault_codes`."""
 
     code: str
     message: str
     step: str | None = None
-    """The step that it befell, where it speaks for the whole saga."""
+    """The step that failed, where the fault is the whole saga's."""
 
 
 class StepState(NamedTuple):
@@ -73,7 +73,7 @@ class StepState(NamedTuple):
 
 
 class Signal(NamedTuple):
-    """What somebody outside told a saga. It is kept until a step takes it, and its id after that."""
+    """A signal that a saga has received. Its data is kept until a step takes it, and its id after that."""
 
     name: str
     id: str
@@ -82,9 +82,12 @@ class Signal(NamedTuple):
 
 
 class SagaState(NamedTuple):
-    """One saga. `wake_at_ms` is the earliest moment at which it may need a look, never later than any step's due time;
-    it only moves when an earlier one appears or a timer finds it too early, so that a step that goes well adds no
-    write for its time-out."""
+    """One saga.
+
+    `wake_at_ms` is the earliest moment at which a timer may have to act, never later than any step's due time. It only
+    moves when an earlier moment appears, or when a timer finds it too early: a step that goes well adds no write for
+    its time-out.
+    """
 
     id: SagaId
     saga: str
@@ -99,11 +102,11 @@ class SagaState(NamedTuple):
     ended_at_ms: int | None = None
     wake_at_ms: int | None = None
     fault: Fault | None = None
-    """Why the saga turned to compensation, or what it is stuck at on its way forward."""
+    """The reason why the saga started compensating, or is stuck on its way forward."""
     traceparent: str | None = None
     course: Course = Course.FORWARD
     deadline_ms: int | None = None
-    """The moment after which the saga turns to compensation by itself; None once it has passed."""
+    """The moment at which the saga starts compensating by itself; None once it has passed."""
     signals: tuple[Signal, ...] = ()
     parent: CommandName | None = None
-    """Of a child saga, the parent's command that it answers when it ends."""
+    """The parent's command that a child saga replies to when it ends."""

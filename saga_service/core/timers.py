@@ -6,9 +6,8 @@ from saga_service.core.compensation import start_compensating
 from saga_service.core.definition import Definition
 from saga_service.core.draft import Draft, Reaction
 from saga_service.core.effects import Transition, repeated
-from saga_service.core.evaluation import evaluate
 from saga_service.core.fault_codes import DEADLINE, HEARTBEAT_TIMEOUT, TIMEOUT
-from saga_service.core.rules import react
+from saga_service.core.machine import evaluate, react
 from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.transitions import DEADLINE_PASSED, Stimulus
 from saga_service.core.vocabulary import (

@@ -5,14 +5,14 @@ to its action, to its compensation or to its probe; one of its own timers; a sig
 
 The machine has two halves, as h11's has:
 
-*Event-triggered.* `STEP_RULES` names, for every (status, stimulus) pair, the rule that applies. A rule changes its
-own step alone (`rules`); where it depends on more than the status, a guard says why it does not apply (`guards`).
-`STEP_MOVES` lists the statuses that each pair can leave the step at.
+*Event-triggered* (`machine.react`). For every pair of a status and a stimulus `STEP_RULES` names the rule that applies
+(`rules`). Where a rule depends on more than the status, a guard says why it does not apply (`guards`). A rule changes
+its own step; `STEP_MOVES` lists the statuses that each pair can leave that step at.
 
-*State-triggered.* After each such change the saga is evaluated once (`evaluation.evaluate`): steps begin whose turn has
-come, or undos are sent, and the saga gets the status of the condition that it is in (`STATUS_OF`). An evaluation asks
-only how things are, never what has just happened. `EVALUATION_MOVES` lists what evaluating, and starting to
-compensate, do to steps; `SAGA_TRANSITIONS` the conditions that may follow each status of a saga.
+*State-triggered* (`machine.evaluate`). After each such change the saga is evaluated once: steps begin whose turn has
+come, or undos are sent, and the saga gets the status of the condition that it is in (`STATUS_OF`). An evaluation
+depends on how things are, and never on what has just happened. `EVALUATION_MOVES` lists what evaluating, and starting
+to compensate, do to steps; `SAGA_TRANSITIONS` lists the conditions that may follow each status of a saga.
 
     forward     pending -> dispatched -> succeeded. A step begins when every step that it waits for is done or skipped:
                 branches go side by side, and joins wait. A step whose condition does not hold is skipped. Sleeps and
@@ -126,7 +126,7 @@ OPERATOR_STIMULI = frozenset(
         Stimulus.RESOLVED_COMPENSATED,
     }
 )
-"""Where a guard stands against one of these, it is refused: a person is told why nothing was done."""
+"""The stimuli of operators. Where a guard is against one, it is refused, so that the person learns why."""
 
 DIRECTION_OF: dict[Stimulus, Direction | None] = {
     stimulus: next((each for each in Direction if stimulus.startswith(f"{each.value}_")), None) for stimulus in Stimulus
@@ -135,7 +135,7 @@ DIRECTION_OF: dict[Stimulus, Direction | None] = {
 
 
 class Rule(StrEnum):
-    """What is done about a stimulus."""
+    """The ways to treat a stimulus."""
 
     SUCCEED = "record the result"
     SUCCEED_LATE = "record the result, unless a person let its effect stay"

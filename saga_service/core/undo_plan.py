@@ -39,7 +39,7 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The undos of a saga in the order in which they would come, and the steps that stand in their way."""
+    """The undos of a saga in the order in which they would come, and what they wait for."""
 
     stays_because: str | None
     """Why the saga cannot start compensating; None where it can, or has."""

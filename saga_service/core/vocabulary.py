@@ -23,7 +23,7 @@ class Task(StrEnum):
     SLEEP = "sleep"
     """Time passes."""
     SIGNAL = "signal"
-    """Somebody outside says so."""
+    """A signal from outside ends it."""
     CHILD = "child"
     """Another saga does it."""
 

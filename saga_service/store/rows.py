@@ -193,7 +193,7 @@ def write_detail(entry: HistoryEntry) -> str | None:
     """The column `detail` of a line of history: the commands sent, the error, the actor and the reason."""
     detail: dict[str, object] = {}
     if entry.sent:
-        detail["sent"] = [f"{sent.step}:{sent.word}:{sent.attempt}" for sent in entry.sent]
+        detail["sent"] = [f"{sent.step}:{sent.label}:{sent.attempt}" for sent in entry.sent]
     if entry.fault is not None:
         detail["error"] = {"code": entry.fault.code, "message": entry.fault.message}
     if entry.actor is not None:

@@ -49,8 +49,8 @@ _IN_WORDS = {"action": "{}", "compensation": "undo of {}", "probe": "probe of {}
 
 def sent_text(sent: Sent) -> str:
     """A message in words: `charge (attempt 2)`, `undo of charge`, `probe of charge`, `cancel of refund`."""
-    what = _IN_WORDS[sent.word].format(sent.step)
-    return what if sent.attempt == 1 or sent.word == "cancel" else f"{what} (attempt {sent.attempt})"
+    what = _IN_WORDS[sent.label].format(sent.step)
+    return what if sent.attempt == 1 or sent.label == "cancel" else f"{what} (attempt {sent.attempt})"
 
 
 def headline(state: SagaState) -> str:

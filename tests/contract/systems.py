@@ -107,7 +107,7 @@ class KitSystem:
 
 def _line(entry: HistoryEntry) -> str:
     fault = (entry.fault.code, entry.fault.message) if entry.fault is not None else (None, None)
-    sent = [f"{each.step}:{each.word}:{each.attempt}" for each in entry.sent]
+    sent = [f"{each.step}:{each.label}:{each.attempt}" for each in entry.sent]
     direction = None if entry.direction is None else entry.direction.value
     return _row(
         entry.saga_id, entry.revision, entry.at_ms, entry.event, entry.status.value, entry.step, direction,

@@ -7,9 +7,10 @@ from typing import SupportsIndex, overload
 
 import pytest
 
-from saga_service.core import advance, operations, rules, timers
+from saga_service.core import advance, machine, operations, timers
 from saga_service.core.draft import Draft, Reaction
-from saga_service.core.evaluation import evaluate
+from saga_service.core.machine import evaluate
+from saga_service.core.rules import RULES
 from saga_service.core.state import StepState
 from saga_service.core.transitions import Rule, Stimulus
 from saga_service.core.vocabulary import SagaStatus, StepStatus
@@ -29,9 +30,9 @@ class TracedMoves:
         self._reacting: tuple[Reaction, StepStatus] | None = None
 
     def trace(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for rule, apply in dict(rules._RULES).items():
-            monkeypatch.setitem(rules._RULES, rule, self._traced_rule(rule, apply))
-        for module in (advance, operations, rules, timers):
+        for rule, apply in dict(RULES).items():
+            monkeypatch.setitem(RULES, rule, self._traced_rule(rule, apply))
+        for module in (advance, machine, operations, timers):
             monkeypatch.setattr(module, "evaluate", self._evaluate)
         init = Draft.__init__
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from saga_service.core.advance import advance
 from saga_service.core.definition import Definition, ExpressionFailed, StepDefinition, Variables
+from saga_service.core.effects import HistoryEntry
 from saga_service.core.events import Event, OperationRequested, Replied, Signalled, TimerDue
 from saga_service.core.ids import CommandName
 from saga_service.core.retry import RetryPolicy
@@ -31,6 +32,8 @@ from saga_service.core.vocabulary import (
 from tests.support.builders import NEVER, SAGA_ID, START_MS, sent_attempts, started
 
 EVENTS_MAX = 25
+AUTHORS_CODES = frozenset({"declined", "failed"})
+"""The codes that workers reply with on a walk."""
 
 
 class _FailsSometimes:
@@ -45,10 +48,11 @@ class _FailsSometimes:
         return dict(variables["outputs"])
 
 
-def walk(random: Random) -> None:
-    """One saga from its start through whatever happens to it."""
+def walk(random: Random) -> list[HistoryEntry]:
+    """One saga from its start through whatever happens to it; its history."""
     definition, now_ms = _definition(random), START_MS
-    state = advance(definition, None, started(definition), now_ms).state
+    begun = advance(definition, None, started(definition), now_ms)
+    state, history = begun.state, list(begun.history)
     for _ in range(EVENTS_MAX):
         assert state is not None, "a saga that was started stays"
         event = _event(random, state)
@@ -56,7 +60,10 @@ def walk(random: Random) -> None:
             now_ms = max(now_ms, state.wake_at_ms or 0)
         elif random.random() < 0.1:
             now_ms += 20
-        state = advance(definition, state, event, now_ms).state
+        transition = advance(definition, state, event, now_ms)
+        state = transition.state
+        history += transition.history
+    return history
 
 
 def _definition(random: Random) -> Definition:
@@ -137,4 +144,4 @@ def _reply(random: Random, state: SagaState) -> Replied | None:
     outcome = random.choice([*Outcome, Outcome.FAILED])
     if outcome is Outcome.SUCCEEDED:
         return Replied(command, outcome, {"by": command.attempt})
-    return Replied(command, outcome, fault=Fault(random.choice(["declined", "failed"]), "no reason"))
+    return Replied(command, outcome, fault=Fault(random.choice(sorted(AUTHORS_CODES)), "no reason"))
