@@ -1,0 +1,131 @@
+"""While Postgres is away a command waits, and is answered in time by what is known of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from saga_service.core.events import Replied
+from saga_service.core.vocabulary import Outcome
+from saga_service.local.servers import EmbeddedServers
+from saga_service.worker import (
+    PostgresInbox,
+    StepContext,
+)
+from saga_service.worker.inbox.connection import REPLY_PART, REPLY_S_MIN
+from tests.end_to_end.proxy import Proxy, postgres_proxy
+from tests.support.inbox import Payment, fault_code, output
+
+
+async def test_a_command_waits_while_postgres_is_away_and_is_failed_only_if_nothing_was_done() -> None:
+    with EmbeddedServers() as servers:
+        dsn = servers.postgres_dsn
+        await PostgresInbox(dsn).create_tables()
+        ledger = await asyncpg.connect(dsn)
+        await ledger.execute("create table ledger (saga_id text, direction text)")
+        async with PostgresInbox(dsn).open() as inbox:
+            payment = Payment(inbox, dsn, ledger, transactional=True)
+            await ledger.close()
+            servers.postgres.kill()
+            with capture_logs() as logs:
+                assert fault_code(await payment.deliver(deadline_in_ms=400)) == (Outcome.FAILED, "inbox_unavailable")
+            assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+                "the inbox is unavailable; trying again"
+            ]
+            waiting = asyncio.create_task(payment.deliver(attempt=2))
+            await asyncio.to_thread(servers.postgres.start)
+            async with asyncio.timeout(30):
+                assert output(await waiting) == {"by": 2}
+
+
+class Away:
+    """A worker whose Postgres can be taken from it, and that tells how long before its deadline it answered."""
+
+    def __init__(self, payment: Payment, proxy: Proxy) -> None:
+        self.payment = payment
+        self.proxy = proxy
+
+    async def answers(self, deadline_in_ms: int, **more: Any) -> tuple[Replied | None, float]:
+        ends_at_s = time.monotonic() + deadline_in_ms / 1000
+        replied = await self.payment.deliver(deadline_in_ms=deadline_in_ms, **more)
+        return replied, ends_at_s - time.monotonic()
+
+
+@pytest.fixture(params=["transactional", "recorded"])
+async def away(request: pytest.FixtureRequest, dsn: str, ledger: asyncpg.Connection) -> AsyncIterator[Away]:
+    async with postgres_proxy(dsn) as (proxy, through_it), PostgresInbox(through_it).open() as inbox:
+        yield Away(Payment(inbox, dsn, ledger, transactional=request.param == "transactional"), proxy)
+        proxy.flow()
+
+
+@pytest.mark.parametrize("link", ["refused", "silent"])
+@pytest.mark.parametrize("deadline_in_ms", [6_000, 500], ids=["in time", "late"])
+async def test_what_was_not_done_is_said_before_the_deadline_and_not_long_before(
+    away: Away, link: str, deadline_in_ms: int
+) -> None:
+    if link == "refused":
+        await away.proxy.close()
+    else:
+        away.proxy.stall()
+    replied, left_s = await away.answers(deadline_in_ms)
+    assert fault_code(replied) == (Outcome.FAILED, "inbox_unavailable")
+    assert 0 < left_s <= max(deadline_in_ms / 1000 * REPLY_PART, REPLY_S_MIN)
+
+
+async def test_what_came_at_the_last_moment_is_tried_once_and_answered(away: Away) -> None:
+    await away.proxy.close()
+    replied, left_s = await away.answers(80)
+    assert fault_code(replied) == (Outcome.FAILED, "inbox_unavailable")
+    assert left_s > 0
+
+
+async def test_of_what_another_worker_had_before_nobody_says_that_it_was_not_done(away: Away) -> None:
+    replied, _ = await away.answers(60_000)
+    assert output(replied) == {"by": 1}
+    # The one that did it died before it could say so, and then its Postgres went away as well.
+    await away.proxy.close()
+    replied, left_s = await away.answers(500, was_delivered_before=True)
+    assert replied is None
+    assert left_s > 0
+    await away.proxy.open()
+    replied, _ = await away.answers(60_000, was_delivered_before=True)
+    assert output(replied) == {"by": 1}
+
+
+@pytest.mark.parametrize("away", ["recorded"], indirect=True)
+async def test_what_its_handler_did_is_said_before_the_deadline_though_it_cannot_be_recorded(away: Away) -> None:
+    async def loses_its_postgres(context: StepContext) -> None:
+        await away.proxy.close()
+
+    away.payment.inside = loses_its_postgres
+    replied, left_s = await away.answers(1_000)
+    assert output(replied) == {"by": 1}
+    assert left_s > 0
+
+
+async def test_a_command_for_which_no_connection_is_free_is_failed_before_its_deadline(
+    dsn: str, ledger: asyncpg.Connection
+) -> None:
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def holds(context: StepContext) -> None:
+        inside.set()
+        await go_on.wait()
+
+    async with PostgresInbox(dsn, connections_max=1).open() as inbox:
+        payment = Payment(inbox, dsn, ledger, transactional=True)
+        payment.inside = holds
+        holding = asyncio.create_task(payment.deliver())
+        await inside.wait()
+        replied = await payment.deliver(number=2, deadline_in_ms=400)
+        assert fault_code(replied) == (Outcome.FAILED, "inbox_unavailable")
+        assert replied is not None
+        assert "no connection" in str(replied.fault)
+        go_on.set()
+        assert output(await holding) == {"by": 1}
