@@ -138,7 +138,7 @@ async def charge(data: dict[str, object], context: StepContext) -> None:
 """
 
 
-async def test_a_process_ends_after_sigterm_though_a_handler_does_not_heed_its_cancellation(
+async def test_a_process_ends_after_sigterm_though_a_handler_ignores_it(
     client: Redis, any_redis_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "deaf.py").write_text(DEAF)

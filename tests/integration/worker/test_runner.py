@@ -120,7 +120,7 @@ async def test_commands_are_carried_out_answered_and_acknowledged(
     assert all(reply.output == {"charged": 5} for reply in await replies_in(client))
 
 
-async def test_commands_that_were_sent_before_the_first_worker_ever_ran_are_not_passed_over(
+async def test_commands_sent_before_the_first_worker_ran_are_carried_out(
     client: Redis, options: WorkerOptions, payment: Payment
 ) -> None:
     await order(client, 1)
@@ -145,9 +145,7 @@ async def test_no_more_run_at_once_than_the_worker_or_the_options_say(client: Re
         assert await pending(client) == 3
 
 
-async def test_several_workers_share_a_service_and_each_command_is_carried_out_once(
-    client: Redis, options: WorkerOptions
-) -> None:
+async def test_workers_of_a_service_share_its_commands(client: Redis, options: WorkerOptions) -> None:
     first, second = Payment(concurrency=5), Payment(concurrency=5)
     numbers = range(400)
     async with first.running(options), second.running(replace(options, consumer_name="second")):
@@ -183,7 +181,7 @@ async def test_a_sign_of_life_comes_while_the_handler_is_at_work(
         assert reply.outcome is Outcome.PROGRESS
 
 
-async def test_an_entry_that_is_no_command_becomes_a_dead_letter_and_the_next_one_is_carried_out(
+async def test_a_malformed_entry_becomes_a_dead_letter_and_the_next_is_carried_out(
     client: Redis, options: WorkerOptions, payment: Payment
 ) -> None:
     poison = (await client.execute_command("XADD", STREAM, "*", b"id", b"\xff\x00")).decode()
@@ -260,7 +258,7 @@ async def test_connections_that_are_cut_lose_nothing(client: Redis, options: Wor
         await eventually(answered(client, *numbers), within_s=30)
 
 
-async def test_answers_that_redis_has_no_room_for_are_kept_and_their_commands_stay_pending(
+async def test_replies_that_redis_has_no_room_for_are_kept_and_stay_pending(
     own_redis: EmbeddedRedis, own_client: Redis, payment: Payment
 ) -> None:
     numbers = range(10)
@@ -319,7 +317,7 @@ async def _is_there(client: Redis) -> bool:
         raise AssertionError(error) from None
 
 
-async def test_a_stream_that_is_none_keeps_the_worker_from_starting_and_says_which(
+async def test_a_key_that_is_no_stream_keeps_the_worker_from_starting(
     client: Redis, options: WorkerOptions, payment: Payment
 ) -> None:
     await client.execute_command("SET", STREAM, "something else")
@@ -342,7 +340,7 @@ async def test_a_stop_lets_what_runs_finish_and_leaves_nothing_behind(
     assert await consumers(client) == []
 
 
-async def test_what_comes_during_a_stop_is_not_begun_and_is_there_for_others_at_once(
+async def test_commands_that_come_during_a_shutdown_are_there_for_others(
     client: Redis, options: WorkerOptions, payment: Payment
 ) -> None:
     payment.hold_back(1)
@@ -406,9 +404,7 @@ async def test_a_second_stop_ends_at_once_and_others_take_over_after_a_while(
         await eventually(answered(client, 1))
 
 
-async def test_what_waits_for_its_types_limit_lets_others_pass_is_kept_and_at_a_stop_handed_back(
-    client: Redis, any_redis_url: str
-) -> None:
+async def test_queued_commands_are_renewed_and_handed_back_at_a_shutdown(client: Redis, any_redis_url: str) -> None:
     begun: list[int] = []
     let_go, stop = asyncio.Event(), asyncio.Event()
     worker = Worker("payment", concurrency=4)

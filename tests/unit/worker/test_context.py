@@ -24,7 +24,7 @@ def test_a_context_tells_whose_step_it_is() -> None:
     assert (of.attempt, of.traceparent) == (3, "00-trace-01")
 
 
-def test_the_idempotency_key_is_the_same_over_all_attempts_and_differs_by_direction() -> None:
+def test_all_attempts_of_a_direction_share_the_idempotency_key() -> None:
     first, second = context(command()), context(command(attempt=2))
     undo = context(command(direction=Direction.COMPENSATION))
     assert first.idempotency_key == second.idempotency_key != undo.idempotency_key

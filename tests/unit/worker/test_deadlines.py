@@ -81,7 +81,7 @@ class Watched:
         return self.deadlines.unwatch(CommandId(name))
 
 
-async def test_each_is_told_of_once_a_grace_after_its_deadline_in_whatever_order_they_came(time: Time) -> None:
+async def test_each_is_overdue_once_a_grace_after_its_deadline_in_any_order(time: Time) -> None:
     watched = Watched()
     for name, in_ms in (("second", 2_000), ("first", 1_000), ("third", 3_000)):
         watched.watch(name, in_ms)
@@ -94,7 +94,7 @@ async def test_each_is_told_of_once_a_grace_after_its_deadline_in_whatever_order
     assert time.timers_left == 0
 
 
-async def test_what_ended_is_not_told_of(time: Time) -> None:
+async def test_a_command_that_ended_is_not_overdue(time: Time) -> None:
     watched = Watched()
     watched.watch("ends", 1_000)
     watched.watch("stays", 1_000)
@@ -127,7 +127,7 @@ async def test_thousands_that_end_in_time_share_one_timer(time: Time) -> None:
     assert (time.timers_made, time.timers_left) == (1, 0)
 
 
-async def test_what_ended_late_while_nothing_could_be_told_is_said_to_the_one_who_ends_it(time: Time) -> None:
+async def test_an_end_after_a_blocked_loop_is_known_to_be_late(time: Time) -> None:
     watched = Watched()
     watched.watch("blocked the loop", 1_000)
     time.is_set_forward(1_000 + DEADLINE_GRACE_MS)
@@ -143,7 +143,7 @@ async def test_a_clock_that_is_set_forward_is_noticed_before_long(time: Time) ->
     assert watched.told == ["far"]
 
 
-async def test_a_clock_that_is_set_back_tells_of_nothing_too_early(time: Time) -> None:
+async def test_a_clock_that_is_set_back_makes_nothing_overdue_too_early(time: Time) -> None:
     watched = Watched()
     watched.watch("patient", 1_000)
     time.is_set_forward(-5_000)
@@ -153,7 +153,7 @@ async def test_a_clock_that_is_set_back_tells_of_nothing_too_early(time: Time) -
     assert watched.told == ["patient"]
 
 
-async def test_a_stop_leaves_no_timer_and_what_is_watched_next_is_told_of(time: Time) -> None:
+async def test_a_stop_leaves_no_timer_and_a_later_watch_works(time: Time) -> None:
     watched = Watched()
     watched.watch("first", 1_000)
     watched.deadlines.stop()

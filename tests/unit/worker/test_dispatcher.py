@@ -95,7 +95,7 @@ async def test_room_is_what_is_not_running_and_is_waited_for(work: AtWork) -> No
     assert await waiting > 0
 
 
-async def test_a_command_that_comes_twice_while_it_runs_runs_once_and_both_entries_are_settled(work: AtWork) -> None:
+async def test_a_command_that_comes_twice_while_it_runs_runs_once(work: AtWork) -> None:
     work.accept(command_entry(1, "1-0"), command_entry(1, "2-0"))
     await turns()
     work.accept(command_entry(1, "3-0"))
@@ -114,7 +114,7 @@ async def test_another_attempt_at_the_same_step_is_another_command(work: AtWork)
     assert len(work.begun) == 2
 
 
-async def test_a_command_past_its_deadline_is_passed_over_since_the_saga_has_given_it_up(work: AtWork) -> None:
+async def test_a_command_past_its_deadline_is_skipped(work: AtWork) -> None:
     with capture_logs() as logs:
         work.accept(command_entry(1, deadline_in_ms=-5_000))
         await work.all_answered()
@@ -142,7 +142,7 @@ async def test_an_unknown_command_is_answered_and_the_next_one_goes_on(work: AtW
         ({"id": "pay-1"}, "field 'id' is not the id of a command"),
     ],
 )
-async def test_an_entry_that_is_no_command_becomes_a_dead_letter_and_the_stream_goes_on(
+async def test_a_malformed_entry_becomes_a_dead_letter(
     work: AtWork, fields: dict[str | bytes, str | bytes], reason: str
 ) -> None:
     poison = entry(fields, STREAM, "1-0")
@@ -166,7 +166,7 @@ async def test_broken_data_is_a_dead_letter_too(work: AtWork) -> None:
     assert work.redis.acknowledged == ["1-0"]
 
 
-async def test_signs_of_life_are_told_while_the_handler_runs_and_not_after(work: AtWork) -> None:
+async def test_signs_of_life_are_sent_while_the_handler_runs_and_not_after(work: AtWork) -> None:
     work.accept(command_entry(1))
     await turns()
     await work.contexts[0].progress()
@@ -194,7 +194,7 @@ async def test_lines_that_others_log_meanwhile_name_the_command_too(work: AtWork
     assert structlog.contextvars.get_contextvars() == {}
 
 
-async def test_nothing_more_is_taken_on_while_answers_cannot_be_given(work: AtWork, backoffs: list[float]) -> None:
+async def test_no_command_is_accepted_while_replies_cannot_be_sent(work: AtWork, backoffs: list[float]) -> None:
     work.redis.faults.lasting = TransportUnavailable("gone")
     work.accept(command_entry(1))
     work.let_go.set()
@@ -208,7 +208,7 @@ async def test_nothing_more_is_taken_on_while_answers_cannot_be_given(work: AtWo
         assert await waiting == CONCURRENCY
 
 
-async def test_the_end_of_an_outage_makes_room_even_if_no_answer_was_waiting(work: AtWork) -> None:
+async def test_the_end_of_an_outage_makes_room_even_without_unsent_replies(work: AtWork) -> None:
     work.redis.faults.lasting = TransportUnavailable("gone")
     work.accept(command_entry(1))
     await turns()
@@ -222,7 +222,7 @@ async def test_the_end_of_an_outage_makes_room_even_if_no_answer_was_waiting(wor
         assert await waiting == CONCURRENCY - 1
 
 
-async def test_answers_that_wait_are_bounded() -> None:
+async def test_unsent_replies_are_bounded() -> None:
     work = AtWork()  # nobody sends its answers
     work.let_go.set()
     limit = CONCURRENCY * REPLIES_UNSENT_PER_SLOT_MAX
@@ -239,7 +239,7 @@ async def test_answers_that_wait_are_bounded() -> None:
         await room
 
 
-async def test_what_does_not_finish_in_its_grace_period_is_cancelled_and_gets_no_answer(work: AtWork) -> None:
+async def test_a_handler_past_the_grace_period_is_cancelled_without_a_reply(work: AtWork) -> None:
     work.accept(command_entry(1))
     await turns()
     with capture_logs() as logs:

@@ -89,7 +89,7 @@ async def test_a_flood_of_one_type_holds_its_own_slots_and_no_others(replying: l
     assert work.begun_of("other") == 2
 
 
-async def test_all_that_waited_is_carried_out_in_its_order_and_never_too_many_at_once(replying: list[AtWork]) -> None:
+async def test_queued_commands_run_in_order_and_never_too_many_at_once(replying: list[AtWork]) -> None:
     work = begin(replying, concurrency=2)
     running = asyncio.create_task(work.replies.run())
     work.slow(*range(1, 21))
@@ -112,7 +112,7 @@ async def test_a_rate_spreads_what_comes_at_once(replying: list[AtWork]) -> None
     assert loop.time() - began_at_s >= 4 / 20 - CATCH_UP_S_MAX
 
 
-async def test_too_many_that_wait_stop_the_reading_until_some_are_through(replying: list[AtWork]) -> None:
+async def test_too_many_queued_commands_stop_the_reading(replying: list[AtWork]) -> None:
     work = begin(replying, concurrency=1)
     work.slow(*range(1, CONCURRENCY * QUEUED_PER_SLOT_MAX + 2))
     reading = asyncio.create_task(work.dispatcher.wait_for_room())
@@ -123,7 +123,7 @@ async def test_too_many_that_wait_stop_the_reading_until_some_are_through(replyi
         assert await reading > 0
 
 
-async def test_a_command_that_waits_past_its_deadline_is_passed_over(replying: list[AtWork]) -> None:
+async def test_a_command_queued_past_its_deadline_is_skipped(replying: list[AtWork]) -> None:
     work = begin(replying, concurrency=1)
     running = asyncio.create_task(work.replies.run())
     work.slow(1)
@@ -133,7 +133,7 @@ async def test_a_command_that_waits_past_its_deadline_is_passed_over(replying: l
     await cancel([running])
 
 
-async def test_a_command_that_comes_again_while_it_waits_waits_once(replying: list[AtWork]) -> None:
+async def test_a_command_that_comes_again_while_queued_is_queued_once(replying: list[AtWork]) -> None:
     work = begin(replying, concurrency=1)
     work.slow(1, 2)
     work.slow(2, entry_id="9-0")
@@ -142,7 +142,7 @@ async def test_a_command_that_comes_again_while_it_waits_waits_once(replying: li
     assert work.begun_of("slow") <= 2
 
 
-async def test_a_stop_begins_nothing_more_and_hands_back_what_waits(replying: list[AtWork]) -> None:
+async def test_a_shutdown_starts_nothing_more_and_hands_back_the_queue(replying: list[AtWork]) -> None:
     work = begin(replying, concurrency=1)
     work.slow(1, 2, 3)
     await turns()
@@ -152,7 +152,7 @@ async def test_a_stop_begins_nothing_more_and_hands_back_what_waits(replying: li
     assert work.redis.acknowledged == []
 
 
-async def test_a_slot_that_one_that_waited_took_is_not_given_twice(replying: list[AtWork]) -> None:
+async def test_a_slot_that_a_queued_command_took_is_not_given_twice(replying: list[AtWork]) -> None:
     work = begin(replying, concurrency=CONCURRENCY)
     work.slow(1, 2, 3)
     work.other(100)

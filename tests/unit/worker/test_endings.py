@@ -97,7 +97,7 @@ def overdue_soon(number: int, command_type: str = "payment.charge") -> Entry:
     return command_entry(number, command_type=command_type, deadline_in_ms=SOON_MS)
 
 
-async def test_a_handler_that_never_returns_is_cancelled_gives_no_answer_and_frees_its_slot(work: AtWork) -> None:
+async def test_a_handler_that_never_returns_is_cancelled_and_frees_its_slot(work: AtWork) -> None:
     with capture_logs() as logs:
         work.dispatcher.accept([overdue_soon(1)])
         assert await work.room() == 1
@@ -156,7 +156,7 @@ async def test_a_handler_that_is_cancelled_may_still_reject(work: AtWork) -> Non
     assert work.outcomes == [Outcome.REJECTED]
 
 
-async def test_a_failure_that_the_cancellation_brought_about_is_no_answer(work: AtWork) -> None:
+async def test_a_failure_that_the_cancellation_caused_is_no_reply(work: AtWork) -> None:
     async def charge(data: dict[str, Any]) -> None:
         try:
             await asyncio.Event().wait()
@@ -169,7 +169,7 @@ async def test_a_failure_that_the_cancellation_brought_about_is_no_answer(work: 
     assert "the handler failed when it was cancelled; no reply is sent" in [line["event"] for line in logs]
 
 
-async def test_a_library_that_cancels_the_task_for_its_own_time_out_is_not_taken_for_the_deadline(work: AtWork) -> None:
+async def test_a_librarys_own_time_out_is_not_taken_for_the_deadline(work: AtWork) -> None:
     async def charge(data: dict[str, Any]) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -183,7 +183,7 @@ async def test_a_library_that_cancels_the_task_for_its_own_time_out_is_not_taken
     assert work.outcomes == [Outcome.FAILED]
 
 
-async def test_a_handler_that_blocks_the_loop_past_its_deadline_is_told_of_and_its_result_is_sent(work: AtWork) -> None:
+async def test_a_handler_that_blocks_the_loop_is_logged_and_its_result_sent(work: AtWork) -> None:
     async def charge(data: dict[str, Any], context: StepContext) -> None:
         while context.remaining_seconds > 0:
             pass
@@ -196,7 +196,7 @@ async def test_a_handler_that_blocks_the_loop_past_its_deadline_is_told_of_and_i
     assert line["event"].startswith("a handler ended after its deadline, and could not be cancelled before")
 
 
-async def test_a_handler_that_swallows_its_cancellation_is_abandoned_and_frees_its_slot(work: AtWork) -> None:
+async def test_a_handler_that_ignores_its_cancellation_is_abandoned(work: AtWork) -> None:
     with capture_logs() as logs:
         work.dispatcher.accept([overdue_soon(1, "payment.mine")])
         assert await work.room() == 1
@@ -224,7 +224,7 @@ async def test_a_command_whose_handler_is_abandoned_is_not_begun_again(work: AtW
     assert len(work.begun) == 1
 
 
-async def test_abandoned_handlers_beyond_the_limit_keep_their_slots_until_one_ends(
+async def test_abandoned_handlers_over_the_limit_keep_their_slots(
     work: AtWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endings_module, "ABANDONED_PER_SLOT_MAX", 1)
@@ -285,14 +285,14 @@ async def test_a_stop_does_not_cut_short_what_is_timing_out(work: AtWork, monkey
     assert (cancellations, work.outcomes) == ([True], [Outcome.SUCCEEDED])
 
 
-async def test_a_handler_that_is_cancelled_as_soon_as_it_is_taken_on_frees_its_slot(work: AtWork) -> None:
+async def test_a_handler_cancelled_before_its_first_turn_frees_its_slot(work: AtWork) -> None:
     work.dispatcher.accept([command_entry(1)])
     await work.dispatcher.cancel()
     assert await work.room() == 1
     assert (work.outcomes, work.redis.acknowledged) == ([], [])
 
 
-async def test_a_handler_that_ends_just_when_it_is_to_be_asked_has_answered_and_nothing_is_kept_of_it(
+async def test_a_handler_that_ends_at_its_deadline_leaves_nothing_behind(
     work: AtWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results: list[dict[str, Any]] = [{"in": "time"}]

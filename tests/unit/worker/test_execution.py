@@ -106,7 +106,7 @@ class Strict(BaseModel):
     on: date
 
 
-async def test_a_strict_model_reads_json_as_its_author_expects_and_does_not_trip_over_the_outputs() -> None:
+async def test_a_strict_model_reads_json_and_does_not_trip_over_the_outputs() -> None:
     async def charge(charge: Strict) -> dict[str, Any]:
         return {"on": charge.on}
 
@@ -126,7 +126,7 @@ class Basket(BaseModel):
     items: list[Charge]
 
 
-async def test_data_that_does_not_fit_is_rejected_with_the_fields_named_and_their_values_kept_back() -> None:
+async def test_data_that_does_not_fit_is_rejected_by_field_without_values() -> None:
     async def charge(basket: Basket) -> None:
         raise AssertionError("not to be called")
 
@@ -170,7 +170,7 @@ async def test_a_mapping_may_hold_whatever_pydantic_can_write_as_json() -> None:
     }
 
 
-async def test_rejected_is_told_with_its_code_and_is_no_error_of_ours() -> None:
+async def test_a_rejection_is_sent_with_its_code_and_is_no_error_of_ours() -> None:
     async def charge(charge: Charge) -> None:
         raise Rejected("card_declined", "no cover")
 
@@ -183,7 +183,7 @@ async def test_rejected_is_told_with_its_code_and_is_no_error_of_ours() -> None:
     ("delay", "retry_after_ms"),
     [(None, None), (0, 0), (1.5, 1_500), (timedelta(minutes=2), 120_000), (timedelta(days=7), RETRY_AFTER_MS_MAX)],
 )
-async def test_retryable_is_told_with_the_wait_that_it_asks_for(
+async def test_a_retryable_failure_is_sent_with_the_wait_that_it_asks_for(
     delay: float | timedelta | None, retry_after_ms: int | None
 ) -> None:
     async def charge(charge: Charge) -> None:
@@ -207,7 +207,7 @@ def test_a_wait_that_no_saga_would_keep_is_refused_where_it_is_written(delay: fl
         Retryable("later", delay=delay)
 
 
-async def test_any_other_exception_is_a_failure_by_its_class_and_leaves_a_traceback() -> None:
+async def test_any_other_exception_is_a_failure_with_a_traceback() -> None:
     async def charge(charge: Charge) -> None:
         raise ConnectionRefusedError("bank:443")
 
@@ -217,7 +217,7 @@ async def test_any_other_exception_is_a_failure_by_its_class_and_leaves_a_traceb
     assert isinstance(logs[0]["exc_info"], ConnectionRefusedError)
 
 
-async def test_a_validation_error_inside_a_handler_is_its_failure_and_not_the_commands() -> None:
+async def test_a_validation_error_inside_a_handler_is_a_failure() -> None:
     async def charge(charge: Charge) -> None:
         Charged.model_validate({"payment_id": 5})
 
@@ -253,7 +253,7 @@ async def test_a_validator_that_breaks_is_a_failure() -> None:
         (Unspeakable(), "a Unspeakable that cannot be shown"),
     ],
 )
-async def test_whatever_an_exception_says_the_service_can_read_it(error: Exception, message: str) -> None:
+async def test_any_exceptions_text_can_be_read_by_the_service(error: Exception, message: str) -> None:
     async def charge(charge: Charge) -> None:
         raise error
 
@@ -299,7 +299,7 @@ def _deep(levels: int) -> dict[str, Any]:
     ],
     ids=lambda value: type(value).__name__,
 )
-async def test_a_result_that_the_service_could_not_read_is_a_failure_that_says_why(result: Any, told: str) -> None:
+async def test_a_result_that_the_service_could_not_read_is_a_failure(result: Any, told: str) -> None:
     async def charge(charge: Charge) -> dict[str, Any]:
         return result  # type: ignore[no-any-return]  # that is the point
 
@@ -331,7 +331,7 @@ async def test_waiting_for_something_that_was_cancelled_is_a_failure() -> None:
     assert failed(await carry_out(charge)).code == "CancelledError"
 
 
-async def test_a_cancellation_that_a_library_left_on_the_task_does_not_swallow_the_reply() -> None:
+async def test_a_cancellation_left_on_the_task_does_not_swallow_the_reply() -> None:
     async def charge(charge: Charge) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -354,7 +354,7 @@ async def test_a_time_limit_inside_a_handler_is_a_failure() -> None:
     assert failed(await carry_out(charge)).code == "TimeoutError"
 
 
-def test_an_unknown_command_is_failed_and_not_rejected_since_another_replica_may_know_it() -> None:
+def test_an_unknown_command_is_failed_since_another_replica_may_know_it() -> None:
     fault = failed(
         understood(unknown_command(command(command_type="payment.guess"), ["payment.refund", "payment.charge"]))
     )

@@ -56,9 +56,7 @@ def group(clock: Clock) -> Group:
     return Group()
 
 
-async def test_an_entry_is_renewed_after_a_third_of_the_time_after_which_it_would_be_taken(
-    group: Group, clock: Clock
-) -> None:
+async def test_an_entry_is_renewed_after_a_third_of_its_idle_time(group: Group, clock: Clock) -> None:
     group.pending.add(["1-0"])
     clock.now_s += 19
     group.pending.add(["2-0"])
@@ -101,7 +99,7 @@ async def test_what_is_settled_during_a_renewal_does_not_come_back(group: Group,
     assert len(group.pending) == 0
 
 
-async def test_a_command_that_another_worker_took_over_is_told_of(group: Group, clock: Clock) -> None:
+async def test_a_command_that_another_worker_took_over_is_logged(group: Group, clock: Clock) -> None:
     group.pending.add(["1-0", "2-0"])
     group.lost.add("2-0")
     clock.now_s += 20

@@ -65,7 +65,7 @@ def test_a_pause_is_not_made_up_for_by_a_burst() -> None:
     assert begun <= CATCH_UP_S_MAX * 100 + 1
 
 
-def test_those_that_wait_for_a_slot_of_their_type_need_no_timer() -> None:
+def test_commands_queued_for_a_slot_need_no_timer() -> None:
     limit = limits(Clock(), concurrency=1)
     limit.count_start(SLOW)
     limit.enqueue(QueuedCommand(_handler(), command(1), command_entry(1)))

@@ -41,7 +41,7 @@ def test_a_name_of_another_form_is_refused_with_the_form(target: str) -> None:
         load_worker(target)
 
 
-def test_a_module_that_is_not_there_is_told_of_with_where_it_was_looked_for(directory: Path) -> None:
+def test_a_missing_module_is_reported_with_where_it_was_looked_for(directory: Path) -> None:
     with pytest.raises(WorkerNotLoaded) as raised:
         load_worker("no_such_shop.workers:payment")
     assert "there is no module 'no_such_shop'" in str(raised.value)
@@ -53,7 +53,7 @@ def test_a_missing_worker_is_told_of_with_those_that_are_there(shop: str) -> Non
         load_worker(f"{shop}:fleet")
 
 
-def test_something_else_is_told_of_by_what_it_is(shop: str) -> None:
+def test_something_else_is_reported_by_its_type(shop: str) -> None:
     with pytest.raises(WorkerNotLoaded, match=r"'number' .* is of type int and no Worker; its workers: payment"):
         load_worker(f"{shop}:number")
 
@@ -104,7 +104,9 @@ def test_a_mistake_in_the_module_is_one_line_with_its_place(
         ),
     ],
 )
-def test_what_a_worker_lacks_is_told_when_it_is_loaded(directory: Path, module: str, written: str, said: str) -> None:
+def test_what_a_worker_lacks_is_reported_when_it_is_loaded(
+    directory: Path, module: str, written: str, said: str
+) -> None:
     path = directory / f"{module}.py"
     path.write_text(
         "from saga_service.worker import PostgresInbox, Worker\n"

@@ -253,7 +253,7 @@ def test_probes_are_answered_from_an_inbox_alone(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize("kind", ["undo", "probe"])
-def test_an_action_that_the_worker_does_not_have_proves_nothing_by_its_absence(with_inbox: Worker, kind: str) -> None:
+def test_an_action_without_a_handler_here_is_refused(with_inbox: Worker, kind: str) -> None:
     if kind == "undo":
         with_inbox.handler("payment.refund", undoes="payment.charge")(model_alone)
     else:
@@ -272,7 +272,7 @@ def test_an_action_that_the_worker_does_not_have_proves_nothing_by_its_absence(w
         ({"heartbeat": float("nan")}, "its heartbeat must be at least 0.1, but is nan"),
     ],
 )
-def test_an_option_that_cannot_work_is_told_at_once(worker: Worker, options: dict[str, Any], told: str) -> None:
+def test_an_option_that_cannot_work_is_refused_at_once(worker: Worker, options: dict[str, Any], told: str) -> None:
     with pytest.raises(WrongHandler) as raised:
         worker.handler("payment.charge", **options)(model_alone)
     assert told in str(raised.value)

@@ -69,7 +69,7 @@ async def test_an_answer_is_added_and_then_its_command_acknowledged(answering: A
     assert (answering.numbers, answering.redis.acknowledged, answering.settled) == ([1], ["1"], ["1"])
 
 
-async def test_under_load_one_round_trip_has_the_new_answers_and_acknowledges_the_ones_before(
+async def test_one_round_trip_sends_new_replies_and_acknowledges_earlier_ones(
     answering: Answering,
 ) -> None:
     answering.redis.meanwhile.append(lambda: answering.answer(4, 5))
@@ -111,7 +111,7 @@ async def test_a_refused_answer_is_never_acknowledged_before_it_is_taken(
     assert (answering.numbers, answering.redis.acknowledged) == ([1], ["7", "1"])
 
 
-async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(answering: Answering) -> None:
+async def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(answering: Answering) -> None:
     answering.redis.faults.then(*[TransportUnavailable("gone")] * 5)
     with capture_logs() as logs:
         answering.answer(1)
@@ -122,7 +122,7 @@ async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(an
     ]
 
 
-async def test_what_an_outage_left_in_doubt_is_sent_again_since_a_reply_may_come_twice(answering: Answering) -> None:
+async def test_replies_in_doubt_after_an_outage_are_sent_again(answering: Answering) -> None:
     answering.redis.lost_replies.then(TransportUnavailable("cut"))
     answering.answer(1)
     await answering.flushed()
@@ -145,7 +145,7 @@ async def test_refused_acknowledgements_are_sent_again_and_not_in_a_hot_loop(
     assert answering.numbers == [1]
 
 
-async def test_an_answer_that_redis_will_never_take_leaves_a_dead_letter_and_holds_nobody_up(
+async def test_a_reply_that_redis_will_never_take_becomes_a_dead_letter(
     answering: Answering,
 ) -> None:
     answering.redis.refusals[NAMES.replies] = WRONG_TYPE
@@ -172,7 +172,7 @@ async def test_while_not_even_the_dead_letter_is_taken_the_command_stays_pending
     assert answering.redis.acknowledged == ["1"]
 
 
-async def test_one_refused_answer_does_not_keep_the_others_back(answering: Answering) -> None:
+async def test_one_refused_reply_does_not_hold_back_the_others(answering: Answering) -> None:
     answering.redis.refusals["elsewhere"] = OUT_OF_MEMORY
     received = command(1)
     answering.replies.send(write_success("elsewhere", received.id, received.saga_id, {}), command_entry(1, "1"))
@@ -181,7 +181,7 @@ async def test_one_refused_answer_does_not_keep_the_others_back(answering: Answe
     assert (answering.numbers, answering.redis.acknowledged) == ([2], ["2"])
 
 
-async def test_a_sign_of_life_goes_before_the_answer_and_is_not_acknowledged(answering: Answering) -> None:
+async def test_a_sign_of_life_goes_before_the_reply_and_is_not_acknowledged(answering: Answering) -> None:
     answering.progress(1)
     answering.answer(1)
     await answering.flushed()

@@ -70,7 +70,7 @@ def data_in(redis: RedisInMemory) -> Any:
 
 
 @pytest.mark.parametrize("key", [OF_OLD, OF_NEW])
-async def test_a_command_of_any_known_key_is_decrypted_and_its_reply_encrypted_with_the_first(key: Cipher) -> None:
+async def test_a_command_of_any_known_key_is_decrypted_and_replied_to_with_the_first(key: Cipher) -> None:
     redis = await answer_to(encrypted_command(key), OF_BOTH)
     assert data_in(redis)["$encrypted"].startswith("new.")
     assert read_reply(delivered(redis.added[0]), OF_NEW).output == {"charged": MARKER}

@@ -19,13 +19,13 @@ from saga_service.worker import (
 from tests.support.inbox import ACTION, CHARGE, PROBE, UNDO, Payment, fault_code, nothing, output
 
 
-async def test_of_two_deliveries_at_once_one_has_the_effect_and_both_have_its_answer(transactional: Payment) -> None:
+async def test_deliveries_at_once_have_one_effect_and_one_answer(transactional: Payment) -> None:
     replies = await asyncio.gather(*(transactional.deliver() for _ in range(8)))
     assert [output(reply) for reply in replies] == [{"by": 1}] * 8
     assert (transactional.calls, await transactional.effects()) == ([("action", 1)], ["action"])
 
 
-async def test_what_a_handler_wrote_before_it_rejected_is_undone(transactional: Payment) -> None:
+async def test_what_a_handler_wrote_before_it_rejected_is_rolled_back(transactional: Payment) -> None:
     async def rejects(context: StepContext) -> None:
         raise Rejected("no_funds", "not enough")
 
@@ -52,7 +52,7 @@ async def test_an_older_attempt_waits_for_the_newer_and_does_nothing_after_it(tr
     assert transactional.calls == [("action", 2)]
 
 
-async def test_an_older_attempt_after_a_rejection_of_the_newer_is_passed_over(payment: Payment) -> None:
+async def test_an_older_attempt_is_skipped_after_the_newer_was_rejected(payment: Payment) -> None:
     async def rejects(context: StepContext) -> None:
         raise Rejected("no_funds", "not enough")
 
@@ -63,7 +63,7 @@ async def test_an_older_attempt_after_a_rejection_of_the_newer_is_passed_over(pa
     assert payment.calls == [("action", 2)]
 
 
-async def test_a_link_that_is_lost_in_the_handler_undoes_it_and_another_try_has_the_effect(
+async def test_a_link_lost_in_the_handler_rolls_back_and_a_retry_has_the_effect(
     transactional: Payment,
 ) -> None:
     async def loses_its_link(context: StepContext) -> None:
@@ -76,7 +76,7 @@ async def test_a_link_that_is_lost_in_the_handler_undoes_it_and_another_try_has_
     assert await transactional.effects() == ["action"]
 
 
-async def test_a_transaction_that_is_forgotten_is_ended_by_the_server_and_its_lock_goes(
+async def test_an_idle_transaction_is_timed_out_by_the_server_with_its_lock(
     transactional: Payment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("saga_service.worker.inbox.exactly_once.IDLE_TRANSACTION_GRACE_MS", 200)
@@ -98,9 +98,7 @@ async def test_a_transaction_that_is_forgotten_is_ended_by_the_server_and_its_lo
     assert await transactional.effects() == ["action"]
 
 
-async def test_a_handler_that_is_cancelled_again_and_again_leaves_no_lock_and_no_open_transaction(
-    transactional: Payment, dsn: str
-) -> None:
+async def test_a_cancelled_handler_leaves_no_lock_and_no_open_transaction(transactional: Payment, dsn: str) -> None:
     inside = asyncio.Event()
 
     async def hangs(context: StepContext) -> None:
@@ -195,7 +193,7 @@ async def test_an_action_that_ends_while_it_is_undone_is_undone_again(recorded: 
     assert recorded.calls == [("action", 1), ("compensation", 1), ("compensation", 2)]
 
 
-async def test_a_rejection_beside_another_call_is_not_the_whole_truth(recorded: Payment) -> None:
+async def test_a_rejection_beside_another_call_is_not_recorded(recorded: Payment) -> None:
     gates = [(asyncio.Event(), asyncio.Event()) for _ in range(2)]
 
     async def holds(context: StepContext) -> None:

@@ -14,13 +14,13 @@ from tests.support.inbox import FIND, PROBE, REPLY_BYTES_MAX, UNDO, Payment, fau
 from tests.support.workers import command_entry, understood
 
 
-async def test_a_redelivery_and_a_later_attempt_are_answered_with_the_result_on_record(payment: Payment) -> None:
+async def test_a_redelivery_and_a_later_attempt_get_the_recorded_result(payment: Payment) -> None:
     assert [output(await payment.deliver(attempt=attempt)) for attempt in (1, 1, 2, 1, 3)] == [{"by": 1}] * 5
     assert payment.calls == [("action", 1)]
     assert await payment.effects() == ["action"]
 
 
-async def test_what_asks_for_another_try_is_not_on_record_and_is_tried_again(payment: Payment) -> None:
+async def test_a_retryable_failure_is_not_recorded_and_is_retried(payment: Payment) -> None:
     async def fails_first(context: StepContext) -> None:
         if context.attempt == 1:
             raise Retryable("busy", code="busy")
@@ -42,7 +42,7 @@ async def test_a_rejection_is_repeated_and_a_persons_new_attempt_is_carried_out(
     assert output(await payment.deliver(attempt=2)) == {"by": 2}
 
 
-async def test_an_undo_of_what_never_began_is_a_no_op_and_the_late_action_is_refused(payment: Payment) -> None:
+async def test_an_undo_of_what_never_began_is_a_no_op_and_a_tombstone(payment: Payment) -> None:
     assert output(await payment.deliver(UNDO)) == {}
     assert fault_code(await payment.deliver()) == (Outcome.REJECTED, "undone_before_done")
     assert output(await payment.deliver(UNDO, 2)) == {}
@@ -55,7 +55,7 @@ async def test_an_undo_of_what_was_done_is_carried_out_once(payment: Payment) ->
     assert await payment.effects() == ["action", "compensation"]
 
 
-async def test_an_action_that_the_saga_knows_of_is_undone_though_the_inbox_does_not(payment: Payment) -> None:
+async def test_an_action_that_only_the_saga_knows_of_is_undone(payment: Payment) -> None:
     done_before_there_was_an_inbox = {"charge": {"payment_id": "p-1"}}
     assert output(await payment.deliver(UNDO, outputs=done_before_there_was_an_inbox)) == {"by": 1}
     assert payment.calls == [("compensation", 1)]

@@ -23,7 +23,7 @@ from tests.end_to_end.proxy import Proxy, postgres_proxy
 from tests.support.inbox import Payment, fault_code, output
 
 
-async def test_a_command_waits_while_postgres_is_away_and_is_failed_only_if_nothing_was_done() -> None:
+async def test_a_command_waits_for_postgres_and_fails_only_if_nothing_was_done() -> None:
     with EmbeddedServers() as servers:
         dsn = servers.postgres_dsn
         await PostgresInbox(dsn).create_tables()
@@ -66,7 +66,7 @@ async def away(request: pytest.FixtureRequest, dsn: str, ledger: asyncpg.Connect
 
 @pytest.mark.parametrize("link", ["refused", "silent"])
 @pytest.mark.parametrize("deadline_in_ms", [6_000, 500], ids=["in time", "late"])
-async def test_what_was_not_done_is_said_before_the_deadline_and_not_long_before(
+async def test_a_command_that_was_not_done_fails_just_before_its_deadline(
     away: Away, link: str, deadline_in_ms: int
 ) -> None:
     if link == "refused":
@@ -78,14 +78,14 @@ async def test_what_was_not_done_is_said_before_the_deadline_and_not_long_before
     assert 0 < left_s <= max(deadline_in_ms / 1000 * REPLY_PART, REPLY_S_MIN)
 
 
-async def test_what_came_at_the_last_moment_is_tried_once_and_answered(away: Away) -> None:
+async def test_a_command_that_comes_at_the_last_moment_is_tried_once(away: Away) -> None:
     await away.proxy.close()
     replied, left_s = await away.answers(80)
     assert fault_code(replied) == (Outcome.FAILED, "inbox_unavailable")
     assert left_s > 0
 
 
-async def test_of_what_another_worker_had_before_nobody_says_that_it_was_not_done(away: Away) -> None:
+async def test_a_command_that_another_worker_had_before_is_not_failed(away: Away) -> None:
     replied, _ = await away.answers(60_000)
     assert output(replied) == {"by": 1}
     # The one that did it died before it could say so, and then its Postgres went away as well.
@@ -99,7 +99,7 @@ async def test_of_what_another_worker_had_before_nobody_says_that_it_was_not_don
 
 
 @pytest.mark.parametrize("away", ["recorded"], indirect=True)
-async def test_what_its_handler_did_is_said_before_the_deadline_though_it_cannot_be_recorded(away: Away) -> None:
+async def test_a_result_that_cannot_be_recorded_is_sent_before_the_deadline(away: Away) -> None:
     async def loses_its_postgres(context: StepContext) -> None:
         await away.proxy.close()
 
@@ -109,7 +109,7 @@ async def test_what_its_handler_did_is_said_before_the_deadline_though_it_cannot
     assert left_s > 0
 
 
-async def test_a_command_for_which_no_connection_is_free_is_failed_before_its_deadline(
+async def test_a_command_without_a_free_connection_fails_before_its_deadline(
     dsn: str, ledger: asyncpg.Connection
 ) -> None:
     inside, go_on = asyncio.Event(), asyncio.Event()

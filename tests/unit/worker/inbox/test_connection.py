@@ -20,7 +20,7 @@ class Remaining:
     [(60.0, REPLY_S_MAX), (5.0, 0.5), (0.4, REPLY_S_MIN)],
     ids=["a second at most", "a tenth", "what a reply needs"],
 )
-def test_a_part_of_the_time_is_kept_back_for_the_answer(whole_s: float, kept_back_s: float) -> None:
+def test_a_part_of_the_time_is_reserved_for_the_reply(whole_s: float, kept_back_s: float) -> None:
     remaining = Remaining(whole_s)
     patience = WaitBudget(remaining)
     assert patience.left_s == pytest.approx(whole_s - kept_back_s)
@@ -28,12 +28,12 @@ def test_a_part_of_the_time_is_kept_back_for_the_answer(whole_s: float, kept_bac
     assert patience.left_s == pytest.approx(0)
 
 
-def test_what_came_late_keeps_back_a_part_of_what_is_left_and_not_of_the_whole() -> None:
+def test_a_late_command_reserves_a_part_of_the_time_that_is_left() -> None:
     assert WaitBudget(Remaining(2.0)).left_s == pytest.approx(1.8)
 
 
 @pytest.mark.parametrize("remaining_s", [0.05, 0.0])
-def test_what_came_too_late_to_wait_is_tried_once_and_answered(remaining_s: float) -> None:
+def test_a_command_too_late_to_wait_is_tried_once(remaining_s: float) -> None:
     patience = WaitBudget(Remaining(remaining_s))
     assert patience.left_s <= 0
     assert patience.for_a_connection_s > 0

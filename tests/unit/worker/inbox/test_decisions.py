@@ -124,16 +124,14 @@ def test_every_cell_of_a_probe(marks: tuple[Mark, Mark]) -> None:
 
 @pytest.mark.parametrize("mark", list(Mark))
 @pytest.mark.parametrize("deadline_ms", [DEADLINE_MS - 1, DEADLINE_MS, DEADLINE_MS + 1])
-def test_what_was_sent_before_a_denial_does_not_begin_and_what_is_sent_after_it_does(
-    mark: Mark, deadline_ms: int
-) -> None:
+def test_a_probes_denial_fences_the_attempts_that_were_sent_before_it(mark: Mark, deadline_ms: int) -> None:
     row = Row(side(mark), fenced_until_ms=DEADLINE_MS)
     decision = decide(row, at(Direction.ACTION, BEGAN_AT + 1, deadline_ms=deadline_ms)).decision
     is_closed = mark in (NEVER, REJECTED) and deadline_ms <= DEADLINE_MS
     assert decision is (Decision.FENCED if is_closed else ACTIONS[mark, NEVER][Relation.LATER.value])
 
 
-def test_a_later_denial_never_opens_what_an_earlier_one_closed() -> None:
+def test_a_later_denial_never_lowers_the_fence_of_an_earlier_one() -> None:
     row = decide(Row(fenced_until_ms=DEADLINE_MS + 5), at(Direction.PROBE, 2)).row
     assert row.fenced_until_ms == DEADLINE_MS + 5
 
@@ -178,7 +176,7 @@ def test_a_rejection_is_repeated_to_its_own_attempt_alone(direction: Direction) 
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
-def test_a_rejection_after_a_call_whose_end_nobody_knows_is_not_the_whole_truth(attempt: int) -> None:
+def test_a_rejection_after_a_call_in_doubt_is_not_recorded(attempt: int) -> None:
     in_doubt, _ = begin(NO_RECORD, at(Direction.ACTION, 1))
     row, run = begin(in_doubt, at(Direction.ACTION, attempt))
     assert after_rejection(row, run, "{}") == Conclusion(None, row), "still begun: it may have happened"
@@ -186,7 +184,7 @@ def test_a_rejection_after_a_call_whose_end_nobody_knows_is_not_the_whole_truth(
     assert decide(row, at(Direction.PROBE, 1)).decision is Decision.IN_DOUBT
 
 
-def test_a_rejection_with_a_later_attempt_under_way_leaves_that_one_the_word() -> None:
+def test_a_rejection_beside_a_later_attempt_is_not_recorded() -> None:
     row, first = begin(NO_RECORD, at(Direction.ACTION, 1))
     row, _ = begin(row, at(Direction.ACTION, 2))
     assert after_rejection(row, first, "{}") == Conclusion(None, row)
@@ -212,7 +210,7 @@ def test_an_undo_that_ran_while_its_action_ended_has_to_run_again() -> None:
 
 
 @pytest.mark.parametrize("decision", [decision for decision in Decision if decision is not R])
-def test_every_decision_but_a_call_is_answered_or_passed_over(decision: Decision) -> None:
+def test_every_decision_but_a_call_is_answered_or_skipped(decision: Decision) -> None:
     reply = reply_to(command(direction=Direction.COMPENSATION), decision, Row(undo=Side(DONE, 1, '{"n":1}')))
     if decision is P:
         assert reply is None
