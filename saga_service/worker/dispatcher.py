@@ -13,6 +13,7 @@ from structlog.contextvars import bind_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.clock import now_ms
+from saga_service.base.lifecycle import Milestone
 from saga_service.core.ids import CommandId
 from saga_service.wire.commands import ReceivedCommand, read_command
 from saga_service.wire.encryption import Cipher
@@ -56,11 +57,14 @@ class Dispatcher:
         self._limits = Limits(handlers.values())
         self._rate_timer: asyncio.TimerHandle | None = None
         self._room_changed = asyncio.Event()
+        self.without_room = Milestone()
+        """Reached whenever `wait_for_room` finds none."""
 
     async def wait_for_room(self) -> int:
         """Return how many commands may be accepted; waits until it is at least one."""
         while (room := self._room()) == 0:
             self._room_changed.clear()
+            self.without_room.reached()
             await self._room_changed.wait()
         return room
 

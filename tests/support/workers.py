@@ -10,6 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from saga_service.base.lifecycle import Milestone
 from saga_service.core.effects import Command
 from saga_service.core.events import Replied
 from saga_service.core.ids import SagaId, saga_id_from_key
@@ -21,6 +22,7 @@ from saga_service.wire.entries import Entry, Message
 from saga_service.wire.replies import read_reply
 from saga_service.wire.stream_names import StreamNames
 from saga_service.wire.transport import TransportError
+from saga_service.worker.dispatcher import Dispatcher
 from tests.support.builders import delivered
 from tests.support.fakes import Faults
 
@@ -85,6 +87,8 @@ class RedisInMemory:
         self.added: list[Message] = []
         self.acknowledged: list[str] = []
         self.round_trips: list[list[str]] = []
+        self.tried = Milestone()
+        """Reached when a round trip begins."""
         self.faults = Faults()
         """Of whole round trips: the connection is lost before Redis sees any of it."""
         self.lost_replies = Faults()
@@ -96,6 +100,7 @@ class RedisInMemory:
         """What happens while a round trip is under way, one for each."""
 
     async def send(self, commands: Sequence[pipeline.Command]) -> list[Reply]:
+        self.tried.reached()
         self.faults.strike()
         self.round_trips.append([str(command[0]) for command in commands])
         replies = [self._carry_out(command) for command in commands]
@@ -119,6 +124,15 @@ class RedisInMemory:
     @property
     def replies(self) -> list[Replied]:
         return [understood(message) for message in self.added if message.stream == NAMES.replies]
+
+
+async def waiting_for_room(dispatcher: Dispatcher) -> asyncio.Task[int]:
+    """A wait for room that has found none."""
+    before = dispatcher.without_room.count
+    waiting = asyncio.create_task(dispatcher.wait_for_room())
+    async with asyncio.timeout(10):
+        await dispatcher.without_room.times(before + 1)
+    return waiting
 
 
 async def replies_in(client: Redis, stream: str = NAMES.replies) -> list[Replied]:

@@ -4,42 +4,45 @@ from __future__ import annotations
 
 import asyncio
 
-from saga_service.base.tasks import cancel
-from tests.support.fakes import turns
+import pytest
+
+from saga_service.base.tasks import cancel, heeding_cancellation
 
 
-async def test_a_task_that_swallows_a_cancellation_is_asked_again() -> None:
-    asked = 0
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
+    began, swallowed = asyncio.Event(), 0
 
     async def goes_on_once() -> None:
-        nonlocal asked
+        nonlocal swallowed
         while True:
             try:
+                began.set()
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
-                asked += 1
-                if asked > 1:
+                swallowed += 1
+                if swallowed > 1:
                     raise
 
     task = asyncio.create_task(goes_on_once())
-    await turns()
+    await began.wait()
     await cancel([task])
     assert task.cancelled()
-    assert asked == 2
+    assert swallowed == 2
 
 
 async def test_a_task_that_will_not_end_is_given_up_on() -> None:
-    let_go = asyncio.Event()
+    began, let_go = asyncio.Event(), asyncio.Event()
 
     async def stubborn() -> None:
         while not let_go.is_set():
             try:
+                began.set()
                 await let_go.wait()
             except asyncio.CancelledError:
                 continue
 
     task = asyncio.create_task(stubborn())
-    await turns()
+    await began.wait()
     async with asyncio.timeout(10):
         await cancel([task], within_s=0.01)
     assert not task.done()
@@ -47,15 +50,18 @@ async def test_a_task_that_will_not_end_is_given_up_on() -> None:
     await task
 
 
-async def test_what_a_task_raises_on_its_way_out_is_dropped() -> None:
+async def test_an_exception_of_a_cancelled_task_is_dropped() -> None:
+    began = asyncio.Event()
+
     async def fails() -> None:
         try:
+            began.set()
             await asyncio.Event().wait()
         finally:
             raise ValueError
 
     task = asyncio.create_task(fails())
-    await turns()
+    await began.wait()
     await cancel([task])
     assert isinstance(task.exception(), ValueError)
 
@@ -67,3 +73,32 @@ async def test_tasks_that_are_over_are_left_alone() -> None:
     await task
     await cancel([task])
     assert not task.cancelled()
+
+
+async def test_a_cancellation_that_a_library_loses_is_raised_after_all() -> None:
+    began = asyncio.Event()
+
+    async def loses_it() -> None:
+        with heeding_cancellation():
+            try:
+                began.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return
+
+    task = asyncio.create_task(loses_it())
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_cancellation_from_before_the_block_is_not_raised_again() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    with heeding_cancellation():
+        await asyncio.sleep(0)
+    task.uncancel()

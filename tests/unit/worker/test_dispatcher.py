@@ -10,6 +10,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from saga_service.base.lifecycle import Milestone
 from saga_service.base.tasks import cancel
 from saga_service.core.vocabulary import Outcome
 from saga_service.wire.dead_letters import raw_pairs, read_dead_letter
@@ -19,9 +20,17 @@ from saga_service.worker import StepContext, Worker
 from saga_service.worker.dispatcher import REPLIES_UNSENT_PER_SLOT_MAX, Dispatcher
 from saga_service.worker.replies import Replies
 from tests.support.builders import delivered, entry
-from tests.support.fakes import backoffs, turns
+from tests.support.fakes import backoffs
 from tests.support.waiting import eventually
-from tests.support.workers import NAMES, STREAM, RedisInMemory, acknowledgement, command, command_entry
+from tests.support.workers import (
+    NAMES,
+    STREAM,
+    RedisInMemory,
+    acknowledgement,
+    command,
+    command_entry,
+    waiting_for_room,
+)
 
 __all__ = ["backoffs"]
 CONCURRENCY = 3
@@ -35,6 +44,7 @@ class AtWork:
         self.redis = RedisInMemory()
         self.begun: list[str] = []
         self.contexts: list[StepContext] = []
+        self.began = Milestone()
         self.let_go = asyncio.Event()
         worker = Worker("payment")
 
@@ -42,6 +52,7 @@ class AtWork:
         async def charge(data: dict[str, Any], context: StepContext) -> None:
             self.begun.append(context.saga_id)
             self.contexts.append(context)
+            self.began.reached()
             await self.let_go.wait()
 
         self.replies = Replies(
@@ -74,7 +85,7 @@ async def work(backoffs: list[float]) -> AsyncIterator[AtWork]:
 
 async def test_commands_run_side_by_side_and_each_is_answered(work: AtWork) -> None:
     work.accept(*(command_entry(number) for number in (1, 2, 3)))
-    await turns()
+    await work.began.times(3)
     assert len(work.begun) == 3
     assert work.outcomes == []
     work.let_go.set()
@@ -88,8 +99,7 @@ async def test_room_is_what_is_not_running_and_is_waited_for(work: AtWork) -> No
     work.accept(command_entry(1))
     assert await work.dispatcher.wait_for_room() == CONCURRENCY - 1
     work.accept(command_entry(2), command_entry(3))
-    waiting = asyncio.create_task(work.dispatcher.wait_for_room())
-    await turns()
+    waiting = await waiting_for_room(work.dispatcher)
     assert not waiting.done()
     work.let_go.set()
     assert await waiting > 0
@@ -97,9 +107,9 @@ async def test_room_is_what_is_not_running_and_is_waited_for(work: AtWork) -> No
 
 async def test_a_command_that_comes_twice_while_it_runs_runs_once(work: AtWork) -> None:
     work.accept(command_entry(1, "1-0"), command_entry(1, "2-0"))
-    await turns()
+    await work.began.times(1)
     work.accept(command_entry(1, "3-0"))
-    await turns()
+    await work.replies.flushed()
     assert len(work.begun) == 1
     assert work.redis.acknowledged == ["2-0", "3-0"], "the first stays pending until its answer is taken"
     work.let_go.set()
@@ -110,7 +120,7 @@ async def test_a_command_that_comes_twice_while_it_runs_runs_once(work: AtWork) 
 
 async def test_another_attempt_at_the_same_step_is_another_command(work: AtWork) -> None:
     work.accept(command_entry(1, "1-0"), command_entry(1, "2-0", attempt=2))
-    await turns()
+    await work.began.times(2)
     assert len(work.begun) == 2
 
 
@@ -168,7 +178,7 @@ async def test_broken_data_is_a_dead_letter_too(work: AtWork) -> None:
 
 async def test_signs_of_life_are_sent_while_the_handler_runs_and_not_after(work: AtWork) -> None:
     work.accept(command_entry(1))
-    await turns()
+    await work.began.times(1)
     await work.contexts[0].progress()
     await work.replies.flushed()
     work.let_go.set()
@@ -198,10 +208,9 @@ async def test_no_command_is_accepted_while_replies_cannot_be_sent(work: AtWork,
     work.redis.faults.lasting = TransportUnavailable("gone")
     work.accept(command_entry(1))
     work.let_go.set()
-    await turns()
+    await work.redis.tried.times(2)
     assert work.replies.are_held_up
-    waiting = asyncio.create_task(work.dispatcher.wait_for_room())
-    await turns()
+    waiting = await waiting_for_room(work.dispatcher)
     assert not waiting.done()
     work.redis.faults.lasting = None
     async with asyncio.timeout(10):
@@ -211,11 +220,10 @@ async def test_no_command_is_accepted_while_replies_cannot_be_sent(work: AtWork,
 async def test_the_end_of_an_outage_makes_room_even_without_unsent_replies(work: AtWork) -> None:
     work.redis.faults.lasting = TransportUnavailable("gone")
     work.accept(command_entry(1))
-    await turns()
+    await work.began.times(1)
     await work.contexts[0].progress()
-    await turns()
-    waiting = asyncio.create_task(work.dispatcher.wait_for_room())
-    await turns()
+    await work.redis.tried.times(2)
+    waiting = await waiting_for_room(work.dispatcher)
     assert not waiting.done()
     work.redis.faults.lasting = None
     async with asyncio.timeout(10):
@@ -223,16 +231,16 @@ async def test_the_end_of_an_outage_makes_room_even_without_unsent_replies(work:
 
 
 async def test_unsent_replies_are_bounded() -> None:
-    work = AtWork()  # nobody sends its answers
+    work = AtWork()  # its replies are never sent
     work.let_go.set()
     limit = CONCURRENCY * REPLIES_UNSENT_PER_SLOT_MAX
     for number in range(limit):
         async with asyncio.timeout(10):
             assert await work.dispatcher.wait_for_room() > 0
         work.accept(command_entry(number))
-        await turns()
-    room = asyncio.create_task(work.dispatcher.wait_for_room())
-    await turns()
+    await work.dispatcher.drain(FOREVER_S)
+    assert work.replies.unsent == limit
+    room = await waiting_for_room(work.dispatcher)
     assert not room.done()
     room.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -241,7 +249,7 @@ async def test_unsent_replies_are_bounded() -> None:
 
 async def test_a_handler_past_the_grace_period_is_cancelled_without_a_reply(work: AtWork) -> None:
     work.accept(command_entry(1))
-    await turns()
+    await work.began.times(1)
     with capture_logs() as logs:
         await work.dispatcher.drain(0)
     await work.replies.flushed()
@@ -251,20 +259,21 @@ async def test_a_handler_past_the_grace_period_is_cancelled_without_a_reply(work
 
 
 async def test_a_cancelled_handler_has_time_to_clean_up(work: AtWork) -> None:
-    cleaned_up = asyncio.Event()
+    began, cleaned_up = asyncio.Event(), asyncio.Event()
     worker = Worker("payment")
 
     @worker.handler("payment.charge")
     async def charge(data: dict[str, Any]) -> None:
+        began.set()
         try:
             await asyncio.Event().wait()
         finally:
-            await turns()
+            await asyncio.sleep(0)
             cleaned_up.set()
 
     dispatcher = Dispatcher(worker.handlers, work.replies, 1, 10_000, structlog.get_logger())
     dispatcher.accept([command_entry(1)])
-    await turns()
+    await began.wait()
     await dispatcher.cancel()
     assert cleaned_up.is_set()
     assert await dispatcher.wait_for_room() == 1

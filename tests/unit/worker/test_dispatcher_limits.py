@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import structlog
 
+from saga_service.base.lifecycle import Milestone
 from saga_service.base.tasks import cancel
 from saga_service.core.vocabulary import Outcome
 from saga_service.worker import StepContext, Worker
 from saga_service.worker.dispatcher import QUEUED_PER_SLOT_MAX, Dispatcher
 from saga_service.worker.limits import CATCH_UP_S_MAX
 from saga_service.worker.replies import Replies
-from tests.support.fakes import backoffs, turns
+from tests.support.fakes import backoffs
 from tests.support.waiting import eventually
-from tests.support.workers import NAMES, RedisInMemory, acknowledgement, command, command_entry
+from tests.support.workers import NAMES, RedisInMemory, acknowledgement, command, command_entry, waiting_for_room
 
 __all__ = ["backoffs"]
 CONCURRENCY = 3
@@ -29,6 +30,7 @@ class AtWork:
     def __init__(self, **options: Any) -> None:
         self.redis = RedisInMemory()
         self.begun: list[tuple[str, str]] = []
+        self.began = Milestone()
         self.at_once: Counter[str] = Counter()
         self.most_at_once: Counter[str] = Counter()
         self.let_go = asyncio.Event()
@@ -37,6 +39,7 @@ class AtWork:
         async def work(data: dict[str, Any], context: StepContext) -> None:
             kind = "slow" if data["kind"] == "slow" else "other"
             self.begun.append((kind, context.saga_id))
+            self.began.reached()
             self.at_once[kind] += 1
             self.most_at_once[kind] = max(self.most_at_once[kind], self.at_once[kind])
             try:
@@ -81,12 +84,11 @@ def begin(replying: list[AtWork], **options: Any) -> AtWork:
 async def test_a_flood_of_one_type_holds_its_own_slots_and_no_others(replying: list[AtWork]) -> None:
     work = begin(replying, concurrency=1)
     work.slow(*range(1, 11))
-    await turns()
-    assert work.begun_of("slow") == 1
+    await work.began.times(1)
     assert await work.dispatcher.wait_for_room() == CONCURRENCY - 1, "those that wait take no slot"
     work.other(100, 101)
-    await turns()
-    assert work.begun_of("other") == 2
+    await work.began.times(3)
+    assert (work.begun_of("slow"), work.begun_of("other")) == (1, 2)
 
 
 async def test_queued_commands_run_in_order_and_never_too_many_at_once(replying: list[AtWork]) -> None:
@@ -115,8 +117,7 @@ async def test_a_rate_spreads_what_comes_at_once(replying: list[AtWork]) -> None
 async def test_too_many_queued_commands_stop_the_reading(replying: list[AtWork]) -> None:
     work = begin(replying, concurrency=1)
     work.slow(*range(1, CONCURRENCY * QUEUED_PER_SLOT_MAX + 2))
-    reading = asyncio.create_task(work.dispatcher.wait_for_room())
-    await turns()
+    reading = await waiting_for_room(work.dispatcher)
     assert not reading.done()
     work.let_go.set()
     async with asyncio.timeout(10):
@@ -145,7 +146,7 @@ async def test_a_command_that_comes_again_while_queued_is_queued_once(replying: 
 async def test_a_shutdown_starts_nothing_more_and_hands_back_the_queue(replying: list[AtWork]) -> None:
     work = begin(replying, concurrency=1)
     work.slow(1, 2, 3)
-    await turns()
+    await work.began.times(1)
     work.let_go.set()
     await work.dispatcher.drain(10)
     assert work.begun_of("slow") == 1
@@ -156,7 +157,7 @@ async def test_a_slot_that_a_queued_command_took_is_not_given_twice(replying: li
     work = begin(replying, concurrency=CONCURRENCY)
     work.slow(1, 2, 3)
     work.other(100)
-    await turns()
+    await work.began.times(3)
     assert (work.begun_of("slow"), work.begun_of("other")) == (3, 0)
     work.let_go.set()
     await eventually(lambda: work.begun_of("other") == 1)

@@ -21,9 +21,8 @@ from saga_service.worker import endings as endings_module
 from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.registration import HandlerFunction
 from saga_service.worker.replies import Replies
-from tests.support.fakes import turns
 from tests.support.waiting import eventually
-from tests.support.workers import NAMES, RedisInMemory, acknowledgement, command, command_entry
+from tests.support.workers import NAMES, RedisInMemory, acknowledgement, command, command_entry, waiting_for_room
 
 START_MS = 1_700_000_000_000
 FOREVER_S = 60.0
@@ -89,7 +88,6 @@ async def work(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AtWork]:
     yield work
     work.let_go.set()
     await work.dispatcher.drain(FOREVER_S)
-    await turns()
     await cancel([answering])
 
 
@@ -138,7 +136,7 @@ async def test_a_result_that_is_returned_while_cleaning_up_is_sent(work: AtWork)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            await turns()
+            await asyncio.sleep(0)
         return {"charged": True}
 
     await _carried_out(work, charge)
@@ -235,8 +233,7 @@ async def test_abandoned_handlers_over_the_limit_keep_their_slots(
             await work.settled(*(f"170{done}-0" for done in range(1, number + 1)))
     errors = [line["event"] for line in logs if line["log_level"] == "error"]
     assert ["it keeps its slot" in event for event in errors] == [False, True]
-    waiting = asyncio.create_task(work.room())
-    await turns()
+    waiting = await waiting_for_room(work.dispatcher)
     assert not waiting.done()
     work.let_go.set()
     assert await waiting == 1
@@ -263,7 +260,7 @@ async def test_a_stop_does_not_wait_for_abandoned_handlers(work: AtWork, monkeyp
 
 async def test_a_stop_does_not_cut_short_what_is_timing_out(work: AtWork, monkeypatch: pytest.MonkeyPatch) -> None:
     cancellations: list[bool] = []
-    cancelled = asyncio.Event()
+    cancelled, go_on = asyncio.Event(), asyncio.Event()
 
     async def charge(data: dict[str, Any]) -> None:
         try:
@@ -271,7 +268,7 @@ async def test_a_stop_does_not_cut_short_what_is_timing_out(work: AtWork, monkey
         except asyncio.CancelledError:
             cancellations.append(True)
             cancelled.set()
-            await turns()
+            await go_on.wait()
 
     monkeypatch.setattr(deadlines_module, "CANCELLED_HANDLER_WAIT_S", FOREVER_S)
     worker = Worker("payment")
@@ -280,7 +277,9 @@ async def test_a_stop_does_not_cut_short_what_is_timing_out(work: AtWork, monkey
     dispatcher.accept([overdue_soon(1)])
     async with asyncio.timeout(10):
         await cancelled.wait()
-        await dispatcher.cancel()
+        stopping = asyncio.create_task(dispatcher.cancel())
+        asyncio.get_running_loop().call_soon(go_on.set)  # it has its turn after the stop has begun
+        await stopping
     await work.settled("1701-0")
     assert (cancellations, work.outcomes) == ([True], [Outcome.SUCCEEDED])
 

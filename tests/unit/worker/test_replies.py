@@ -1,4 +1,4 @@
-"""An answer is taken by Redis before its command is acknowledged, whatever Redis does meanwhile."""
+"""A reply is taken by Redis before its command is acknowledged, whatever Redis does meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from saga_service.wire.transport import StreamRefused, TransportUnavailable
 from saga_service.worker import replies as module
 from saga_service.worker.replies import Replies
 from tests.support.builders import delivered
-from tests.support.fakes import backoffs, turns
+from tests.support.fakes import backoffs
 from tests.support.workers import NAMES, STREAM, RedisInMemory, acknowledgement, command, command_entry
 
 __all__ = ["backoffs"]
@@ -100,7 +100,7 @@ async def test_a_refused_answer_is_never_acknowledged_before_it_is_taken(
     answering.redis.refusals[NAMES.replies] = OUT_OF_MEMORY
     answering.answer(1)
     answering.replies.acknowledge_unanswered("7")
-    await turns()
+    await answering.redis.tried.times(4)
     held_up: bool = answering.replies.are_held_up
     assert held_up
     assert answering.redis.acknowledged == ["7"], "acknowledging goes on while Redis has no room"
@@ -135,7 +135,7 @@ async def test_refused_acknowledgements_are_sent_again_and_not_in_a_hot_loop(
 ) -> None:
     answering.redis.refusals["XACK"] = TransportUnavailable("You can't write against a read only replica.")
     answering.answer(1)
-    await turns()
+    await answering.redis.tried.times(5)
     assert answering.settled == []
     refused = answering.redis.round_trips.count(["XACK"])
     assert refused - len(backoffs) in (0, 1), "each is waited on; the last may still be under way"
@@ -163,7 +163,7 @@ async def test_a_reply_that_redis_will_never_take_becomes_a_dead_letter(
 async def test_while_not_even_the_dead_letter_is_taken_the_command_stays_pending(answering: Answering) -> None:
     answering.redis.refusals.update({NAMES.replies: WRONG_TYPE, NAMES.dead_letters: WRONG_TYPE})
     answering.answer(1)
-    await turns()
+    await answering.redis.tried.times(3)
     assert answering.redis.acknowledged == []
     assert answering.replies.are_held_up
     answering.redis.refusals.clear()
@@ -177,7 +177,7 @@ async def test_one_refused_reply_does_not_hold_back_the_others(answering: Answer
     received = command(1)
     answering.replies.send(write_success("elsewhere", received.id, received.saga_id, {}), command_entry(1, "1"))
     answering.answer(2)
-    await turns()
+    await answering.redis.tried.times(3)
     assert (answering.numbers, answering.redis.acknowledged) == ([2], ["2"])
 
 
