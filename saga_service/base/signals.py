@@ -23,7 +23,7 @@ async def stop_on_signals() -> AsyncIterator[asyncio.Event]:
     def signalled() -> None:
         nonlocal at_once
         if not stop.is_set():
-            log.info("shutting down; a second signal ends the work at once")
+            log.info("shutting down; a second signal ends it at once")
             stop.set()
         elif not at_once:
             at_once = True

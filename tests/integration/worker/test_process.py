@@ -187,7 +187,7 @@ async def work(data: dict[str, Any]) -> None: ...
 @pytest.mark.parametrize(
     ("target", "exit_code", "told"),
     [
-        ("inboxes:payment", 0, "the inbox of worker 'payment' is there"),
+        ("inboxes:payment", 0, "the inbox of worker 'payment' exists"),
         ("inboxes:plain", 2, "worker 'plain' has no inbox, and needs no table"),
     ],
 )
