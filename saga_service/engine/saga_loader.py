@@ -9,7 +9,7 @@ while: with several replicas at work, reading first is cheaper.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
@@ -148,23 +148,19 @@ class SagaLoader:
         keys = {key for item in unknown if item.event.saga_id not in started and (key := _key(item.event)) is not None}
         if not keys:
             return received
-        found = _SagasByKey(await self._store.ids_with_key(sorted(keys)))
-        addressed = [
-            self._by_key(item, found) if _names_no_known_saga(item.event, sagas) else item for item in received
+        with_keys = await self._store.ids_with_key(sorted(keys))
+        found = [
+            addressed_by_key(item, with_keys, may_wait=self._may_wait(item))
+            if _names_no_known_saga(item.event, sagas)
+            else item
+            for item in received
         ]
-        ids = {item.event.saga_id for item in addressed} - {item.event.saga_id for item in received}
+        ids = {item.event.saga_id for item in found} - {item.event.saga_id for item in received}
         await self.load_afresh(sagas, ids - sagas.states.keys())
-        return addressed
+        return found
 
-    def _by_key(self, item: Received, found: _SagasByKey) -> Received:
-        event, key = item.event, _key(item.event)
-        assert isinstance(event, Signalled | OperationRequested), "no other event names its saga by a key"
-        if key is None:
-            return item
-        # While the entry may be deferred, it may well be meant for a saga that is only being started.
-        may_wait = item.entry is not None and self._deferral.may_wait(item.entry, self._now_ms())
-        saga_id = found.only(key, has_ended=False) or (None if may_wait else found.only(key, has_ended=True))
-        return item if saga_id is None else Received(replace(event, saga_id=saga_id), item.entry)
+    def _may_wait(self, item: Received) -> bool:
+        return item.entry is not None and self._deferral.may_wait(item.entry, self._now_ms())
 
     async def load_afresh(self, sagas: Sagas, saga_ids: set[SagaId]) -> None:
         """Read these sagas from Postgres into `sagas`, whatever was known of them."""
@@ -190,13 +186,21 @@ def _key(event: Event) -> BusinessKey | None:
     return event.by_key if isinstance(event, Signalled | OperationRequested) else None
 
 
-class _SagasByKey:
-    """Sagas by their keys."""
+def addressed_by_key(item: Received, sagas: Sequence[KeyedSaga], *, may_wait: bool) -> Received:
+    """The event with the id of the only saga that has its key; unchanged where there is none, or more than one.
 
-    def __init__(self, sagas: list[KeyedSaga]) -> None:
-        self._sagas = sagas
+    An open saga comes before an ended one. An event that may still be deferred is not given to an ended one, because it
+    may well be meant for a saga that is only being started.
+    """
+    event = item.event
+    if not isinstance(event, Signalled | OperationRequested) or event.by_key is None:
+        return item
+    found = _only(sagas, event.by_key, has_ended=False)
+    if found is None and not may_wait:
+        found = _only(sagas, event.by_key, has_ended=True)
+    return item if found is None else Received(replace(event, saga_id=found), item.entry)
 
-    def only(self, key: BusinessKey, *, has_ended: bool) -> SagaId | None:
-        """The one of its kind with this key; None where there is none, or more than one."""
-        ids = [each.saga_id for each in self._sagas if each.key == key and each.has_ended is has_ended]
-        return ids[0] if len(ids) == 1 else None
+
+def _only(sagas: Sequence[KeyedSaga], key: BusinessKey, *, has_ended: bool) -> SagaId | None:
+    ids = [each.saga_id for each in sagas if each.key == key and each.has_ended is has_ended]
+    return ids[0] if len(ids) == 1 else None

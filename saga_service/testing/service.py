@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Command, HistoryEntry, Sent
-from saga_service.core.events import BusinessKey, OperationRequested, Signalled, TimerDue
+from saga_service.core.events import BusinessKey, TimerDue
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import ENDED
@@ -23,7 +23,8 @@ from saga_service.definitions.catalog import Catalog
 from saga_service.engine.decode import Decoder, Received
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.fold import Folded, fold
-from saga_service.engine.ports import Deferred
+from saga_service.engine.ports import Deferred, KeyedSaga
+from saga_service.engine.saga_loader import addressed_by_key
 from saga_service.testing.environment import DelayedMessage, Environment
 from saga_service.testing.virtual_loop import NeverEnds
 from saga_service.wire.children import write_child_request, write_parent_reply
@@ -151,31 +152,18 @@ class SimulatedService:
             self.dead_letters.append(decoded)
 
     def _addressed(self, received: Received) -> Received:
-        """The event with the id of the saga that has its key, where that saga has another id than the key's own.
-
-        A child saga may have a key, and its id follows from its parent's command.
-        """
+        """The event with the id of the saga that it names by its key, which may be a child's."""
         event, entry = received.event, received.entry
-        if (
-            not isinstance(event, Signalled | OperationRequested)
-            or event.by_key is None
-            or event.saga_id in self.records
-        ):
+        if event.saga_id in self.records:
             return received
-        is_final = entry is None or not self._deferral.may_wait(entry, self.now_ms)
-        found = self._only_with_key(event.by_key, has_ended=False)
-        if found is None and is_final:
-            found = self._only_with_key(event.by_key, has_ended=True)
-        return received if found is None else Received(replace(event, saga_id=found), entry)
-
-    def _only_with_key(self, key: BusinessKey, *, has_ended: bool) -> SagaId | None:
         states = [record.state for record in self.records.values()]
-        ids = [
-            state.id
+        with_keys = [
+            KeyedSaga(BusinessKey(state.saga, state.key), state.id, state.status in ENDED)
             for state in states
-            if state.key == key.key and state.saga == key.saga and (state.status in ENDED) is has_ended
+            if state.key is not None
         ]
-        return ids[0] if len(ids) == 1 else None
+        may_wait = entry is not None and self._deferral.may_wait(entry, self.now_ms)
+        return addressed_by_key(received, with_keys, may_wait=may_wait)
 
     def _fold(self, received: Received) -> Folded:
         states = {saga_id: record.state for saga_id, record in self.records.items()}

@@ -2,7 +2,7 @@
 
 - `entries`, `fields`, `json`: an entry, its fields, and JSON text within limits.
 - `stream_names`, `saga_spec`, `encryption`, `transport`: what the readers and writers have to know.
-- `events`, `operations`, `children`: entries of the common stream.
+- `events`, `operations`, `children`: entries of the common stream; `own_events`: those of the service itself.
 - `commands`, `replies`: the conversation with workers.
 - `outcomes`, `dead_letters`: announcements.
 """

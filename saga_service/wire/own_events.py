@@ -1,7 +1,7 @@
-"""The service's own events as entries: a timer that is due, a command to be sent again.
+"""The service's own events as entries: a timer that is due, commands to be sent again.
 
-They come by no stream. One that cannot be carried out is written down as the entry that it would have been, so that it
-can be deferred, shown among the dead letters, and replayed like any other entry.
+These events come by no stream. One that cannot be carried out is written as an entry, so that it can be deferred, shown
+among the dead letters, and replayed like any other entry.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ WAKE, RESEND = f"{OWN_TYPES_PREFIX}wake", f"{OWN_TYPES_PREFIX}resend"
 
 
 def write_own_event(event: OwnEvent, entry_id: str) -> Entry:
-    """The entry that the event would have been, on a stream of its own that does not exist in Redis."""
+    """The event as an entry of a stream that does not exist in Redis."""
     stream, event_type = (TIMERS, WAKE) if isinstance(event, TimerDue) else (RECOVERY, RESEND)
     return Entry(stream, entry_id, {b"type": event_type.encode(), b"saga_id": event.saga_id.encode()})
 
 
 def read_own_event(entry: Entry) -> OwnEvent | None:
-    """The event of an entry that was written here, deferred or replayed; None for any other entry.
+    """The event of an entry that `write_own_event` has written; None for any other entry.
 
-    Nobody outside can send one: no stream of Redis has these names. Raises Malformed.
+    No one outside can send such an entry, because no stream of Redis has these names. Raises Malformed.
     """
     if entry.stream not in NO_STREAMS:
         return None
     event_type = optional_text(entry.fields, "type")
     if event_type not in (WAKE, RESEND):
         return None
-    of = saga_id(entry.fields)
-    if of is None:
+    own_saga = saga_id(entry.fields)
+    if own_saga is None:
         raise Malformed("field 'saga_id' is missing")
-    return TimerDue(of) if event_type == WAKE else TransportLost(of)
+    return TimerDue(own_saga) if event_type == WAKE else TransportLost(own_saga)
