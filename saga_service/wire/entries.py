@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 WIRE_VERSION = "1"
@@ -73,11 +74,8 @@ class Message:
 
 def message_of(stream: str, /, **fields: str | None) -> Message:
     """A message with the wire's version and these fields, in their order. A field of None is left out."""
-    flat = ["v", WIRE_VERSION]
-    for name, value in fields.items():
-        if value is not None:
-            flat += (name, value)
-    return Message(stream, tuple(flat))
+    given = {name: value for name, value in fields.items() if value is not None}
+    return Message(stream, ("v", WIRE_VERSION, *chain.from_iterable(given.items())))
 
 
 class Malformed(Exception):

@@ -1,4 +1,4 @@
-"""Payloads are encrypted wherever they rest or travel, and keys are changed while sagas are under way."""
+"""Payloads are encrypted wherever they rest or travel, and keys are rotated while sagas run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEVER_TRIM_MS = "86400000"
 
 @pytest.fixture
 async def watched(system: System) -> System:
-    """Every row that is ever written is copied into `public.written`, also those that live for milliseconds."""
+    """A system that copies every row ever written into `public.written`, even one that lives for milliseconds."""
     tables = await system.fetch("select tablename from pg_tables where schemaname = 'saga_private'")
     await system.fetch("create table public.written (row_text text)")
     await system.fetch(
@@ -40,7 +40,7 @@ async def watched(system: System) -> System:
 
 
 async def _places_of(marker: str, system: System) -> set[str]:
-    """Where a text was ever seen: in the database, and on which streams."""
+    """The places where a text was ever seen: the database, and the streams."""
     places = {
         stream
         for stream in system.streams()
@@ -91,9 +91,6 @@ async def test_with_keys_no_payload_is_found_in_any_row_or_on_any_stream(watched
     assert (story["saga"]["input"]["passenger"], story["steps"][0]["output"]["verb"]) == (MARKER, MARKER)
     shown = await watched.command("show", "done", "--json")
     assert orjson.loads(shown.out)["saga"]["input"] == "encrypted (key old)"
-
-
-# ------------------------------------------------------------------------------------------------- keys are changed
 
 
 class ByHand:
