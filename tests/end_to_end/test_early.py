@@ -107,7 +107,7 @@ async def test_one_signal_that_many_producers_send_at_once_is_one_on_several_rep
 async def test_a_signal_whose_saga_is_in_the_hands_of_a_dead_replica_waits_until_it_is_taken_over(
     system: System,
 ) -> None:
-    group = Settings.model_fields["group"].default
+    group = Settings.model_fields["consumer_group"].default
     _start(system, "taken-over")
     system.redis.xgroup_create(system.names.events, group, "0")
     taken = system.redis.xreadgroup(group, "dead replica", {system.names.events: ">"})

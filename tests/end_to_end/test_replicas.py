@@ -119,7 +119,7 @@ async def _paused_for_longer_than_the_reclaim_idle(system: System, child: Child,
 
 def _holds_entries(system: System, service: Child) -> bool:
     [started] = [line for line in system.lines_of(service) if line["event"] == "saga_service runs"]
-    group = Settings.model_fields["group"].default
+    group = Settings.model_fields["consumer_group"].default
     return any(
         consumer["pending"] > 0
         for stream in (system.names.events, system.names.replies)
