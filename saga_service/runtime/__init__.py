@@ -5,6 +5,6 @@ timers          due sagas -> intake
 request_poller  requests made by SQL, and deferred entries that are due -> intake
 recovery        sagas in flight -> intake, after Redis lost its data
 lane            intake -> engine -> publisher, several of them
-relay           outbox rows that nobody published -> publisher
+relay           outbox rows that were left unpublished -> publisher
 maintenance     trimming, answered requests, and what was kept for its time (retention)
 """

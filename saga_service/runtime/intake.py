@@ -1,8 +1,8 @@
 """The queue in which everything that comes in waits for a lane.
 
-Each source has an inlet of limited size, and reads only what there is room for: nothing is fetched that nobody has
-time for. A lane takes from the inlets in the order of their priority (what goes on comes before what begins), so that
-under load sagas end before new ones start.
+Each source has an inlet of limited size, and reads only what there is room for, so that entries that would have to
+wait are left to other replicas. A lane takes from the inlets in the order of their priority (what goes on comes before
+what begins), so that under load sagas end before new ones start.
 
 Inlets and batches are limited in bytes as well as in number, because a few entries can be as large as thousands of
 others. Redis is asked for entries by their number alone, so an inlet tells its source how many have room if they are
@@ -72,7 +72,7 @@ class Inlet:
         return 0
 
     def put(self, items: Iterable[Item]) -> None:
-        """Add items and wake the lanes. The limits bind whoever asks for `room`; nothing is refused here."""
+        """Add items and wake the lanes. The limits bind callers of `room`; nothing is refused here."""
         sizes_bytes = []
         for item in items:
             self.waiting.append(item)

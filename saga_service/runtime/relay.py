@@ -16,7 +16,7 @@ ROWS_MAX = 20
 
 
 class Relay:
-    """A row that is older than `lease_ms` and not under way here was left behind by whoever committed it."""
+    """Takes a row for left behind if it is older than `lease_ms` and is not being published by this replica."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from saga_service.base.lifecycle import Shutdown
 log = structlog.get_logger(__name__)
 
 BATCH_ROWS_MAX = 500
-"""A batch of this size takes milliseconds: nobody waits long for the rows that it locks."""
+"""A batch of this size takes milliseconds: others wait only shortly for the rows that it locks."""
 
 
 class Removal(Protocol):

@@ -1,4 +1,4 @@
-"""Redis Streams. Everything that is known of Redis is known here, and nobody else imports its client.
+"""Redis Streams. What the service knows of Redis is here, and no other folder imports its client.
 
 connection     clients without retries
 errors         Redis' errors, as the transport's

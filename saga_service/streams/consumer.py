@@ -195,7 +195,7 @@ class Consumer:
         for entry_id, flat in rows:
             identity = entry_id.decode()
             if is_new and identity in self.outstanding:
-                # A group gives an id out as new once: this stream was made anew, and nobody told us.
+                # A group gives an id out as new once: so this stream was made anew unnoticed.
                 self._of_old_stream.add(identity)
             elif identity in self.outstanding or (held and identity in held):
                 continue
@@ -209,7 +209,7 @@ class Consumer:
         self.outstanding.clear()
 
     async def _of_stream(self, *words: str | bytes | int, client: RedisClient | None = None) -> Any:
-        """The raw reply. A loss that it meets ends this stream for us, whoever makes the group anew."""
+        """The raw reply. A loss ends this stream for us, also where another replica makes the group anew."""
         try:
             with translated():
                 return await self._ask(*words, client=client)

@@ -1,8 +1,8 @@
 """Consuming one stream: reserve room, read or reclaim, deliver.
 
-Room is reserved before anything is read, so nothing is fetched that nobody has time for. One loop does all of it, so
-the room is never promised twice. Now and then a read gives way to a reclaim, which takes over what dead consumers left
-behind. A stream or group that has vanished is made anew, from the oldest entry.
+Room is reserved before anything is read, so entries that would have to wait are left to other consumers. One loop does
+all of it, so the room is never promised twice. Now and then a read gives way to a reclaim, which takes over what dead
+consumers left behind. A stream or group that has vanished is made anew, from the oldest entry.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ConsumerLoop:
         await self._shutdown.cut(self._consume(), after_s=self._pace.last_read_ms / 1000)
 
     async def _consume(self) -> None:
-        # Making the group at the start as well finds out whether Redis lost it while nobody was looking.
+        # Making the group at the start as well finds out whether Redis lost it while no replica ran.
         has_group = False
         while not self._shutdown:
             try:
@@ -142,7 +142,7 @@ class ConsumerLoop:
     async def _reclaim(self, room: int) -> list[Entry]:
         """One piece of the pending list; the next is looked at at once until the end is reached."""
         if self._source.reclaim_is_through:
-            # Before anything is taken over: what fails after that would leave it in nobody's hands.
+            # Before anything is taken over: a failure after that would leave the entries undelivered.
             await self._remove_dead_consumers()
         entries = await self._source.reclaim(min(room, RECLAIMED_AT_ONCE_MAX), self._pace.reclaim_idle_ms)
         if self._source.reclaim_is_through:

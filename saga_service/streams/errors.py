@@ -59,7 +59,7 @@ def transport_error(error: RedisError | OSError) -> TransportError:
 
 
 def _is_transient(error: RedisError | OSError) -> bool:
-    """True where the same call may go through later, with nobody doing anything to this service."""
+    """True where the same call may go through later, without a change to this service."""
     if isinstance(error, _TRANSIENT_CLASSES) or _is_out_of_memory(error):
         return True
     return isinstance(error, ResponseError) and _without_wrapping(error).startswith(_TRANSIENT_CODES)

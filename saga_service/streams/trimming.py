@@ -21,7 +21,7 @@ class StreamTrimmer:
     async def trim_handled(self, stream: str) -> int:
         """Remove what every group of the stream has acknowledged; how many entries went.
 
-        A stream that no group reads keeps everything: nobody has said yet that anything may go.
+        A stream that no group reads keeps everything: its readers may only come later.
         """
         return await scripts.trim_handled(self._client, stream)
 

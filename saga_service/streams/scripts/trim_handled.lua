@@ -1,6 +1,6 @@
 -- KEYS: stream. ARGV: oldest id to keep whatever the groups say, or ''. Removes what every group has acknowledged:
 -- up to the lowest, over all groups, of the oldest pending id, else the last delivered one.
--- A stream without a group is left alone, unless an age is given: nobody has said that it may go.
+-- A stream without a group is left alone, unless an age is given: its readers may only come later.
 -- Ids are compared as digits: as numbers, those beyond 2^53 would be rounded.
 local function less(a, b)
     if #a ~= #b then return #a < #b end

@@ -85,7 +85,7 @@ async def test_a_server_that_starts_late_is_waited_for(own_redis: EmbeddedRedis)
     assert logs[-1]["event"] == f"redis at {own_redis.url} answers"
 
 
-async def test_a_server_that_never_comes_is_given_up_in_time_with_one_line_that_says_which(
+async def test_a_server_that_never_answers_is_given_up_with_one_line(
     own_redis: EmbeddedRedis,
 ) -> None:
     await asyncio.to_thread(own_redis.stop)
@@ -98,7 +98,7 @@ async def test_a_server_that_never_comes_is_given_up_in_time_with_one_line_that_
 
 
 @pytest.mark.parametrize("password", ["", ":wrong"])
-async def test_a_wrong_password_is_refused_at_once_and_never_repeated_in_the_text(
+async def test_a_wrong_password_is_refused_at_once_and_never_repeated(
     own_redis: EmbeddedRedis, own_client: Redis, password: str
 ) -> None:
     await own_client.execute_command("CONFIG", "SET", "requirepass", "secret")

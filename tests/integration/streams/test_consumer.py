@@ -191,7 +191,7 @@ async def test_a_long_pending_list_is_drained_page_by_page_past_what_is_in_hand(
     assert len(reader.outstanding) == 250 + len(in_hand)
 
 
-async def test_reads_that_are_cancelled_at_any_moment_lose_nothing_and_repeat_nothing(
+async def test_reads_cancelled_at_any_moment_lose_and_repeat_nothing(
     client: Redis, blocking: Consumer, random_seed: int
 ) -> None:
     chance = random.Random(random_seed)
@@ -233,9 +233,7 @@ async def reclaim_all(reader: Consumer, count_max: int = 100) -> list[Entry]:
     return entries
 
 
-async def test_what_a_dead_consumer_left_is_taken_over_and_what_a_live_one_holds_is_not(
-    client: Redis, reader: Consumer
-) -> None:
+async def test_entries_of_dead_consumers_alone_are_taken_over(client: Redis, reader: Consumer) -> None:
     left, held = await add(client, "left", "held")
     await read_as(client, "other")
     await make_idle(client, "other", [left], LONG_MS + 1)
@@ -281,7 +279,7 @@ async def test_what_is_in_our_own_hands_for_long_is_not_given_again(client: Redi
 
 
 @pytest.mark.parametrize("command", ["XAUTOCLAIM", "XREADGROUP"])
-async def test_what_is_acknowledged_while_the_answer_is_under_way_is_not_handed_out_again(
+async def test_entries_acknowledged_during_a_read_are_not_given_again(
     client: Redis, reader: Consumer, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """Large entries take their time on the way: the lane that had them was through before they came a second time."""
@@ -315,9 +313,7 @@ async def test_a_reclaim_whose_reply_was_lost_is_made_good_by_a_later_one(client
 # ----------------------------------------------------------------------------- entries that were deleted while pending
 
 
-async def test_entries_that_were_deleted_while_they_were_pending_are_given_up_by_the_drain(
-    client: Redis, reader: Consumer
-) -> None:
+async def test_entries_deleted_while_pending_are_given_up_by_the_drain(client: Redis, reader: Consumer) -> None:
     deleted, kept = await add(client, "deleted", "kept")
     await read_as(client, "me")
     await client.execute_command("XDEL", STREAM, deleted)
@@ -325,9 +321,7 @@ async def test_entries_that_were_deleted_while_they_were_pending_are_given_up_by
     assert (await pending(client)).keys() == reader.outstanding == {kept}
 
 
-async def test_entries_that_were_deleted_while_they_were_pending_are_given_up_by_a_reclaim(
-    client: Redis, reader: Consumer
-) -> None:
+async def test_entries_deleted_while_pending_are_given_up_by_a_reclaim(client: Redis, reader: Consumer) -> None:
     """Redis 6.2 claims them and does not say which they are; one that stays pending would keep its stream untrimmed."""
     first, kept, last = await add(client, "deleted", "kept", "deleted")
     await read_as(client, "other")
@@ -396,7 +390,7 @@ async def test_nothing_to_keep_or_hand_back_asks_nothing_of_redis(client: Redis,
 
 
 @pytest.mark.parametrize("what_is_left", ["nothing", "the stream without the group"])
-async def test_leaving_keeping_and_handing_back_are_no_errors_where_the_group_has_vanished(
+async def test_a_vanished_group_is_no_error_for_renewing_and_leaving(
     client: Redis, reader: Consumer, what_is_left: str
 ) -> None:
     added = await add(client, "a")
@@ -474,9 +468,7 @@ async def test_removing_dead_consumers_never_loses_what_a_live_one_has_just_read
     assert removed > 0, "the race was never run"
 
 
-async def test_a_stream_whose_name_another_kind_of_key_has_is_refused_by_every_door(
-    client: Redis, reader: Consumer
-) -> None:
+async def test_a_key_of_another_type_is_refused_by_every_method(client: Redis, reader: Consumer) -> None:
     await client.execute_command("DEL", STREAM)
     await client.execute_command("SET", STREAM, "not a stream")
     doors = (reader.read(1, 1), reader.reclaim(1, LONG_MS), reader.ensure_group(), reader.remove_dead_consumers(0))

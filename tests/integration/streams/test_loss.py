@@ -75,7 +75,7 @@ async def add(client: Redis, *names: str) -> list[str]:
     return [(await client.execute_command("XADD", STREAM, "*", "name", name)).decode() for name in names]
 
 
-async def test_after_flushall_the_group_is_made_anew_the_loss_is_told_once_and_reading_goes_on(
+async def test_after_flushall_the_loss_is_reported_once_and_reading_goes_on(
     reading: Reading, own_client: Redis
 ) -> None:
     before = await add(own_client, "a", "b")
@@ -88,9 +88,7 @@ async def test_after_flushall_the_group_is_made_anew_the_loss_is_told_once_and_r
     assert (await own_client.execute_command("XPENDING", STREAM, GROUP))[0] == 0
 
 
-async def test_an_entry_of_the_new_stream_is_read_though_one_of_the_old_stream_had_its_id(
-    reading: Reading, own_client: Redis
-) -> None:
+async def test_an_entry_of_the_new_stream_may_have_the_id_of_an_old_one(reading: Reading, own_client: Redis) -> None:
     await own_client.execute_command("XADD", STREAM, "5-1", "name", "old")
     assert await reading.take(1) == ["5-1"]
     await own_client.execute_command("FLUSHALL")
@@ -152,7 +150,7 @@ async def test_a_loss_that_comes_again_and_again_is_met_each_time(reading: Readi
     assert reading.losses == 6
 
 
-async def test_a_server_that_is_killed_and_comes_back_is_read_on_and_nothing_is_read_twice(
+async def test_nothing_is_read_twice_after_the_server_was_killed(
     reading: Reading, own_redis: EmbeddedRedis, own_client: Redis
 ) -> None:
     await own_client.execute_command("CONFIG", "SET", "appendfsync", "always")
@@ -187,9 +185,7 @@ async def test_a_read_that_is_killed_on_the_server_over_and_over_strands_nothing
     assert reading.consumer.outstanding == set(added)
 
 
-async def test_a_stream_in_whose_place_a_person_put_something_else_is_read_on_once_that_is_mended(
-    reading: Reading, own_client: Redis
-) -> None:
+async def test_a_stream_replaced_by_another_key_is_read_on_once_mended(reading: Reading, own_client: Redis) -> None:
     before = await add(own_client, "a")
     assert await reading.take(1) == before
     with structlog.testing.capture_logs() as logs:

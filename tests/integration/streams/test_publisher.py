@@ -60,7 +60,7 @@ async def test_messages_are_there_in_their_order_and_nothing_is_pending(publishi
     assert publishing.reader.outstanding == set()
 
 
-async def test_with_no_room_left_acknowledgements_go_through_and_messages_wait_until_there_is_room(
+async def test_out_of_memory_messages_wait_and_acknowledgements_go_through(
     publishing: Publishing,
 ) -> None:
     await publishing.client.execute_command("CONFIG", "SET", "maxmemory", "1")
@@ -102,7 +102,7 @@ async def test_a_server_that_is_killed_and_comes_back_has_everything_in_the_end(
     assert publishing.reader.outstanding == set()
 
 
-async def test_a_replica_takes_neither_messages_nor_acknowledgements_and_the_master_it_becomes_takes_both(
+async def test_a_read_only_replica_is_waited_for_until_it_is_the_master(
     publishing: Publishing,
 ) -> None:
     await publishing.client.execute_command("REPLICAOF", "127.0.0.1", "1")
@@ -122,7 +122,7 @@ async def _readonly_errors(client: Redis) -> bool:
     return b"errorstat_READONLY" in await client.execute_command("INFO", "errorstats")
 
 
-async def test_a_group_that_vanished_while_its_entries_were_in_hand_holds_up_nothing(publishing: Publishing) -> None:
+async def test_a_group_that_vanished_with_entries_in_hand_holds_up_nothing(publishing: Publishing) -> None:
     await publishing.client.execute_command("FLUSHDB")
     async with asyncio.timeout(20):
         assert await publishing.publish(COMMANDS) == []

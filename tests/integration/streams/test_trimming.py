@@ -137,7 +137,7 @@ async def test_ids_too_large_for_a_floating_number_are_told_apart(client: Redis,
     assert set(ids[150:]) <= await still_there(client)
 
 
-async def test_no_order_of_reading_acknowledging_and_trimming_removes_what_is_unhandled(
+async def test_trimming_in_any_order_removes_nothing_unhandled(
     client: Redis, trimmer: StreamTrimmer, random_seed: int
 ) -> None:
     chance = random.Random(random_seed)

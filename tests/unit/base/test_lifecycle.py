@@ -18,7 +18,7 @@ async def test_a_pause_that_nobody_interrupts_takes_its_time() -> None:
     assert not shutdown
 
 
-async def test_a_pause_is_over_when_shutdown_is_requested_and_it_can_be_requested_again() -> None:
+async def test_a_pause_is_over_at_the_request_which_may_come_again() -> None:
     shutdown = Shutdown()
     pause = asyncio.create_task(shutdown.pause(3_600))
     await asyncio.sleep(0)

@@ -216,7 +216,7 @@ async def test_what_is_in_is_still_taken_after_the_shutdown() -> None:
     assert await intake.take(1) == []
 
 
-async def test_lanes_wait_until_all_sources_have_ended_even_if_nothing_more_is_read() -> None:
+async def test_lanes_wait_until_all_sources_have_ended() -> None:
     shutdown = Shutdown()
     intake = Intake(BATCH_BYTES_MAX, shutdown)
     inlet = intake.inlet(5)

@@ -35,9 +35,7 @@ class Chores:
         (KeyError("a bug"), "error"),
     ],
 )
-async def test_a_chore_that_fails_keeps_neither_the_others_nor_the_sagas_from_their_turn(
-    fault: Exception, level: str
-) -> None:
+async def test_a_task_that_fails_keeps_no_other_from_its_turn(fault: Exception, level: str) -> None:
     chores = Chores(fault, None)
     with structlog.testing.capture_logs() as logs:
         await Maintenance(chores.tasks, 10.0, PausesThatPass(pauses_max=3)).run()

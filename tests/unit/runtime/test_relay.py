@@ -99,7 +99,7 @@ async def test_of_a_row_that_redis_refuses_in_part_only_that_part_stays(relaying
     assert relaying.outbox.request == {1: [REFUSED]}
 
 
-async def test_what_a_lane_was_refused_is_noted_so_that_the_rest_is_not_added_again(relaying: Relaying) -> None:
+async def test_messages_that_a_lane_was_refused_are_kept_alone(relaying: Relaying) -> None:
     relaying.rows.begin(7)
     relaying.rows.end(7, [REFUSED])
     await relaying.run()
@@ -107,7 +107,7 @@ async def test_what_a_lane_was_refused_is_noted_so_that_the_rest_is_not_added_ag
     assert relaying.outbox.forgotten == []
 
 
-async def test_a_row_whose_publishing_was_cut_off_is_neither_forgotten_nor_reduced(relaying: Relaying) -> None:
+async def test_a_row_whose_publishing_was_cut_off_stays_whole(relaying: Relaying) -> None:
     relaying.rows.begin(7)
     relaying.rows.end(7, None)
     await relaying.run()
@@ -141,7 +141,7 @@ async def test_postgres_away_costs_no_row_and_ends_no_loop() -> None:
     assert relaying.published == ["8"]
 
 
-async def test_a_row_that_was_published_but_could_not_be_forgotten_is_found_again() -> None:
+async def test_a_published_row_that_could_not_be_deleted_is_found_again() -> None:
     """It is published twice, which workers tolerate; never is one forgotten that was not published."""
     relaying = Relaying(pauses_max=2)
     relaying.outbox.claims.extend([[1], [1]])

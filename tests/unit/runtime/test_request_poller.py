@@ -77,7 +77,7 @@ async def test_what_was_asked_is_taken_in() -> None:
     assert reading.taken_in == ["1", "2", "3"]
 
 
-async def test_it_looks_soon_again_while_there_is_something_and_less_and_less_often_while_there_is_nothing() -> None:
+async def test_it_polls_soon_after_a_find_and_ever_less_often_after_none() -> None:
     reading = Reading(Asked([], ["1"], ["2"]), pauses_max=8)
     await reading.run()
     soon = POLL_MS_MIN
@@ -111,7 +111,7 @@ async def test_postgres_away_is_waited_for_longer_and_longer() -> None:
     assert waits_ms[-1] > waits_ms[0]
 
 
-async def test_after_postgres_is_back_the_next_outage_begins_with_a_short_wait_again() -> None:
+async def test_the_first_wait_of_the_next_outage_is_short_again() -> None:
     gone = StoreUnavailable("gone")
     reading = Reading(Asked(*[gone] * 5, ["1"], gone), pauses_max=14)
     await reading.run()

@@ -51,7 +51,7 @@ def retention(ended: Ended, *, budget_s: float = 100.0, shutdown: Shutdown | Non
     )
 
 
-async def test_it_goes_on_until_nothing_is_left_each_batch_from_where_the_last_one_came_to() -> None:
+async def test_batches_follow_each_other_until_nothing_is_left() -> None:
     ended = Ended(2 * BATCH_ROWS_MAX + 1)
     with structlog.testing.capture_logs() as logs:
         await retention(ended).remove_ended(KEPT_MS)

@@ -169,7 +169,7 @@ async def test_a_saga_goes_its_way_from_stream_to_stream(running: Running) -> No
     assert len(running.outside.publisher.acknowledged) == 3
 
 
-async def test_what_the_last_read_brings_is_committed_published_and_acknowledged_before_the_end(
+async def test_entries_of_the_last_read_are_acknowledged_before_the_end(
     running: Running,
 ) -> None:
     task = await running.start()
@@ -204,7 +204,7 @@ async def test_a_read_that_does_not_end_is_cut_short_at_the_stop() -> None:
     assert running.outside.journal[-2:] == ["leave saga:replies", "leave saga:events"]
 
 
-async def test_a_service_that_is_told_to_stop_before_it_starts_ends_in_good_order(running: Running) -> None:
+async def test_a_service_told_to_stop_before_it_starts_ends_in_good_order(running: Running) -> None:
     running.shutdown.request()
     async with asyncio.timeout(10):
         await running.service.run()

@@ -96,7 +96,7 @@ async def test_a_full_page_is_followed_by_another_look_at_once(clockwork: Clockw
     await clockwork.stop(running)
 
 
-async def test_a_page_that_the_room_made_short_is_followed_by_another_look_once_there_is_room() -> None:
+async def test_a_page_that_filled_the_room_is_followed_by_another() -> None:
     clockwork = Clockwork(sagas_max=3, inlet_max=2)
     clockwork.due.finds.extend([(["a", "b"], None), (["c"], None)])
     running = clockwork.start()
@@ -146,7 +146,7 @@ async def test_what_becomes_expected_in_the_middle_of_a_look_is_not_forgotten(cl
     await clockwork.stop(running)
 
 
-async def test_what_becomes_expected_while_there_is_no_room_is_found_by_the_look_that_follows() -> None:
+async def test_a_moment_expected_while_there_is_no_room_is_not_forgotten() -> None:
     clockwork = Clockwork(sagas_max=1, inlet_max=1)
     clockwork.due.finds.extend([(["a"], None), ([], 10_400), (["b"], None)])
     running = clockwork.start()

@@ -90,9 +90,7 @@ def publishing(server: Server) -> Publishing:
     return Publishing(server)
 
 
-async def test_all_is_one_pipeline_and_what_was_read_is_acknowledged_after_what_it_led_to(
-    publishing: Publishing, server: Server
-) -> None:
+async def test_messages_go_before_acknowledgements_in_one_pipeline(publishing: Publishing, server: Server) -> None:
     assert await publishing.publish("a", "b") == []
     assert server.pipelines == [
         [
@@ -181,7 +179,7 @@ async def test_an_acknowledgement_in_a_group_that_has_vanished_is_let_go(
     assert publishing.outstanding == {REPLIES: {"3-0"}, EVENTS: set()}
 
 
-async def test_a_message_that_redis_will_never_take_comes_back_at_once_and_the_others_are_added(
+async def test_a_message_refused_for_good_comes_back_and_others_are_added(
     publishing: Publishing, server: Server, backoffs: list[float]
 ) -> None:
     server.refusal = lambda command: WRONGTYPE if command[:2] == ("XADD", "b") else None
