@@ -33,7 +33,7 @@ _OF_WORKERS = frozenset({"PostgresInbox", "Rejected", "Retryable", "StepContext"
 if not TYPE_CHECKING:  # a type checker that saw it would take any name for one of ours
 
     def __getattr__(name: str) -> object:
-        # Looked up when it is asked for, so that who imports a part of this package does not import all of it.
+        # Imported when it is used: a program that needs a part of this package does not import all of it.
         if name not in __all__:
             raise AttributeError(f"module 'saga_service' has no attribute '{name}'")
         home = "saga_service.worker" if name in _OF_WORKERS else "saga_service.definitions"

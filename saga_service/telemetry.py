@@ -1,7 +1,8 @@
-"""Logs: one configuration for our own loggers, the standard library's and every dependency's.
+"""Logs: one configuration for the service's loggers, the standard library's and every dependency's.
 
-Logs go to stderr, so that stdout belongs to the command. What is bound with `structlog.contextvars.bound_contextvars`
-(saga_id, saga, step, command_id) stands in every line that is written meanwhile, whoever writes it.
+Logs go to standard error; standard output belongs to the command. Values bound with
+`structlog.contextvars.bound_contextvars` (saga_id, saga, step, command_id) are in every line that is written meanwhile,
+by any logger.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def configure_logging(log_format: LogFormat = "auto", log_level: LogLevel = "inf
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to whatever stderr is at the moment of writing, as the standard library's handler of last resort does."""
+    """A handler that writes to what `sys.stderr` is at the moment of writing, not at the moment of configuration."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -78,9 +79,7 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: Tr
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, traceback)
         return
-    structlog.get_logger("saga_service").critical(
-        "ended by an error that nobody foresaw", exc_info=(kind, error, traceback)
-    )
+    structlog.get_logger("saga_service").critical("ended by an unexpected error", exc_info=(kind, error, traceback))
 
 
 def _renderers(log_format: LogFormat) -> list[Processor]:
@@ -105,7 +104,7 @@ def _json() -> list[Processor]:
 
 
 def _in_reading_order(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """When, how bad and what stand first, so that a raw line can be read as well."""
+    """The event with time, level and text first, so that a raw line can be read as well."""
     return {**{name: event[name] for name in _FIRST if name in event}, **event}
 
 

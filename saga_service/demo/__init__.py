@@ -1,1 +1,1 @@
-"""The sagas that are shipped to be looked at: see `sagas`, and the same in YAML beside it."""
+"""Sagas and workers to try the service with. The sagas are in `sagas`, and in YAML beside it."""

@@ -1,4 +1,4 @@
-"""The demo sagas in Python. `mission-start.yaml` and `order.yaml` say the same, to the same versions.
+"""The demo sagas in Python. `mission-start.yaml` and `order.yaml` define them in YAML, with the same versions.
 
 `mission-start`: robots explore an area together. `order`: reserve the stock, charge the customer, ship.
 """

@@ -47,7 +47,7 @@ async def _work() -> None:
 
 
 def _reference(kind: str, context: StepContext) -> str:
-    """A name that is the same at every attempt: whoever repeats the work finds it done."""
+    """A name that is the same at every attempt, so that work which is repeated is found done."""
     return f"{kind}-{context.saga_id[:8]}"
 
 
@@ -64,7 +64,7 @@ class Allocation(BaseModel):
 
 
 class Outputs(BaseModel):
-    """What earlier steps of a mission returned; an undo may come before its action has."""
+    """The outputs of earlier steps of a mission. Those of the step itself are missing where its undo comes first."""
 
     allocate_resources: Allocation | None = None
 

@@ -35,7 +35,7 @@ group by 1 order by 1
 
 @dataclass(frozen=True, slots=True)
 class KeyUsage:
-    """What is encrypted with one key. `key_id` is PLAIN for what is not. One saga may be counted under several keys."""
+    """The use of one key, or of none where `key_id` is PLAIN. One saga may be counted under several keys."""
 
     key_id: str
     sagas: int

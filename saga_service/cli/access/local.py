@@ -65,5 +65,5 @@ def stay_until_signal(children: ChildGroup, announce: Callable[[], None]) -> Non
 
 
 def _is_heeded(number: int) -> bool:
-    """False where the signal is ignored: whoever starts this by nohup wants it to outlive the terminal."""
+    """False where the signal is ignored: a command started by nohup is meant to outlive the terminal."""
     return signal.getsignal(number) is not signal.SIG_IGN

@@ -20,7 +20,7 @@ OVERDUE = timedelta(seconds=10)
 REASON_TO_WRITE = "--reason '...'"
 
 Choice = tuple[str, Operation, Resolution | None]
-"""What a person knows or wants, and the operation for it."""
+"""An operation that a person may choose, after the knowledge or the wish that speaks for it."""
 
 _SITUATIONS: dict[StepStatus, tuple[str, tuple[Choice, ...]]] = {
     StepStatus.COMPENSATION_FAILED: (

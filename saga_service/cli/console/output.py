@@ -41,7 +41,7 @@ def aligned(rows: Sequence[Row]) -> list[str]:
 
 
 def harmless(text: str) -> str:
-    """The text on one line, with control characters escaped: whoever may XADD could otherwise steer the terminal."""
+    """The text on one line, with control characters escaped: any producer could otherwise steer the terminal."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 

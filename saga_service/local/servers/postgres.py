@@ -1,4 +1,4 @@
-"""An embedded Postgres: made, started, stopped, killed, on one data folder and at one address."""
+"""An embedded Postgres on one data folder and at one address."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SETTINGS = {
 
 
 class EmbeddedPostgres:
-    """Postgres on a unix socket in its own folder: no port is open, and only this machine's owner of it gets in."""
+    """Postgres on a unix socket in its own folder. No port is open."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()

@@ -136,7 +136,7 @@ SERVERS = {
     "valkey-server": signal.SIGTERM,
     "redis-server": signal.SIGTERM,
 }
-"""The programs that may run on a folder, and the signal for an orderly end of each."""
+"""The programs that may run on a folder, and the signal that shuts each down."""
 LEFTOVERS_STOP_S_MAX = 20.0
 
 

@@ -1,4 +1,4 @@
-"""An embedded Redis-compatible server: started, stopped, killed, on one data folder and at one port."""
+"""An embedded Redis-compatible server on one data folder and at one port."""
 
 from __future__ import annotations
 

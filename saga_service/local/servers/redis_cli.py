@@ -1,4 +1,4 @@
-"""redis-cli for a machine that has none: `python -m saga_service.local.servers.redis_cli -u URL COMMAND ...`."""
+"""A redis-cli for a machine that has none: `python -m saga_service.local.servers.redis_cli -u URL COMMAND ...`."""
 
 from __future__ import annotations
 
