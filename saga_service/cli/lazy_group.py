@@ -13,8 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from saga_service.cli.exits import CommandFailed
-from saga_service.cli.extras import extra_missing
+from saga_service.cli.exits import CommandFailed, extra_missing
 
 COMMANDS_PACKAGE = "saga_service.cli.commands"
 

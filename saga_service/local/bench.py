@@ -12,7 +12,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 import asyncpg
 import psutil
 
-from saga_service.local.process_usage import cpu_seconds, peak_memory_mib
 from saga_service.local.processes import Child, ChildGroup
 from saga_service.local.servers import EmbeddedServers
 from saga_service.store.schema.migrate import migrate
@@ -221,6 +220,36 @@ def percentile(values: Iterable[float], share: float) -> float:
     """The value that this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds of a process and all its children, those that have ended included."""
+    total = 0.0
+    for process in _with_children(pid):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+            if process.pid == pid:
+                total += times.children_user + times.children_system
+    return total
+
+
+def peak_memory_mib(pid: int) -> float:
+    """The most memory that the process has ever held, in MiB. 0 where the system does not keep it."""
+    status = Path(f"/proc/{pid}/status")
+    with suppress(OSError):
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _with_children(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _key(event: Message) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saga_service.local.process_usage import peak_memory_mib
+from saga_service.local.bench import peak_memory_mib
 from saga_service.wire.dead_letters import raw_pairs
 from tests.end_to_end.laws import assert_lawful
 from tests.end_to_end.system import System

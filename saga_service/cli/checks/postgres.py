@@ -10,7 +10,7 @@ from asyncpg import Connection
 from saga_service.cli.access.key_usage import PLAIN, KeyUsage, keys_in_use, known_key_ids
 from saga_service.cli.access.store import schema_of
 from saga_service.cli.access.views import newest_documents
-from saga_service.cli.checks.finding import Finding, failed, ok, problem
+from saga_service.cli.checks import Finding, failed, ok, problem
 from saga_service.cli.console.output import duration
 from saga_service.cli.exits import CommandFailed
 from saga_service.core.state import JsonObject

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from saga_service.base.clock import now_ms
-from saga_service.cli.checks.finding import Finding, ok, problem
+from saga_service.cli.checks import Finding, ok, problem
 from saga_service.cli.console.output import duration
 from saga_service.settings import Settings
 from saga_service.streams.connection import RedisClient

@@ -16,16 +16,17 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from saga_service.cli.access.local import (
+from saga_service.cli.access.views import HistoryRow, history_of
+from saga_service.cli.console.local import (
     DEMO_DEFINITIONS,
     DEMO_WORKERS,
+    demo_entries,
     embedded_servers,
+    print_lines_to_paste,
     settings_for,
     stay_until_signal,
 )
-from saga_service.cli.access.views import HistoryRow, history_of
 from saga_service.cli.console.output import aligned, duration, print_heading, print_line
-from saga_service.cli.console.paste_lines import demo_entries, print_lines_to_paste, print_running
 from saga_service.cli.console.timeline import timeline
 from saga_service.cli.exits import CommandFailed
 from saga_service.core.ids import saga_id_from_entry
@@ -60,7 +61,7 @@ def demo_command(
             print_heading(f"All of it came true, in {time.monotonic() - began_s:.1f} s")
             if keep:
                 print_lines_to_paste(servers, demo_entries(), [DEMO_DEFINITIONS])
-                stay_until_signal(children, print_running)
+                stay_until_signal(children)
 
 
 class _Demo:

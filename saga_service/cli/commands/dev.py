@@ -9,14 +9,16 @@ from typing import Annotated
 import typer
 
 from saga_service.cli.access.definitions import load_catalog
-from saga_service.cli.access.local import (
+from saga_service.cli.console.local import (
     DEMO_DEFINITIONS,
     DEMO_WORKERS,
+    demo_entries,
     embedded_servers,
+    entries_of,
+    print_lines_to_paste,
     settings_for,
     stay_until_signal,
 )
-from saga_service.cli.console.paste_lines import demo_entries, entries_of, print_lines_to_paste, print_running
 from saga_service.local.processes import ChildGroup
 from saga_service.wire.stream_names import PREFIX_DEFAULT
 
@@ -44,7 +46,7 @@ def dev_command(
                 _check(children, workers)
             children.start("workers", "worker", *(workers or DEMO_WORKERS))
             print_lines_to_paste(servers, entries_of(catalog) if definitions else demo_entries(), sources)
-            stay_until_signal(children, print_running)
+            stay_until_signal(children)
 
 
 def _check(children: ChildGroup, workers: Sequence[str]) -> None:

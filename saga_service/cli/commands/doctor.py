@@ -9,7 +9,7 @@ import typer
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.redis import open_redis
 from saga_service.cli.access.settings import read_settings
-from saga_service.cli.checks.finding import Finding, failed
+from saga_service.cli.checks import Finding, failed
 from saga_service.cli.checks.postgres import postgres_findings
 from saga_service.cli.checks.streams import redis_findings
 from saga_service.cli.console.options import AsJson

@@ -8,9 +8,8 @@ from asyncpg import Connection
 
 from saga_service.cli.access.decryption import cipher_of, decrypted_story
 from saga_service.cli.access.definitions import definition_of
-from saga_service.cli.access.lookup import find_saga
+from saga_service.cli.access.lookup import find_saga, story_and_state
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.saga_state import story_and_state
 from saga_service.cli.access.settings import read_settings
 from saga_service.cli.access.views import SagaRow, SagaStory
 from saga_service.cli.console.options import AsJson, Definition, Target

@@ -9,12 +9,11 @@ import typer
 from saga_service.cli.access.arguments import given_data, given_fields, read_value
 from saga_service.cli.access.lookup import find_saga
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.requests import RequestOutcome, request_outcomes
 from saga_service.cli.access.settings import read_settings
 from saga_service.cli.access.store import open_requests
 from saga_service.cli.console.options import ANSWER_TIMEOUT_S, AnswerTimeout, AsJson, Data, Definition, Target
 from saga_service.cli.console.output import print_json, print_line
-from saga_service.cli.console.request_results import exit_code, in_words
+from saga_service.cli.console.requests import RequestOutcome, exit_code, in_words, request_outcomes
 from saga_service.cli.event_loop import run_to_end
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject

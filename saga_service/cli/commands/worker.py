@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from saga_service.cli.access.settings import read_settings
-from saga_service.cli.access.workers import load_named_worker
 from saga_service.cli.event_loop import run_fast
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.settings import Settings
 from saga_service.telemetry import configure_logging
-from saga_service.worker import Worker, WorkerCannotStart, run_workers
+from saga_service.worker import Worker, WorkerCannotStart, WorkerNotLoaded, load_worker, run_workers
 from saga_service.worker.options import worker_options
 
 
@@ -27,6 +26,14 @@ def worker_command(
     loaded = [load_named_worker(target) for target in workers]
     if not check:
         run_fast(_work(settings, loaded))
+
+
+def load_named_worker(target: str) -> Worker:
+    """The worker that `module:attribute` names. Raises CommandFailed where there is none."""
+    try:
+        return load_worker(target)
+    except WorkerNotLoaded as error:
+        raise CommandFailed(str(error), code=ExitCode.USAGE) from None
 
 
 async def _work(settings: Settings, workers: list[Worker]) -> None:

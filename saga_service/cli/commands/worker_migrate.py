@@ -7,7 +7,7 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from saga_service.cli.access.workers import load_named_worker
+from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.worker import Worker

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from saga_service.cli.extras import EXTRA_OF_MODULE, extra_missing
+from saga_service.cli.exits import EXTRA_OF_MODULE, extra_missing
 from saga_service.encryption.keys import fresh_key, write_key
 from tests.support.paths import ROOT
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from saga_service.cli.access.requests import RequestOutcome
-from saga_service.cli.console.request_results import in_words
+from saga_service.cli.console.requests import RequestOutcome, in_words
 
 
 def test_a_repeated_request_says_why_it_changed_nothing() -> None:

@@ -1,24 +1,35 @@
-"""The lines that `demo` and `dev` print: how to start sagas on the servers of this machine, and how to read them."""
+"""Servers, service and workers on this machine, for `demo` and `dev`, and the lines to paste that use them."""
 
 from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import typer
 
-from saga_service.cli.access.local import settings_for
 from saga_service.cli.console.output import print_heading, print_line
+from saga_service.cli.exits import CommandFailed
 from saga_service.core.state import JsonObject
 from saga_service.definitions import Catalog
 from saga_service.definitions.schema.samples import input_samples
-from saga_service.local.servers import EmbeddedServers
+from saga_service.local.processes import ChildGroup
+from saga_service.local.servers import EmbeddedServerError, EmbeddedServers
 from saga_service.wire.saga_spec import InvalidInput
 from saga_service.wire.stream_names import StreamNames
 
+DEMO_DEFINITIONS = "saga_service.demo.sagas"
+DEMO_WORKERS = tuple(
+    f"saga_service.demo.workers:{name}" for name in ("fleet", "planning", "mapping", "inventory", "payment", "shipping")
+)
+CHECK_S = 0.5
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a polite kill, and a terminal that is closed."""
 ADDRESSES = ("SAGA_POSTGRES_DSN", "SAGA_REDIS_URL")
 LATEST_SAGA = "select id from saga.sagas order by created_at desc limit 1"
 LATEST_SAGAS = "select id, saga, key, status, updated_at from saga.sagas order by created_at desc limit 10"
@@ -26,6 +37,54 @@ LATEST_STEPS = (
     "select sagas.saga, key, step, steps.status, attempts, output from saga.steps join saga.sagas on id = saga_id "
     "order by created_at desc, id, position limit 20"
 )
+
+
+@contextmanager
+def embedded_servers(folder: Path | None) -> Iterator[EmbeddedServers]:
+    """Start the servers on a folder, by default a temporary one. Raises CommandFailed where they do not start."""
+    try:
+        servers = EmbeddedServers(folder).start()
+    except EmbeddedServerError as error:
+        raise CommandFailed(str(error)) from None
+    try:
+        yield servers
+    finally:
+        servers.stop()
+
+
+def settings_for(servers: EmbeddedServers) -> dict[str, str]:
+    """The environment in which every `saga-service` command finds these servers."""
+    return {
+        "SAGA_POSTGRES_DSN": servers.postgres_dsn,
+        "SAGA_REDIS_URL": servers.redis_url,
+        # One machine, one person watching: what a dead process left is taken over in a blink.
+        "SAGA_RECLAIM_IDLE_MS": "2000",
+        "SAGA_RECLAIM_PERIOD_MS": "500",
+        "SAGA_MIGRATE_AT_START": "true",
+    }
+
+
+def stay_until_signal(children: ChildGroup) -> None:
+    """Wait for one of END_SIGNALS. A line says so once they are listened for.
+
+    Raises CommandFailed where one of the children ends before.
+    """
+    ended = threading.Event()
+    before = [(number, signal.signal(number, lambda *_: ended.set())) for number in END_SIGNALS if _is_heeded(number)]
+    typer.echo("\nrunning; Ctrl-C ends it", err=True)
+    try:
+        while not ended.wait(CHECK_S):
+            if dead := children.dead():
+                names = ", ".join(child.name for child in dead)
+                raise CommandFailed(f"ended by itself: {names}", "see the log above")
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def _is_heeded(number: int) -> bool:
+    """False where the signal is ignored: a command started by nohup is meant to outlive the terminal."""
+    return signal.getsignal(number) is not signal.SIG_IGN
 
 
 def demo_entries() -> list[str]:
@@ -82,8 +141,3 @@ def lines_to_paste(servers: EmbeddedServers, entries: Sequence[str], sources: Se
             f'{command} show "$({psql} -Atc {shlex.quote(LATEST_SAGA)})"',
         ],
     }
-
-
-def print_running() -> None:
-    """Say that everything runs, and how to end it."""
-    typer.echo("\nrunning; Ctrl-C ends it", err=True)

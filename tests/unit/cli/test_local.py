@@ -8,7 +8,7 @@ import shlex
 from pydantic import BaseModel
 
 from saga_service import Saga, Step
-from saga_service.cli.console.paste_lines import entries_of
+from saga_service.cli.console.local import entries_of
 from saga_service.definitions import Catalog, check_saga
 
 
