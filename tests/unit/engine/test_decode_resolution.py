@@ -47,7 +47,7 @@ class OnRecord:
         return {signal: self.waiting[signal] for signal in signals if signal in self.waiting}
 
 
-async def past_all_patience(service: ServiceInMemory) -> None:
+async def past_all_deferral(service: ServiceInMemory) -> None:
     service.now_ms += 60_000
     for _ in range(ATTEMPTS_MIN):
         await service.process(*(deferred.entry for deferred in service.store.deferred.values()))
@@ -63,14 +63,14 @@ def start_of_child() -> Entry:
     return delivered(write_child_request(request, NAMES))
 
 
-async def test_a_child_saga_that_is_not_deployed_here_begins_by_what_is_on_record(store: MemoryStore) -> None:
+async def test_a_child_saga_not_deployed_here_begins_by_what_is_on_record(store: MemoryStore) -> None:
     """While a new version is rolled out, or after its definition was taken out: its parent was promised it."""
     service = ServiceInMemory(store, registry=OnRecord(PlainBlueprint(DELIVERY)))
     await service.process(start_of_child())
     assert (store.sagas[CHILD_ID].saga, store.sagas[CHILD_ID].steps[0].status) == ("delivery", "dispatched")
 
 
-async def test_a_child_saga_that_nobody_has_ever_deployed_is_refused_to_its_parent(store: MemoryStore) -> None:
+async def test_a_child_saga_deployed_nowhere_is_refused_to_its_parent(store: MemoryStore) -> None:
     service = ServiceInMemory(store, registry=OnRecord())
     await service.process(start_of_child())
     assert store.sagas == {}
@@ -79,7 +79,7 @@ async def test_a_child_saga_that_nobody_has_ever_deployed_is_refused_to_its_pare
     assert letter.reason == f"no saga with the id {SAGA_ID} is known"
 
 
-async def test_an_event_that_starts_what_only_other_replicas_have_waits_for_one_of_them(store: MemoryStore) -> None:
+async def test_a_start_of_what_only_other_replicas_deploy_is_deferred(store: MemoryStore) -> None:
     """While a new version is rolled out: the newer replica has put it on record before it read anything."""
     old = ServiceInMemory(store, registry=OnRecord(PlainBlueprint(DELIVERY)), deferral_max_ms=60_000)
     await old.process(entry({"type": "delivery"}))
@@ -94,12 +94,12 @@ async def test_an_event_that_starts_what_only_other_replicas_have_waits_for_one_
 async def test_what_starts_a_saga_by_an_event_is_what_is_deployed_and_no_more(store: MemoryStore) -> None:
     service = ServiceInMemory(store, registry=OnRecord(PlainBlueprint(DELIVERY)), deferral_max_ms=60_000)
     await service.process(entry({"type": "delivery"}))
-    await past_all_patience(service)
+    await past_all_deferral(service)
     [letter] = store.dead_letters.values()
     assert "no saga is started by an event of type 'delivery'" in letter.reason
 
 
-async def test_what_a_later_release_has_stored_waits_for_a_replica_that_can_read_it(store: MemoryStore) -> None:
+async def test_a_start_waits_for_a_replica_that_can_read_the_definition(store: MemoryStore) -> None:
     registry = OnRecord()
     registry.unreadable = {"delivery"}
     service = ServiceInMemory(store, registry=registry, deferral_max_ms=60_000)
@@ -114,7 +114,7 @@ async def test_a_type_that_nobody_has_ever_deployed_is_a_dead_letter_at_once(sto
     assert "no saga is started by an event of type 'delivry'" in letter.reason
 
 
-async def test_a_signal_finds_the_saga_that_waits_for_it_by_a_version_that_is_not_deployed_here(
+async def test_a_signal_finds_a_saga_whose_version_is_not_deployed_here(
     store: MemoryStore,
 ) -> None:
     waits = definition(approval("approval"), name="refund")

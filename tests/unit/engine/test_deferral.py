@@ -35,7 +35,7 @@ def cancel() -> Entry:
     return entry({"type": f"saga.{Operation.CANCEL}", "subject": "order-1", "saga": "order"}, entry_id="1900-1")
 
 
-async def past_all_patience(service: ServiceInMemory) -> None:
+async def past_all_deferral(service: ServiceInMemory) -> None:
     service.now_ms += KEPT_MS
     for _ in range(ATTEMPTS_MIN):
         await service.process(*waiting(service.store))
@@ -45,7 +45,7 @@ def waiting(store: MemoryStore) -> list[Entry]:
     return [deferred.entry for deferred in store.deferred.values()]
 
 
-async def test_a_signal_that_overtakes_the_start_of_its_saga_is_kept_until_it_is_there(
+async def test_a_signal_that_overtakes_its_sagas_start_is_deferred(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
     committed = await service.process(signal())
@@ -58,7 +58,7 @@ async def test_a_signal_that_overtakes_the_start_of_its_saga_is_kept_until_it_is
     assert [step.status for step in store.sagas[saga_id()].steps] == ["succeeded", "dispatched"]
 
 
-async def test_a_cancel_that_overtakes_the_start_of_its_saga_is_kept_too(
+async def test_a_cancel_that_overtakes_its_sagas_start_is_deferred_too(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
     await service.process(cancel(), start())
@@ -66,7 +66,7 @@ async def test_a_cancel_that_overtakes_the_start_of_its_saga_is_kept_too(
     assert store.sagas[saga_id()].status is SagaStatus.COMPENSATED
 
 
-async def test_a_signal_that_was_kept_is_the_same_signal_when_its_entry_is_delivered_again(
+async def test_a_deferred_signal_delivered_again_is_the_same_signal(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
     await service.process(signal())
@@ -77,18 +77,18 @@ async def test_a_signal_that_was_kept_is_the_same_signal_when_its_entry_is_deliv
     assert store.sagas[saga_id()] == before
 
 
-async def test_a_saga_that_never_comes_makes_a_dead_letter_of_the_entry_as_it_came(
+async def test_an_entry_whose_saga_never_comes_is_a_dead_letter_as_it_came(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
     await service.process(signal())
     [kept] = waiting(store)
-    await past_all_patience(service)
+    await past_all_deferral(service)
     letter = store.dead_letters["saga:events", "1900-0"]
     assert letter.reason == "no saga 'order' with the key 'order-1' is known"
     assert (store.deferred, store.results[kept.request.number if kept.request else 0].verdict) == ({}, "refused")
 
 
-async def test_after_a_long_outage_what_waits_is_looked_at_several_times_all_the_same(
+async def test_after_a_long_outage_a_deferred_entry_has_several_attempts(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
     """Its start may have lain unread for as long."""
@@ -98,7 +98,7 @@ async def test_after_a_long_outage_what_waits_is_looked_at_several_times_all_the
     assert (store.dead_letters, len(store.deferred)) == ({}, 1)
 
 
-async def test_what_waits_is_looked_at_less_and_less_often(service: ServiceInMemory, store: MemoryStore) -> None:
+async def test_a_deferred_entry_is_tried_less_and_less_often(service: ServiceInMemory, store: MemoryStore) -> None:
     pauses_ms = []
     await service.process(signal())
     for _ in range(12):
@@ -111,7 +111,7 @@ async def test_what_waits_is_looked_at_less_and_less_often(service: ServiceInMem
     assert sum(pauses_ms) < KEPT_MS
 
 
-async def test_where_nothing_is_kept_an_unknown_saga_is_refused_at_once(store: MemoryStore) -> None:
+async def test_without_deferral_an_unknown_saga_is_refused_at_once(store: MemoryStore) -> None:
     await ServiceInMemory(store, APPROVED).process(signal())
     assert (list(store.dead_letters), store.deferred) == ([("saga:events", "1900-0")], {})
 
@@ -124,13 +124,10 @@ async def test_a_parent_is_answered_once_and_not_before_the_waiting_is_over(
     undo = {"type": "saga.compensate", "saga": "order", "saga_id": saga_id(9), "command_id": command, "is_done": "true"}
     committed = await service.process(entry(undo, entry_id="1900-7"))
     assert (committed.messages, len(store.deferred)) == ([], 1)
-    await past_all_patience(service)
+    await past_all_deferral(service)
     [replies] = [commit.messages for commit in store.commits if commit.messages]
     assert [message.stream for message in replies] == ["saga:replies"]
     assert store.deferred == {}
-
-
-# ------------------------------------------------------------------------------------------------------- by its key
 
 
 def child_with_key(key: str, number: int = 1) -> SagaState:
@@ -157,7 +154,7 @@ async def test_a_saga_that_was_started_by_its_key_comes_first(service: ServiceIn
     assert (store.sagas[child.id], store.sagas[saga_id()].steps[0].status) == (child, "succeeded")
 
 
-async def test_a_child_that_has_ended_is_meant_only_when_no_saga_with_its_key_has_come(
+async def test_an_ended_child_is_addressed_once_no_other_saga_has_come(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
     ended = child_with_key("order-1")
@@ -165,16 +162,14 @@ async def test_a_child_that_has_ended_is_meant_only_when_no_saga_with_its_key_ha
     compensate = entry({"type": "saga.compensate", "subject": "order-1", "saga": "order"}, entry_id="1900-2")
     await service.process(compensate)
     assert (store.sagas[ended.id].status, len(store.deferred)) == (SagaStatus.COMPLETED, 1)
-    await past_all_patience(service)
+    await past_all_deferral(service)
     assert store.sagas[ended.id].status != SagaStatus.COMPLETED
 
 
-async def test_of_several_children_with_one_key_none_is_taken_for_the_one_that_is_meant(
-    service: ServiceInMemory, store: MemoryStore
-) -> None:
+async def test_a_key_of_several_child_sagas_means_none_of_them(service: ServiceInMemory, store: MemoryStore) -> None:
     for number in (1, 2):
         child = child_with_key("order-1", number)
         store.sagas[child.id] = child
     await service.process(signal())
-    await past_all_patience(service)
+    await past_all_deferral(service)
     assert list(store.dead_letters) == [("saga:events", "1900-0")]

@@ -50,9 +50,6 @@ def streams_of(committed: Committed) -> list[str]:
     return [message.stream for message in committed.messages]
 
 
-# --------------------------------------------------------------------------------------------------- the way of a batch
-
-
 async def test_a_batch_is_committed_then_published_then_acknowledged(service: ServiceInMemory) -> None:
     await service.take(start())
     assert service.journal == ["commit", "add to saga:commands:service", "acknowledge 1 of saga:events"]
@@ -98,7 +95,7 @@ async def test_a_start_by_somebody_elses_stream_takes_its_fields_as_they_are(ser
     assert committed.handled == {"orders": ["1700-5"]}
 
 
-async def test_two_events_of_one_saga_in_one_batch_are_two_lines_of_history_and_one_write(
+async def test_two_events_of_one_saga_are_two_lines_of_history_and_one_write(
     service: ServiceInMemory,
 ) -> None:
     await service.process(start(), success("reserve"))
@@ -107,10 +104,7 @@ async def test_two_events_of_one_saga_in_one_batch_are_two_lines_of_history_and_
     assert [(write.state.revision, write.expected_revision) for write in batch.writes] == [(2, 0)]
 
 
-# ------------------------------------------------------------------------------------------------------- dead letters
-
-
-async def test_a_malformed_entry_is_a_dead_letter_of_the_same_commit_and_the_others_go_on(
+async def test_a_malformed_entry_is_a_dead_letter_and_the_others_go_on(
     service: ServiceInMemory,
 ) -> None:
     committed = await service.process(malformed(), start())
@@ -122,7 +116,7 @@ async def test_a_malformed_entry_is_a_dead_letter_of_the_same_commit_and_the_oth
     assert committed.handled == {NAMES.events: ["1900-0", "1700-1"]}
 
 
-async def test_an_entry_that_is_too_large_is_a_dead_letter_that_says_how_to_let_it_in(service: ServiceInMemory) -> None:
+async def test_an_entry_too_large_is_a_dead_letter_that_says_how_to_let_it_in(service: ServiceInMemory) -> None:
     await service.process(start(padding="x" * DATA_BYTES_MAX))
     [letter] = service.store.dead_letters.values()
     assert "more than the 10,000 allowed" in letter.reason
@@ -153,7 +147,7 @@ async def test_a_reply_to_a_saga_that_nobody_knows_is_a_dead_letter(service: Ser
     assert service.journal == ["load 1", "commit"], "a saga that was read just now is not read again"
 
 
-async def test_a_workers_dead_letter_goes_into_the_table_and_is_not_published_again(service: ServiceInMemory) -> None:
+async def test_a_workers_dead_letter_is_stored_and_not_published_again(service: ServiceInMemory) -> None:
     letter = dead_letter(entry({"id": "?"}, "saga:commands:service", "5-0"), "not a command", START_MS)
     committed = await service.process(delivered(write_dead_letter(letter, NAMES), "6-0"))
     assert service.store.dead_letters == {("saga:commands:service", "5-0"): letter}
@@ -183,14 +177,14 @@ async def test_an_entry_that_is_too_large_is_kept_in_the_table_and_nowhere_else(
     assert service.store.commits[-1].messages == [message], "nor in the outbox"
 
 
-async def test_a_letter_with_its_fields_goes_into_the_table_whatever_else_it_says(service: ServiceInMemory) -> None:
+async def test_a_dead_letter_with_its_fields_is_stored_whatever_else_it_says(service: ServiceInMemory) -> None:
     letter = dead_letter(entry({"id": "?"}, "saga:commands:service", "5-0"), "not a command", START_MS)
     written = delivered(write_dead_letter(letter, NAMES), "6-0")
     await service.process(replace(written, fields={**written.fields, b"stored_in": b"saga.dead_letters"}))
     assert service.store.dead_letters == {("saga:commands:service", "5-0"): letter}
 
 
-async def test_what_makes_no_sense_on_the_dead_letter_stream_does_not_go_round_for_ever(
+async def test_a_malformed_entry_of_the_dead_letter_stream_is_not_announced(
     service: ServiceInMemory,
 ) -> None:
     nonsense = entry({"reason": "none"}, NAMES.dead_letters, "8-0")
@@ -200,9 +194,6 @@ async def test_what_makes_no_sense_on_the_dead_letter_stream_does_not_go_round_f
     assert dict(raw_pairs(letter.raw)) == nonsense.fields
     assert committed.messages == [], "it is on that stream already"
     assert committed.handled == {NAMES.dead_letters: ["8-0"]}
-
-
-# ------------------------------------------------------------------------------------------------------------- repeats
 
 
 async def test_a_repeated_reply_is_only_acknowledged(service: ServiceInMemory) -> None:
@@ -229,9 +220,6 @@ async def test_a_start_that_another_replica_has_taken_is_only_acknowledged(servi
     assert len(service.store.history) == 1
     assert committed.messages == []
     assert committed.handled == {NAMES.events: ["2-0"]}
-
-
-# ---------------------------------------------------------------------------------------------------------- old copies
 
 
 async def _moved_on_elsewhere(here: ServiceInMemory) -> None:
@@ -276,7 +264,7 @@ async def test_an_old_copy_never_writes_over_what_another_replica_wrote(service:
     assert service.store.sagas[saga_id(2)].revision == 1
 
 
-async def test_after_a_conflict_the_whole_batch_is_read_afresh_and_nothing_is_written_twice(
+async def test_after_a_conflict_the_batch_is_read_afresh_and_written_once(
     service: ServiceInMemory,
 ) -> None:
     await service.process(start(1), start(2))
@@ -291,7 +279,7 @@ async def test_after_a_conflict_the_whole_batch_is_read_afresh_and_nothing_is_wr
     assert len(service.store.dead_letters) == 1
 
 
-async def test_copies_are_not_trusted_for_a_while_after_another_replica_was_found_at_work() -> None:
+async def test_copies_are_not_trusted_while_another_replica_is_at_work() -> None:
     other = ServiceInMemory()
     service = ServiceInMemory(other.store)
     await service.process(start(1), start(2))
@@ -318,7 +306,7 @@ async def test_a_repeated_start_is_no_reason_to_distrust_the_copies(service: Ser
     assert service.journal == ["commit"]
 
 
-async def test_a_postgres_that_does_not_fit_ends_the_service_and_condemns_no_entry(service: ServiceInMemory) -> None:
+async def test_a_postgres_that_does_not_fit_ends_the_service_and_no_entry(service: ServiceInMemory) -> None:
     service.store.commit_faults.lasting = StoreBroken("no such function")
     with pytest.raises(StoreBroken):
         await service.take(start(1), start(2))
@@ -333,9 +321,6 @@ async def test_a_conflict_that_comes_again_and_again_is_no_hot_loop(
     await service.process(start())
     assert service.store.sagas.keys() == {SAGA_ID}
     assert len(backoffs) == 5, "the first costs no wait: an old copy explains it"
-
-
-# ------------------------------------------------------------------------------------------------- Postgres in trouble
 
 
 async def test_a_batch_waits_for_postgres_and_goes_through_once(
@@ -357,7 +342,7 @@ async def test_a_batch_waits_for_a_read_as_well(service: ServiceInMemory, backof
 
 
 @pytest.mark.usefixtures("backoffs")
-async def test_a_commit_that_went_through_unnoticed_counts_once_and_its_row_is_the_relays(
+async def test_an_unnoticed_commit_counts_once_and_the_relay_publishes_its_row(
     service: ServiceInMemory,
 ) -> None:
     """The link dies during the commit: nobody knows that everything was written."""
@@ -408,8 +393,8 @@ async def test_a_row_is_under_way_while_its_lane_publishes_it_and_no_longer(
 
 async def test_a_log_processor_that_raises_loses_no_message(service: ServiceInMemory) -> None:
     """What is committed is published, whether or not it can be logged."""
-    told: list[dict[str, Any]] = []  # Any: what the loop says of an error
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    reported: list[dict[str, Any]] = []  # Any: what the loop says of an error
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
 
     def raising(*_: object) -> MutableMapping[str, Any]:
         raise ValueError("a field that this processor does not know")
@@ -423,10 +408,7 @@ async def test_a_log_processor_that_raises_loses_no_message(service: ServiceInMe
     assert [entry_id for _, entry_id in service.publisher.acknowledged] == ["1900-0", "1700-1"]
     assert len(service.store.commits) == 1, "nothing was tried again"
     assert not service.outbox.is_under_way(1)
-    assert [str(context["exception"]) for context in told] == ["a field that this processor does not know"]
-
-
-# ------------------------------------------------------------------------------------------------------------ recovery
+    assert [str(context["exception"]) for context in reported] == ["a field that this processor does not know"]
 
 
 async def test_what_is_in_flight_is_sent_again_under_the_same_id(service: ServiceInMemory) -> None:
@@ -435,9 +417,6 @@ async def test_what_is_in_flight_is_sent_again_under_the_same_id(service: Servic
     assert again.messages == first.messages
     assert again.handled == {}
     assert [line.revision for line in service.store.history] == [1]
-
-
-# --------------------------------------------------------------------------------------------------------------- lanes
 
 
 async def test_a_row_whose_publisher_failed_is_the_relays_again() -> None:

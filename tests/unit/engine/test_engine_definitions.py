@@ -43,7 +43,7 @@ def _another_replica_was_found_at_work(service: ServiceInMemory) -> None:
     service.now_ms += DISTRUST_MS
 
 
-async def test_a_timer_of_a_saga_whose_definition_nobody_knows_is_not_passed_over_in_silence(
+async def test_a_timer_whose_definition_is_unknown_everywhere_is_logged(
     service: ServiceInMemory,
 ) -> None:
     await service.process(start())
@@ -67,7 +67,7 @@ async def _started_by_an_older_version(service: ServiceInMemory, *numbers: int) 
     return old
 
 
-async def test_a_saga_goes_on_by_the_version_it_began_with_which_is_learned_from_the_store_once(
+async def test_a_saga_goes_on_by_its_own_version_read_from_the_store_once(
     service: ServiceInMemory,
 ) -> None:
     await _started_by_an_older_version(service, 1, 2)
@@ -82,7 +82,7 @@ async def _stored_by_a_later_release(service: ServiceInMemory, *numbers: int) ->
     service.store.unreadable["order", "v0"] = "the definition has document format 9"
 
 
-async def test_a_reply_whose_definition_cannot_be_read_here_waits_for_a_replica_that_can(
+async def test_a_reply_waits_for_a_replica_that_can_read_its_definition(
     service: ServiceInMemory,
 ) -> None:
     await _stored_by_a_later_release(service, 1)
@@ -97,7 +97,7 @@ async def test_a_reply_whose_definition_cannot_be_read_here_waits_for_a_replica_
     assert (service.store.sagas[saga_id(1)].revision, service.store.deferred) == (2, {})
 
 
-async def test_however_long_no_replica_can_read_a_definition_its_replies_are_no_dead_letters(
+async def test_replies_of_an_unreadable_definition_never_become_dead_letters(
     service: ServiceInMemory,
 ) -> None:
     await _stored_by_a_later_release(service, 1)
@@ -108,7 +108,7 @@ async def test_however_long_no_replica_can_read_a_definition_its_replies_are_no_
     assert (service.store.dead_letters, len(service.store.deferred)) == ({}, 1)
 
 
-async def test_a_timer_whose_definition_cannot_be_read_here_is_left_to_another_replica(
+async def test_a_timer_is_left_to_a_replica_that_can_read_its_definition(
     service: ServiceInMemory,
 ) -> None:
     await _stored_by_a_later_release(service, 1)
@@ -118,7 +118,7 @@ async def test_a_timer_whose_definition_cannot_be_read_here_is_left_to_another_r
     assert [line["reason"] for line in logs] == ["the definition has document format 9"]
 
 
-async def test_what_is_to_be_sent_again_waits_for_a_replica_that_can_read_the_definition(
+async def test_a_recovery_waits_for_a_replica_that_can_read_the_definition(
     service: ServiceInMemory,
 ) -> None:
     """A recovery comes once, and no lease brings it back."""
@@ -136,7 +136,7 @@ async def test_what_is_to_be_sent_again_waits_for_a_replica_that_can_read_the_de
     assert again.messages[0] == first.messages[0]
 
 
-async def test_a_version_that_nobody_knows_is_asked_for_once_in_a_batch_and_the_reply_is_a_dead_letter(
+async def test_a_version_unknown_everywhere_is_read_once_and_its_reply_refused(
     service: ServiceInMemory,
 ) -> None:
     await _started_by_an_older_version(service, 1, 2)

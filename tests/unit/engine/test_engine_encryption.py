@@ -30,7 +30,7 @@ class StoreWithoutAKey(MemoryStore):
         return await super().load(saga_ids)
 
 
-async def test_every_message_of_a_saga_is_encrypted_and_the_core_works_on_what_is_plain() -> None:
+async def test_every_message_is_encrypted_and_the_core_works_on_plain_values() -> None:
     service = ServiceInMemory(defined=CHARGE_ALONE, cipher=OF_NEW)
     event = write_event(NAMES.events, "order", {"name": MARKER}, key="order-1", cipher=OF_NEW)
     command = command_id(saga_id(), "charge", Direction.ACTION, 1)
@@ -47,7 +47,7 @@ async def test_every_message_of_a_saga_is_encrypted_and_the_core_works_on_what_i
     assert MARKER not in str(sent)
 
 
-async def test_a_saga_that_cannot_be_decrypted_is_one_dead_letter_and_all_others_go_on() -> None:
+async def test_a_saga_that_cannot_be_decrypted_costs_one_dead_letter() -> None:
     store = StoreWithoutAKey(saga_id(2))
     await ServiceInMemory(store).process(start(1), start(2), start(3))
     service = ServiceInMemory(store)

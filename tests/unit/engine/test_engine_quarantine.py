@@ -47,7 +47,7 @@ def _refuse_saga(store: MemoryStore, *numbers: int) -> None:
     store.refuses = lambda batch: any(write.state.id in poison for write in batch.writes)
 
 
-async def test_one_item_that_postgres_refuses_is_set_apart_and_all_others_are_committed(
+async def test_one_refused_item_is_a_dead_letter_and_all_others_are_committed(
     service: ServiceInMemory,
 ) -> None:
     _refuse_saga(service.store, 5)
@@ -166,7 +166,7 @@ def _stumble_at(monkeypatch: pytest.MonkeyPatch, unlucky: SagaId) -> None:
     monkeypatch.setattr("saga_service.engine.fold.advance", stumble)
 
 
-async def test_postgres_going_away_just_when_an_item_is_set_apart_ends_nothing(
+async def test_postgres_going_away_during_a_quarantine_ends_nothing(
     service: ServiceInMemory, backoffs: list[float]
 ) -> None:
     _refuse_saga(service.store, 1)

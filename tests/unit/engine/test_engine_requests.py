@@ -42,7 +42,7 @@ async def service(store: MemoryStore) -> ServiceInMemory:
     return service
 
 
-async def test_a_request_that_another_replica_answered_meanwhile_is_not_carried_out_again(
+async def test_a_request_answered_by_another_replica_is_not_carried_out_again(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
     await ServiceInMemory(store).process(request(7, Operation.PAUSE))
@@ -90,7 +90,7 @@ async def test_the_same_request_twice_in_a_batch_is_one(service: ServiceInMemory
     assert store.results[7].verdict == "applied"
 
 
-async def test_a_request_that_cannot_be_read_is_buried_once(service: ServiceInMemory, store: MemoryStore) -> None:
+async def test_a_malformed_request_is_one_dead_letter(service: ServiceInMemory, store: MemoryStore) -> None:
     bad = by_sql(7, {b"type": b"saga.dance"})
     await service.process(bad)
     await ServiceInMemory(store).process(bad)
@@ -99,17 +99,17 @@ async def test_a_request_that_cannot_be_read_is_buried_once(service: ServiceInMe
     assert len(store.outbox) == 2, "of the start, and of one dead letter"
 
 
-@pytest.mark.parametrize(("more", "buried"), [({}, True), ({WANTS_RESULT: b"true"}, False)])
-async def test_a_refused_signal_is_a_dead_letter_unless_somebody_waits_for_the_answer(
-    service: ServiceInMemory, store: MemoryStore, more: dict[bytes, bytes], buried: bool
+@pytest.mark.parametrize(("more", "is_dead_letter"), [({}, True), ({WANTS_RESULT: b"true"}, False)])
+async def test_a_refused_signal_is_a_dead_letter_unless_its_result_is_wanted(
+    service: ServiceInMemory, store: MemoryStore, more: dict[bytes, bytes], is_dead_letter: bool
 ) -> None:
     fields = {b"type": b"approved", b"saga_id": saga_id().encode(), b"data": b"{}"}
     await service.process(by_sql(7, fields | more))
     assert store.results[7].verdict == "refused"
-    assert bool(store.dead_letters) is buried
+    assert bool(store.dead_letters) is is_dead_letter
 
 
-async def test_who_signals_by_a_stream_and_says_to_wait_for_an_answer_gets_none(
+async def test_a_signal_by_a_stream_has_no_result_even_if_it_wants_one(
     service: ServiceInMemory, store: MemoryStore
 ) -> None:
     fields = {b"type": b"approved", b"saga_id": saga_id().encode(), b"data": b"{}", WANTS_RESULT: b"true"}

@@ -134,10 +134,10 @@ async def test_what_is_done_is_what_the_table_says(service: ServiceInMemory, fai
                 await service.process_apart(*items)
         else:
             await service.process_apart(*items)
-    told = [line["failure"] for line in logs if "failure" in line]
+    logged = [line["failure"] for line in logs if "failure" in line]
     if failure is not Failure.LOST_RACE:
         # A first lost race is not worth a line.
-        assert failure.value in told
+        assert failure.value in logged
     if remedy is Remedy.END:
         assert not service.publisher.acknowledged
         return
@@ -170,9 +170,6 @@ def _outcome(store: MemoryStore, item: Entry) -> str:
 )
 def test_every_error_has_its_row(error: Exception, failure: Failure) -> None:
     assert failure_of(error, lost_races=1) is failure
-
-
-# ------------------------------------------------------------------------------------------------ one locked row
 
 
 def lock(store: MemoryStore, *numbers: int) -> None:
@@ -253,7 +250,7 @@ async def test_what_else_comes_for_a_locked_saga_waits_with_it_untried() -> None
     assert len({deferred.due_at_ms for deferred in service.store.deferred.values()}) == 1
 
 
-async def test_a_locked_saga_costs_others_no_more_than_one_time_out_at_each_attempt() -> None:
+async def test_a_locked_saga_costs_others_one_time_out_at_each_attempt() -> None:
     service = await with_sagas(8)
     lock(service.store, 1)
     await service.process_apart(reply(1))
@@ -301,9 +298,6 @@ async def test_a_workers_dead_letter_that_was_deferred_goes_into_the_table_once(
     assert list(service.store.dead_letters) == [("saga:commands:service", "5-0")]
 
 
-# ---------------------------------------------------------------------------------------- every statement times out
-
-
 @pytest.mark.parametrize("probed", [StoreTimedOut("lock timeout"), StoreUnavailable("gone")])
 async def test_a_postgres_in_which_every_statement_times_out_is_waited_out(
     backoffs: list[float], probed: Exception
@@ -333,9 +327,6 @@ async def test_a_read_that_times_out_is_a_statement_like_any_other() -> None:
     assert (revisions(service, 2), [entry.id for entry in due(store)]) == ([1, 2], ["1801-1"])
 
 
-# ----------------------------------------------------------------------------------------------------- lost races
-
-
 async def test_a_saga_that_loses_every_race_holds_up_no_other(backoffs: list[float]) -> None:
     service = await with_sagas(4)
     hot = saga_id(2)
@@ -351,6 +342,6 @@ async def test_a_saga_that_loses_every_race_holds_up_no_other(backoffs: list[flo
     assert revisions(service, 4) == [2, 1, 2, 2]
     assert [entry.id for entry in due(service.store)] == ["1802-1"]
     assert len(backoffs) < 4 * RACES_MAX, "a bound"
-    told = [line for line in logs if line.get("failure") == Failure.CONTENDED]
-    assert [line["log_level"] for line in told] == ["warning"] * len(told)
-    assert told[-1]["lost_races"] == RACES_MAX
+    logged = [line for line in logs if line.get("failure") == Failure.CONTENDED]
+    assert [line["log_level"] for line in logged] == ["warning"] * len(logged)
+    assert logged[-1]["lost_races"] == RACES_MAX

@@ -54,7 +54,7 @@ def test_two_events_of_one_saga_give_two_lines_of_history_and_one_write() -> Non
     assert [command.step for command in folded.commands] == ["reserve", "charge"]
 
 
-def test_a_saga_that_is_started_twice_in_one_batch_starts_once_and_nothing_is_a_dead_letter() -> None:
+def test_a_saga_started_twice_in_one_batch_starts_once_without_dead_letter() -> None:
     folded = _fold(started(ORDER), started(ORDER))
     assert len(folded.writes) == len(folded.history) == len(folded.commands) == 1
     assert not folded.dead_letters
@@ -82,13 +82,13 @@ def test_a_refused_event_is_a_dead_letter_with_its_reason_and_its_entry() -> Non
     assert not folded.writes
 
 
-def test_an_event_of_an_unknown_saga_is_refused_and_asks_for_a_second_look() -> None:
+def test_an_event_of_an_unknown_saga_is_refused_and_needs_a_fresh_read() -> None:
     folded = _fold(_replied("reserve"))
     assert folded.dead_letters[0].reason == f"no saga with the id {SAGA_ID} is known"
     assert folded.without_effect == {SAGA_ID}
 
 
-def test_a_repeated_event_changes_nothing_and_asks_for_a_second_look() -> None:
+def test_a_repeated_event_changes_nothing_and_needs_a_fresh_read() -> None:
     state = _running_state()
     folded = _fold(started(ORDER), state=state)
     assert folded == Folded(without_effect={SAGA_ID})
@@ -101,7 +101,7 @@ def test_an_event_of_an_unknown_version_is_refused_and_changes_nothing() -> None
     assert not folded.writes
 
 
-def test_a_refusal_beside_a_change_of_the_same_saga_needs_no_second_look_for_the_write_checks_the_revision() -> None:
+def test_a_refusal_beside_a_change_of_its_saga_is_not_read_again() -> None:
     folded = _fold(_replied("reserve", attempt=7), _replied("reserve"), state=_running_state())
     assert len(folded.dead_letters) == len(folded.writes) == 1
     assert not folded.without_effect
@@ -113,7 +113,7 @@ def test_a_timer_that_came_by_no_entry_is_never_a_dead_letter() -> None:
     assert folded.without_effect == {SAGA_ID}
 
 
-def test_a_timer_that_comes_too_early_only_moves_the_moment_of_the_next_look() -> None:
+def test_a_timer_that_comes_too_early_only_moves_the_wake_up() -> None:
     state = _running_state()
     reserved = _fold(_replied("reserve"), state=state, now_ms=START_MS + 10).states[SAGA_ID]
     assert reserved.wake_at_ms == START_MS + TIMEOUT_MS
@@ -130,7 +130,7 @@ def test_what_is_in_flight_is_sent_again_with_no_line_of_history() -> None:
     assert not folded.history
 
 
-def test_the_states_that_were_given_stay_as_they_are_so_that_a_batch_can_be_folded_again() -> None:
+def test_given_states_stay_unchanged_so_a_batch_can_be_folded_again() -> None:
     states = {SAGA_ID: _running_state()}
     received = [Received(_replied("reserve"), _entry())]
     first = fold(received, states, _definition_of, START_MS)

@@ -55,7 +55,7 @@ def test_a_broken_connection_is_worth_another_try(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("sqlstate", ["57014", "55P03", "53200"])
-def test_a_statement_that_timed_out_is_neither_an_outage_nor_the_datas_fault(sqlstate: str) -> None:
+def test_a_timed_out_statement_is_neither_an_outage_nor_refused_data(sqlstate: str) -> None:
     with pytest.raises(StoreTimedOut, match="the server's own words"), translated():
         raise of_postgres(sqlstate)
 

@@ -15,7 +15,7 @@ from tests.end_to_end.system import System
 from tests.support.waiting import eventually
 
 PAIRS = 150
-PATIENCE_MS = "60000"
+DEFERRAL_MS = "60000"
 APPROVAL = '{"by": "Ann"}'
 
 
@@ -61,7 +61,7 @@ async def _by_sql_one_after_the_other(system: System, key: str) -> None:
 async def test_a_signal_sent_right_after_its_start_is_never_lost(
     system: System, both: Callable[[System, str], Awaitable[None]]
 ) -> None:
-    await system.start(services=2, SAGA_DEFERRAL_MAX_MS=PATIENCE_MS)
+    await system.start(services=2, SAGA_DEFERRAL_MAX_MS=DEFERRAL_MS)
     for number in range(PAIRS):
         await both(system, f"trip-{number}")
     await system.until_ended(PAIRS)
@@ -72,7 +72,7 @@ async def test_a_signal_sent_right_after_its_start_is_never_lost(
 
 
 async def test_a_cancel_sent_right_after_its_start_is_never_lost(system: System) -> None:
-    await system.start(services=2, SAGA_DEFERRAL_MAX_MS=PATIENCE_MS)
+    await system.start(services=2, SAGA_DEFERRAL_MAX_MS=DEFERRAL_MS)
     for number in range(PAIRS):
         key = f"trip-{number}"
         _start(system, key)
@@ -100,7 +100,9 @@ async def test_one_signal_that_many_producers_send_at_once_is_one_on_several_rep
     assert [tuple(row) for row in await system.fetch("select signal_id, taken from saga.signals")] == [
         ("the-one", True)
     ]
-    assert (await system.history("approved-often")).count("signalled approval None: running -> left:action:1") == 1
+    assert (await system.history("approved-often")).count(
+        "signal_received approval None: running -> left:action:1"
+    ) == 1
     assert await system.fetch("select 1 from saga.dead_letters") == [], "a repeat is no fault"
 
 
@@ -113,7 +115,7 @@ async def test_a_signal_whose_saga_is_in_the_hands_of_a_dead_replica_waits_until
     taken = system.redis.xreadgroup(group, "dead replica", {system.names.events: ">"})
     assert len(taken) == 1, "it has read the start, and does nothing more"
     _signal(system, "taken-over")
-    await system.start(SAGA_DEFERRAL_MAX_MS=PATIENCE_MS)
+    await system.start(SAGA_DEFERRAL_MAX_MS=DEFERRAL_MS)
     await system.until("taken-over", "completed")
 
 
@@ -169,8 +171,8 @@ def versions(tmp_path: Path) -> None:
 async def test_a_roll_out_loses_no_start_and_no_child(system: System) -> None:
     """A replica that has not got a saga leaves its starts to one that has, and begins the children that were promised,
     even when nobody has them any more."""
-    with_child = await system.start_in_one(SAGA_DEFINITIONS="with.yaml", SAGA_DEFERRAL_MAX_MS=PATIENCE_MS)
-    await system.start(workers=0, SAGA_DEFINITIONS="without.yaml", SAGA_DEFERRAL_MAX_MS=PATIENCE_MS)
+    with_child = await system.start_in_one(SAGA_DEFINITIONS="with.yaml", SAGA_DEFERRAL_MAX_MS=DEFERRAL_MS)
+    await system.start(workers=0, SAGA_DEFINITIONS="without.yaml", SAGA_DEFERRAL_MAX_MS=DEFERRAL_MS)
     keys = [f"outing-{number}" for number in range(40)]
     for key in keys:
         system.add(system.names.events, {"type": "outing", "data": orjson.dumps({"trip": key})})
