@@ -17,6 +17,7 @@ Only expressions with macros are counted: any other handles each value that it n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 from saga_service.core.definition import ExpressionFailed
@@ -62,6 +63,8 @@ class _Extent(NamedTuple):
     entries_total: int
     is_each: bool = False
     """True if `values` has one value for each round, so that the totals are sums over them."""
+    entry: _Extent | None = None
+    """The extent of an entry, where the values are lists that are not known, and it is."""
 
 
 def tree_to_count(text: str) -> Node:
@@ -136,7 +139,7 @@ class WorkMeter:
             self._longest, self._longest_text = target.entries, node.parts[0].text
         self._charge(target.size_total + inner_rounds * _ROUND_VALUES)
         if not inner_rounds:
-            return _each([[]], rounds)
+            return _each([[]], rounds, is_each=False)
         inner = {name: _again(extent, inner_rounds) for name, extent in scope.items()}
         inner[node.bound] = _entries_of(target, inner_rounds)
         body = self._parts(node.parts[1:], inner, inner_rounds)
@@ -144,10 +147,7 @@ class WorkMeter:
             case "filter":
                 return self._collected(target, target)
             case "map":
-                made = _Extent(
-                    None, 1 + target.entries * body[-1].size, target.entries, rounds + body[-1].size_total, inner_rounds
-                )
-                return self._collected(made, target)
+                return self._collected(_mapped(target, body[-1], rounds), target)
             case _:
                 return _single(rounds)
 
@@ -190,7 +190,7 @@ def _each(values: Sequence[Any], rounds: int, *, is_each: bool = True) -> _Exten
 
 def _again(extent: _Extent, rounds: int) -> _Extent:
     """The extent of a value from outside of a macro, over all rounds of the macro."""
-    return _Extent(extent.values, extent.size, extent.entries, rounds * extent.size, rounds * extent.entries)
+    return extent._replace(size_total=rounds * extent.size, entries_total=rounds * extent.entries, is_each=False)
 
 
 def _selected(held: _Extent, name: str, rounds: int) -> _Extent:
@@ -202,10 +202,23 @@ def _selected(held: _Extent, name: str, rounds: int) -> _Extent:
 
 def _entries_of(target: _Extent, rounds: int) -> _Extent:
     if target.values is None:
-        size_total = min(rounds * target.size, target.size_total)
-        return _Extent(None, target.size, target.size, size_total, size_total)
+        entry = target.entry or _Extent(None, target.size, target.size, 0, 0)
+        size_total = min(rounds * entry.size, target.size_total)
+        return entry._replace(
+            size_total=size_total, entries_total=min(rounds * entry.entries, size_total), is_each=False
+        )
     entries = [entry for value in target.values if isinstance(value, list | dict) for entry in value]
     return _each(entries, rounds, is_each=target.is_each)
+
+
+def _mapped(target: _Extent, body: _Extent, rounds: int) -> _Extent:
+    size = 1 + target.entries * body.size
+    return _Extent(None, size, target.entries, rounds + body.size_total, target.entries_total, entry=body)
+
+
+def _indexed(parts: Sequence[_Extent], rounds: int) -> _Extent:
+    entry = _entries_of(parts[0], parts[0].entries_total)
+    return _again(entry, rounds) if entry.size else _single(rounds)
 
 
 def _either(first: _Extent, second: _Extent) -> _Extent:
@@ -215,15 +228,29 @@ def _either(first: _Extent, second: _Extent) -> _Extent:
         max(first.entries, second.entries),
         first.size_total + second.size_total,
         first.entries_total + second.entries_total,
-        is_each=first.is_each and second.is_each,
+        is_each=all(extent.is_each or not extent.entries for extent in (first, second)),
+        entry=_entry_of_either(first, second),
     )
+
+
+def _entry_of_either(first: _Extent, second: _Extent) -> _Extent | None:
+    """The extent of an entry of one list or of the other; None where it is not known of both."""
+    of_each = [_entry_of(extent) for extent in (first, second) if extent.entries]
+    known = [entry for entry in of_each if entry is not None]
+    return reduce(_either, known) if known and len(known) == len(of_each) else None
+
+
+def _entry_of(extent: _Extent) -> _Extent | None:
+    if extent.entry is not None or extent.values is None:
+        return extent.entry
+    return _entries_of(extent, extent.entries_total)
 
 
 def _made(parts: Sequence[_Extent], rounds: int) -> _Extent:
     if not parts:
-        return _each([[]], rounds)
+        return _each([[]], rounds, is_each=False)
     size, size_total = sum(part.size for part in parts), sum(part.size_total for part in parts)
-    return _Extent(None, 1 + size, len(parts), rounds + size_total, rounds * len(parts))
+    return _Extent(None, 1 + size, len(parts), rounds + size_total, rounds * len(parts), entry=reduce(_either, parts))
 
 
 def _sum(parts: Sequence[_Extent], rounds: int) -> _Extent:
@@ -238,7 +265,7 @@ def _sum(parts: Sequence[_Extent], rounds: int) -> _Extent:
 
 
 def _one_of(parts: Sequence[_Extent], rounds: int) -> _Extent:
-    """The result of an operator or of an index: no larger than one of the values that it is of."""
+    """The result of an operator: no larger than one of its operands."""
     size, size_total = max(part.size for part in parts), sum(part.size_total for part in parts)
     return _Extent(None, size, size, size_total, size_total)
 
@@ -249,8 +276,9 @@ _RESULTS: dict[Form, Callable[[Sequence[_Extent], int], _Extent]] = {
     Form.HAS: lambda parts, rounds: _single(rounds),
     Form.CHOICE: lambda parts, rounds: _either(*parts[1:]),
     Form.MAKE: _made,
-    Form.SUM: _sum,
+    Form.SUM: lambda parts, rounds: _sum(parts, rounds)._replace(entry=_entry_of_either(*parts)),
     Form.CALL: _sum,
+    Form.INDEX: _indexed,
     Form.PLAIN: _one_of,
 }
 

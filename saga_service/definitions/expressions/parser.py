@@ -34,8 +34,10 @@ class Form(StrEnum):
     """A list or a mapping of its parts."""
     CALL = "call"
     CONSTANT = "constant"
+    INDEX = "[]"
+    """An entry of its first part."""
     PLAIN = "plain"
-    """An operator with its operands, or an index."""
+    """An operator with its operands."""
     UNREAD = "unread"
     """Something that this parser does not read."""
 
@@ -174,7 +176,7 @@ class _Parser:
     def _indexed(self, start: int, held: Node, *index: Node) -> Node:
         name = plain_text(index[0].text) if index else None
         if name is None:
-            return self._node(start, Form.PLAIN, held, *index)
+            return self._node(start, Form.INDEX, held, *index)
         return self._node(start, Form.SELECT, held, name=name)
 
     def _bracketed(self) -> list[Node]:
