@@ -7,8 +7,8 @@ One command: `execution` (one command through one handler to one reply), `fault_
 `inbox` (effects that happen exactly once).
 
 Many commands: `dispatcher` (each in a task, within the room there is), `limits` (how many of a type, and how often),
-`deadlines` and `endings` (what ends a handler that takes too long), `intake` (reading), `replies` (sending, then
-acknowledging), `lease` (keeping the entries of commands that take long).
+`deadlines` and `endings` (what ends a handler that takes too long), `replies` (sending, then acknowledging),
+`lease` (keeping the entries of commands that take long). Reading is the streams' (`streams.consumer_loop`).
 """
 
 from __future__ import annotations
