@@ -62,7 +62,7 @@ def every_law(definition: Definition, before: SagaState | None, event: Event, tr
     assert after is not None, "an applied event leaves a saga"
     what_names_the_saga_never_changes(before, after)
     the_revision_counts_the_lines_of_history(before, after, transition)
-    every_turn_is_in_the_table(before, transition)
+    every_change_of_status_is_in_the_table(before, transition)
     numbers_only_grow(before, after)
     what_may_have_happened_is_not_called_failed(after)
     waking_moves_later_only_by_a_timer(before, after, event)
@@ -71,10 +71,10 @@ def every_law(definition: Definition, before: SagaState | None, event: Event, tr
     waking_is_never_later_than_what_is_due(definition, after)
     a_saga_that_waits_for_nothing_is_ended_stuck_or_paused(after)
     the_status_follows_from_the_steps(after)
-    a_saga_that_turned_round_never_turns_again(before, after)
-    nothing_turns_round_behind_the_pivot(definition, before, after)
+    a_saga_that_compensates_never_goes_forward_again(before, after)
+    no_saga_compensates_behind_its_pivot(definition, before, after)
     an_end_is_announced_once(before, after, transition)
-    an_end_owes_nothing(definition, after)
+    an_ended_saga_has_nothing_outstanding(definition, after)
     commands_are_of_the_history_that_sent_them(before, after, event, transition)
     a_paused_saga_sends_nothing_but_calls_off_children(before, event, transition)
     what_is_done_is_done_in_order(definition, before, after, transition)
@@ -109,7 +109,7 @@ def the_revision_counts_the_lines_of_history(
         assert after.updated_at_ms == transition.history[-1].at_ms, "a change is dated"
 
 
-def every_turn_is_in_the_table(before: SagaState | None, transition: Transition) -> None:
+def every_change_of_status_is_in_the_table(before: SagaState | None, transition: Transition) -> None:
     if before is None:
         return
     was = before.status
@@ -198,7 +198,7 @@ def the_status_follows_from_the_steps(after: SagaState) -> None:
         assert after.fault is not None, "an undone saga says why"
 
 
-def a_saga_that_turned_round_never_turns_again(before: SagaState | None, after: SagaState) -> None:
+def a_saga_that_compensates_never_goes_forward_again(before: SagaState | None, after: SagaState) -> None:
     turned = before is not None and before.course is Course.BACKWARD
     assert not turned or after.course is Course.BACKWARD, "there is no way back from the way back"
     if after.course is Course.BACKWARD:
@@ -208,7 +208,7 @@ def a_saga_that_turned_round_never_turns_again(before: SagaState | None, after: 
             assert not idle or step.due is None, "nothing is tried again, and nothing is asked"
 
 
-def nothing_turns_round_behind_the_pivot(definition: Definition, before: SagaState | None, after: SagaState) -> None:
+def no_saga_compensates_behind_its_pivot(definition: Definition, before: SagaState | None, after: SagaState) -> None:
     if before is None or before.course is after.course:
         return
     assert not has_passed_pivot(definition, after.steps), "what may be decided is not undone"
@@ -229,7 +229,7 @@ def an_end_is_announced_once(before: SagaState | None, after: SagaState, transit
         assert transition.ended.at_ms == after.ended_at_ms
 
 
-def an_end_owes_nothing(definition: Definition, after: SagaState) -> None:
+def an_ended_saga_has_nothing_outstanding(definition: Definition, after: SagaState) -> None:
     statuses = {step.status for step in after.steps}
     if after.status is SagaStatus.COMPLETED:
         assert statuses <= DONE, "completed means that every step is done or left out"

@@ -39,9 +39,6 @@ def _command(name: str, now_ms: int, outputs: dict[str, object], *, undo: bool =
     )
 
 
-# -------------------------------------------------------------------------------------------------- all goes well
-
-
 def test_a_start_makes_the_saga_and_sends_its_first_step() -> None:
     saga = SagaInMemory(definition("reserve", "charge"))
     transition = saga.start()
@@ -168,9 +165,6 @@ def test_progress_changes_nothing() -> None:
     assert transition.state is before
 
 
-# ------------------------------------------------------------------------------------------------------- giving up
-
-
 @pytest.mark.parametrize("failing", range(6))
 def test_a_failure_at_any_step_undoes_the_ones_before_it_in_reverse_order(failing: int) -> None:
     names = [f"s{position}" for position in range(6)]
@@ -190,7 +184,7 @@ def test_a_failure_at_any_step_undoes_the_ones_before_it_in_reverse_order(failin
     assert saga.state.fault == Fault("broken", f"{names[failing]}: broken", step=names[failing])
 
 
-def test_an_undo_command_says_exactly_what_to_take_back() -> None:
+def test_an_undo_command_names_exactly_what_to_undo() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve", {"place": "A4"})
     saga.now_ms = START_MS + 50
@@ -204,7 +198,7 @@ def test_an_undo_command_says_exactly_what_to_take_back() -> None:
     assert (state.due, state.due_at_ms) == (Due.TIMEOUT, START_MS + 50 + COMPENSATION_TIMEOUT_MS)
 
 
-def test_the_end_of_an_undone_saga_is_announced_with_its_reason_and_without_outputs() -> None:
+def test_the_end_of_a_compensated_saga_is_announced_without_outputs() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve", {"place": "A4"})
     saga.reject("charge", "declined")
@@ -241,7 +235,7 @@ def test_the_history_of_an_undo_names_each_direction_and_each_fault() -> None:
     assert [line.fault for line in saga.history] == [None, None, Fault("declined", "charge: declined"), None]
 
 
-def test_a_first_step_that_fails_with_nothing_to_undo_ends_the_saga_at_once() -> None:
+def test_a_failed_first_step_without_effects_ends_the_saga_at_once() -> None:
     saga = running("reserve", "charge")
     transition = saga.reject("reserve", "sold-out")
     assert transition.commands == ()

@@ -75,7 +75,7 @@ def test_a_repeated_undo_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REJECTED])
-def test_what_an_older_attempt_failed_at_settles_its_doubt_once_and_then_changes_nothing(outcome: Outcome) -> None:
+def test_the_late_failure_of_an_older_attempt_settles_its_doubt_once(outcome: Outcome) -> None:
     saga = running("reserve")
     saga.timer_when_due()
     saga.timer_when_due()
@@ -97,7 +97,7 @@ def test_a_sign_of_life_of_an_older_attempt_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REJECTED, Outcome.PROGRESS])
-def test_what_is_said_again_of_an_older_attempt_that_had_failed_changes_nothing(outcome: Outcome) -> None:
+def test_a_repeated_failure_of_an_older_attempt_changes_nothing(outcome: Outcome) -> None:
     saga = running("reserve")
     saga.fail("reserve")
     saga.timer_when_due()

@@ -50,10 +50,7 @@ def _child(*names: str, kind: Kind = Kind.COMPENSATABLE) -> SagaInMemory:
     return saga
 
 
-# ------------------------------------------------------------------------------------------------------ the parent
-
-
-def test_a_child_saga_is_started_with_the_step_s_input_under_an_id_of_its_own() -> None:
+def test_a_child_is_started_with_the_step_s_input_and_its_own_id() -> None:
     saga = _parent()
     assert saga.requests == [
         ChildRequest(
@@ -78,7 +75,7 @@ def test_a_child_that_failed_is_tried_again_as_another_saga() -> None:
     assert first.child_id != second.child_id
 
 
-def test_the_child_that_is_asked_to_undo_itself_is_the_one_that_succeeded() -> None:
+def test_the_child_asked_to_undo_itself_is_the_one_that_succeeded() -> None:
     saga = _parent()
     saga.fail("deliver")
     saga.timer_when_due()
@@ -91,14 +88,14 @@ def test_the_child_that_is_asked_to_undo_itself_is_the_one_that_succeeded() -> N
     assert saga.sent_names[-1] == "undo reserve 1"
 
 
-def test_a_child_that_takes_too_long_is_called_off_and_no_second_one_is_started_beside_it() -> None:
+def test_a_child_that_takes_too_long_is_called_off_before_another_starts() -> None:
     saga = _parent()
     saga.timer_when_due()
     assert saga.asked_of_children == ["start deliver 1", "cancel deliver 1"]
     assert (saga.status, saga.statuses("deliver"), saga.state.wake_at_ms) == (SagaStatus.STUCK, ["unknown"], None)
 
 
-def test_a_child_that_was_called_off_and_never_answered_is_asked_again_by_a_person() -> None:
+def test_a_retry_sends_the_cancel_of_a_silent_child_again() -> None:
     """Its start, or its end, may have been lost: whether it is there or not, it answers that it has ended."""
     saga = _parent()
     saga.timer_when_due()
@@ -109,7 +106,7 @@ def test_a_child_that_was_called_off_and_never_answered_is_asked_again_by_a_pers
     assert saga.statuses("deliver") == ["pending"]
 
 
-def test_a_child_that_is_held_is_asked_for_its_answer_by_a_person() -> None:
+def test_a_retry_asks_a_parked_child_for_its_reply() -> None:
     saga = running(child("deliver", on_unknown=OnUnknown.HOLD))
     saga.timer_when_due()
     saga.operate(Operation.RETRY)
@@ -134,7 +131,7 @@ def test_a_child_that_was_called_off_too_late_is_done() -> None:
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.RUNNING, "charge 1")
 
 
-def test_a_child_that_takes_too_long_and_is_to_be_undone_is_asked_to_undo_itself() -> None:
+def test_a_child_that_takes_too_long_may_be_asked_to_undo_itself() -> None:
     saga = running(child("deliver", on_unknown=OnUnknown.COMPENSATE))
     saga.timer_when_due()
     assert saga.asked_of_children == ["start deliver 1", "compensate deliver 1"]
@@ -163,14 +160,14 @@ def test_a_child_that_ends_well_though_its_parent_was_cancelled_is_undone() -> N
     assert saga.asked_of_children[-1] == "compensate deliver 1"
 
 
-def test_a_child_that_does_not_answer_its_cancelled_parent_is_asked_to_undo_itself() -> None:
+def test_a_child_silent_to_its_cancelled_parent_is_asked_to_undo_itself() -> None:
     saga = _parent()
     saga.operate(Operation.CANCEL)
     saga.timer_when_due()
     assert saga.asked_of_children[-1] == "compensate deliver 1"
 
 
-def test_after_a_lost_stream_a_child_is_asked_again_for_all_that_it_owes() -> None:
+def test_after_a_lost_stream_open_requests_to_children_are_sent_again() -> None:
     saga = _parent()
     assert [in_short(sent) for sent in saga.lose_transport().commands] == ["deliver 1"]
     saga.operate(Operation.CANCEL)
@@ -191,9 +188,6 @@ def test_a_child_that_can_not_be_undone_stops_the_parent() -> None:
     assert (saga.status, saga.statuses("deliver")) == (SagaStatus.STUCK, ["compensation_failed"])
 
 
-# ------------------------------------------------------------------------------------------------------- the child
-
-
 def test_a_child_that_is_completed_answers_with_its_outputs() -> None:
     saga = _child("drive")
     saga.succeed("drive", {"km": 7})
@@ -206,7 +200,7 @@ def test_a_child_that_is_compensated_answers_with_its_fault() -> None:
     assert saga.replies == [ParentReply(START, Outcome.FAILED, {}, Fault("no road", "drive: no road"))]
 
 
-def test_a_saga_without_a_parent_answers_nobody() -> None:
+def test_a_saga_without_a_parent_sends_no_reply() -> None:
     saga = running("drive")
     saga.succeed("drive")
     assert saga.replies == []
@@ -221,7 +215,7 @@ def test_a_repeated_start_of_a_child_that_has_ended_answers_again() -> None:
     assert (again.verdict, again.reply) == (Verdict.REPEATED, saga.replies[0])
 
 
-def test_a_completed_child_that_is_to_be_undone_undoes_itself_and_answers_the_undo() -> None:
+def test_a_completed_child_undoes_itself_and_replies_to_the_undo() -> None:
     saga = _child("drive")
     saga.succeed("drive")
     saga.operate(Operation.COMPENSATE, answers=UNDO)
@@ -247,21 +241,21 @@ def test_a_child_past_its_pivot_rejects_its_undo() -> None:
     assert (refusal.reply.command, refusal.reply.outcome) == (UNDO, Outcome.REJECTED)
 
 
-def test_a_child_past_its_pivot_that_is_called_off_goes_on_and_answers_its_end() -> None:
+def test_a_child_past_its_pivot_goes_on_when_called_off() -> None:
     saga = _child("drive", kind=Kind.PIVOT)
     assert saga.operate(Operation.CANCEL, answers=START).reply is None
     saga.succeed("drive")
     assert saga.replies[-1].outcome is Outcome.SUCCEEDED
 
 
-def test_a_completed_child_that_is_called_off_too_late_says_that_it_is_done() -> None:
+def test_a_child_called_off_after_its_end_replies_that_it_is_done() -> None:
     saga = _child("drive")
     saga.succeed("drive")
     refusal = saga.operate(Operation.CANCEL, answers=START)
     assert (refusal.verdict, refusal.reply) == (Verdict.REFUSED, saga.replies[0])
 
 
-def test_a_child_that_is_undoing_by_itself_answers_the_undo_when_it_was_asked_for_that() -> None:
+def test_a_child_compensating_by_itself_replies_to_a_requested_undo() -> None:
     saga = _child("drive", "unload")
     saga.succeed("drive")
     saga.reject("unload")
@@ -270,7 +264,7 @@ def test_a_child_that_is_undoing_by_itself_answers_the_undo_when_it_was_asked_fo
     assert saga.replies == [ParentReply(UNDO, Outcome.SUCCEEDED, {}, None)]
 
 
-def test_being_called_off_after_being_asked_to_undo_changes_nothing() -> None:
+def test_a_cancel_after_a_requested_undo_changes_nothing() -> None:
     """The two requests may come in either order; the undo is what the parent waits for."""
     saga = _child("drive", "unload")
     saga.succeed("drive")
@@ -315,7 +309,7 @@ def test_a_child_that_was_called_off_before_its_start_is_undone_already() -> Non
 
 
 @pytest.mark.parametrize("operation", list(Operation))
-def test_a_person_s_word_to_a_saga_that_nobody_knows_is_refused(operation: Operation) -> None:
+def test_an_operation_on_an_unknown_saga_is_refused(operation: Operation) -> None:
     transition = advance(
         definition("drive"), None, OperationRequested(saga_id=SAGA_ID, operation=operation, actor="ada"), START_MS
     )
@@ -329,7 +323,7 @@ def test_a_parent_can_only_end_what_was_never_started() -> None:
     assert advance(definition("drive"), None, asked, START_MS).verdict is Verdict.REFUSED
 
 
-def test_a_child_that_was_done_and_is_not_there_any_more_is_not_said_to_be_undone() -> None:
+def test_a_removed_child_is_not_reported_as_undone() -> None:
     asked = OperationRequested(
         saga_id=SAGA_ID,
         operation=Operation.COMPENSATE,
@@ -352,7 +346,7 @@ def test_a_request_to_an_unknown_child_without_its_name_is_refused() -> None:
     assert (transition.verdict, transition.state, transition.reply) == (Verdict.REFUSED, None, None)
 
 
-def test_a_parent_says_whether_it_has_heard_that_its_child_is_done() -> None:
+def test_a_parent_tells_whether_it_knows_that_its_child_was_done() -> None:
     heard = _parent()
     heard.succeed("deliver", {"drive": {}})
     heard.reject("charge")
@@ -362,7 +356,7 @@ def test_a_parent_says_whether_it_has_heard_that_its_child_is_done() -> None:
     assert not unheard.requests[-1].is_known_done
 
 
-def test_a_child_whose_start_failed_is_not_known_to_be_done_though_nothing_of_it_is_in_doubt() -> None:
+def test_a_child_whose_start_failed_is_not_known_to_be_done() -> None:
     unheard = running(child("deliver", on_unknown=OnUnknown.COMPENSATE))
     unheard.timer_when_due()
     unheard.fail("deliver", attempt=1)
@@ -371,13 +365,13 @@ def test_a_child_whose_start_failed_is_not_known_to_be_done_though_nothing_of_it
     assert (unheard.requests[-1].operation, unheard.requests[-1].is_known_done) == (ChildOperation.COMPENSATE, False)
 
 
-def test_a_child_of_which_a_person_says_that_it_failed_is_called_off() -> None:
+def test_a_child_resolved_as_failed_is_called_off() -> None:
     saga = _parent()
     saga.operate(Operation.RESOLVE, "deliver", resolution=Resolution.FAILED)
     assert (saga.asked_of_children[-1], saga.sent_names[-1]) == ("cancel deliver 1", "undo reserve 1")
 
 
-def test_what_a_parent_asked_during_a_pause_of_its_own_is_asked_again_when_it_is_resumed() -> None:
+def test_a_resumed_parent_sends_its_requests_to_children_again() -> None:
     """Redis may have lost it meanwhile, and nothing is sent during a pause."""
     saga = _parent()
     saga.operate(Operation.PAUSE)
@@ -387,7 +381,7 @@ def test_what_a_parent_asked_during_a_pause_of_its_own_is_asked_again_when_it_is
     assert resumed.commands == tuple(saga.requests[:1])
 
 
-def test_a_child_answers_the_latest_undo_that_was_asked_for_in_whatever_order_they_come() -> None:
+def test_a_child_replies_to_the_latest_undo_in_whatever_order_they_come() -> None:
     saga = _child("drive")
     saga.succeed("drive")
     latest = UNDO._replace(attempt=2)

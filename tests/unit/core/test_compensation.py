@@ -34,7 +34,7 @@ def _stuck() -> SagaInMemory:
     return saga
 
 
-def test_a_failed_undo_waits_and_is_tried_again_with_the_same_idempotency_key() -> None:
+def test_attempts_of_one_undo_share_an_idempotency_key() -> None:
     saga = _undoing()
     saga.undo_fails("charge", "busy")
     charge = saga.step("charge")
@@ -131,7 +131,7 @@ def test_a_rejected_undo_stops_the_saga_at_its_first_attempt() -> None:
     assert saga.sent_names[3:] == ["undo charge 1"]
 
 
-def test_an_undo_with_a_code_that_is_never_retried_stops_the_saga_at_its_first_attempt() -> None:
+def test_an_undo_that_fails_with_a_never_retry_code_stops_the_saga() -> None:
     strict = RetryPolicy(attempts_max=9, never_retry=frozenset({"closed"}))
     saga = running(step("reserve", compensation_retry=strict), "charge")
     saga.succeed("reserve")

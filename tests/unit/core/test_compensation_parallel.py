@@ -21,7 +21,7 @@ def _trip(undo: UndoOrder = UndoOrder.PARALLEL) -> SagaInMemory:
     return saga
 
 
-def test_branches_are_undone_side_by_side_and_what_came_before_them_after_both() -> None:
+def test_branches_are_undone_side_by_side_before_their_common_step() -> None:
     saga = _trip()
     assert saga.sent_names[4:] == ["undo hotel 1", "undo car 1"]
     saga.undo_succeeds("car")
@@ -64,7 +64,7 @@ def test_what_is_in_flight_is_awaited_before_anything_is_undone() -> None:
     assert saga.sent_names[2:] == ["undo b 1", "undo a 1"]
 
 
-def test_an_undo_out_of_attempts_stops_new_ones_and_those_under_way_are_recorded() -> None:
+def test_an_undo_out_of_attempts_stops_new_undos() -> None:
     saga = _trip()
     saga.undo_rejected("car")
     assert saga.status == SagaStatus.STUCK
@@ -74,7 +74,7 @@ def test_an_undo_out_of_attempts_stops_new_ones_and_those_under_way_are_recorded
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo book 1")
 
 
-def test_an_undo_that_cannot_be_sent_stops_the_saga_beside_what_is_under_way() -> None:
+def test_an_undo_that_cannot_be_sent_stops_the_saga() -> None:
     saga = running("a", step("b", after=()), undo=UndoOrder.PARALLEL)
     saga.succeed("a")
     saga.succeed("b")

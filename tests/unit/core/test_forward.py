@@ -51,7 +51,7 @@ def test_steps_that_wait_for_nothing_begin_with_the_saga() -> None:
     assert saga.history[0].sent == tuple(saga.sent)
 
 
-def test_a_step_whose_condition_does_not_hold_is_left_out_and_what_waits_for_it_goes_on() -> None:
+def test_a_step_whose_condition_does_not_hold_is_skipped() -> None:
     saga = running("book", step("insure", when=NEVER), "pay")
     saga.succeed("book")
     assert saga.statuses("book", "insure", "pay") == ["succeeded", "skipped", "dispatched"]
@@ -77,7 +77,7 @@ def test_a_condition_speaks_of_the_input_and_of_earlier_outputs() -> None:
     assert saga.sent_names[-1] == "insure 1"
 
 
-def test_a_condition_without_a_value_fails_its_step_and_turns_the_saga_round() -> None:
+def test_a_condition_without_a_value_fails_its_step() -> None:
     saga = running("book", step("insure", when=NO_VALUE), "pay")
     saga.succeed("book")
     assert saga.statuses("book", "insure", "pay") == ["compensating", "failed", "pending"]
@@ -96,7 +96,7 @@ def test_an_input_without_a_value_counts_as_no_attempt() -> None:
     assert saga.succeed("insure", attempt=1).verdict == "refused"
 
 
-def test_an_undo_whose_input_has_no_value_counts_as_no_attempt_and_stops_the_saga() -> None:
+def test_an_undo_whose_input_has_no_value_counts_as_no_attempt() -> None:
     saga = running(step("book", sent=Says(lambda given, _: {"n": given["amount"]})), "pay")
     saga.succeed("book")
     saga.definition = running(step("book", sent=NO_VALUE), "pay").definition
@@ -106,7 +106,7 @@ def test_an_undo_whose_input_has_no_value_counts_as_no_attempt_and_stops_the_sag
     assert saga.undo_succeeds("book", attempt=1).verdict == "refused"
 
 
-def test_a_step_that_says_what_it_is_sent_gets_no_more_and_its_undo_gets_its_own_output() -> None:
+def test_a_step_with_an_input_mapping_is_sent_nothing_else() -> None:
     saga = running("book", step("pay", sent=Says(lambda given, outputs: {"for": outputs["book"]["place"]})), "ship")
     saga.succeed("book", {"place": "A4"})
     assert (saga.sent[-1].input, saga.sent[-1].outputs) == ({"for": "A4"}, {})
@@ -115,7 +115,7 @@ def test_a_step_that_says_what_it_is_sent_gets_no_more_and_its_undo_gets_its_own
     assert (saga.sent[-1].input, saga.sent[-1].outputs) == ({"for": "A4"}, {"pay": {"payment": 7}})
 
 
-def test_every_attempt_is_sent_the_same_whatever_was_done_beside_it_meanwhile() -> None:
+def test_every_attempt_is_sent_the_same_whatever_ends_beside_it() -> None:
     """A provider that knows an idempotency key refuses it with another content."""
     everything = Says(lambda _, outputs: dict(outputs))
     saga = running("book", step("car", after=("book",)), step("hotel", after=("book",), sent=everything))
@@ -135,16 +135,13 @@ def test_what_is_sent_again_after_a_lost_stream_is_what_was_sent() -> None:
     assert saga.lose_transport().commands == (saga.sent[2],)
 
 
-def test_what_can_not_be_made_again_after_a_lost_stream_is_left_to_time_out() -> None:
+def test_a_command_without_a_value_after_a_lost_stream_times_out() -> None:
     saga = running("book", step("car", after=()))
     saga.definition = running("book", step("car", after=(), sent=NO_VALUE)).definition
     assert [in_short(sent) for sent in saga.lose_transport().commands] == ["book 1"]
 
 
-# ---------------------------------------------------------------------------------- a failure beside what goes on
-
-
-def test_what_is_in_flight_beside_a_failure_is_awaited_and_only_then_is_anything_undone() -> None:
+def test_nothing_is_undone_before_the_steps_in_flight_have_answered() -> None:
     saga = _trip()
     saga.succeed("book")
     saga.reject("car")
@@ -158,7 +155,7 @@ def test_what_is_in_flight_beside_a_failure_is_awaited_and_only_then_is_anything
     assert saga.status == SagaStatus.COMPENSATED
 
 
-def test_what_is_in_flight_beside_a_failure_and_fails_as_well_is_not_tried_again() -> None:
+def test_a_step_in_flight_beside_a_failure_is_not_retried() -> None:
     saga = _trip()
     saga.succeed("book")
     saga.reject("car", "no car")
@@ -168,7 +165,7 @@ def test_what_is_in_flight_beside_a_failure_and_fails_as_well_is_not_tried_again
     assert saga.state.fault == Fault("no car", "car: no car", step="car")
 
 
-def test_what_is_in_flight_beside_a_failure_and_times_out_is_unknown_and_undone() -> None:
+def test_a_step_that_times_out_beside_a_failure_is_undone() -> None:
     saga = _trip()
     saga.succeed("book")
     saga.reject("car")
@@ -205,7 +202,7 @@ def test_what_waits_for_time_or_a_signal_beside_a_failure_is_left_out() -> None:
     assert saga.state.wake_at_ms is None
 
 
-def test_a_child_saga_in_flight_beside_a_failure_is_called_off_and_its_answer_is_awaited() -> None:
+def test_a_child_in_flight_beside_a_failure_is_called_off_and_awaited() -> None:
     saga = running("book", child("deliver", after=()))
     saga.reject("book")
     assert saga.asked_of_children == ["start deliver 1", "cancel deliver 1"]
@@ -214,7 +211,7 @@ def test_a_child_saga_in_flight_beside_a_failure_is_called_off_and_its_answer_is
     assert saga.status == SagaStatus.COMPENSATED
 
 
-def test_two_steps_that_took_effect_in_one_transition_are_undone_the_later_one_in_the_graph_first() -> None:
+def test_of_two_effects_in_one_transition_the_later_step_is_undone_first() -> None:
     """Both come due at the same moment; neither has an order by time."""
     saga = running(step("a", retry=ONCE), step("b", after=(), retry=ONCE))
     saga.now_ms += TIMEOUT_MS
@@ -224,7 +221,7 @@ def test_two_steps_that_took_effect_in_one_transition_are_undone_the_later_one_i
     assert saga.sent_names == ["a 1", "b 1", "undo b 1", "undo a 1"]
 
 
-def test_the_same_moment_gives_waiting_attempts_in_doubt_an_order_that_is_always_the_same() -> None:
+def test_doubts_of_one_moment_have_one_order_of_undoing() -> None:
     saga = running(step("a", timeout_ms=10), step("b", after=(), timeout_ms=10), step("c", after=()))
     saga.now_ms += 10
     saga.timer()

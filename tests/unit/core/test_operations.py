@@ -30,9 +30,6 @@ def _stuck_undo() -> SagaInMemory:
     return saga
 
 
-# ---------------------------------------------------------------------------------------------------------- retry
-
-
 def test_a_retry_without_a_step_tries_every_parked_one() -> None:
     saga = _parked()
     retried = saga.operate(Operation.RETRY)
@@ -44,13 +41,13 @@ def test_a_retry_without_a_step_tries_every_parked_one() -> None:
     assert (saga.status, saga.state.fault) == (SagaStatus.RUNNING, None)
 
 
-def test_a_retry_of_one_of_two_parked_steps_leaves_the_saga_stuck_at_the_other() -> None:
+def test_a_retry_of_one_parked_step_leaves_the_saga_stuck_at_the_other() -> None:
     saga = _parked()
     saga.operate(Operation.RETRY, "hotel")
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.STUCK, "hotel 2")
 
 
-def test_a_retry_without_a_step_brings_forward_what_waits_for_its_next_attempt() -> None:
+def test_a_retry_without_a_step_brings_the_next_attempt_forward() -> None:
     saga = running("charge")
     saga.fail("charge")
     saga.operate(Operation.RETRY)
@@ -91,7 +88,7 @@ def test_an_undo_in_flight_is_not_retried() -> None:
     assert saga.state is before
 
 
-def test_a_step_that_failed_is_not_retried_once_the_saga_is_undoing() -> None:
+def test_a_failed_step_is_not_retried_once_the_saga_compensates() -> None:
     saga = _stuck_undo()
     refusal = saga.operate(Operation.RETRY, "charge")
     assert refusal.reason == "the saga is compensating; step 'charge' will not be done any more"
@@ -107,9 +104,6 @@ def test_a_retry_whose_input_cannot_be_made_any_more_parks_the_step_again() -> N
     saga.definition = definition(step("a", kind=Kind.RETRIABLE, sent=NO_VALUE))
     saga.operate(Operation.RETRY)
     assert (saga.status, saga.statuses("a"), saga.step("a").attempts) == (SagaStatus.STUCK, ["failed"], 1)
-
-
-# ----------------------------------------------------------------------------------------------------------- skip
 
 
 def test_a_skipped_step_lets_what_waits_for_it_begin() -> None:
@@ -128,7 +122,7 @@ def test_a_step_skipped_in_flight_that_succeeds_later_is_recorded() -> None:
     assert saga.sent_names[-1] == "undo a 1"
 
 
-def test_a_skipped_undo_lets_the_effect_stand_and_continues_the_reverse_order() -> None:
+def test_a_skipped_undo_lets_the_effect_stay_and_the_next_one_begins() -> None:
     saga = _stuck_undo()
     saga.operate(Operation.SKIP)
     assert (saga.statuses("pack"), saga.sent_names[-1]) == (["skipped"], "undo reserve 1")
@@ -141,14 +135,11 @@ def test_a_skipped_undo_that_succeeds_after_all_is_recorded() -> None:
     assert saga.statuses("pack", "reserve") == ["compensated", "compensating"]
 
 
-def test_a_step_that_is_not_done_yet_is_not_skipped_once_the_saga_is_undoing() -> None:
+def test_a_step_is_not_skipped_once_the_saga_compensates() -> None:
     assert _stuck_undo().operate(Operation.SKIP, "charge").verdict is Verdict.REFUSED
 
 
-# -------------------------------------------------------------------------------------------------------- resolve
-
-
-def test_a_step_resolved_as_succeeded_has_the_output_that_the_person_says() -> None:
+def test_a_step_resolved_as_succeeded_has_the_given_output() -> None:
     saga = running(step("charge", on_unknown=OnUnknown.HOLD), "ship")
     saga.timer_when_due()
     saga.operate(Operation.RESOLVE, resolution=Resolution.SUCCEEDED, output={"payment": 7})
@@ -156,7 +147,7 @@ def test_a_step_resolved_as_succeeded_has_the_output_that_the_person_says() -> N
     assert saga.sent[-1].outputs == {"charge": {"payment": 7}}
 
 
-def test_a_step_resolved_as_failed_turns_the_saga_round_with_the_person_s_reason() -> None:
+def test_a_step_resolved_as_failed_starts_compensating_with_its_reason() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
     saga.operate(Operation.RESOLVE, "charge", resolution=Resolution.FAILED)
@@ -171,7 +162,7 @@ def test_an_undo_resolved_as_done_continues_the_reverse_order() -> None:
     assert (saga.statuses("pack"), saga.sent_names[-1]) == (["compensated"], "undo reserve 1")
 
 
-def test_an_effect_that_still_stands_may_be_resolved_as_undone_before_its_turn() -> None:
+def test_an_outstanding_effect_may_be_resolved_as_undone_early() -> None:
     saga = _stuck_undo()
     saga.operate(Operation.RESOLVE, "reserve", resolution=Resolution.COMPENSATED)
     saga.operate(Operation.RETRY)
@@ -186,7 +177,7 @@ def test_what_goes_forward_is_not_resolved_as_undone() -> None:
     assert refusal.reason.endswith("cancel the saga first")
 
 
-def test_a_resolution_of_several_parked_steps_at_once_is_refused_with_their_names() -> None:
+def test_resolving_several_parked_steps_at_once_is_refused() -> None:
     refusal = _parked().operate(Operation.RESOLVE, resolution=Resolution.SUCCEEDED)
     assert refusal.reason == "more than one step waits for a person (car, hotel); name the one that you mean"
 
@@ -203,7 +194,7 @@ def test_a_step_that_failed_is_not_given_up_a_second_time() -> None:
 
 
 @pytest.mark.parametrize("resolution", [Resolution.SUCCEEDED, Resolution.COMPENSATED])
-def test_the_same_word_twice_is_known_already(resolution: Resolution) -> None:
+def test_an_operation_requested_twice_is_known_already(resolution: Resolution) -> None:
     saga = _stuck_undo() if resolution is Resolution.COMPENSATED else running("charge", "ship")
     name = "pack" if resolution is Resolution.COMPENSATED else "charge"
     assert saga.operate(Operation.RESOLVE, name, resolution=resolution).verdict is Verdict.APPLIED

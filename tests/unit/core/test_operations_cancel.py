@@ -13,7 +13,7 @@ BOTH = pytest.mark.parametrize("operation", [Operation.CANCEL, Operation.COMPENS
 
 
 @pytest.mark.parametrize("done", range(4))
-def test_a_saga_cancelled_with_so_many_steps_done_undoes_them_in_reverse_order(done: int) -> None:
+def test_a_cancelled_saga_undoes_its_steps_in_reverse_order(done: int) -> None:
     names = ["a", "b", "c", "d"]
     saga = running(*names)
     for name in names[:done]:
@@ -28,7 +28,7 @@ def test_a_saga_cancelled_with_so_many_steps_done_undoes_them_in_reverse_order(d
 
 
 @BOTH
-def test_who_asked_and_why_is_in_the_history_and_in_the_fault(operation: Operation) -> None:
+def test_actor_and_reason_are_in_the_history_and_in_the_fault(operation: Operation) -> None:
     saga = running("reserve")
     saga.operate(operation)
     line = saga.history[-1]
@@ -51,7 +51,7 @@ def test_a_step_in_flight_that_succeeds_after_the_cancel_is_undone_first() -> No
     assert saga.sent_names[2:] == ["undo charge 1"]
 
 
-def test_a_step_in_flight_that_times_out_after_the_cancel_is_unknown_and_undone() -> None:
+def test_a_step_that_times_out_after_the_cancel_is_undone() -> None:
     saga = running("reserve", step("charge", on_unknown=OnUnknown.HOLD))
     saga.succeed("reserve")
     saga.operate(Operation.CANCEL)
@@ -97,7 +97,7 @@ def test_a_completed_saga_is_not_cancelled_but_may_be_undone() -> None:
 
 
 @BOTH
-def test_asked_of_a_saga_that_is_undoing_or_undone_it_changes_nothing(operation: Operation) -> None:
+def test_cancelling_a_compensating_or_compensated_saga_changes_nothing(operation: Operation) -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
     saga.reject("charge")
@@ -118,7 +118,7 @@ def test_a_stuck_saga_that_goes_forward_may_be_cancelled() -> None:
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo charge 1")
 
 
-def test_a_step_that_a_person_went_on_without_is_undone_where_it_may_have_happened() -> None:
+def test_a_skipped_step_that_may_have_happened_is_undone() -> None:
     saga: SagaInMemory = running("reserve", "charge")
     saga.operate(Operation.SKIP, "reserve")
     saga.reject("charge")
@@ -127,7 +127,7 @@ def test_a_step_that_a_person_went_on_without_is_undone_where_it_may_have_happen
     assert (saga.status, saga.statuses("reserve")) == (SagaStatus.COMPENSATED, ["compensated"])
 
 
-def test_a_step_that_a_person_went_on_without_is_not_undone_once_it_is_known_not_to_have_happened() -> None:
+def test_a_skipped_step_that_did_not_happen_is_not_undone() -> None:
     saga: SagaInMemory = running("reserve", "charge")
     saga.operate(Operation.SKIP, "reserve")
     saga.fail("reserve")
@@ -135,7 +135,7 @@ def test_a_step_that_a_person_went_on_without_is_not_undone_once_it_is_known_not
     assert (saga.status, saga.sent_names) == (SagaStatus.COMPENSATED, ["reserve 1", "charge 1"])
 
 
-def test_a_completed_saga_that_is_to_be_undone_undoes_what_may_have_happened_as_well() -> None:
+def test_compensating_a_completed_saga_undoes_doubtful_effects_too() -> None:
     saga: SagaInMemory = running("reserve", "charge")
     saga.operate(Operation.SKIP, "reserve")
     saga.succeed("charge")

@@ -14,7 +14,7 @@ def _paused(*names: str) -> SagaInMemory:
     return saga
 
 
-def test_a_pause_is_recorded_with_who_asked_and_why() -> None:
+def test_a_pause_is_recorded_with_its_actor_and_reason() -> None:
     saga = _paused("reserve")
     line = saga.history[-1]
     assert (line.event, line.status, line.actor, line.reason) == (
@@ -25,7 +25,7 @@ def test_a_pause_is_recorded_with_who_asked_and_why() -> None:
     )
 
 
-def test_a_success_while_paused_is_recorded_and_the_next_step_begins_when_resumed() -> None:
+def test_after_a_success_while_paused_the_next_step_begins_when_resumed() -> None:
     saga = _paused("reserve", "charge")
     assert saga.succeed("reserve").commands == ()
     assert (saga.status, saga.statuses("reserve", "charge")) == (SagaStatus.PAUSED, ["succeeded", "pending"])
@@ -34,7 +34,7 @@ def test_a_success_while_paused_is_recorded_and_the_next_step_begins_when_resume
     assert saga.history[-1].sent == (saga.sent[-1],)
 
 
-def test_the_last_success_while_paused_ends_the_saga_only_when_it_is_resumed() -> None:
+def test_the_last_success_while_paused_ends_the_saga_when_resumed() -> None:
     saga = _paused("reserve")
     saga.succeed("reserve")
     assert (saga.status, saga.ends) == (SagaStatus.PAUSED, [])
@@ -42,7 +42,7 @@ def test_the_last_success_while_paused_ends_the_saga_only_when_it_is_resumed() -
     assert (saga.status, len(saga.ends)) == (SagaStatus.COMPLETED, 1)
 
 
-def test_a_failure_while_paused_changes_the_course_and_the_undo_begins_when_resumed() -> None:
+def test_after_a_failure_while_paused_the_undo_begins_when_resumed() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
     saga.operate(Operation.PAUSE)
@@ -53,7 +53,7 @@ def test_a_failure_while_paused_changes_the_course_and_the_undo_begins_when_resu
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo reserve 1")
 
 
-def test_a_cancel_while_paused_changes_the_course_and_the_saga_stays_paused() -> None:
+def test_a_cancelled_saga_that_is_paused_stays_paused() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
     saga.operate(Operation.PAUSE)
@@ -71,7 +71,7 @@ def test_a_cancel_while_paused_calls_a_child_off_all_the_same() -> None:
     assert saga.asked_of_children == ["start deliver 1", "cancel deliver 1"]
 
 
-def test_a_failed_attempt_waits_and_is_not_tried_again_before_the_saga_is_resumed() -> None:
+def test_no_attempt_is_made_again_before_the_saga_is_resumed() -> None:
     saga = _paused("reserve")
     saga.fail("reserve")
     assert (saga.step("reserve").due, saga.state.wake_at_ms) == (Due.RETRY, None)
@@ -89,7 +89,7 @@ def test_a_time_out_while_paused_is_recorded() -> None:
     assert (saga.status, saga.statuses("reserve")) == (SagaStatus.PAUSED, ["unknown"])
 
 
-def test_a_time_out_that_leads_to_a_question_is_asked_when_resumed() -> None:
+def test_a_probe_due_while_paused_is_sent_when_resumed() -> None:
     saga = running(step("charge", on_unknown=OnUnknown.PROBE))
     saga.operate(Operation.PAUSE)
     saga.timer_when_due()
@@ -106,7 +106,7 @@ def test_time_passes_for_a_sleep_while_paused() -> None:
     assert (saga.statuses("rest", "charge"), saga.sent_names) == (["succeeded", "pending"], [])
 
 
-def test_an_undo_that_succeeds_while_paused_is_recorded_and_the_next_one_waits() -> None:
+def test_after_an_undo_while_paused_the_next_one_waits() -> None:
     saga = running("reserve", "pack", step("charge", retry=ONCE))
     saga.succeed("reserve")
     saga.succeed("pack")
@@ -126,7 +126,7 @@ def test_a_stuck_saga_may_be_paused_and_is_stuck_again_when_resumed() -> None:
     assert saga.status == SagaStatus.STUCK
 
 
-def test_a_person_s_word_counts_while_paused_but_nothing_is_sent_for_it() -> None:
+def test_an_operation_while_paused_is_applied_and_sends_nothing() -> None:
     saga = running(step("charge", on_unknown=OnUnknown.HOLD), "ship")
     saga.timer_when_due()
     saga.operate(Operation.PAUSE)
@@ -143,7 +143,7 @@ def test_after_a_lost_stream_a_paused_saga_sends_nothing() -> None:
     assert saga.lose_transport().verdict is Verdict.REPEATED
 
 
-def test_an_ended_saga_is_not_paused_and_one_that_is_not_paused_is_not_resumed() -> None:
+def test_only_a_saga_under_way_is_paused_and_only_a_paused_one_resumed() -> None:
     saga = running("reserve")
     assert saga.operate(Operation.RESUME).reason == "the saga is not paused, but running"
     saga.succeed("reserve")

@@ -36,7 +36,7 @@ def test_what_fits_is_taken() -> None:
 
 
 @pytest.mark.parametrize("output", [{}, {"amount": 5}, None])
-def test_what_does_not_fit_is_refused_and_the_step_waits_on_to_its_time_out(output: dict[str, Any] | None) -> None:
+def test_an_output_that_does_not_fit_is_refused_and_the_step_waits_on(output: dict[str, Any] | None) -> None:
     saga = _charging()
     saga.succeed("reserve")
     before = saga.state
@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_refused_and_the_step_waits_on_to_its_time_out(outp
     assert saga.sent_names[-1] == "ship 1"
 
 
-def test_while_the_saga_undoes_a_success_is_undone_whatever_it_returned() -> None:
+def test_while_compensating_a_success_counts_whatever_it_returned() -> None:
     """That it happened is what matters then."""
     saga = _charging(OnUnknown.COMPENSATE)
     saga.succeed("reserve")
@@ -64,13 +64,13 @@ def test_while_the_saga_undoes_a_success_is_undone_whatever_it_returned() -> Non
     assert saga.sent_names[-1] == "undo charge 2"
 
 
-def test_failures_and_signs_of_life_have_no_output_to_look_at() -> None:
+def test_failures_and_signs_of_life_have_no_output_to_check() -> None:
     saga = _charging()
     saga.succeed("reserve")
     assert saga.fail("charge").verdict is Verdict.APPLIED
 
 
-def test_an_undo_returns_what_it_likes() -> None:
+def test_the_output_of_an_undo_is_not_checked() -> None:
     saga = running(replace(step("charge"), output=RECEIPT), "ship")
     saga.succeed("charge", {"receipt": "R-1"})
     saga.reject("ship")
@@ -78,7 +78,7 @@ def test_an_undo_returns_what_it_likes() -> None:
     assert saga.undo_succeeds("charge").verdict is Verdict.APPLIED
 
 
-def test_a_probe_that_says_that_it_happened_is_looked_at_as_the_action_is() -> None:
+def test_the_output_of_a_confirming_probe_is_checked() -> None:
     saga = _charging(OnUnknown.PROBE)
     saga.succeed("reserve")
     saga.timer_when_due()

@@ -24,7 +24,7 @@ def _shipping() -> SagaInMemory:
     return saga
 
 
-def test_a_retriable_step_out_of_attempts_is_parked_and_never_turns_the_saga_round() -> None:
+def test_a_retriable_step_out_of_attempts_is_parked() -> None:
     saga = running("reserve", step("ship", kind=Kind.RETRIABLE, retry=ONCE))
     saga.succeed("reserve")
     saga.reject("ship", "no road")
@@ -35,7 +35,7 @@ def test_a_retriable_step_out_of_attempts_is_parked_and_never_turns_the_saga_rou
     assert saga.sent_names == ["reserve 1", "ship 1"]
 
 
-def test_a_retriable_step_out_of_attempts_by_time_outs_is_parked_as_unknown() -> None:
+def test_a_retriable_step_that_times_out_too_often_is_parked_as_unknown() -> None:
     saga = _shipping()
     saga.timer_when_due()
     assert (saga.status, saga.statuses("ship")) == (SagaStatus.STUCK, ["unknown"])
@@ -51,14 +51,14 @@ def test_the_late_success_of_a_parked_step_sets_the_saga_going() -> None:
     assert (saga.status, saga.state.fault, saga.sent_names[-1]) == (SagaStatus.RUNNING, None, "b 1")
 
 
-def test_the_late_failure_of_a_parked_unknown_step_leaves_it_parked_as_failed() -> None:
+def test_a_late_failure_leaves_a_parked_unknown_step_parked_as_failed() -> None:
     saga = _shipping()
     saga.timer_when_due()
     saga.fail("ship")
     assert (saga.status, saga.statuses("ship"), saga.step("ship").unanswered) == (SagaStatus.STUCK, ["failed"], ())
 
 
-def test_nothing_new_begins_while_a_step_is_parked_and_what_is_in_flight_is_recorded() -> None:
+def test_no_step_begins_while_another_is_parked() -> None:
     saga = running(step("a", kind=Kind.RETRIABLE, retry=ONCE), step("b", after=()), step("c", after=("b",)))
     saga.fail("a")
     saga.succeed("b")
@@ -67,14 +67,14 @@ def test_nothing_new_begins_while_a_step_is_parked_and_what_is_in_flight_is_reco
     assert saga.sent_names[-1] == "c 1"
 
 
-def test_a_pivot_that_fails_turns_the_saga_round() -> None:
+def test_a_pivot_that_fails_starts_compensating() -> None:
     saga = _order()
     saga.succeed("reserve")
     saga.fail("charge")
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo reserve 1")
 
 
-def test_a_pivot_of_which_nobody_knows_is_parked() -> None:
+def test_a_pivot_in_doubt_is_parked() -> None:
     saga = _order()
     saga.succeed("reserve")
     saga.timer_when_due()
@@ -82,7 +82,7 @@ def test_a_pivot_of_which_nobody_knows_is_parked() -> None:
     assert saga.state.course is Course.FORWARD
 
 
-def test_a_parked_pivot_that_did_not_happen_after_all_turns_the_saga_round() -> None:
+def test_a_parked_pivot_that_did_not_happen_starts_compensating() -> None:
     saga = _order()
     saga.succeed("reserve")
     saga.timer_when_due()
@@ -119,7 +119,7 @@ def test_a_pivot_that_failed_and_waits_for_its_retry_has_not_decided_yet() -> No
 
 
 @pytest.mark.parametrize("answer", ["in flight", "in doubt", "done", "all done"])
-def test_once_the_pivot_is_done_or_may_be_no_cancel_turns_the_saga_round(answer: str) -> None:
+def test_no_cancel_is_applied_once_the_pivot_is_done_or_may_be(answer: str) -> None:
     saga = running("reserve", step("charge", kind=Kind.PIVOT), step("ship", kind=Kind.RETRIABLE))
     saga.succeed("reserve")
     if answer == "in doubt":
@@ -166,7 +166,7 @@ def test_a_pivot_that_fails_after_the_deadline_is_not_tried_again() -> None:
     assert saga.state.fault == PAST_DEADLINE
 
 
-def test_a_pivot_that_may_have_happened_keeps_the_saga_from_its_deadline_until_that_is_known() -> None:
+def test_a_pivot_in_doubt_suspends_the_deadline_until_it_is_settled() -> None:
     saga = _at_the_pivot(retry=ONCE)
     saga.timer_when_due()
     assert saga.status == SagaStatus.STUCK

@@ -47,7 +47,7 @@ def test_while_the_later_attempt_is_in_flight() -> None:
     assert saga.step("reserve").output == {"by": "the first"}
 
 
-def test_after_the_step_was_given_up_it_is_recorded_and_undone_in_its_turn() -> None:
+def test_a_late_success_of_a_step_given_up_on_is_undone_in_its_turn() -> None:
     saga = _given_up_by_failure()
     transition = saga.succeed("charge", {"payment": 7})
     assert transition.verdict is Verdict.APPLIED
@@ -106,7 +106,7 @@ def test_after_the_saga_had_ended_it_is_opened_again_and_undone() -> None:
     ]
 
 
-def test_after_the_saga_had_ended_a_step_that_cannot_be_undone_is_only_recorded() -> None:
+def test_a_late_success_without_compensation_is_only_recorded() -> None:
     saga = running("reserve", step("notify", retry=ONCE, undoable=False))
     saga.succeed("reserve")
     saga.fail("notify")
@@ -136,7 +136,7 @@ def test_while_the_saga_is_stuck_it_is_recorded_and_nothing_is_sent() -> None:
     assert saga.status == SagaStatus.COMPENSATED
 
 
-def test_an_unknown_step_that_turns_out_to_have_succeeded_keeps_its_place_in_the_order() -> None:
+def test_an_unknown_step_that_succeeded_keeps_its_place_in_the_order() -> None:
     saga = running("reserve", step("notify", retry=ONCE, undoable=False))
     saga.succeed("reserve")
     saga.timer_when_due()
@@ -156,7 +156,7 @@ def _succeeded_while_undoing() -> SagaInMemory:
     return saga
 
 
-def test_a_success_after_the_undo_is_undone_though_the_same_attempt_had_failed() -> None:
+def test_a_success_after_the_undo_is_undone_though_its_attempt_failed() -> None:
     """An attempt that is delivered twice may be carried out twice: one run fails, the other has its effect."""
     saga = running(step("charge", on_unknown=OnUnknown.COMPENSATE))
     saga.timer_when_due()
@@ -169,7 +169,7 @@ def test_a_success_after_the_undo_is_undone_though_the_same_attempt_had_failed()
     assert saga.succeed("charge", {"payment": 7}, attempt=1).verdict is Verdict.REPEATED
 
 
-def test_what_was_given_up_on_is_not_tried_again_once_its_last_doubt_is_gone() -> None:
+def test_a_step_given_up_on_is_not_retried_once_its_doubt_is_settled() -> None:
     saga = running("reserve", step("charge", kind=Kind.PIVOT))
     saga.succeed("reserve")
     saga.timer_when_due()
@@ -193,7 +193,7 @@ def test_the_undo_after_a_late_success_has_a_budget_of_its_own() -> None:
     assert saga.status == SagaStatus.STUCK
 
 
-def test_a_late_success_of_a_step_whose_undo_was_given_up_on_keeps_an_earlier_undo_from_counting() -> None:
+def test_a_late_success_keeps_an_earlier_undo_from_counting() -> None:
     saga = running(step("charge", retry=ONCE))
     saga.timer_when_due()
     saga.undo_rejected("charge")
@@ -223,7 +223,7 @@ def _with_one_branch_held() -> SagaInMemory:
     return saga
 
 
-def test_what_is_done_after_an_attempt_failed_late_is_undone_in_the_order_in_which_it_was_done() -> None:
+def test_after_a_late_failure_effects_are_undone_in_their_order() -> None:
     saga = _with_one_branch_held()
     saga.fail("left", attempt=1)
     saga.timer_when_due()
@@ -232,7 +232,7 @@ def test_what_is_done_after_an_attempt_failed_late_is_undone_in_the_order_in_whi
     assert saga.sent_names[-1] == "undo left 1"
 
 
-def test_what_a_person_had_tried_again_is_undone_in_the_order_in_which_it_was_done() -> None:
+def test_after_a_requested_retry_effects_are_undone_in_their_order() -> None:
     saga = _with_one_branch_held()
     saga.operate(Operation.RETRY, "left")
     saga.succeed("left")
@@ -240,7 +240,7 @@ def test_what_a_person_had_tried_again_is_undone_in_the_order_in_which_it_was_do
     assert saga.sent_names[-1] == "undo left 1"
 
 
-def test_a_success_that_comes_while_the_step_is_being_undone_has_it_undone_once_more() -> None:
+def test_a_success_during_the_undo_is_undone_once_more() -> None:
     """The undo that is under way was sent before, and its worker may have found nothing to undo."""
     saga = _succeeded_while_undoing()
     charge = saga.step("charge")
@@ -260,7 +260,7 @@ def test_a_success_that_comes_while_the_step_is_being_undone_has_it_undone_once_
     assert saga.state is before
 
 
-def test_a_rejection_of_a_step_given_up_as_unknown_settles_that_nothing_happened() -> None:
+def test_a_late_rejection_settles_that_an_unknown_step_did_not_happen() -> None:
     saga = running("reserve", step("notify", retry=ONCE, undoable=False))
     saga.succeed("reserve")
     saga.timer_when_due()

@@ -12,8 +12,6 @@ from tests.support.builders import ONCE, SAGA_ID, START_MS, TIMEOUT_MS, SagaInMe
 
 COMMAND_ID = command_id(SAGA_ID, "charge", Direction.ACTION, 1)
 
-# ----------------------------------------------------------------------------------------------------- the wait itself
-
 
 @pytest.mark.parametrize(
     ("attempt", "delay_ms"), [(1, 200), (2, 400), (3, 800), (4, 1600), (8, 25_600), (9, 30_000), (1000, 30_000)]
@@ -35,10 +33,7 @@ def test_a_first_wait_beyond_the_maximum_is_the_maximum() -> None:
     assert RetryPolicy(delay_first_ms=9_000, delay_max_ms=1_000).delay_after_ms(1, COMMAND_ID) == 1_000
 
 
-# -------------------------------------------------------------------------------------------------- after a failure
-
-
-def test_a_failed_attempt_waits_and_the_next_one_has_the_same_idempotency_key() -> None:
+def test_attempts_of_one_action_share_an_idempotency_key() -> None:
     saga = running("reserve")
     failed = saga.fail("reserve", "busy")
     assert failed.commands == ()
@@ -141,9 +136,6 @@ def test_a_rejection_ends_the_wait_for_the_retry() -> None:
     assert saga.timer().verdict is Verdict.REPEATED
 
 
-# ------------------------------------------------------------------------------------------------ after a time-out
-
-
 def _timed_out_once() -> SagaInMemory:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
@@ -216,7 +208,7 @@ def test_a_rejection_after_an_attempt_in_doubt_counts_as_unknown() -> None:
     assert saga.step("charge").effect_revision == saga.state.revision
 
 
-def test_an_unknown_step_without_compensation_stays_unknown_and_is_passed_over() -> None:
+def test_an_unknown_step_without_compensation_is_passed_over() -> None:
     saga = running("reserve", step("notify", retry=ONCE, undoable=False))
     saga.succeed("reserve")
     saga.timer_when_due()
@@ -234,7 +226,7 @@ def test_time_outs_can_be_named_as_never_to_be_retried() -> None:
     assert saga.sent_names == ["charge 1", "undo charge 1"]
 
 
-def test_a_failed_reply_to_the_attempt_that_timed_out_settles_the_doubt_and_leaves_the_wait_as_it_is() -> None:
+def test_a_late_failure_settles_the_doubt_and_keeps_the_wait() -> None:
     saga = _timed_out_once()
     due_at_ms = saga.step("charge").due_at_ms
     saga.now_ms += 50
@@ -247,7 +239,7 @@ def test_a_failed_reply_to_the_attempt_that_timed_out_settles_the_doubt_and_leav
     assert saga.state is before
 
 
-def test_a_rejection_of_the_attempt_that_timed_out_gives_the_step_up_with_nothing_to_undo() -> None:
+def test_a_late_rejection_gives_the_step_up_with_nothing_to_undo() -> None:
     saga = _timed_out_once()
     saga.reject("charge")
     charge = saga.step("charge")
@@ -255,10 +247,7 @@ def test_a_rejection_of_the_attempt_that_timed_out_gives_the_step_up_with_nothin
     assert saga.sent_names == ["reserve 1", "charge 1", "undo reserve 1"]
 
 
-# --------------------------------------------------------------------------------------------------- jitter, budget
-
-
-def test_jitter_follows_from_the_command_so_that_every_replica_waits_the_same() -> None:
+def test_jitter_follows_from_the_command_id_alone() -> None:
     policy = RetryPolicy(delay_first_ms=10_000, delay_factor=1.0, jitter=True)
     ids = [command_id(SAGA_ID, "charge", Direction.ACTION, attempt) for attempt in range(1, 201)]
     waits_ms = [policy.delay_after_ms(1, each) for each in ids]
@@ -268,7 +257,7 @@ def test_jitter_follows_from_the_command_so_that_every_replica_waits_the_same() 
     assert 4_000 < sum(waits_ms) / len(waits_ms) < 6_000
 
 
-def test_jitter_is_part_of_the_wait_of_a_saga_and_a_worker_s_own_wish_is_not_spread() -> None:
+def test_jitter_spreads_the_policy_s_wait_and_not_the_worker_s_wish() -> None:
     spread = RetryPolicy(attempts_max=3, delay_first_ms=10_000, jitter=True)
     saga = running(step("charge", retry=spread))
     saga.fail("charge")
@@ -311,7 +300,7 @@ def test_a_timer_that_comes_after_the_budget_gives_up_instead_of_trying() -> Non
     assert saga.sent_names == ["reserve 1", "charge 1", "undo reserve 1"]
 
 
-def test_an_undo_has_a_budget_of_its_own_counted_from_its_own_first_attempt() -> None:
+def test_an_undo_has_a_budget_of_its_own_from_its_first_attempt_on() -> None:
     brief = RetryPolicy(attempts_max=9, delay_first_ms=400, delay_factor=1.0, budget_ms=500)
     saga = running(step("reserve", compensation_retry=brief), "charge")
     saga.succeed("reserve")
@@ -324,7 +313,7 @@ def test_an_undo_has_a_budget_of_its_own_counted_from_its_own_first_attempt() ->
     assert saga.status == SagaStatus.STUCK
 
 
-def test_a_person_s_retry_begins_a_new_series_with_new_attempts_and_a_new_budget() -> None:
+def test_a_requested_retry_begins_a_new_series_with_a_new_budget() -> None:
     brief = RetryPolicy(attempts_max=2, delay_first_ms=400, delay_factor=1.0, budget_ms=500)
     saga = running(step("charge", retry=brief, kind=Kind.RETRIABLE))
     saga.fail("charge")

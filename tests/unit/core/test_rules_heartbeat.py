@@ -28,7 +28,7 @@ def test_a_command_that_lies_in_its_stream_is_not_silent() -> None:
     assert (saga.step("explore").due_at_ms, saga.state.wake_at_ms) == (START_MS + 8_000, START_MS + 8_000)
 
 
-def test_silence_is_given_up_on_after_the_heartbeat_and_not_after_the_time_out() -> None:
+def test_silence_ends_the_attempt_after_the_heartbeat() -> None:
     saga = _exploring()
     assert saga.step("explore").due_at_ms == START_MS + HEARTBEAT_MS
     saga.timer_when_due()
@@ -43,7 +43,7 @@ def test_the_command_s_deadline_is_the_time_out_and_not_the_heartbeat() -> None:
     assert saga.sent[0].deadline_ms == START_MS + TIMEOUT_MS
 
 
-def test_a_command_says_how_long_its_worker_may_be_silent_and_its_undo_does_not() -> None:
+def test_a_command_carries_its_heartbeat_and_its_undo_does_not() -> None:
     saga = _sent()
     assert saga.sent[0].heartbeat_ms == HEARTBEAT_MS
     saga.succeed("explore")
@@ -92,7 +92,7 @@ def test_a_sign_of_life_just_after_another_changes_nothing() -> None:
     assert saga.progress("explore").verdict is Verdict.APPLIED
 
 
-def test_a_sign_of_life_nobody_waits_for_changes_nothing() -> None:
+def test_an_unexpected_sign_of_life_changes_nothing() -> None:
     saga = running("explore")
     saga.now_ms += 10_000
     assert saga.progress("explore").verdict is Verdict.REPEATED
@@ -117,7 +117,7 @@ def test_the_next_attempt_has_a_heartbeat_and_a_deadline_of_its_own() -> None:
     assert saga.step("explore").due_at_ms == saga.now_ms + HEARTBEAT_MS
 
 
-def test_after_a_lost_stream_the_command_is_sent_again_as_it_was_whatever_signs_of_life_came() -> None:
+def test_after_a_lost_stream_the_command_keeps_its_deadline() -> None:
     saga = _exploring()
     saga.now_ms += 2_000
     saga.progress("explore")

@@ -9,7 +9,7 @@ from tests.support.builders import ONCE, START_MS, TIMEOUT_MS, running, step
 SILENCE_MS = 5_000
 
 
-def test_a_sign_of_life_shortly_before_the_deadline_keeps_the_attempt_until_then() -> None:
+def test_a_sign_of_life_near_the_deadline_keeps_the_attempt_until_then() -> None:
     saga = running(replace(step("charge", retry=ONCE), heartbeat_ms=SILENCE_MS))
     for second in range(2, TIMEOUT_MS // 1_000, 2):
         saga.now_ms = START_MS + second * 1_000
@@ -17,7 +17,7 @@ def test_a_sign_of_life_shortly_before_the_deadline_keeps_the_attempt_until_then
     assert saga.step("charge").due_at_ms == START_MS + TIMEOUT_MS
 
 
-def test_once_the_deadline_is_what_is_awaited_nothing_more_is_written_down() -> None:
+def test_no_sign_of_life_is_stored_once_only_the_deadline_is_awaited() -> None:
     saga = running(replace(step("charge", retry=ONCE), heartbeat_ms=SILENCE_MS))
     for second in range(2, TIMEOUT_MS // 1_000, 2):
         saga.now_ms = START_MS + second * 1_000

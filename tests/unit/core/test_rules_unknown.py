@@ -23,9 +23,6 @@ def _held() -> SagaInMemory:
     return saga
 
 
-# ------------------------------------------------------------------------------------------------------ the choice
-
-
 def test_to_compensate_gives_the_step_up_at_once_and_undoes_it_first() -> None:
     saga = running("reserve", step("charge", on_unknown=OnUnknown.COMPENSATE))
     saga.succeed("reserve")
@@ -65,10 +62,7 @@ def test_a_held_step_that_is_cancelled_is_undone_as_it_may_have_happened() -> No
     assert saga.sent_names[2:] == ["undo charge 1"]
 
 
-# ------------------------------------------------------------------------------------------------------- a probe
-
-
-def test_a_probe_asks_with_the_idempotency_key_of_the_action_and_a_deadline_of_its_own() -> None:
+def test_a_probe_has_its_action_s_key_and_a_deadline_of_its_own() -> None:
     saga = running("reserve", step("charge", on_unknown=OnUnknown.PROBE, heartbeat_ms=5_000))
     saga.succeed("reserve", {"place": "A4"})
     saga.progress("charge")
@@ -106,7 +100,7 @@ def test_it_happened_is_the_step_s_success_with_the_probe_s_output() -> None:
     assert saga.sent_names[-1] == "ship 1"
 
 
-def test_it_did_not_happen_is_retried_by_the_policy_and_nothing_is_in_doubt() -> None:
+def test_a_denied_action_is_retried_by_the_policy() -> None:
     saga = _probing()
     saga.it_did_not_happen("charge")
     assert (saga.statuses("charge"), saga.step("charge").due) == (["pending"], Due.RETRY)
@@ -115,7 +109,7 @@ def test_it_did_not_happen_is_retried_by_the_policy_and_nothing_is_in_doubt() ->
     assert saga.sent_names[-1] == "charge 2"
 
 
-def test_it_did_not_happen_out_of_attempts_is_given_up_with_nothing_to_undo() -> None:
+def test_a_denied_action_out_of_attempts_has_nothing_to_undo() -> None:
     saga = running("reserve", step("charge", on_unknown=OnUnknown.PROBE, retry=ONCE))
     saga.succeed("reserve")
     saga.timer_when_due()
@@ -123,7 +117,7 @@ def test_it_did_not_happen_out_of_attempts_is_given_up_with_nothing_to_undo() ->
     assert (saga.statuses("charge"), saga.sent_names[-1]) == (["failed"], "undo reserve 1")
 
 
-def test_where_nobody_can_tell_it_is_asked_again_and_then_held() -> None:
+def test_an_inconclusive_probe_is_sent_again_and_then_the_step_is_parked() -> None:
     saga = _probing()
     for attempt in (2, 3):
         saga.nobody_can_tell("charge")
@@ -134,7 +128,7 @@ def test_where_nobody_can_tell_it_is_asked_again_and_then_held() -> None:
     assert (saga.status, saga.statuses("charge"), saga.step("charge").due) == (SagaStatus.STUCK, ["unknown"], None)
 
 
-def test_a_probe_that_is_not_answered_is_asked_again() -> None:
+def test_a_probe_that_is_not_answered_is_sent_again() -> None:
     saga = _probing()
     saga.timer_when_due()
     assert (saga.history[-1].event, saga.step("charge").due) == ("probe_timed_out", Due.PROBE_RETRY)
@@ -142,7 +136,7 @@ def test_a_probe_that_is_not_answered_is_asked_again() -> None:
     assert saga.sent_names[-1] == "ask charge 2"
 
 
-def test_the_same_word_that_nobody_can_tell_counts_once() -> None:
+def test_a_repeated_inconclusive_probe_counts_once() -> None:
     saga = _probing()
     saga.nobody_can_tell("charge")
     before = saga.state
@@ -150,7 +144,7 @@ def test_the_same_word_that_nobody_can_tell_counts_once() -> None:
     assert saga.state is before
 
 
-def test_only_the_latest_probe_s_denial_counts_but_any_probe_s_word_that_it_happened() -> None:
+def test_only_the_latest_probe_denies_and_any_probe_confirms() -> None:
     saga = _probing()
     saga.timer_when_due()
     saga.timer_when_due()
@@ -159,7 +153,7 @@ def test_only_the_latest_probe_s_denial_counts_but_any_probe_s_word_that_it_happ
     assert saga.statuses("charge") == ["succeeded"]
 
 
-def test_a_denial_said_twice_does_not_settle_the_doubt_of_a_later_attempt() -> None:
+def test_a_repeated_denial_settles_no_later_doubt() -> None:
     """The first attempt was denied, the second is in doubt when the saga has turned round."""
     saga = running(step("charge", on_unknown=OnUnknown.PROBE), step("pay", after=()))
     saga.now_ms += 1
@@ -174,7 +168,7 @@ def test_a_denial_said_twice_does_not_settle_the_doubt_of_a_later_attempt() -> N
     assert saga.sent_names[-1] == "undo charge 1"
 
 
-def test_a_denial_said_twice_while_paused_does_not_settle_the_doubt_of_a_later_attempt() -> None:
+def test_a_repeated_denial_while_paused_settles_no_later_doubt() -> None:
     saga = running(step("charge", on_unknown=OnUnknown.PROBE))
     saga.timer_when_due()
     saga.it_did_not_happen("charge")
@@ -197,7 +191,7 @@ def test_a_late_denial_still_settles_a_held_step() -> None:
     assert saga.status == SagaStatus.COMPENSATED
 
 
-def test_the_action_s_own_late_answer_settles_what_a_probe_is_asked_about() -> None:
+def test_the_action_s_own_late_reply_settles_what_a_probe_looks_for() -> None:
     saga = _probing()
     saga.fail("charge")
     assert (saga.statuses("charge"), saga.step("charge").due) == (["pending"], Due.RETRY)
@@ -218,7 +212,7 @@ def test_after_a_lost_stream_a_probe_is_sent_again() -> None:
     assert saga.lose_transport().commands == (saga.sent[-1],)
 
 
-def test_a_probe_under_way_when_the_saga_turns_round_is_given_up_and_the_step_undone() -> None:
+def test_a_probe_under_way_when_compensation_starts_is_given_up() -> None:
     saga = running(step("charge", on_unknown=OnUnknown.PROBE, timeout_ms=10), step("pay", after=()))
     saga.now_ms += 10
     saga.timer()
@@ -226,10 +220,7 @@ def test_a_probe_under_way_when_the_saga_turns_round_is_given_up_and_the_step_un
     assert saga.sent_names == ["charge 1", "pay 1", "ask charge 1", "undo charge 1"]
 
 
-# ----------------------------------------------------------------------------------------------- several in doubt
-
-
-def test_the_doubts_are_settled_one_by_one_and_with_the_last_one_the_step_waits_as_pending() -> None:
+def test_a_step_waits_as_pending_once_its_last_doubt_is_settled() -> None:
     saga = running("charge")
     saga.timer_when_due()
     saga.timer_when_due()
@@ -243,7 +234,7 @@ def test_the_doubts_are_settled_one_by_one_and_with_the_last_one_the_step_waits_
     assert saga.step("charge").due is Due.RETRY
 
 
-def test_a_rejection_of_the_latest_attempt_gives_up_and_what_else_is_in_doubt_is_undone() -> None:
+def test_a_rejected_attempt_leaves_the_doubts_of_earlier_ones_to_undo() -> None:
     saga = running("charge")
     saga.timer_when_due()
     saga.timer_when_due()
@@ -270,7 +261,7 @@ def test_a_step_given_up_as_unknown_that_did_not_happen_needs_no_undo(outcome: s
     assert saga.sent_names[-1] == "undo reserve 1"
 
 
-def test_the_late_success_of_an_attempt_in_doubt_after_its_undo_is_undone_once_more() -> None:
+def test_a_late_success_after_the_undo_is_undone_once_more() -> None:
     saga = running(step("charge", retry=ONCE))
     saga.timer_when_due()
     saga.undo_succeeds("charge")
@@ -291,7 +282,7 @@ def test_the_answer_of_the_first_undo_does_not_pass_for_that_of_the_second() -> 
     assert (saga.status, len(saga.ends)) == (SagaStatus.COMPENSATED, 2)
 
 
-def test_a_success_said_twice_does_not_take_up_an_effect_that_a_person_let_stand() -> None:
+def test_a_repeated_success_leaves_an_effect_that_a_person_let_stay() -> None:
     saga = running("reserve", step("charge", retry=ONCE))
     saga.succeed("reserve")
     saga.reject("charge")
@@ -301,14 +292,14 @@ def test_a_success_said_twice_does_not_take_up_an_effect_that_a_person_let_stand
     assert saga.succeed("reserve", attempt=1).verdict is Verdict.REPEATED
 
 
-def test_a_person_s_word_that_it_failed_settles_every_doubt() -> None:
+def test_resolving_as_failed_settles_every_doubt() -> None:
     saga = _held()
     saga.operate(Operation.RESOLVE, resolution=Resolution.FAILED)
     assert (saga.statuses("charge"), saga.step("charge").unanswered) == (["failed"], ())
     assert saga.sent_names[-1] == "undo reserve 1"
 
 
-def test_a_retriable_step_that_nobody_can_tell_about_is_held_going_forward() -> None:
+def test_a_retriable_step_with_inconclusive_probes_is_parked() -> None:
     saga = running(step("ship", kind=Kind.RETRIABLE, on_unknown=OnUnknown.PROBE, retry=ONCE))
     saga.timer_when_due()
     saga.nobody_can_tell("ship")

@@ -23,7 +23,7 @@ def test_a_sleep_is_over_when_its_time_has_passed_and_sends_nothing() -> None:
     assert saga.history[-1].event == "wait_ended"
 
 
-def test_a_signal_is_taken_by_the_step_that_waits_for_it_and_its_data_is_the_output() -> None:
+def test_a_signal_s_data_is_the_output_of_the_step_that_takes_it() -> None:
     saga = _waiting()
     assert (saga.statuses("approve"), saga.step("approve").due) == (["waiting"], Due.SIGNAL)
     saga.signal("approved", {"by": "ada"})
@@ -32,7 +32,7 @@ def test_a_signal_is_taken_by_the_step_that_waits_for_it_and_its_data_is_the_out
     assert saga.sent[-1].outputs["approve"] == {"by": "ada"}
 
 
-def test_a_signal_that_comes_before_the_wait_is_kept_until_the_step_takes_it() -> None:
+def test_a_signal_that_comes_before_the_wait_is_buffered() -> None:
     saga = running("reserve", approval("approve"), "charge")
     assert saga.signal("approved", {"by": "ada"}).history[0].event == "signal_buffered"
     assert saga.state.signals == (Signal("approved", "signal-1", {"by": "ada"}),)
@@ -58,7 +58,7 @@ def test_a_signal_that_no_step_will_take_any_more_is_refused() -> None:
     assert "no step waits for the signal 'approved' any more" in refusal.reason
 
 
-def test_a_signal_that_is_late_sets_a_saga_going_that_waits_for_a_person_meanwhile() -> None:
+def test_a_late_signal_sets_a_stuck_saga_going() -> None:
     saga = running(step("charge", kind=Kind.PIVOT), approval("approve", kind=Kind.RETRIABLE), "ship")
     saga.succeed("charge")
     saga.timer_when_due()
@@ -71,7 +71,7 @@ def test_a_signal_that_is_late_sets_a_saga_going_that_waits_for_a_person_meanwhi
     )
 
 
-def test_two_steps_that_wait_for_one_name_take_one_signal_each_the_oldest_first() -> None:
+def test_two_steps_that_wait_for_one_name_take_one_signal_each() -> None:
     saga = running("reserve", approval("first"), approval("second"), "charge")
     saga.signal("approved", {"n": 1}, signal_id="a")
     saga.signal("approved", {"n": 2}, signal_id="b")
@@ -92,7 +92,7 @@ def test_a_signal_without_content_is_a_signal() -> None:
     assert saga.status == SagaStatus.COMPLETED
 
 
-def test_a_signal_that_no_step_waits_for_is_refused_with_the_names_that_are() -> None:
+def test_a_signal_that_no_step_waits_for_is_refused() -> None:
     refusal = _waiting().signal("aproved")
     assert refusal.verdict is Verdict.REFUSED
     assert refusal.reason.endswith("it waits for: approved")
@@ -115,7 +115,7 @@ def test_a_saga_keeps_only_so_many_signals() -> None:
     assert saga.signal("approved", signal_id="one more").verdict is Verdict.REFUSED
 
 
-def test_a_wait_that_is_over_fails_the_step_and_turns_the_saga_round() -> None:
+def test_a_signal_that_does_not_come_fails_its_step() -> None:
     saga = _waiting()
     saga.timer_when_due()
     assert (saga.statuses("approve"), saga.sent_names[-1]) == (["failed"], "undo reserve 1")
@@ -129,7 +129,7 @@ def test_a_wait_that_is_over_goes_on_with_the_default_where_there_is_one() -> No
     assert (saga.step("approve").output, saga.sent_names) == ({"by": "nobody"}, ["charge 1"])
 
 
-def test_a_signal_while_paused_is_taken_and_nothing_is_sent_until_the_saga_is_resumed() -> None:
+def test_a_signal_while_paused_is_taken_and_sends_nothing() -> None:
     saga = _waiting()
     saga.operate(Operation.PAUSE)
     assert saga.signal("approved").commands == ()

@@ -11,9 +11,6 @@ def _without_wake(saga: SagaInMemory) -> SagaState:
     return saga.state._replace(wake_at_ms=None)
 
 
-# ---------------------------------------------------------------------------------------------------- being woken
-
-
 def test_steps_that_go_well_never_move_the_moment_of_waking() -> None:
     saga = running("reserve", "charge", "ship")
     wake_at_ms = START_MS + TIMEOUT_MS
@@ -82,7 +79,7 @@ def test_a_timer_does_one_thing_and_leaves_the_next_to_the_next() -> None:
     assert saga.step("reserve").due is Due.RETRY
 
 
-def test_two_steps_that_come_due_at_once_are_two_lines_each_with_its_own_command() -> None:
+def test_two_steps_due_at_once_are_two_lines_of_history() -> None:
     """Steps go one after another as yet, so such a state is made by hand."""
     saga = running("reserve", "charge")
     waiting = StepState("", StepStatus.PENDING, attempts=1, due=Due.RETRY, due_at_ms=START_MS)
@@ -99,14 +96,11 @@ def test_an_ended_saga_asks_for_no_waking() -> None:
     assert saga.state.wake_at_ms is None
 
 
-def test_turning_round_can_wake_earlier_than_the_action_would_have() -> None:
+def test_compensating_can_wake_earlier_than_the_action_would_have() -> None:
     saga = running("reserve", "charge")
     saga.succeed("reserve")
     saga.reject("charge")
     assert saga.state.wake_at_ms == START_MS + COMPENSATION_TIMEOUT_MS
-
-
-# --------------------------------------------------------------------------------------------- sending once more
 
 
 def test_after_a_lost_stream_the_command_in_flight_is_sent_again_as_it_was() -> None:

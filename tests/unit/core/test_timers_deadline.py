@@ -17,7 +17,7 @@ def _late(*steps: str) -> SagaInMemory:
     return saga
 
 
-def test_a_saga_that_is_not_done_by_its_deadline_turns_round() -> None:
+def test_a_saga_that_is_not_done_by_its_deadline_compensates() -> None:
     saga = _late("reserve", "charge")
     assert saga.state.wake_at_ms == START_MS + DEADLINE_MS
     saga.timer()
@@ -52,7 +52,7 @@ def test_an_ended_saga_does_not_heed_its_deadline() -> None:
     assert saga.state is before
 
 
-def test_a_saga_that_is_undoing_does_not_heed_its_deadline() -> None:
+def test_a_compensating_saga_does_not_heed_its_deadline() -> None:
     saga = _late("reserve", "charge")
     saga.now_ms -= 1
     saga.reject("charge")
@@ -62,7 +62,7 @@ def test_a_saga_that_is_undoing_does_not_heed_its_deadline() -> None:
     assert saga.state._replace(wake_at_ms=None) == before._replace(wake_at_ms=None)
 
 
-def test_the_deadline_turns_round_a_saga_that_is_parked() -> None:
+def test_the_deadline_compensates_a_stuck_saga() -> None:
     saga = running("reserve", step("charge", on_unknown=OnUnknown.HOLD, timeout_ms=10), deadline_ms=DEADLINE_MS)
     saga.succeed("reserve")
     saga.now_ms += 10
@@ -73,7 +73,7 @@ def test_the_deadline_turns_round_a_saga_that_is_parked() -> None:
     assert (saga.status, saga.sent_names[-1]) == (SagaStatus.COMPENSATING, "undo charge 1")
 
 
-def test_the_deadline_turns_round_a_parked_retriable_step_before_the_pivot() -> None:
+def test_the_deadline_compensates_a_step_parked_before_the_pivot() -> None:
     saga = running("reserve", step("ship", kind=Kind.RETRIABLE, retry=ONCE), deadline_ms=DEADLINE_MS)
     saga.succeed("reserve")
     saga.reject("ship")
@@ -82,7 +82,7 @@ def test_the_deadline_turns_round_a_parked_retriable_step_before_the_pivot() -> 
     assert (saga.status, saga.sent_names[-1], saga.state.fault) == (SagaStatus.COMPENSATING, "undo reserve 1", PAST)
 
 
-def test_the_deadline_of_a_paused_saga_changes_its_course_and_nothing_is_sent_until_it_is_resumed() -> None:
+def test_the_deadline_of_a_paused_saga_sends_nothing_until_it_is_resumed() -> None:
     saga = running("reserve", nap("rest", 60_000), deadline_ms=DEADLINE_MS)
     saga.succeed("reserve")
     saga.operate(Operation.PAUSE)

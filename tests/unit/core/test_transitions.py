@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import pytest
 
 from saga_service.core.advance import advance
@@ -15,12 +12,9 @@ from saga_service.core.ids import CommandName
 from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.transitions import (
     OPERATOR_STIMULI,
-    SAGA_TRANSITIONS,
-    STATUS_OF,
     STEP_RULES,
     STEP_TRANSITIONS,
     Rule,
-    SagaCondition,
     Stimulus,
 )
 from saga_service.core.vocabulary import (
@@ -28,7 +22,6 @@ from saga_service.core.vocabulary import (
     Direction,
     Due,
     Kind,
-    OnUnknown,
     Operation,
     Outcome,
     Resolution,
@@ -36,9 +29,7 @@ from saga_service.core.vocabulary import (
     StepStatus,
     Verdict,
 )
-from tests.support.builders import NO_VALUE, ONCE, SAGA_ID, START_MS, SagaInMemory, approval, definition, running, step
-
-# ----------------------------------------------------------------------------------- every status and every stimulus
+from tests.support.builders import SAGA_ID, START_MS, approval, definition, step
 
 REPEATED, REFUSED, RECORDED = ".", "!", "="
 
@@ -335,7 +326,7 @@ def test_every_rule_leaves_the_step_where_the_table_says(status: StepStatus, sti
     assert undone_next or after in ((status,) if unchanged else targets)
 
 
-def test_an_undo_that_waits_for_its_retry_is_not_failed_again_by_the_same_reply() -> None:
+def test_an_undo_that_waits_for_its_retry_does_not_fail_again() -> None:
     """`compensating` is two situations, in flight and waiting; only the first can fail."""
     before = _a_saga_whose_charge_is(StepStatus.COMPENSATING, Stimulus.RETRY_REQUESTED)
     assert before.steps[1].due is Due.RETRY
@@ -364,288 +355,3 @@ def test_every_rule_is_used_and_says_where_it_leads() -> None:
 def test_every_status_is_reached_by_a_rule_or_an_evaluation() -> None:
     reached = {status for rule in STEP_RULES.values() for status in STEP_TRANSITIONS[rule]}
     assert reached == set(StepStatus) - {StepStatus.WAITING}, "only its turn makes a step wait"
-
-
-# -------------------------------------------------------------------------------------------- the saga's own turns
-
-
-@dataclass(frozen=True)
-class TurnCase:
-    before: SagaStatus
-    condition: SagaCondition
-    lead: Callable[[], tuple[SagaInMemory, SagaStatus]]
-    """Brings a saga through the turn; returns it with the status that it had just before."""
-
-
-def _under_way() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve", "charge")
-    before = saga.state.status
-    saga.succeed("reserve")
-    assert saga.sent_names == ["reserve 1", "charge 1"]
-    return saga, before
-
-
-def _all_done() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve")
-    before = saga.state.status
-    saga.succeed("reserve")
-    return saga, before
-
-
-def _given_up() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve", "charge")
-    saga.succeed("reserve")
-    before = saga.state.status
-    saga.reject("charge")
-    return saga, before
-
-
-def _undo_left() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve", "charge", "ship")
-    saga.succeed("reserve")
-    saga.succeed("charge")
-    saga.reject("ship")
-    before = saga.state.status
-    saga.undo_succeeds("charge")
-    assert saga.sent_names[-1] == "undo reserve 1"
-    return saga, before
-
-
-def _all_undone() -> tuple[SagaInMemory, SagaStatus]:
-    saga, _ = _given_up()
-    before = saga.state.status
-    saga.undo_succeeds("reserve")
-    return saga, before
-
-
-def _undo_failed() -> tuple[SagaInMemory, SagaStatus]:
-    saga, _ = _given_up()
-    before = saga.state.status
-    saga.undo_rejected("reserve")
-    return saga, before
-
-
-def _reopened() -> tuple[SagaInMemory, SagaStatus]:
-    saga, _ = _all_undone()
-    before = saga.state.status
-    saga.succeed("charge")
-    return saga, before
-
-
-def _late_but_nothing_to_undo() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve", step("notify", undoable=False))
-    saga.succeed("reserve")
-    saga.reject("notify")
-    saga.undo_succeeds("reserve")
-    before = saga.state.status
-    saga.succeed("notify")
-    return saga, before
-
-
-def _late_success_while_stuck() -> tuple[SagaInMemory, SagaStatus]:
-    saga, _ = _undo_failed()
-    before = saga.state.status
-    saga.succeed("charge")
-    return saga, before
-
-
-def _late_undo_goes_on() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve", "charge", "ship")
-    saga.succeed("reserve")
-    saga.succeed("charge")
-    saga.reject("ship")
-    saga.undo_rejected("charge")
-    before = saga.state.status
-    saga.undo_succeeds("charge")
-    return saga, before
-
-
-def _late_undo_ends_it() -> tuple[SagaInMemory, SagaStatus]:
-    saga, _ = _undo_failed()
-    before = saga.state.status
-    saga.undo_succeeds("reserve")
-    return saga, before
-
-
-def _undo_asked() -> tuple[SagaInMemory, SagaStatus]:
-    saga, _ = _all_done()
-    before = saga.state.status
-    saga.operate(Operation.COMPENSATE)
-    return saga, before
-
-
-def _undo_asked_of_nothing() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running(step("notify", undoable=False))
-    saga.succeed("notify")
-    before = saga.state.status
-    saga.operate(Operation.COMPENSATE)
-    return saga, before
-
-
-def _undo_asked_that_cannot_be_sent() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve")
-    saga.succeed("reserve")
-    saga.definition = definition(step("reserve", sent=NO_VALUE))
-    before = saga.state.status
-    saga.operate(Operation.COMPENSATE)
-    return saga, before
-
-
-def _late_success_of_a_skipped_step() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve")
-    saga.operate(Operation.SKIP, "reserve")
-    before = saga.state.status
-    saga.succeed("reserve")
-    return saga, before
-
-
-def _late_success_that_cannot_be_undone() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve")
-    saga.reject("reserve")
-    saga.definition = definition(step("reserve", sent=NO_VALUE))
-    before = saga.state.status
-    saga.succeed("reserve")
-    return saga, before
-
-
-def _parked() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running(step("reserve", on_unknown=OnUnknown.HOLD), "charge")
-    before = saga.state.status
-    saga.timer_when_due()
-    return saga, before
-
-
-def _set_going_again() -> tuple[SagaInMemory, SagaStatus]:
-    saga, _ = _parked()
-    before = saga.state.status
-    saga.succeed("reserve")
-    return saga, before
-
-
-def _done_after_all() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running(step("reserve", on_unknown=OnUnknown.HOLD))
-    saga.timer_when_due()
-    before = saga.state.status
-    saga.succeed("reserve")
-    return saga, before
-
-
-def _nothing_to_do() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running(step("notify", undoable=False))
-    before = saga.state.status
-    saga.reject("notify")
-    return saga, before
-
-
-def _paused(lead: Callable[[], tuple[SagaInMemory, SagaStatus]]) -> Callable[[], tuple[SagaInMemory, SagaStatus]]:
-    def pause() -> tuple[SagaInMemory, SagaStatus]:
-        saga, _ = lead()
-        before = saga.state.status
-        saga.operate(Operation.PAUSE)
-        return saga, before
-
-    return pause
-
-
-def _resumed(
-    lead: Callable[[], tuple[SagaInMemory, SagaStatus]], meanwhile: Callable[[SagaInMemory], object] = bool
-) -> Callable[[], tuple[SagaInMemory, SagaStatus]]:
-    def resume() -> tuple[SagaInMemory, SagaStatus]:
-        saga, _ = lead()
-        saga.operate(Operation.PAUSE)
-        meanwhile(saga)
-        before = saga.state.status
-        saga.operate(Operation.RESUME)
-        return saga, before
-
-    return resume
-
-
-def _begun() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve")
-    return saga, saga.state.status
-
-
-def _answered_while_paused() -> tuple[SagaInMemory, SagaStatus]:
-    saga = running("reserve")
-    saga.operate(Operation.PAUSE)
-    before = saga.state.status
-    saga.succeed("reserve")
-    return saga, before
-
-
-TURN_CASES = [
-    TurnCase(SagaStatus.RUNNING, SagaCondition.UNDER_WAY, _under_way),
-    TurnCase(SagaStatus.RUNNING, SagaCondition.ALL_DONE, _all_done),
-    TurnCase(SagaStatus.RUNNING, SagaCondition.UNDOING, _given_up),
-    TurnCase(SagaStatus.RUNNING, SagaCondition.ALL_UNDONE, _nothing_to_do),
-    TurnCase(SagaStatus.RUNNING, SagaCondition.PARKED, _parked),
-    TurnCase(SagaStatus.RUNNING, SagaCondition.PAUSED, _paused(_begun)),
-    TurnCase(SagaStatus.COMPENSATING, SagaCondition.UNDOING, _undo_left),
-    TurnCase(SagaStatus.COMPENSATING, SagaCondition.ALL_UNDONE, _all_undone),
-    TurnCase(SagaStatus.COMPENSATING, SagaCondition.PARKED, _undo_failed),
-    TurnCase(SagaStatus.COMPENSATING, SagaCondition.PAUSED, _paused(_given_up)),
-    TurnCase(SagaStatus.PAUSED, SagaCondition.UNDER_WAY, _resumed(_begun)),
-    TurnCase(SagaStatus.PAUSED, SagaCondition.ALL_DONE, _resumed(_begun, lambda saga: saga.succeed("reserve"))),
-    TurnCase(SagaStatus.PAUSED, SagaCondition.PARKED, _resumed(_parked)),
-    TurnCase(SagaStatus.PAUSED, SagaCondition.UNDOING, _resumed(_given_up)),
-    TurnCase(SagaStatus.PAUSED, SagaCondition.ALL_UNDONE, _resumed(_begun, lambda saga: saga.reject("reserve"))),
-    TurnCase(SagaStatus.PAUSED, SagaCondition.PAUSED, _answered_while_paused),
-    TurnCase(SagaStatus.COMPLETED, SagaCondition.ALL_DONE, _late_success_of_a_skipped_step),
-    TurnCase(SagaStatus.COMPLETED, SagaCondition.UNDOING, _undo_asked),
-    TurnCase(SagaStatus.COMPLETED, SagaCondition.ALL_UNDONE, _undo_asked_of_nothing),
-    TurnCase(SagaStatus.COMPLETED, SagaCondition.PARKED, _undo_asked_that_cannot_be_sent),
-    TurnCase(SagaStatus.COMPENSATED, SagaCondition.UNDOING, _reopened),
-    TurnCase(SagaStatus.COMPENSATED, SagaCondition.ALL_UNDONE, _late_but_nothing_to_undo),
-    TurnCase(SagaStatus.COMPENSATED, SagaCondition.PARKED, _late_success_that_cannot_be_undone),
-    TurnCase(SagaStatus.STUCK, SagaCondition.UNDER_WAY, _set_going_again),
-    TurnCase(SagaStatus.STUCK, SagaCondition.ALL_DONE, _done_after_all),
-    TurnCase(SagaStatus.STUCK, SagaCondition.PARKED, _late_success_while_stuck),
-    TurnCase(SagaStatus.STUCK, SagaCondition.UNDOING, _late_undo_goes_on),
-    TurnCase(SagaStatus.STUCK, SagaCondition.ALL_UNDONE, _late_undo_ends_it),
-    TurnCase(SagaStatus.STUCK, SagaCondition.PAUSED, _paused(_parked)),
-]
-
-
-@pytest.mark.parametrize("case", TURN_CASES, ids=lambda case: f"{case.before}: {case.condition}".replace(" ", "-"))
-def test_every_turn_takes_the_saga_where_the_table_says(case: TurnCase) -> None:
-    saga, before = case.lead()
-    assert before is case.before
-    assert saga.status == STATUS_OF[case.condition]
-    assert case.condition in SAGA_TRANSITIONS[case.before]
-
-
-def test_there_is_a_case_for_every_turn_in_the_table() -> None:
-    in_table = {(before, finding) for before, findings in SAGA_TRANSITIONS.items() for finding in findings}
-    assert {(case.before, case.condition) for case in TURN_CASES} == in_table
-
-
-def test_nothing_but_asking_for_its_undo_leads_out_of_a_completed_saga() -> None:
-    saga, _ = _all_done()
-    for refused in (
-        saga.operate(Operation.CANCEL),
-        saga.operate(Operation.PAUSE),
-        saga.operate(Operation.RETRY),
-        saga.operate(Operation.SKIP, "reserve"),
-    ):
-        assert refused.verdict is Verdict.REFUSED
-    assert saga.operate(Operation.COMPENSATE).verdict is Verdict.APPLIED
-
-
-def test_a_completed_saga_takes_no_reply_and_no_timer() -> None:
-    saga = running(step("reserve", retry=ONCE), "charge")
-    saga.succeed("reserve")
-    saga.succeed("charge")
-    ended = saga.state
-    for event in (
-        saga.succeed("reserve"),
-        saga.fail("charge"),
-        saga.reject("charge"),
-        saga.progress("charge"),
-        saga.timer(),
-        saga.lose_transport(),
-        saga.start(),
-    ):
-        assert event.verdict is Verdict.REPEATED
-        assert event.state is ended
-    assert saga.undo_succeeds("reserve", attempt=1).verdict is Verdict.REFUSED

@@ -52,7 +52,7 @@ def test_what_may_have_happened_would_be_undone_first_and_is_not_certain() -> No
     assert _names(planned.waves) == [["charge"], ["reserve"]]
 
 
-def test_a_step_in_flight_with_an_earlier_attempt_in_doubt_is_awaited_and_unknown() -> None:
+def test_a_step_in_flight_with_a_doubt_is_awaited_and_unknown() -> None:
     saga = running("charge")
     saga.timer_when_due()
     saga.timer_when_due()
@@ -81,7 +81,7 @@ def test_a_child_saga_undoes_itself() -> None:
     assert _plan(saga).waves == ((Undo("deliver", "delivery", is_certain=True),),)
 
 
-def test_past_its_pivot_the_saga_cannot_turn_round() -> None:
+def test_past_its_pivot_a_saga_has_no_plan() -> None:
     saga = running("reserve", step("charge", kind=Kind.PIVOT), step("ship", kind=Kind.RETRIABLE))
     saga.succeed("reserve")
     assert _plan(saga) == Plan(
@@ -91,14 +91,14 @@ def test_past_its_pivot_the_saga_cannot_turn_round() -> None:
     assert _plan(saga).stays_because is None
 
 
-def test_a_pivot_of_which_nobody_knows_is_shown_as_unknown() -> None:
+def test_a_pivot_in_doubt_is_shown_as_unknown() -> None:
     saga = running(step("charge", kind=Kind.PIVOT, on_unknown=OnUnknown.HOLD))
     saga.timer_when_due()
     assert _plan(saga).stays_because is not None
     assert _plan(saga).unknown == ("charge",)
 
 
-def test_of_a_saga_that_is_undoing_it_is_what_is_left_with_the_undo_under_way_first() -> None:
+def test_of_a_compensating_saga_it_is_what_is_left_to_undo() -> None:
     saga = running("reserve", "pack", step("charge", retry=ONCE))
     saga.succeed("reserve")
     saga.succeed("pack")
