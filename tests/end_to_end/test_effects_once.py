@@ -129,7 +129,7 @@ async def test_what_happened_and_was_never_told_is_found_out_by_a_probe(
     system.redis.xdel(system.names.replies, reply)
     await system.ready(system.begin_service())
     await system.until("never-told", "completed", within_s=30.0)
-    assert await _events(system, "never-told") == ["started", "action_timed_out charge 1", "probe_succeeded charge 1"]
+    assert await _events(system, "never-told") == ["started", "action_timed_out charge 1", "probe_confirmed charge 1"]
     assert await ledger.fetchval("select count(*) from ledger") == 1
     assert await system.value("select output from saga.steps") == {"attempt": 1}
 

@@ -217,11 +217,11 @@ async def test_a_probe_finds_out_whether_it_happened(standing: System) -> None:
     events = [line.partition(":")[0] for line in await standing.history("it-did-not")]
     assert events[2:] == [
         "action_timed_out charge 1",
-        "probe_rejected charge 1",
+        "probe_denied charge 1",
         "action_retry_due charge 1",
         "action_succeeded charge 2",
     ]
-    assert (await standing.history("it-happened"))[-1] == "probe_succeeded charge 1: completed"
+    assert (await standing.history("it-happened"))[-1] == "probe_confirmed charge 1: completed"
 
 
 async def test_what_is_held_waits_for_a_person_or_a_late_reply(standing: System) -> None:

@@ -212,7 +212,7 @@ def no_saga_compensates_behind_its_pivot(definition: Definition, before: SagaSta
     if before is None or before.course is after.course:
         return
     assert not has_passed_pivot(definition, after.steps), "what may be decided is not undone"
-    assert after.fault is not None, "a saga that turns round says why"
+    assert after.fault is not None, "a saga that compensates says why"
     if after.fault.step is not None and after.status is not SagaStatus.STUCK:
         kind = definition.steps[definition.positions[after.fault.step]].kind
         assert kind is not Kind.RETRIABLE, "a retriable step never turns the saga round"

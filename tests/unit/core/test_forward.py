@@ -194,7 +194,7 @@ def test_what_waits_for_its_retry_after_a_time_out_is_unknown_and_undone() -> No
     assert saga.sent_names[3:] == ["undo hotel 1"]
 
 
-def test_what_waits_for_time_or_a_signal_beside_a_failure_is_left_out() -> None:
+def test_a_sleep_or_a_wait_beside_a_failure_is_skipped() -> None:
     saga = running("book", nap("rest", after=()), approval("ask", after=()))
     saga.reject("book")
     assert saga.statuses("rest", "ask") == ["skipped", "skipped"]

@@ -68,7 +68,7 @@ def test_a_step_that_waits_for_its_retry_is_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize("waiting", [nap("wait"), approval("wait")], ids=["sleep", "signal"])
-def test_a_wait_is_left_out(waiting: StepDefinition) -> None:
+def test_a_wait_is_skipped(waiting: StepDefinition) -> None:
     saga = running("reserve", waiting)
     saga.succeed("reserve")
     saga.operate(Operation.CANCEL)
