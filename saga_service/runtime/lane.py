@@ -30,7 +30,6 @@ class Lane:
         expect: Callable[[int], None],
     ) -> None:
         self.started = Milestone()
-        self.committed = Milestone()
         self.published = Milestone()
         self._intake = intake
         self._engine = engine
@@ -51,7 +50,6 @@ class Lane:
             return False
         async with aclosing(self._engine.process(items)) as committing:
             async for committed in committing:
-                self.committed.reached()
                 await self._publish(committed)
                 self.published.reached()
         return True

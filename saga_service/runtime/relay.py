@@ -30,7 +30,6 @@ class Relay:
         shutdown: Shutdown,
     ) -> None:
         self.started = Milestone()
-        self.published = Milestone()
         self._outbox = outbox
         self._rows = rows
         self._publisher = publisher
@@ -76,7 +75,6 @@ class Relay:
                 await self._outbox.keep_unpublished(row, refused)
             else:
                 await self._outbox.forget_published([row])
-            self.published.reached()
         return len(claimed) == ROWS_MAX
 
     async def _keep_refused(self) -> None:

@@ -78,7 +78,6 @@ class ConsumerLoop:
         log: FilteringBoundLogger | None = None,
     ) -> None:
         self.started = Milestone()
-        self.delivered = Milestone()
         self._source = source
         self._room = room
         self._deliver = deliver
@@ -124,7 +123,6 @@ class ConsumerLoop:
             self._outage.over()
             if entries and not self._comes_too_late():
                 self._deliver(entries)
-                self.delivered.reached()
         return room > 0
 
     def _comes_too_late(self) -> bool:

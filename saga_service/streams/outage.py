@@ -34,7 +34,7 @@ class Outage:
         if not self.is_on:
             expected = isinstance(error, TransportUnavailable | StreamLost)
             log = self._log.warning if expected else self._log.error
-            log(f"{self._activity} is held up; trying again until it works", error=f"{type(error).__name__}: {error}")
+            log(f"{self._activity} is held up; trying again until it works", error=str(error))
         if self._pause is None:
             await self._backoff.wait()
         else:
