@@ -50,6 +50,7 @@ from saga_service.streams.consumer_loop import ConsumerLoop, Pace
 from saga_service.streams.publisher import RedisPublisher
 from saga_service.streams.trimming import StreamTrimmer
 from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import TransportError
 from saga_service.worker import load_worker, run_workers
 from saga_service.worker.options import worker_options
 
@@ -85,6 +86,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             streams=[consumer.stream for consumer in deployment.consumers],
             workers=[worker.service for worker in workers],
         )
+        await deployment.find_losses()
         async with _time_to_stop(shutdown, settings.shutdown_grace_ms / 1000), asyncio.TaskGroup() as group:
             group.create_task(deployment.service().run())
             if workers:
@@ -175,7 +177,6 @@ class Deployment:
 
     def consumer_loops(self) -> list[Loop]:
         """One for each stream. The loss of any of our own starts a recovery; those of others carry no commands."""
-        ours = (self.names.replies, self.names.events, self.names.dead_letters)
         inlets = (self.inlets.replies, *self.inlets.beginnings)
         pace = Pace(
             read_block_ms=self.settings.read_block_ms,
@@ -191,10 +192,23 @@ class Deployment:
                 inlet.put,
                 pace,
                 self.shutdown,
-                on_loss=self.recovery.transport_lost if consumer.stream in ours else _nothing,
+                on_loss=self.recovery.transport_lost if consumer.stream in self.own_streams else _nothing,
             )
             for consumer, inlet in zip(self.consumers, inlets, strict=True)
         ]
+
+    async def find_losses(self) -> None:
+        """Make those groups of our own streams that are missing, before anything is read.
+
+        What is in flight then was so before the loss, and a recovery sends nothing again that has just begun.
+        """
+        for consumer in self.consumers:
+            try:
+                if consumer.stream in self.own_streams and await consumer.ensure_group():
+                    self.recovery.transport_lost()
+            except TransportError as error:
+                # The consumer's loop tries it again, and logs how long that lasts.
+                log.debug("a group cannot be made yet", stream=consumer.stream, error=str(error))
 
     def request_poller(self) -> RequestPoller:
         return RequestPoller(
@@ -245,6 +259,10 @@ class Deployment:
             yield partial(retention.remove_ended, settings.ended_sagas_retention_days * DAY_MS)
         if settings.replayed_dead_letters_retention_days:
             yield partial(retention.remove_replayed, settings.replayed_dead_letters_retention_days * DAY_MS)
+
+    @property
+    def own_streams(self) -> tuple[str, str, str]:
+        return self.names.replies, self.names.events, self.names.dead_letters
 
     @property
     def postgres_timeout_s(self) -> float:

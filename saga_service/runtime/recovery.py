@@ -38,16 +38,18 @@ class Recovery:
 
     async def run(self) -> None:
         self.started.reached()
+        if self._lost.is_set() and not self._shutdown:
+            # Met before the start, when no saga was begun yet: the sooner the fewer are sent again for nothing.
+            await self._send_again()
         while True:
             await self._lost.wait()
             await self._shutdown.pause(LOSSES_GATHERED_S)
             if self._shutdown:
                 return
-            self._lost.clear()
             await self._send_again()
-            self.recovered.reached()
 
     async def _send_again(self) -> None:
+        self._lost.clear()
         last: SagaId | None = None
         sagas = 0
         while room := await self._inlet.room():
@@ -59,6 +61,7 @@ class Recovery:
             last = page[-1]
         if sagas:
             log.warning("redis had lost its data; commands in flight are sent again", sagas=sagas)
+        self.recovered.reached()
 
     async def _page(self, after: SagaId | None, limit: int) -> list[SagaId]:
         while not self._shutdown:

@@ -15,6 +15,7 @@ from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop
 from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import TransportUnavailable
 
 NAMES = StreamNames()
 STREAM_OF_OTHERS = "saga_requests"
@@ -67,3 +68,20 @@ async def test_every_loop_of_the_service_is_one_object(deployment: Deployment) -
     assert deployment.timers in service._feeders
     assert deployment.recovery in service._feeders
     assert len(service._lanes) == deployment.settings.lanes
+
+
+async def test_missing_groups_of_our_streams_are_found_before_anything_is_read(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def ensure_group(consumer: Consumer) -> bool:
+        asked.append(consumer.stream)
+        if consumer.stream == NAMES.replies:
+            raise TransportUnavailable("away")
+        return consumer.stream == NAMES.events
+
+    monkeypatch.setattr(Consumer, "ensure_group", ensure_group)
+    await deployment.find_losses()
+    assert asked == [NAMES.replies, NAMES.events, NAMES.dead_letters]
+    assert deployment.recovery._lost.is_set()

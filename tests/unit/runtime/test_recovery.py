@@ -53,10 +53,13 @@ class Recovering:
         self.recovery = Recovery(self.pages, self.intake.inlet(inlet_max), self.shutdown)
         self.sent: list[str] = []
 
-    async def run_until(self, sagas: int) -> None:
+    async def run_until(self, sagas: int, *, lost_after_start: bool = False) -> None:
         """Run beside a lane until so many were sent again, then stop; fails where it does not end."""
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
             group.create_task(self.recovery.run())
+            await self.recovery.started.times(1)
+            if lost_after_start:
+                self.recovery.transport_lost()
             while len(self.sent) < sagas:
                 items = await self.intake.take(7)
                 self.sent.extend(item.saga_id for item in items if isinstance(item, TransportLost))
@@ -86,11 +89,19 @@ async def test_losses_that_come_close_together_are_one_recovery() -> None:
     gathering = Gathering()
     recovering = Recovering(sagas=5, shutdown=gathering)
     gathering.meanwhile = recovering.recovery.transport_lost
-    recovering.recovery.transport_lost()
-    await recovering.run_until(5)
+    await recovering.run_until(5, lost_after_start=True)
     assert recovering.sent == recovering.pages.saga_ids
     assert recovering.pages.pages == [(None, 10), (recovering.pages.saga_ids[-1], 5)]
     assert gathering.pauses_s[0] == LOSSES_GATHERED_S
+
+
+async def test_a_loss_that_was_met_before_the_start_is_recovered_at_once() -> None:
+    recovering = Recovering(sagas=5)
+    recovering.recovery.transport_lost()
+    await recovering.run_until(5)
+    pauses = recovering.shutdown
+    assert isinstance(pauses, PausesThatPass)
+    assert LOSSES_GATHERED_S not in pauses.pauses_s[:-1], "but for the one that the shutdown ends"
 
 
 async def test_a_loss_in_the_middle_of_a_recovery_is_followed_by_another() -> None:
