@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -13,28 +15,27 @@ import pytest
 from saga_service.base.backoff import Backoff
 from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.core.definition import Definition
-from saga_service.core.effects import HistoryEntry
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId, command_id, saga_id_from_key
 from saga_service.core.state import SagaState
-from saga_service.core.vocabulary import ENDED, Direction
+from saga_service.core.vocabulary import Direction
 from saga_service.engine.batch import BatchDecoder, Item
 from saga_service.engine.decode import Decoder
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Committed, Engine
-from saga_service.engine.errors import RequestsAnswered, RevisionConflict, StoreRefused, StoreTimedOut
+from saga_service.engine.errors import StoreRefused, StoreTimedOut
 from saga_service.engine.outbox import OutboxRows, Outgoing
-from saga_service.engine.ports import Batch, Deferred, DefinitionRegistry, KeyedSaga, RequestResult
+from saga_service.engine.ports import Batch, Deferred, DefinitionRegistry, KeyedSaga
 from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
-from saga_service.wire.dead_letters import DeadLetter
+from saga_service.testing.memory_store import MemoryStore, Request
 from saga_service.wire.encryption import Cipher
-from saga_service.wire.entries import Entry, Message, RequestRow
+from saga_service.wire.entries import Entry, Message
 from saga_service.wire.events import write_event
 from saga_service.wire.replies import write_success
 from saga_service.wire.saga_spec import UnreadableDocument
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.stream_names import REQUESTS, StreamNames
 from tests.support.builders import START_MS, PlainBlueprint, PlainCatalog, definition, delivered
 
 TURNS_MAX = 1_000
@@ -57,39 +58,42 @@ class Faults:
             raise fault
 
 
-class MemoryStore:
-    """Fulfils the ports that Postgres fulfils. A commit is whole or not at all, and checks revisions as Postgres."""
+class FaultyStore(MemoryStore):
+    """A store in memory that keeps a journal and fails when told to.
+
+    Requests need not be made before: a test names any number, and a request that has no result yet is open.
+    """
 
     def __init__(self, journal: list[str] | None = None) -> None:
+        super().__init__(clock_ms=lambda: START_MS)
         self.journal = [] if journal is None else journal
-        self.sagas: dict[SagaId, SagaState] = {}
-        self.history: list[HistoryEntry] = []
-        self.dead_letters: dict[tuple[str, str], DeadLetter] = {}
-        self.outbox: dict[int, list[Message]] = {}
-        self.deferred: dict[int, Deferred] = {}
-        """Entries that wait for their sagas, by the numbers of their rows."""
-        self.results: dict[int, RequestResult] = {}
-        """Of requests by SQL, by their numbers. Any that is not here is open."""
-        self.definitions: dict[tuple[str, str], Definition] = {}
         self.commits: list[Batch] = []
+        self.parked: list[SagaId] = []
         self.commit_faults = Faults()
         self.load_faults = Faults()
+        self.probe_faults = Faults()
         self.after_commit_faults = Faults()
         """What goes wrong once everything is written: nobody gets to know that it was."""
         self.refuses: Callable[[Batch], bool] = lambda _: False
         self.times_out: Callable[[Batch], bool] = lambda _: False
         """Batches that meet a lock which somebody keeps."""
-        self.probe_faults = Faults()
         self.unreadable: dict[tuple[str, str], str] = {}
         """Definitions that a later release has stored, each with the reason why this one cannot read it."""
-        self.parked: list[SagaId] = []
-        self._outbox_ids = iter(range(1, TURNS_MAX))
+        self._request_ids = itertools.count(1_001)
+
+    @property
+    def deferred(self) -> dict[int, Deferred]:
+        """Entries that wait for their sagas, each as the next claim returns it, by the numbers of their rows."""
+        return {
+            number: Deferred(request.claimed(number, START_MS), request.due_at_ms)
+            for number, request in self.requests.items()
+        }
 
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
         self.journal.append(f"load {len(saga_ids)}")
         await asyncio.sleep(0)
         self.load_faults.strike()
-        return [self.sagas[saga_id] for saga_id in saga_ids if saga_id in self.sagas]
+        return await super().load(saga_ids)
 
     async def commit(self, batch: Batch) -> int | None:
         await asyncio.sleep(0)
@@ -99,62 +103,49 @@ class MemoryStore:
         if self.times_out(batch):
             self.journal.append("time out")
             raise StoreTimedOut("canceling statement due to lock timeout")
-        for write in batch.writes:
-            stored = self.sagas.get(write.state.id)
-            if (stored.revision if stored else 0) != write.expected_revision:
-                raise RevisionConflict(write.state.id)
-        results = {answer.request_id: answer for answer in batch.results}
-        if len(results) < len(batch.results) or results.keys() & self.results.keys():
-            raise RequestsAnswered("some request is not open")
-        self.results |= results
-        self._let_wait(batch.deferred)
-        self.deferred = {number: deferred for number, deferred in self.deferred.items() if number not in results}
+        with self._made_up_requests(batch):
+            outbox_id = await super().commit(batch)
         self.journal.append("commit")
         self.commits.append(batch)
         self.parked.extend(batch.parked)
-        self.sagas.update({write.state.id: write.state for write in batch.writes})
-        self.history.extend(batch.history)
-        for letter in batch.dead_letters:
-            self.dead_letters.setdefault((letter.stream, letter.entry_id), letter)
-        await self.forget_published(batch.published)
-        outbox_id = next(self._outbox_ids) if batch.messages else None
-        if outbox_id is not None:
-            self.outbox[outbox_id] = list(batch.messages)
         self.after_commit_faults.strike()
         return outbox_id
+
+    @contextmanager
+    def _made_up_requests(self, batch: Batch) -> Iterator[None]:
+        """Open for the commit, and gone again where it fails. What is deferred again was claimed before."""
+        named = {result.request_id: Request(Entry(REQUESTS, str(result.request_id), {})) for result in batch.results}
+        for entry, due_at_ms in batch.deferred:
+            if row := entry.request:
+                named[row.number] = Request(replace(entry, request=None), due_at_ms, row.since_ms, row.attempts)
+                if row.number in self.requests:
+                    self.requests[row.number].attempts = row.attempts
+        known = self.requests.keys() | self.results.keys()
+        made_up = {number: request for number, request in named.items() if number not in known}
+        self.requests |= made_up
+        try:
+            yield
+        except BaseException:
+            for number in made_up:
+                del self.requests[number]
+            raise
 
     async def probe(self) -> None:
         self.journal.append("probe")
         await asyncio.sleep(0)
         self.probe_faults.strike()
 
-    def _let_wait(self, deferred: Iterable[Deferred]) -> None:
-        for each in deferred:
-            # What comes of a claim: the next look is counted.
-            before = each.entry.request or RequestRow(1_000 + len(self.deferred), START_MS, 1)
-            kept = before._replace(attempts=before.attempts + 1)
-            self.deferred[kept.number] = each._replace(entry=replace(each.entry, request=kept))
-
-    async def forget_published(self, ids: Sequence[int]) -> None:
-        for outbox_id in ids:
-            self.outbox.pop(outbox_id, None)
-
     async def ids_with_key(self, keys: Sequence[BusinessKey]) -> list[KeyedSaga]:
         self.journal.append(f"keys {len(keys)}")
         await asyncio.sleep(0)
-        with_keys = [
-            KeyedSaga(BusinessKey(state.saga, state.key), state.id, state.status in ENDED)
-            for state in self.sagas.values()
-            if state.key is not None
-        ]
-        return [each for each in with_keys if each.key in keys]
+        return await super().ids_with_key(keys)
 
     async def definition(self, saga: str, version: str) -> Definition | None:
         self.journal.append(f"definition {saga} {version}")
         await asyncio.sleep(0)
         if (saga, version) in self.unreadable:
             raise UnreadableDocument(self.unreadable[saga, version])
-        return self.definitions.get((saga, version))
+        return await super().definition(saga, version)
 
 
 class MemoryPublisher:
@@ -283,7 +274,7 @@ class ServiceInMemory:
 
     def __init__(
         self,
-        store: MemoryStore | None = None,
+        store: FaultyStore | None = None,
         defined: Definition = ORDER,
         cipher: Cipher | None = None,
         *,
@@ -292,7 +283,7 @@ class ServiceInMemory:
     ) -> None:
         self.journal: list[str] = []
         self.defined = defined
-        self.store = store or MemoryStore()
+        self.store = store or FaultyStore()
         self.store.journal = self.journal
         self.publisher = MemoryPublisher(self.journal)
         self.outbox = OutboxRows()

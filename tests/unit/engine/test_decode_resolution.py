@@ -15,7 +15,7 @@ from saga_service.wire.children import write_child_request
 from saga_service.wire.entries import Entry
 from saga_service.wire.saga_spec import SagaSpec
 from tests.support.builders import SAGA_ID, PlainBlueprint, approval, definition, delivered, entry
-from tests.support.fakes import NAMES, Faults, MemoryStore, ServiceInMemory, backoffs
+from tests.support.fakes import NAMES, Faults, FaultyStore, ServiceInMemory, backoffs
 
 __all__ = ["backoffs"]
 
@@ -54,8 +54,8 @@ async def past_all_deferral(service: ServiceInMemory) -> None:
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
+def store() -> FaultyStore:
+    return FaultyStore()
 
 
 def start_of_child() -> Entry:
@@ -63,14 +63,14 @@ def start_of_child() -> Entry:
     return delivered(write_child_request(request, NAMES))
 
 
-async def test_a_child_saga_not_deployed_here_begins_by_what_is_on_record(store: MemoryStore) -> None:
+async def test_a_child_saga_not_deployed_here_begins_by_what_is_on_record(store: FaultyStore) -> None:
     """While a new version is rolled out, or after its definition was taken out: its parent was promised it."""
     service = ServiceInMemory(store, registry=OnRecord(PlainBlueprint(DELIVERY)))
     await service.process(start_of_child())
     assert (store.sagas[CHILD_ID].saga, store.sagas[CHILD_ID].steps[0].status) == ("delivery", "dispatched")
 
 
-async def test_a_child_saga_deployed_nowhere_is_refused_to_its_parent(store: MemoryStore) -> None:
+async def test_a_child_saga_deployed_nowhere_is_refused_to_its_parent(store: FaultyStore) -> None:
     service = ServiceInMemory(store, registry=OnRecord())
     await service.process(start_of_child())
     assert store.sagas == {}
@@ -79,7 +79,7 @@ async def test_a_child_saga_deployed_nowhere_is_refused_to_its_parent(store: Mem
     assert letter.reason == f"no saga with the id {SAGA_ID} is known"
 
 
-async def test_a_start_of_what_only_other_replicas_deploy_is_deferred(store: MemoryStore) -> None:
+async def test_a_start_of_what_only_other_replicas_deploy_is_deferred(store: FaultyStore) -> None:
     """While a new version is rolled out: the newer replica has put it on record before it read anything."""
     old = ServiceInMemory(store, registry=OnRecord(PlainBlueprint(DELIVERY)), deferral_max_ms=60_000)
     await old.process(entry({"type": "delivery"}))
@@ -91,7 +91,7 @@ async def test_a_start_of_what_only_other_replicas_deploy_is_deferred(store: Mem
     assert store.deferred == {}
 
 
-async def test_what_starts_a_saga_by_an_event_is_what_is_deployed_and_no_more(store: MemoryStore) -> None:
+async def test_what_starts_a_saga_by_an_event_is_what_is_deployed_and_no_more(store: FaultyStore) -> None:
     service = ServiceInMemory(store, registry=OnRecord(PlainBlueprint(DELIVERY)), deferral_max_ms=60_000)
     await service.process(entry({"type": "delivery"}))
     await past_all_deferral(service)
@@ -99,7 +99,7 @@ async def test_what_starts_a_saga_by_an_event_is_what_is_deployed_and_no_more(st
     assert "no saga is started by an event of type 'delivery'" in letter.reason
 
 
-async def test_a_start_waits_for_a_replica_that_can_read_the_definition(store: MemoryStore) -> None:
+async def test_a_start_waits_for_a_replica_that_can_read_the_definition(store: FaultyStore) -> None:
     registry = OnRecord()
     registry.unreadable = {"delivery"}
     service = ServiceInMemory(store, registry=registry, deferral_max_ms=60_000)
@@ -107,7 +107,7 @@ async def test_a_start_waits_for_a_replica_that_can_read_the_definition(store: M
     assert (store.sagas, store.dead_letters, len(store.deferred)) == ({}, {}, 2)
 
 
-async def test_a_type_that_nobody_has_ever_deployed_is_a_dead_letter_at_once(store: MemoryStore) -> None:
+async def test_a_type_that_nobody_has_ever_deployed_is_a_dead_letter_at_once(store: FaultyStore) -> None:
     service = ServiceInMemory(store, registry=OnRecord(), deferral_max_ms=60_000)
     await service.process(entry({"type": "delivry"}))
     [letter] = store.dead_letters.values()
@@ -115,7 +115,7 @@ async def test_a_type_that_nobody_has_ever_deployed_is_a_dead_letter_at_once(sto
 
 
 async def test_a_signal_finds_a_saga_whose_version_is_not_deployed_here(
-    store: MemoryStore,
+    store: FaultyStore,
 ) -> None:
     waits = definition(approval("approval"), name="refund")
     other = ServiceInMemory(store, waits)
@@ -126,7 +126,7 @@ async def test_a_signal_finds_a_saga_whose_version_is_not_deployed_here(
     assert store.sagas[saga_id_from_key("refund", "R-1")].status == "completed"
 
 
-async def test_entries_of_one_saga_keep_their_order_when_they_are_resolved(store: MemoryStore) -> None:
+async def test_entries_of_one_saga_keep_their_order_when_they_are_resolved(store: FaultyStore) -> None:
     """Two signals of one name: the first belongs to the first step that waits for it."""
     waits = definition(approval("first"), approval("second"), name="refund")
     store.definitions["refund", "v1"] = waits
@@ -141,7 +141,7 @@ async def test_entries_of_one_saga_keep_their_order_when_they_are_resolved(store
     assert [step.output for step in saga.steps] == [{"by": "ann"}, {"by": "bob"}]
 
 
-async def test_an_entry_that_is_resolved_stays_before_those_that_came_after_it(store: MemoryStore) -> None:
+async def test_an_entry_that_is_resolved_stays_before_those_that_came_after_it(store: FaultyStore) -> None:
     waits = definition(approval("first"), approval("second"), name="refund")
     store.definitions["refund", "v1"] = waits
     await ServiceInMemory(store, waits).process(entry({"type": "order", "subject": "R-1"}))
@@ -153,13 +153,13 @@ async def test_an_entry_that_is_resolved_stays_before_those_that_came_after_it(s
     assert [step.output for step in store.sagas[saga_id].steps] == [{"by": "ann"}, {"by": "bob"}]
 
 
-async def test_nothing_is_asked_about_what_is_deployed_here(store: MemoryStore) -> None:
+async def test_nothing_is_asked_about_what_is_deployed_here(store: FaultyStore) -> None:
     registry = OnRecord()
     await ServiceInMemory(store, registry=registry).process(entry({"type": "order"}))
     assert registry.asked == []
 
 
-async def test_while_postgres_is_away_what_is_not_known_here_waits(store: MemoryStore, backoffs: list[float]) -> None:
+async def test_while_postgres_is_away_what_is_not_known_here_waits(store: FaultyStore, backoffs: list[float]) -> None:
     registry = OnRecord(PlainBlueprint(DELIVERY))
     registry.faults.then(StoreUnavailable("away"))
     await ServiceInMemory(store, registry=registry).process(start_of_child())

@@ -11,19 +11,19 @@ from saga_service.engine.deferral import ATTEMPTS_MIN, PAUSE_MS_MAX, PAUSE_MS_MI
 from saga_service.wire.entries import Entry
 from tests.support.builders import SAGA_ID, START_MS, approval, definition, entry, started
 from tests.support.builders import SagaInMemory as Saga
-from tests.support.fakes import MemoryStore, ServiceInMemory, saga_id, start
+from tests.support.fakes import FaultyStore, ServiceInMemory, saga_id, start
 
 APPROVED = definition(approval("approval"), "charge")
 KEPT_MS = 60_000
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
+def store() -> FaultyStore:
+    return FaultyStore()
 
 
 @pytest.fixture
-def service(store: MemoryStore) -> ServiceInMemory:
+def service(store: FaultyStore) -> ServiceInMemory:
     return ServiceInMemory(store, APPROVED, deferral_max_ms=KEPT_MS)
 
 
@@ -41,12 +41,12 @@ async def past_all_deferral(service: ServiceInMemory) -> None:
         await service.process(*waiting(service.store))
 
 
-def waiting(store: MemoryStore) -> list[Entry]:
+def waiting(store: FaultyStore) -> list[Entry]:
     return [deferred.entry for deferred in store.deferred.values()]
 
 
 async def test_a_signal_that_overtakes_its_sagas_start_is_deferred(
-    service: ServiceInMemory, store: MemoryStore
+    service: ServiceInMemory, store: FaultyStore
 ) -> None:
     committed = await service.process(signal())
     assert committed.handled == {"saga:events": ["1900-0"]}, "what waits in Postgres is off the stream"
@@ -59,7 +59,7 @@ async def test_a_signal_that_overtakes_its_sagas_start_is_deferred(
 
 
 async def test_a_cancel_that_overtakes_its_sagas_start_is_deferred_too(
-    service: ServiceInMemory, store: MemoryStore
+    service: ServiceInMemory, store: FaultyStore
 ) -> None:
     await service.process(cancel(), start())
     await service.process(*waiting(store))
@@ -67,7 +67,7 @@ async def test_a_cancel_that_overtakes_its_sagas_start_is_deferred_too(
 
 
 async def test_a_deferred_signal_delivered_again_is_the_same_signal(
-    service: ServiceInMemory, store: MemoryStore
+    service: ServiceInMemory, store: FaultyStore
 ) -> None:
     await service.process(signal())
     await service.process(start())
@@ -78,7 +78,7 @@ async def test_a_deferred_signal_delivered_again_is_the_same_signal(
 
 
 async def test_an_entry_whose_saga_never_comes_is_a_dead_letter_as_it_came(
-    service: ServiceInMemory, store: MemoryStore
+    service: ServiceInMemory, store: FaultyStore
 ) -> None:
     await service.process(signal())
     [kept] = waiting(store)
@@ -89,7 +89,7 @@ async def test_an_entry_whose_saga_never_comes_is_a_dead_letter_as_it_came(
 
 
 async def test_after_a_long_outage_a_deferred_entry_has_several_attempts(
-    service: ServiceInMemory, store: MemoryStore
+    service: ServiceInMemory, store: FaultyStore
 ) -> None:
     """Its start may have lain unread for as long."""
     await service.process(signal())
@@ -98,7 +98,7 @@ async def test_after_a_long_outage_a_deferred_entry_has_several_attempts(
     assert (store.dead_letters, len(store.deferred)) == ({}, 1)
 
 
-async def test_a_deferred_entry_is_tried_less_and_less_often(service: ServiceInMemory, store: MemoryStore) -> None:
+async def test_a_deferred_entry_is_tried_less_and_less_often(service: ServiceInMemory, store: FaultyStore) -> None:
     pauses_ms = []
     await service.process(signal())
     for _ in range(12):
@@ -111,13 +111,13 @@ async def test_a_deferred_entry_is_tried_less_and_less_often(service: ServiceInM
     assert sum(pauses_ms) < KEPT_MS
 
 
-async def test_without_deferral_an_unknown_saga_is_refused_at_once(store: MemoryStore) -> None:
+async def test_without_deferral_an_unknown_saga_is_refused_at_once(store: FaultyStore) -> None:
     await ServiceInMemory(store, APPROVED).process(signal())
     assert (list(store.dead_letters), store.deferred) == ([("saga:events", "1900-0")], {})
 
 
 async def test_a_parent_is_answered_once_and_not_before_the_waiting_is_over(
-    service: ServiceInMemory, store: MemoryStore
+    service: ServiceInMemory, store: FaultyStore
 ) -> None:
     """Of a child that was done, and was removed since."""
     command = command_id(SAGA_ID, "trip", Direction.COMPENSATION, 1)
@@ -138,7 +138,7 @@ def child_with_key(key: str, number: int = 1) -> SagaState:
     return saga.state
 
 
-async def test_a_child_saga_hears_a_signal_by_its_key(service: ServiceInMemory, store: MemoryStore) -> None:
+async def test_a_child_saga_hears_a_signal_by_its_key(service: ServiceInMemory, store: FaultyStore) -> None:
     child = child_with_key("order-1")
     store.sagas[child.id] = child
     await service.process(signal())
@@ -146,7 +146,7 @@ async def test_a_child_saga_hears_a_signal_by_its_key(service: ServiceInMemory, 
     assert store.deferred == {}
 
 
-async def test_a_saga_that_was_started_by_its_key_comes_first(service: ServiceInMemory, store: MemoryStore) -> None:
+async def test_a_saga_that_was_started_by_its_key_comes_first(service: ServiceInMemory, store: FaultyStore) -> None:
     child = child_with_key("order-1")
     store.sagas[child.id] = child
     await service.process(start())
@@ -155,7 +155,7 @@ async def test_a_saga_that_was_started_by_its_key_comes_first(service: ServiceIn
 
 
 async def test_an_ended_child_is_addressed_once_no_other_saga_has_come(
-    service: ServiceInMemory, store: MemoryStore
+    service: ServiceInMemory, store: FaultyStore
 ) -> None:
     ended = child_with_key("order-1")
     store.sagas[ended.id] = ended._replace(status=SagaStatus.COMPLETED, ended_at_ms=START_MS)
@@ -166,7 +166,7 @@ async def test_an_ended_child_is_addressed_once_no_other_saga_has_come(
     assert store.sagas[ended.id].status != SagaStatus.COMPLETED
 
 
-async def test_a_key_of_several_child_sagas_means_none_of_them(service: ServiceInMemory, store: MemoryStore) -> None:
+async def test_a_key_of_several_child_sagas_means_none_of_them(service: ServiceInMemory, store: FaultyStore) -> None:
     for number in (1, 2):
         child = child_with_key("order-1", number)
         store.sagas[child.id] = child

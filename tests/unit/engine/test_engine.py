@@ -25,7 +25,7 @@ from tests.support.fakes import (
     BATCH_BYTES_MAX,
     DATA_BYTES_MAX,
     NAMES,
-    MemoryStore,
+    FaultyStore,
     ServiceInMemory,
     backoffs,
     saga_id,
@@ -56,7 +56,7 @@ async def test_a_batch_is_committed_then_published_then_acknowledged(service: Se
 
 
 async def test_a_batch_of_many_sagas_is_one_load_and_one_commit() -> None:
-    store = MemoryStore()
+    store = FaultyStore()
     numbers = range(1, 51)
     await ServiceInMemory(store).process(*map(start, numbers))
     other = ServiceInMemory(store)

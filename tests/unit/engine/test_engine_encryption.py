@@ -12,12 +12,12 @@ from saga_service.wire.events import write_event
 from saga_service.wire.replies import write_success
 from tests.support.builders import definition, delivered
 from tests.support.ciphers import MARKER, OF_NEW
-from tests.support.fakes import NAMES, MemoryStore, ServiceInMemory, saga_id, start, success
+from tests.support.fakes import NAMES, FaultyStore, ServiceInMemory, saga_id, start, success
 
 CHARGE_ALONE = definition("charge")
 
 
-class StoreWithoutAKey(MemoryStore):
+class StoreWithoutAKey(FaultyStore):
     """The key of one saga is not known here."""
 
     def __init__(self, undecryptable: SagaId) -> None:

@@ -22,7 +22,7 @@ from saga_service.wire.stream_names import RECOVERY, REQUESTS, TIMERS
 from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, PlainBlueprint, delivered, entry
 from tests.support.fakes import (
     NAMES,
-    MemoryStore,
+    FaultyStore,
     ServiceInMemory,
     backoffs,
     saga_id,
@@ -42,7 +42,7 @@ def malformed(entry_id: str = "1900-0") -> Entry:
     return entry({"type": "order", "data": "{" * 100}, NAMES.events, entry_id)
 
 
-def _refuse_saga(store: MemoryStore, *numbers: int) -> None:
+def _refuse_saga(store: FaultyStore, *numbers: int) -> None:
     poison = {saga_id(number) for number in numbers}
     store.refuses = lambda batch: any(write.state.id in poison for write in batch.writes)
 

@@ -10,7 +10,7 @@ from saga_service.engine.errors import StoreUnavailable
 from saga_service.wire.entries import Entry, RequestRow
 from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS, WANTS_RESULT
 from tests.support.builders import START_MS
-from tests.support.fakes import MemoryStore, ServiceInMemory, backoffs, saga_id, start, success
+from tests.support.fakes import FaultyStore, ServiceInMemory, backoffs, saga_id, start, success
 
 __all__ = ["backoffs"]
 
@@ -30,12 +30,12 @@ def skip(number: int) -> Entry:
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
+def store() -> FaultyStore:
+    return FaultyStore()
 
 
 @pytest.fixture
-async def service(store: MemoryStore) -> ServiceInMemory:
+async def service(store: FaultyStore) -> ServiceInMemory:
     """With a saga under way."""
     service = ServiceInMemory(store)
     await service.process(start())
@@ -43,7 +43,7 @@ async def service(store: MemoryStore) -> ServiceInMemory:
 
 
 async def test_a_request_answered_by_another_replica_is_not_carried_out_again(
-    service: ServiceInMemory, store: MemoryStore
+    service: ServiceInMemory, store: FaultyStore
 ) -> None:
     await ServiceInMemory(store).process(request(7, Operation.PAUSE))
     await ServiceInMemory(store).process(request(8, Operation.RESUME))
@@ -56,7 +56,7 @@ async def test_a_request_answered_by_another_replica_is_not_carried_out_again(
     assert {number: answer.verdict for number, answer in store.results.items()} == {7: "applied", 8: "applied"}
 
 
-async def test_what_came_with_an_answered_request_goes_on(service: ServiceInMemory, store: MemoryStore) -> None:
+async def test_what_came_with_an_answered_request_goes_on(service: ServiceInMemory, store: FaultyStore) -> None:
     await ServiceInMemory(store).process(request(7, Operation.PAUSE))
     await ServiceInMemory(store).process(request(8, Operation.RESUME))
 
@@ -70,7 +70,7 @@ async def test_what_came_with_an_answered_request_goes_on(service: ServiceInMemo
 
 
 async def test_a_link_that_dies_after_the_commit_carries_no_request_out_twice(
-    store: MemoryStore, service: ServiceInMemory, backoffs: list[float]
+    store: FaultyStore, service: ServiceInMemory, backoffs: list[float]
 ) -> None:
     """A verb without a step would mean the next one that is parked, by then."""
     await service.process(skip(6))
@@ -84,13 +84,13 @@ async def test_a_link_that_dies_after_the_commit_carries_no_request_out_twice(
     assert len(backoffs) == 1
 
 
-async def test_the_same_request_twice_in_a_batch_is_one(service: ServiceInMemory, store: MemoryStore) -> None:
+async def test_the_same_request_twice_in_a_batch_is_one(service: ServiceInMemory, store: FaultyStore) -> None:
     """Where the first waits for longer than its lease, it is claimed again by the same replica."""
     await service.process(request(7, Operation.PAUSE), request(7, Operation.PAUSE))
     assert store.results[7].verdict == "applied"
 
 
-async def test_a_malformed_request_is_one_dead_letter(service: ServiceInMemory, store: MemoryStore) -> None:
+async def test_a_malformed_request_is_one_dead_letter(service: ServiceInMemory, store: FaultyStore) -> None:
     bad = by_sql(7, {b"type": b"saga.dance"})
     await service.process(bad)
     await ServiceInMemory(store).process(bad)
@@ -101,7 +101,7 @@ async def test_a_malformed_request_is_one_dead_letter(service: ServiceInMemory, 
 
 @pytest.mark.parametrize(("more", "is_dead_letter"), [({}, True), ({WANTS_RESULT: b"true"}, False)])
 async def test_a_refused_signal_is_a_dead_letter_unless_its_result_is_wanted(
-    service: ServiceInMemory, store: MemoryStore, more: dict[bytes, bytes], is_dead_letter: bool
+    service: ServiceInMemory, store: FaultyStore, more: dict[bytes, bytes], is_dead_letter: bool
 ) -> None:
     fields = {b"type": b"approved", b"saga_id": saga_id().encode(), b"data": b"{}"}
     await service.process(by_sql(7, fields | more))
@@ -110,7 +110,7 @@ async def test_a_refused_signal_is_a_dead_letter_unless_its_result_is_wanted(
 
 
 async def test_a_signal_by_a_stream_has_no_result_even_if_it_wants_one(
-    service: ServiceInMemory, store: MemoryStore
+    service: ServiceInMemory, store: FaultyStore
 ) -> None:
     fields = {b"type": b"approved", b"saga_id": saga_id().encode(), b"data": b"{}", WANTS_RESULT: b"true"}
     await service.process(Entry("saga:events", "1900-0", fields))

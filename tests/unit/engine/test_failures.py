@@ -26,7 +26,7 @@ from saga_service.wire.entries import Entry, RequestRow
 from saga_service.wire.replies import write_success
 from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS
 from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, delivered, entry
-from tests.support.fakes import NAMES, MemoryStore, ServiceInMemory, backoffs, saga_id, start
+from tests.support.fakes import NAMES, FaultyStore, ServiceInMemory, backoffs, saga_id, start
 
 __all__ = ["backoffs"]
 
@@ -149,7 +149,7 @@ async def test_what_is_done_is_what_the_table_says(service: ServiceInMemory, fai
         assert saga_id(2) in store.sagas
 
 
-def _outcome(store: MemoryStore, item: Entry) -> str:
+def _outcome(store: FaultyStore, item: Entry) -> str:
     if store.deferred:
         [deferred] = store.deferred.values()
         assert deferred.entry.id == item.id
@@ -172,13 +172,13 @@ def test_every_error_has_its_row(error: Exception, failure: Failure) -> None:
     assert failure_of(error, lost_races=1) is failure
 
 
-def lock(store: MemoryStore, *numbers: int) -> None:
+def lock(store: FaultyStore, *numbers: int) -> None:
     """Somebody keeps the rows of these sagas locked."""
     locked = {saga_id(number) for number in numbers}
     store.times_out = lambda batch: any(write.state.id in locked for write in batch.writes)
 
 
-def unlock(store: MemoryStore) -> None:
+def unlock(store: FaultyStore) -> None:
     store.times_out = lambda _: False
 
 
@@ -198,7 +198,7 @@ def revisions(service: ServiceInMemory, count: int) -> list[int]:
     return [service.store.sagas[saga_id(number)].revision for number in range(1, count + 1)]
 
 
-def due(store: MemoryStore) -> list[Entry]:
+def due(store: FaultyStore) -> list[Entry]:
     return [deferred.entry for deferred in store.deferred.values()]
 
 
