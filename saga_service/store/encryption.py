@@ -1,4 +1,4 @@
-"""A saga as its row has it: input, outputs and the data of signals encrypted. What people search by stays readable.
+"""Encryption of a saga's row: input, outputs and the data of signals. The fields that people search by stay readable.
 
 Errors stay readable too: an operator has to see at night why a saga is stuck.
 """
@@ -24,7 +24,10 @@ from saga_service.wire.encryption import (
 
 
 def encrypted_state(state: SagaState, cipher: Cipher, *, with_input: bool = True) -> SagaState:
-    """`with_input` is false where the input is stored already. Raises orjson.JSONEncodeError."""
+    """The saga as its row has it. `with_input` is false where the input is stored already.
+
+    Raises orjson.JSONEncodeError where a value cannot be stored.
+    """
     return state._replace(
         input=encrypt_value(state.input, cipher, INPUT, state.id) if with_input and state.input else state.input,
         steps=tuple([_encrypted_step(state.id, step, cipher) for step in state.steps]),
@@ -44,10 +47,10 @@ def _encrypted_signal(saga_id: SagaId, signal: Signal, cipher: Cipher) -> Signal
 
 
 def decrypted_state(state: SagaState, cipher: Cipher | None) -> SagaState:
-    """The saga as the core knows it. What is plain, from before there was a cipher, stays as it is. Raises
-    DecryptionFailed.
+    """The saga as the core knows it. A value that is plain, from before there was a cipher, stays as it is.
 
-    Without a cipher too an encrypted value is found: taken for a plain one it would be sent to the workers.
+    Raises DecryptionFailed, without a cipher too: an encrypted value that is taken for a plain one would be sent to
+    the workers.
     """
     if not any(map(is_encrypted, values(state))):
         return state
@@ -59,7 +62,7 @@ def decrypted_state(state: SagaState, cipher: Cipher | None) -> SagaState:
 
 
 def values(state: SagaState) -> list[JsonObject]:
-    """All that is encrypted in a row."""
+    """The values of a saga that are encrypted in its row."""
     outputs = [step.output for step in state.steps if step.output]
     return [state.input, *outputs, *[signal.data for signal in state.signals if signal.data]]
 

@@ -1,4 +1,4 @@
-"""The engine's store on Postgres, and what the loops ask for: sagas that are due, messages that were never sent."""
+"""The store on Postgres, for the engine (`load`, `commit`) and for the loops: timers, requests, outbox, recovery."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ Result = TypeVar("Result")
 
 
 class PostgresStore:
-    """Fulfils `engine.ports.Store`. All that it does raises StoreUnavailable where Postgres cannot be reached."""
+    """Fulfils `engine.ports.Store`, DueSagas, Requests, Outbox and InFlight.
+
+    All methods raise StoreUnavailable where Postgres cannot be reached.
+    """
 
     def __init__(
         self,
@@ -55,7 +58,7 @@ class PostgresStore:
         self._acquire_timeout_s = acquire_timeout_s
 
     async def load(self, saga_ids: Sequence[SagaId]) -> list[SagaState]:
-        """Those of the sagas that exist, in no order. Raises DecryptionFailed."""
+        """The sagas that exist, in no order. Raises DecryptionFailed."""
         async with self._connection() as connection:
             rows = await connection.fetch(queries.LOAD, saga_ids)
         return [decrypted_state(read_saga(row), self._cipher) for row in rows]
@@ -81,7 +84,7 @@ class PostgresStore:
             await connection.execute(queries.PROBE)
 
     async def definition(self, saga: str, version: str) -> Definition | None:
-        """A version that some replica has driven."""
+        """A version that any replica has registered, and the tombstone of any saga; else None."""
         if version == TOMBSTONE:
             return tombstone(saga)
         async with self._connection() as connection:
@@ -97,28 +100,28 @@ class PostgresStore:
         return [KeyedSaga(BusinessKey(saga, key), SagaId(saga_id), ended) for saga, key, saga_id, ended in rows]
 
     async def remember_definitions(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Put definitions on record, so that any replica can end the sagas that begin with them.
+        """Register definitions, so that any replica can end the sagas that begin with them.
 
-        What is there already stays as it is: a version never changes. `Any`: a JSON object.
+        A version that is registered already stays as it is, for a version never changes. `Any`: a JSON object.
         """
-        kept = [(self._read_definition(document), document) for document in documents]
+        given = [(self._read_definition(document), document) for document in documents]
         compensations = [
             {step.name: step.compensation or f"undo of {step.action}" for step in definition.steps if step.is_undoable}
-            for definition, _ in kept
+            for definition, _ in given
         ]
         async with self._connection() as connection:
             await connection.execute(
                 queries.REMEMBER_DEFINITIONS,
-                [definition.name for definition, _ in kept],
-                [definition.version for definition, _ in kept],
+                [definition.name for definition, _ in given],
+                [definition.version for definition, _ in given],
                 [orjson.dumps(commands).decode() for commands in compensations],
-                [orjson.dumps(document).decode() for _, document in kept],
+                [orjson.dumps(document).decode() for _, document in given],
             )
 
     async def claim_due(self, now_ms: int, limit: int, lease_ms: int) -> tuple[list[SagaId], int | None]:
-        """Sagas whose time to be looked at has come, the longest overdue first, and when the next one's comes.
+        """Sagas whose timer is due, the longest overdue first; and the moment of the next one after them.
 
-        They are not handed out again before the lease is over. Where `limit` of them come back there may be more.
+        No replica gets them again before the lease is over. If `limit` of them come back there may be more.
         """
         async with self._connection() as connection:
             row = await connection.fetchrow(queries.CLAIM_DUE, now_ms, limit, lease_ms)
@@ -126,26 +129,27 @@ class PostgresStore:
         return row["saga_ids"], row["next_due_at_ms"]
 
     async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
-        """Sagas that have something due, or wait for somebody's word, by id: the next page after `after_id`, the first
-        one after None."""
+        """Sagas that have a timer, or wait for a person, by id: the page after `after_id`, the first one after None."""
         async with self._connection() as connection:
             rows = await connection.fetch(queries.IN_FLIGHT, after_id or _BEFORE_ALL, limit)
         return [row[0] for row in rows]
 
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
-        """What was asked by SQL, or came too early, is due, and nobody has answered; nobody else gets it before the
-        lease is over."""
+        """Open requests and deferred entries that are due, by their ids.
+
+        No replica gets them again before the lease is over.
+        """
         async with self._connection() as connection:
             rows = await connection.fetch(queries.CLAIM_REQUESTS, now_ms, limit, lease_ms)
         return [read_request(*row) for row in sorted(rows, key=itemgetter(0))]
 
     async def forget_answered(self, before_ms: int) -> None:
-        """Delete requests that were answered before, and whose answers nobody waits for any more."""
+        """Delete requests whose result was there before `before_ms`."""
         async with self._connection() as connection:
             await connection.execute(queries.DELETE_ANSWERED, before_ms)
 
     async def claim_unpublished(self, now_ms: int, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
-        """Outbox rows that nobody has published for so long, oldest first; nobody else gets them for as long again."""
+        """Outbox rows that are unpublished for so long, oldest first. No replica gets them for as long again."""
         async with self._connection() as connection:
             rows = await connection.fetch(queries.CLAIM_UNPUBLISHED, now_ms, older_than_ms, limit)
         return [(row[0], read_messages(row[1])) for row in sorted(rows, key=itemgetter(0))]

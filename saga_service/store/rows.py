@@ -127,7 +127,7 @@ def write_extra(state: SagaState) -> str | None:
 
 
 def read_saga(row: Iterable[Any]) -> SagaState:
-    """A row of `queries.LOAD`. `Any`: its columns have as many types."""
+    """The saga of a row of `queries.LOAD`. `Any`: its columns have as many types."""
     (
         saga_id,
         saga,
