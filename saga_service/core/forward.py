@@ -12,11 +12,9 @@ from saga_service.core.state import Fault, JsonObject, StepState
 from saga_service.core.transitions import ALL_DONE, CONDITION_NOT_MET, UNDER_WAY, SagaCondition
 from saga_service.core.vocabulary import (
     BACKWARD,
-    DISPATCHED,
     DUE_PROBE_TIMEOUT,
     DUE_SIGNAL,
     DUE_SLEEP,
-    DUE_TIMEOUT,
     FAILED,
     FORWARD,
     PENDING,
@@ -122,21 +120,12 @@ def dispatch(draft: Draft, position: int) -> None:
     """Send the next attempt of a step's action. Raises ExpressionFailed, with nothing changed."""
     definition, saga, steps, now_ms = draft.definition, draft.before, draft.steps, draft.now_ms
     sent_input = step_input(definition, saga, steps, position)
-    step, defined = steps[position], definition.steps[position]
+    defined = definition.steps[position]
     due_at_ms = now_ms + defined.timeout_ms
-    steps[position] = step._replace(
-        status=DISPATCHED,
-        attempts=step.attempts + 1,
-        # The effect of any attempt so far has its place from now on: after all that is done.
-        effect_revision=None,
-        ended_at_ms=None,
-        due=DUE_TIMEOUT,
-        due_at_ms=due_at_ms,
-        # From the first sign of life on the step is due earlier. Until then the command may lie in its stream, and
-        # nobody is silent.
-        deadline_ms=None if defined.heartbeat_ms is None else due_at_ms,
-        started_at_ms=step.started_at_ms or now_ms,
-    )
+    # From the first sign of life on the step is due earlier. Until then the command may lie in its stream, and nobody
+    # is silent.
+    deadline_ms = None if defined.heartbeat_ms is None else due_at_ms
+    steps[position] = steps[position].dispatched(now_ms, due_at_ms, deadline_ms)
     draft.commands.append(in_flight(definition, saga, steps, position, sent_input))
 
 
@@ -152,18 +141,7 @@ def dispatch_probe(draft: Draft, position: int) -> None:
 
 def finish(draft: Draft, position: int, output: JsonObject | None) -> None:
     """The step is done."""
-    step = draft.steps[position]
-    draft.steps[position] = step._replace(
-        status=SUCCEEDED,
-        effect_revision=step.effect_revision or draft.revision,
-        output=output,
-        unanswered=(),
-        fault=None,
-        due=None,
-        due_at_ms=None,
-        deadline_ms=None,
-        ended_at_ms=draft.now_ms,
-    )
+    draft.steps[position] = draft.steps[position].succeeded(draft.now_ms, draft.revision, output)
 
 
 def give_up(draft: Draft, position: int, fault: Fault) -> None:

@@ -35,17 +35,17 @@ def in_flight(
 ) -> Sent:
     """The message that the step's state says is under way: its action, its undo, or the probe of an unknown action."""
     step, defined = steps[position], definition.steps[position]
-    status = step.status
+    status, is_child = step.status, defined.task is CHILD
+    if status is DISPATCHED:
+        if is_child:
+            return child_request(saga, step, defined.action, ChildOperation.START, sent_input)
+        return _command(definition, saga, steps, position, defined.action, ACTION, step.attempts, sent_input)
     if status is COMPENSATING:
-        if defined.task is CHILD:
-            return child_request(saga, steps[position], defined.action, ChildOperation.COMPENSATE)
+        if is_child:
+            return child_request(saga, step, defined.action, ChildOperation.COMPENSATE)
         undo = defined.compensation or ""
         return _command(definition, saga, steps, position, undo, COMPENSATION, step.compensation_attempts, sent_input)
-    if status is not DISPATCHED:
-        return _command(definition, saga, steps, position, defined.probe or "", PROBE, step.probes, sent_input)
-    if defined.task is CHILD:
-        return child_request(saga, step, defined.action, ChildOperation.START, sent_input)
-    return _command(definition, saga, steps, position, defined.action, ACTION, step.attempts, sent_input)
+    return _command(definition, saga, steps, position, defined.probe or "", PROBE, step.probes, sent_input)
 
 
 def in_flight_again(definition: Definition, saga: SagaState, steps: Sequence[StepState], position: int) -> list[Sent]:
@@ -135,7 +135,8 @@ def _sent_outputs(
 
 
 def _outputs_before(definition: Definition, steps: Sequence[StepState], position: int) -> dict[str, Any]:
-    return outputs_of([steps[place] for place in definition.ancestors[position]])
+    before = definition.ancestors[position]
+    return {step.name: step.output for place in before if (step := steps[place]).output is not None}
 
 
 def outputs_of(steps: Iterable[StepState]) -> dict[str, Any]:

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from saga_service.core.ids import CommandName, SagaId
-from saga_service.core.vocabulary import DUE_PROBE_TIMEOUT, DUE_TIMEOUT, Course, Due, SagaStatus, StepStatus
+from saga_service.core.vocabulary import (
+    DISPATCHED,
+    DUE_PROBE_TIMEOUT,
+    DUE_TIMEOUT,
+    SUCCEEDED,
+    Course,
+    Due,
+    SagaStatus,
+    StepStatus,
+)
 
 JsonObject = Mapping[str, Any]
 """A JSON object. Its content is the author's and passes through unread."""
@@ -62,6 +71,50 @@ class StepState(NamedTuple):
     def is_in_flight(self) -> bool:
         """Whether a command of this step is under way."""
         return self.due is DUE_TIMEOUT or self.due is DUE_PROBE_TIMEOUT
+
+    # Every step goes through the next two changes. They are made by position: `_replace` takes three times as long.
+
+    def dispatched(self, now_ms: int, due_at_ms: int, deadline_ms: int | None) -> StepState:
+        """The step with its next attempt in flight, and the effect of any attempt still to come."""
+        return StepState(
+            self.name,
+            DISPATCHED,
+            self.attempts + 1,
+            self.compensation_attempts,
+            None,  # effect_revision
+            due_at_ms,
+            DUE_TIMEOUT,
+            self.unanswered,
+            self.output,
+            self.fault,
+            self.started_at_ms or now_ms,
+            None,  # ended_at_ms
+            deadline_ms,
+            self.probes,
+            self.series_after,
+            self.series_since_ms,
+        )
+
+    def succeeded(self, now_ms: int, revision: int, output: JsonObject | None) -> StepState:
+        """The step done, with its effect at this revision unless it has one already."""
+        return StepState(
+            self.name,
+            SUCCEEDED,
+            self.attempts,
+            self.compensation_attempts,
+            self.effect_revision or revision,
+            None,  # due_at_ms
+            None,  # due
+            (),  # unanswered
+            output,
+            None,  # fault
+            self.started_at_ms,
+            now_ms,
+            None,  # deadline_ms
+            self.probes,
+            self.series_after,
+            self.series_since_ms,
+        )
 
     def ended(self, status: StepStatus, at_ms: int) -> StepState:
         """The step at this status, with nothing left to wait for."""
