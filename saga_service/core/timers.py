@@ -50,8 +50,8 @@ def timer(definition: Definition, state: SagaState, now_ms: int) -> Transition:
         if step.due is None or step.due_at_ms is None or step.due_at_ms > now_ms or not draft.heeds(step.due):
             continue
         refusal = react(_reaction(draft, position, step, step.due))
-        # The table has a rule without a guard wherever something can be due. Returning would drop what was done so far.
-        assert refusal is None, f"{step.due} of step '{step.name}': {refusal}"
+        # The table has a rule wherever something can be due. To return here would drop what other steps have done.
+        assert refusal is None, f"{step.due} of step '{step.name}': {refusal.reason}"
     if _is_due(draft, now_ms):
         _compensate_at_deadline(draft)
     moved = draft.transition(timer=True)
