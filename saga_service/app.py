@@ -12,9 +12,8 @@ import asyncpg
 import structlog
 
 from saga_service.base.clock import now_ms
-from saga_service.base.lifecycle import Loop, Shutdown, shutdown_on
+from saga_service.base.lifecycle import Loop, Shutdown, shutdown_on, stop_on_signals
 from saga_service.base.postgres import close_pool
-from saga_service.base.signals import stop_on_signals
 from saga_service.definitions import Catalog, definition_from_document, readable_saga_spec
 from saga_service.encryption import Cipher
 from saga_service.engine.batch import BatchDecoder
@@ -25,11 +24,10 @@ from saga_service.engine.outbox import OutboxRows, Outgoing
 from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.lane import Lane
-from saga_service.runtime.maintenance import Maintenance, Task
+from saga_service.runtime.maintenance import Maintenance, Retention, Task
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
 from saga_service.runtime.request_poller import RequestPoller
-from saga_service.runtime.retention import Retention
 from saga_service.runtime.service import Service
 from saga_service.runtime.timers import Timers
 from saga_service.settings import Settings
@@ -40,17 +38,15 @@ from saga_service.startup import (
     still_starting,
     wait_for_servers,
 )
-from saga_service.store.definitions import PostgresDefinitionRegistry
 from saga_service.store.pool import create_pool
-from saga_service.store.postgres_store import PostgresStore
+from saga_service.store.postgres_store import PostgresDefinitionRegistry, PostgresStore
 from saga_service.store.retention import PostgresRemoval
 from saga_service.streams.connection import RedisClient, connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop, Pace
 from saga_service.streams.publisher import RedisPublisher
 from saga_service.streams.trimming import StreamTrimmer
-from saga_service.wire.stream_names import StreamNames
-from saga_service.wire.transport import TransportError
+from saga_service.wire.transport import StreamNames, TransportError
 from saga_service.worker import load_worker, run_workers
 from saga_service.worker.options import worker_options
 

@@ -12,19 +12,18 @@ from contextlib import contextmanager
 import asyncpg
 import structlog
 
-from saga_service.base.backoff import Backoff
+from saga_service.base.clock import Backoff
 from saga_service.core.vocabulary import Task
 from saga_service.definitions import Catalog, load_definitions
 from saga_service.encryption import Cipher, CipherNotLoaded, DecryptionFailed, UnknownKey, load_cipher
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.settings import Settings
-from saga_service.store.errors import translated
+from saga_service.store.pool import translated
 from saga_service.store.postgres_store import PostgresStore
-from saga_service.store.schema.version import SchemaFit, SchemaUnfit, schema_state
+from saga_service.store.schema.migrate import SchemaFit, SchemaUnfit, schema_state
 from saga_service.streams.connection import connect
 from saga_service.streams.server import UnfitServer, check_server
-from saga_service.wire.stream_names import StreamNames
-from saga_service.wire.transport import AccessDenied, TransportError, TransportUnavailable
+from saga_service.wire.transport import AccessDenied, StreamNames, TransportError, TransportUnavailable
 
 log = structlog.get_logger(__name__)
 LOG_AGAIN_AFTER_S = 5.0

@@ -1,17 +1,88 @@
-"""The life of a loop: it is started, reaches its milestones, and ends when its shutdown is requested.
+"""The life of a loop or a process: it starts, reaches its milestones, and ends when its shutdown is requested.
 
 Every loop of the service waits for one thing at a time: work, room, or the clock. A `Shutdown` ends each of these
-waits, so a loop needs no way of its own to be stopped.
+waits, so a loop needs no way of its own to be stopped. The first signal to the process requests the shutdown, the
+second ends the process's work at once.
+
+Before Python 3.12 `asyncio.wait_for`, which the Redis client uses to write every command, drops a cancellation that
+comes in the moment the writing is done. A loop that is cancelled once would then run for ever, and block all that
+wait for its end. So its calls raise the cancellation that the client has lost, and cancelling is repeated until the
+task is over.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
-from saga_service.base.tasks import cancel
+import structlog
+
+CANCELLED_AGAIN_AFTER_S = 0.05
+
+
+@contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """Raise CancelledError at the end of the block if the task was cancelled within it and the error was lost."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
+async def cancel(tasks: Iterable[asyncio.Task[None]], within_s: float = float("inf")) -> None:
+    """Cancel the tasks and wait until they are over, for `within_s` at most. Their exceptions are dropped."""
+    given = list(tasks)
+    gives_up_at_s = time.monotonic() + within_s
+    while left := [task for task in given if not task.done()]:
+        if time.monotonic() >= gives_up_at_s:
+            break
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=CANCELLED_AGAIN_AFTER_S)
+    for task in given:
+        if task.done() and not task.cancelled():
+            # Retrieved, or the event loop would log that it never was.
+            task.exception()
+
+
+log = structlog.get_logger(__name__)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@asynccontextmanager
+async def stop_on_signals() -> AsyncIterator[asyncio.Event]:
+    """Yield an event that the first SIGTERM or SIGINT sets. A second signal cancels the block, which ends silently."""
+    stop, task, loop = asyncio.Event(), asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None, "a coroutine runs in a task"
+    at_once = False
+
+    def signalled() -> None:
+        nonlocal at_once
+        if not stop.is_set():
+            log.info("shutting down; a second signal ends it at once")
+            stop.set()
+        elif not at_once:
+            at_once = True
+            task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, signalled)
+    try:
+        yield stop
+    except asyncio.CancelledError:
+        if not at_once or task.uncancel() > 0:
+            raise
+        log.warning("ended at once; other processes take over what was running")
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 class Loop(Protocol):

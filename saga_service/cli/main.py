@@ -51,14 +51,14 @@ COMMANDS = (
     CommandEntry(
         "worker",
         RUN,
-        "worker:worker_command",
+        "run:worker_command",
         "Run workers until SIGTERM or SIGINT; a second signal ends it at once. Any number may run side by side.",
         "worker shop.workers:payment",
     ),
     CommandEntry(
         "worker-migrate",
         RUN,
-        "worker_migrate:worker_migrate_command",
+        "migrate:worker_migrate_command",
         "Make the inbox's table in the workers' own databases. Safe to run by many at once, and to run again.",
         "worker-migrate shop.workers:payment",
     ),
@@ -87,14 +87,14 @@ COMMANDS = (
     CommandEntry(
         "signal",
         SAGAS,
-        "signal:signal_command",
+        "start:signal_command",
         "Send a saga a signal, by way of Postgres, and wait for the service's answer.",
         "signal approved A-17 -f by=anna --id ticket-99",
     ),
     CommandEntry(
         "plan",
         SAGAS,
-        "plan:plan_command",
+        "show:plan_command",
         "Show what a saga would undo if it were cancelled now, in which order, and what nobody knows. Changes nothing.",
         "plan A-17",
     ),

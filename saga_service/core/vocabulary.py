@@ -35,11 +35,11 @@ class Kind(StrEnum):
     """The three kinds of steps in Richardson's terms ("Microservices Patterns", 2018, chapter 4)."""
 
     COMPENSATABLE = "compensatable"
-    """It may fail, and its effect can be undone or needs no undo."""
+    """The step may fail, and its effect can be undone or needs no undo."""
     PIVOT = "pivot"
-    """It decides: once it is done, the saga only goes forward."""
+    """The step decides: once it is done, the saga only goes forward."""
     RETRIABLE = "retriable"
-    """It cannot fail for good: it is tried until it is done, or a person decides."""
+    """The step cannot fail for good: it is tried until it is done, or a person decides."""
 
 
 class OnUnknown(StrEnum):
@@ -157,7 +157,7 @@ class Outcome(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     REJECTED = "rejected"
-    """It can never succeed: do not retry. Of a probe: the action did not happen."""
+    """The command can never succeed: do not retry. Of a probe: the action did not happen."""
     PROGRESS = "progress"
     """The worker is still at work."""
 

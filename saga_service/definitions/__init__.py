@@ -15,12 +15,17 @@ even where it has errors), `validation` (one saga, or all that is wrong with it)
 """
 
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger
-from saga_service.definitions.catalog import Catalog
-from saga_service.definitions.document import definition_from_document, definition_to_document
+from saga_service.definitions.catalog import Catalog, load_definitions
+from saga_service.definitions.document import (
+    DefinedSaga,
+    StreamTrigger,
+    definition_from_document,
+    definition_to_document,
+    readable_saga_spec,
+    saga_spec_from_document,
+)
 from saga_service.definitions.graph import graph
-from saga_service.definitions.loading import load_definitions
 from saga_service.definitions.problems import DefinitionErrors, Problem
-from saga_service.definitions.saga_spec import DefinedSaga, StreamTrigger, readable_saga_spec, saga_spec_from_document
 from saga_service.definitions.validation import check_saga
 from saga_service.wire.saga_spec import UnreadableDocument
 

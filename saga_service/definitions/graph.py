@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.vocabulary import Kind, Task, UndoOrder
-from saga_service.definitions.durations import duration_text
 from saga_service.definitions.expressions.cel import Condition
+from saga_service.definitions.keywords import duration_text
 
 _LABEL_CHARACTERS_MAX = 60
 _SHAPES = {

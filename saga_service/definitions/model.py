@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from saga_service.core.vocabulary import Kind, OnUnknown, UndoOrder
-from saga_service.definitions.durations import duration_ms, duration_text
 from saga_service.definitions.keywords import (
     COMPENSATION_RETRY_DEFAULTS,
     UNDO_DEFAULT,
     defaults_of,
+    duration_ms,
+    duration_text,
     retry_defaults_of,
 )
 from saga_service.definitions.problems import Path, Violation, closest, shown, unknown_keyword

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saga_service.core.vocabulary import Kind, Task
-from saga_service.definitions.durations import duration_ms
-from saga_service.definitions.keywords import defaults_of, kind_of, task_of
-from saga_service.definitions.problems import Path, Violation
+from saga_service.definitions.keywords import defaults_of, duration_ms, kind_of, task_of
+from saga_service.definitions.problems import Path, Violation, mappings
 from saga_service.definitions.schema.inputs import Input
 from saga_service.definitions.schema.outputs import OutputSchema
 from saga_service.definitions.schema.source import read_input_source, read_output_source
-from saga_service.definitions.sources.saga_source import mappings
 
 
 @dataclass(frozen=True, slots=True)

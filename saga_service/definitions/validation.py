@@ -7,16 +7,19 @@ from saga_service.core.retry import RetryPolicy
 from saga_service.core.vocabulary import Task
 from saga_service.definitions.authoring import Saga, as_mapping
 from saga_service.definitions.checks import CHECKS
-from saga_service.definitions.document import definition_from_document, definition_to_document
+from saga_service.definitions.document import (
+    DefinedSaga,
+    StreamTrigger,
+    definition_from_document,
+    definition_to_document,
+)
 from saga_service.definitions.expressions.cel import condition, input_mapping
 from saga_service.definitions.keywords import TASK_KEYWORDS, task_of
 from saga_service.definitions.model import RetryModel, SagaModel, StepModel, read_model
 from saga_service.definitions.outline import Outline, outline_of
-from saga_service.definitions.problems import DefinitionErrors, Problem, shown
-from saga_service.definitions.saga_spec import DefinedSaga, StreamTrigger
+from saga_service.definitions.problems import DefinitionErrors, Problem, SagaSource, shown
 from saga_service.definitions.schema.inputs import Input
 from saga_service.definitions.schema.outputs import OutputSchema
-from saga_service.definitions.sources.saga_source import SagaSource
 
 
 def check_saga(saga: Saga) -> DefinedSaga:

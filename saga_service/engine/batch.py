@@ -19,7 +19,7 @@ from saga_service.engine.deferral import DeferralPolicy, deferrable, deferred, d
 from saga_service.engine.ports import Deferred, DefinitionRegistry, RequestResult
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
 from saga_service.wire.entries import Entry
-from saga_service.wire.own_events import write_own_event
+from saga_service.wire.events import write_own_event
 from saga_service.wire.saga_spec import NotDeployedHere, SagaSpec
 
 Item = Entry | Event

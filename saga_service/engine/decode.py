@@ -14,11 +14,10 @@ from saga_service.core.events import Event
 from saga_service.wire.dead_letters import DeadLetter, dead_letter, is_announcement, read_dead_letter
 from saga_service.wire.encryption import Cipher, DecryptionFailed
 from saga_service.wire.entries import Entry, Malformed
-from saga_service.wire.events import read_event, read_trigger
-from saga_service.wire.own_events import read_own_event
+from saga_service.wire.events import read_event, read_own_event, read_trigger
 from saga_service.wire.replies import read_reply
 from saga_service.wire.saga_spec import Catalog, NotDeployedHere, SagaSpec
-from saga_service.wire.stream_names import REQUESTS, StreamNames
+from saga_service.wire.transport import REQUESTS, StreamNames
 
 NOTHING_ON_RECORD: Mapping[str, Any] = {}
 """Any: of whatever kind."""

@@ -17,7 +17,7 @@ from saga_service.core.events import Event, TransportLost
 from saga_service.core.ids import SagaId
 from saga_service.engine.ports import Deferred
 from saga_service.wire.entries import Entry
-from saga_service.wire.own_events import write_own_event
+from saga_service.wire.events import write_own_event
 
 PAUSE_MS_MIN, PAUSE_MS_MAX = 50, 5_000
 """Between two attempts at an entry that waits for something to be there."""

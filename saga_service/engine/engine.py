@@ -13,18 +13,19 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from saga_service.base.backoff import Backoff
+from saga_service.base.clock import Backoff
 from saga_service.engine.batch import BatchDecoder, Decoded, Item
 from saga_service.engine.commit_log import log_commit, log_failure
 from saga_service.engine.decode import Received
 from saga_service.engine.deferral import DeferralPolicy, SlowSagas, deferrable, next_slow_attempt_ms
-from saga_service.engine.errors import RevisionConflict, StoreUnavailable
 from saga_service.engine.failures import (
     REMEDIES,
     STATEMENT_FAILURES,
     Failure,
     Place,
     Remedy,
+    RevisionConflict,
+    StoreUnavailable,
     dead_letter_reason,
     failure_of,
 )

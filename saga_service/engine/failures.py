@@ -16,12 +16,12 @@ that it concerns. `Engine.process` follows it and knows no failure by name.
 
 Whose fault a failure is decides the row.
 
-- *The link's or the server's* (connection lost, fail-over, disk full): every batch would fail, so nothing is learned
-  by taking one apart. It waits.
+- *The link's or the server's* (connection lost, fail-over, disk full): every batch would fail, so nothing is learned by
+  taking one apart. It waits.
 - *A statement's* (it timed out, a lock was not to be had, no memory, an internal error of Postgres): the server may be
-  well and one row at fault, held by a session that nobody attends to. Or every statement fails. A probe tells: it
-  takes the locks on tables that a commit takes, writes, and touches no row of a saga. If the probe fails too, this is
-  an outage, and the batch waits whole. If the probe goes through, the batch is tried whole once more, for an outage may
+  well and one row at fault, held by a session that nobody attends to. Or every statement fails. A probe tells: it takes
+  the locks on tables that a commit takes, writes, and touches no row of a saga. If the probe fails too, this is an
+  outage, and the batch waits whole. If the probe goes through, the batch is tried whole once more, for an outage may
   just have ended; then it is halved, and the entry that still fails alone is deferred. It is never a dead letter:
   nothing is wrong with it.
 - *A race's*: another replica was quicker. A batch reads afresh and tries again, with growing pauses. One that loses
@@ -37,10 +37,10 @@ of a stream may not be left, for this replica holds it: it waits until it is wri
 Two failures need no row, for they are settled in the fold, entry by entry: a saga that is not there yet, and a
 definition that this release cannot read. Both are deferred (`engine.deferral`).
 
-An event without an entry (a due timer, a command to be sent again) is written down as the entry that it would have
-been (`wire.own_events`). In quarantine it is a dead letter of `saga.timers` or `saga.recovery`, and the saga's wake-up
-is moved out of the way, so that it does not fail for ever; `dead-letters replay` sets it going again. Deferred, a timer
-is left to its lease.
+An event without an entry (a due timer, a command to be sent again) is written down as the entry that it would have been
+(`wire.events`). In quarantine it is a dead letter of `saga.timers` or `saga.recovery`, and the saga's wake-up is
+moved out of the way, so that it does not fail for ever; `dead-letters replay` sets it going again. Deferred, a timer is
+left to its lease.
 
 Nothing that happens after the commit comes here: what is durable is never tried again because of a log line.
 """
@@ -50,16 +50,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from saga_service.engine.errors import (
-    RequestsAnswered,
-    RevisionConflict,
-    StoreBroken,
-    StoreFailed,
-    StoreRefused,
-    StoreTimedOut,
-    StoreUnavailable,
-)
 from saga_service.wire.encryption import DecryptionFailed
+
+
+class RevisionConflict(Exception):
+    """Some saga of the batch is not at the revision that the batch expects. Nothing was written."""
+
+
+class RequestsAnswered(Exception):
+    """Some request of the batch has a result already. Nothing was written."""
+
+
+class StoreUnavailable(Exception):
+    """Postgres could not be reached, or asked for a retry. Nothing is known to have been written."""
+
+
+class StoreRefused(Exception):
+    """Postgres will never take the batch as it is; the text has its reason. Nothing was written."""
+
+
+class StoreBroken(Exception):
+    """Postgres and this version of the service do not go together: a table or a right is missing, say.
+
+    Nothing that comes in could be handled rightly, so the service ends. The text has Postgres' reason.
+    """
+
+
+class StoreTimedOut(StoreUnavailable):
+    """A statement, or its wait for a lock, took longer than it may, or Postgres had no memory for it.
+
+    Other statements may go through. Nothing is known to have been written.
+    """
+
+
+class StoreFailed(StoreUnavailable):
+    """Postgres met an internal error at a statement. Another try, or another statement, may go through."""
+
 
 RACES_MAX = 10
 """Lost races in a row after which a batch counts as contended."""

@@ -18,7 +18,7 @@ from saga_service.engine.ports import Deferred, RequestResult, Write
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.wire.saga_spec import UnreadableDocument
-from saga_service.wire.stream_names import REQUESTS, WANTS_RESULT
+from saga_service.wire.transport import REQUESTS, WANTS_RESULT
 
 DefinitionOf = Callable[[str, str], Definition | None]
 """Finds a definition by saga and version. May raise UnreadableDocument."""

@@ -12,7 +12,7 @@ from saga_service.wire.dead_letters import DeadLetter, announce_dead_letter
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Message
 from saga_service.wire.outcomes import write_outcome
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 
 class OutboxRows:

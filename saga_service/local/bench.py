@@ -27,7 +27,7 @@ from saga_service.streams.connection import RedisClient, connect
 from saga_service.streams.pipeline import add, send
 from saga_service.wire.entries import Message
 from saga_service.wire.events import write_event
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 SAGA = "order"
 WORKERS = ("inventory", "payment", "shipping")

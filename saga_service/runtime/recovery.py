@@ -6,11 +6,11 @@ import asyncio
 
 import structlog
 
-from saga_service.base.backoff import Backoff
+from saga_service.base.clock import Backoff
 from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.core.events import TransportLost
 from saga_service.core.ids import SagaId
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.engine.ports import InFlight
 from saga_service.runtime.intake import Inlet
 

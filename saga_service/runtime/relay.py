@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from saga_service.base.lifecycle import Milestone, Shutdown
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import Outbox, Publisher
 

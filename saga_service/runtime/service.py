@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from saga_service.base.lifecycle import Loop, Shutdown
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.relay import Relay
 from saga_service.wire.transport import TransportError

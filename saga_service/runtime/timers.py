@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import structlog
 
-from saga_service.base.backoff import Backoff
+from saga_service.base.clock import Backoff
 from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.core.events import TimerDue
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.engine.ports import DueSagas
 from saga_service.runtime.intake import Inlet
 

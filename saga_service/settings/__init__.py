@@ -4,11 +4,9 @@ A setting comes from the first of these that has it: the environment (`SAGA_LANE
 directory, a secrets file (`/run/secrets/saga_postgres_dsn`), the default. An empty variable counts as not set.
 """
 
-from saga_service.settings.loading import InvalidSettings, load_settings
-from saga_service.settings.model import LogFormat, LogLevel, Settings
 from saga_service.settings.reference import EffectiveSetting, effective_settings, settings_reference
-from saga_service.settings.sources import ENVIRONMENT_PREFIX
-from saga_service.settings.values import EncryptionKeys, ServerUrl, without_password
+from saga_service.settings.sources import ENVIRONMENT_PREFIX, EncryptionKeys, ServerUrl, without_password
+from saga_service.settings.table import InvalidSettings, LogFormat, LogLevel, Settings, load_settings
 
 __all__ = [
     "ENVIRONMENT_PREFIX",

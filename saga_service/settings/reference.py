@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic.fields import FieldInfo
 
-from saga_service.settings.model import Settings
 from saga_service.settings.sources import (
     ENVIRONMENT_FILE,
     SECRETS_DIRECTORY_DEFAULT,
@@ -15,6 +14,7 @@ from saga_service.settings.sources import (
     read_places,
     variable_of,
 )
+from saga_service.settings.table import Settings
 
 
 class EffectiveSetting(NamedTuple):
@@ -48,7 +48,7 @@ def settings_reference() -> str:
 
 _HEAD = f"""# Settings
 
-<!-- Made by `saga-service settings --reference`. Change saga_service/settings/model.py instead. -->
+<!-- Made by `saga-service settings --reference`. Change saga_service/settings/table.py instead. -->
 
 A setting comes from the first of these places that has it:
 

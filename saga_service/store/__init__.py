@@ -1,7 +1,7 @@
 """Postgres, where every saga lives: `postgres_store` fulfils the ports of the engine and of the loops.
 
 - a batch: `columns` (what is written, declared once), `rows` (a saga as a row and back), `commit` (the arrays)
-- the database: `schema` (tables, functions, views, migrations), `queries` and `operator_queries` (the statements)
+- the database: `schema` (tables, functions, views, migrations), `queries` (the statements)
 - the link: `pool` and `errors` (whose fault it is when something fails)
 - beside the hot path: `definitions`, `retention`, `encryption`, `key_rotation`
 - people's commands: `requests`, `dead_letters`

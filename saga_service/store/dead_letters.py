@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from saga_service.store import operator_queries
+from saga_service.store import queries
 from saga_service.store.pool import borrowed
 from saga_service.wire.dead_letters import DeadLetter
 
@@ -20,16 +20,16 @@ class DeadLetterBox:
     async def dead_letter(self, number: int) -> DeadLetter | None:
         """The dead letter of this number, or None. Its `raw` holds the entry that a replay puts back."""
         async with borrowed(self._pool) as connection:
-            row = await connection.fetchrow(operator_queries.DEAD_LETTER, number)
+            row = await connection.fetchrow(queries.DEAD_LETTER, number)
         return None if row is None else DeadLetter(**row)
 
     async def mark_replayed(self, numbers: Sequence[int], at_ms: int) -> list[int]:
         """Note that their entries were put on their streams again; the numbers of those that exist."""
-        return await self._numbers(operator_queries.MARK_REPLAYED, numbers, at_ms)
+        return await self._numbers(queries.MARK_REPLAYED, numbers, at_ms)
 
     async def drop_dead_letters(self, numbers: Sequence[int]) -> list[int]:
         """Delete them for good; the numbers of those that existed."""
-        return await self._numbers(operator_queries.DROP_DEAD_LETTERS, numbers)
+        return await self._numbers(queries.DROP_DEAD_LETTERS, numbers)
 
     async def _numbers(self, query: str, *values: object) -> list[int]:
         async with borrowed(self._pool) as connection:

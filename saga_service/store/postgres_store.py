@@ -1,9 +1,12 @@
-"""The store on Postgres, for the engine (`load`, `commit`) and for the loops: timers, requests, outbox, recovery."""
+"""The store on Postgres, for the engine (`load`, `commit`) and for the loops: timers, requests, outbox, recovery.
+
+The definitions that other replicas have registered are read here, for a replica that has not deployed them.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -22,11 +25,41 @@ from saga_service.engine.ports import Batch, KeyedSaga
 from saga_service.store import queries
 from saga_service.store.commit import arguments, read_messages, write_messages
 from saga_service.store.encryption import decrypted_state
-from saga_service.store.errors import translated
-from saga_service.store.pool import borrowed
+from saga_service.store.pool import borrowed, translated
 from saga_service.store.rows import read_request, read_saga
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Message
+from saga_service.wire.saga_spec import SagaSpec
+
+ReadSagaSpec = Callable[[Mapping[str, Any]], SagaSpec | None]
+"""Makes a saga spec of a stored document, or None where this release cannot. `Any`: a JSON object."""
+
+
+class PostgresDefinitionRegistry:
+    """Fulfils `engine.ports.DefinitionRegistry`."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, read_saga_spec: ReadSagaSpec, *, acquire_timeout_s: float = STATEMENT_TIMEOUT_S
+    ) -> None:
+        self._pool = pool
+        self._read_saga_spec = read_saga_spec
+        self._acquire_timeout_s = acquire_timeout_s
+
+    async def newest(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
+        """The version that was registered last of each saga, if any was; None where this release cannot read it."""
+        async with borrowed(self._pool, self._acquire_timeout_s) as connection:
+            rows = await connection.fetch(queries.NEWEST_DEFINITION, sorted(sagas))
+        documents = [orjson.loads(row[0]) for row in rows]
+        return {document["saga"]: self._read_saga_spec(document) for document in documents}
+
+    async def waiting_for(self, signals: Collection[str]) -> dict[str, list[str]]:
+        """The names of the sagas of which any version waits for each of the signals."""
+        found: dict[str, list[str]] = {}
+        async with borrowed(self._pool, self._acquire_timeout_s) as connection:
+            for signal, saga in await connection.fetch(queries.WAITING_FOR, sorted(signals)):
+                found.setdefault(signal, []).append(saga)
+        return found
+
 
 ReadDefinition = Callable[[Mapping[str, Any]], Definition]
 """Makes a definition of a stored document. `Any`: a JSON object."""

@@ -11,10 +11,10 @@ import orjson
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Operation, Resolution
-from saga_service.store import operator_queries
+from saga_service.store import queries
 from saga_service.store.pool import borrowed
 from saga_service.wire.encryption import EVENT, Cipher, write_data
-from saga_service.wire.stream_names import OWN_TYPES_PREFIX
+from saga_service.wire.transport import OWN_TYPES_PREFIX
 
 
 class OperationCall(NamedTuple):
@@ -50,7 +50,7 @@ class PostgresRequests:
         outputs = [self._output(call, saga_id) for saga_id in saga_ids]
         arguments = (call.operation.value, call.actor, call.reason, call.step, call.resolution, outputs)
         async with borrowed(self._pool) as connection:
-            rows = await connection.fetch(operator_queries.OPERATE, saga_ids, *arguments)
+            rows = await connection.fetch(queries.OPERATE, saga_ids, *arguments)
         return [row["request_id"] for row in rows]
 
     def _output(self, call: OperationCall, saga_id: SagaId) -> str | None:
@@ -63,13 +63,13 @@ class PostgresRequests:
         """Signal a saga; the request's id. Without `signal_id` it is a new signal each time."""
         written = write_data(data, self._cipher, EVENT, name, saga_id)
         async with borrowed(self._pool) as connection:
-            request_id: int = await connection.fetchval(operator_queries.SIGNAL, name, saga_id, written, signal_id)
+            request_id: int = await connection.fetchval(queries.SIGNAL, name, saga_id, written, signal_id)
             return request_id
 
     async def results(self, request_ids: Sequence[int]) -> dict[int, Result]:
         """The results that are there, by the requests' ids."""
         async with borrowed(self._pool) as connection:
-            rows = await connection.fetch(operator_queries.REQUEST_RESULTS, request_ids)
+            rows = await connection.fetch(queries.REQUEST_RESULTS, request_ids)
         return {row["request_id"]: Result(row["verdict"], row["reason"]) for row in rows}
 
     async def replay(self, dead_letter: int, fields: Mapping[str, str], at_ms: int) -> int | None:
@@ -79,7 +79,5 @@ class PostgresRequests:
         """
         written = orjson.dumps(fields).decode()
         async with borrowed(self._pool) as connection:
-            request_id: int | None = await connection.fetchval(
-                operator_queries.REPLAY_REQUEST, dead_letter, at_ms, written
-            )
+            request_id: int | None = await connection.fetchval(queries.REPLAY_REQUEST, dead_letter, at_ms, written)
             return request_id

@@ -9,7 +9,7 @@ import asyncpg
 
 from saga_service.base.postgres import STATEMENT_TIMEOUT_S
 from saga_service.core.ids import SagaId
-from saga_service.store import operator_queries, queries
+from saga_service.store import queries
 from saga_service.store.pool import borrowed
 
 
@@ -47,7 +47,7 @@ class PostgresRemoval:
         """Remove the sagas that are still as written and ended before `before_ms`; how many were removed."""
         async with borrowed(self._pool, self._acquire_timeout_s) as connection:
             removed: int = await connection.fetchval(
-                operator_queries.REMOVE_WRITTEN,
+                queries.REMOVE_WRITTEN,
                 [saga.id for saga in sagas],
                 [saga.revision for saga in sagas],
                 before_ms,

@@ -17,10 +17,10 @@ from saga_service.core.effects import HistoryEntry
 from saga_service.core.ids import SagaId, command_id, parse_command_id
 from saga_service.core.state import Fault, JsonObject, SagaState, Signal, StepState
 from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus
-from saga_service.store.errors import Unwritable
+from saga_service.store.pool import Unwritable
 from saga_service.wire.dead_letters import preview_text, raw_pairs
 from saga_service.wire.entries import Entry, RequestRow, entry_of
-from saga_service.wire.stream_names import REQUESTS, WANTS_RESULT
+from saga_service.wire.transport import REQUESTS, WANTS_RESULT
 
 # An enum's own lookups run Python code at each call; a table does not.
 _SAGA_STATUSES = {status.value: status for status in SagaStatus}

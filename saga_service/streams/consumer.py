@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from saga_service.base.tasks import heeding_cancellation
+from saga_service.base.lifecycle import heeding_cancellation
 from saga_service.streams import scripts
 from saga_service.streams.connection import RedisClient
 from saga_service.streams.errors import translated

@@ -10,7 +10,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ReadOnlyError, ResponseError
 
-from saga_service.base.tasks import heeding_cancellation
+from saga_service.base.lifecycle import heeding_cancellation
 from saga_service.streams.connection import RedisClient
 from saga_service.streams.errors import translated, transport_error
 from saga_service.wire.entries import Message

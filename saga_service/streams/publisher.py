@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import structlog
 
-from saga_service.base.backoff import Backoff
+from saga_service.base.clock import Backoff
 from saga_service.streams.connection import RedisClient
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.pipeline import Command, Reply, add, send

@@ -8,7 +8,7 @@
 - `timeline`, `pytest_plugin`: a saga's history in words, and in the report of a failed test.
 """
 
-from saga_service.testing.failures import StepFailure, every_failure
+from saga_service.testing.failure_cases import StepFailure, every_failure
 from saga_service.testing.saga import NotReached, SimulatedSaga
 from saga_service.testing.scripts import Script
 from saga_service.testing.service import Refused

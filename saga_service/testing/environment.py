@@ -13,7 +13,7 @@ from saga_service.testing.scripts import Reply, Script, SentCommand
 from saga_service.wire.commands import ReceivedCommand, read_command, service_of
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.replies import write_progress, write_success
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from saga_service.worker.execution import ExactlyOnce, unknown_command
 from saga_service.worker.registration import Handler
 from saga_service.worker.worker import Worker
@@ -153,6 +153,6 @@ def _workers(given: object) -> Iterator[Worker]:
 
 def _inbox(connection: Any) -> ExactlyOnce:
     # Imported when there is one: it brings the client of Postgres, which a worker without an inbox does not need.
-    from saga_service.testing.inbox import MemoryExactlyOnce
+    from saga_service.testing.handlers import MemoryExactlyOnce
 
     return MemoryExactlyOnce(connection)

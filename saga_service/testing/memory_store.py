@@ -14,12 +14,12 @@ from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import ENDED, SAGA_PAUSED, SAGA_STUCK
-from saga_service.engine.errors import RequestsAnswered, RevisionConflict
+from saga_service.engine.failures import RequestsAnswered, RevisionConflict
 from saga_service.engine.ports import Batch, Deferred, KeyedSaga, RequestResult
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message, RequestRow
 from saga_service.wire.fields import MOMENT_MS_MAX
-from saga_service.wire.stream_names import REQUESTS, WANTS_RESULT
+from saga_service.wire.transport import REQUESTS, WANTS_RESULT
 
 KEYED_SAGAS_MAX = 2
 """Of one key, those that go on and those that have ended each. More than one is as many as too many."""

@@ -15,7 +15,7 @@ from saga_service.core.ids import CommandId, SagaId
 from saga_service.core.state import Fault
 from saga_service.core.vocabulary import Outcome, Task
 from saga_service.definitions.authoring import Duration
-from saga_service.definitions.durations import duration_ms
+from saga_service.definitions.keywords import duration_ms
 from saga_service.definitions.problems import closest
 from saga_service.wire.entries import Message
 from saga_service.wire.json import write

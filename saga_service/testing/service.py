@@ -31,7 +31,7 @@ from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.commands import write_command
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message, RequestRow, entry_of
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 DATA_BYTES_MAX = 1_048_576
 DEFERRAL_MAX_MS = 60_000

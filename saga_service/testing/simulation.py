@@ -12,18 +12,17 @@ from pydantic import BaseModel
 
 from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.definitions.authoring import Duration
-from saga_service.definitions.durations import duration_ms
+from saga_service.definitions.keywords import duration_ms
+from saga_service.testing.catalogs import Source, catalog_of
 from saga_service.testing.environment import Environment
-from saga_service.testing.saga import Condition, NotReached, SimulatedSaga
+from saga_service.testing.saga import BEGINNING, Condition, NotReached, SimulatedSaga, moment_ms, moment_text
 from saga_service.testing.scripts import CommandNames, Script, plain
 from saga_service.testing.service import SimulatedService
-from saga_service.testing.sources import Source, catalog_of
-from saga_service.testing.timeline import BEGINNING, moment_ms, moment_text
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Message, message_of
 from saga_service.wire.events import write_event
 from saga_service.wire.json import write
-from saga_service.wire.stream_names import OWN_TYPES_PREFIX, StreamNames
+from saga_service.wire.transport import OWN_TYPES_PREFIX, StreamNames
 from saga_service.worker.worker import Worker
 
 EVENTS_MAX = 20_000

@@ -17,7 +17,7 @@ from saga_service.wire.fields import optional_text, required_command, required_t
 from saga_service.wire.operations import write_child_operation
 from saga_service.wire.replies import write_failure, write_success
 from saga_service.wire.saga_spec import Catalog, InvalidInput, NotDeployedHere
-from saga_service.wire.stream_names import CHILD_START, StreamNames
+from saga_service.wire.transport import CHILD_START, StreamNames
 
 
 def write_child_request(request: ChildRequest, names: StreamNames, cipher: Cipher | None = None) -> Message:

@@ -16,7 +16,7 @@ from saga_service.wire.encryption import COMMAND, Cipher, DecryptionFailed, decr
 from saga_service.wire.entries import Entry, Message, message_of
 from saga_service.wire.fields import optional_text, required_command, required_moment_ms, required_text
 from saga_service.wire.json import NESTING_MAX, read_object
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 OUTPUTS_FIELD = "outputs"
 _NESTING_MAX = NESTING_MAX + 2

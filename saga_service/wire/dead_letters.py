@@ -20,7 +20,7 @@ import orjson
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
 from saga_service.wire.fields import required_moment_ms, required_text
 from saga_service.wire.json import read_object, write
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 PREVIEW_BYTES_MAX = 2_000
 """The longest part of a field's name, and of its value, that a preview shows."""

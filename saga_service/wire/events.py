@@ -2,13 +2,18 @@
 
 The envelope has the names of CloudEvents, so that a CloudEvents producer maps one to one. A type starts a saga, or
 names a signal that sagas wait for, or is one of the service's own, which begin with `saga.`.
+
+The service's own events as entries: a timer that is due, commands to be sent again.
+
+These events come by no stream. One that cannot be carried out is written as an entry, so that it can be deferred, shown
+among the dead letters, and replayed like any other entry.
 """
 
 from __future__ import annotations
 
 import re
 
-from saga_service.core.events import BusinessKey, Event, Signalled, Started
+from saga_service.core.events import BusinessKey, Event, Signalled, Started, TimerDue, TransportLost
 from saga_service.core.ids import SagaId, saga_id_from_entry, saga_id_from_event, saga_id_from_key
 from saga_service.core.state import JsonObject
 from saga_service.wire.children import read_child_start
@@ -17,7 +22,7 @@ from saga_service.wire.entries import Entry, Malformed, Message, message_of
 from saga_service.wire.fields import as_text, optional_text, required_text, saga_id, subject
 from saga_service.wire.operations import read_operation
 from saga_service.wire.saga_spec import Catalog, InvalidInput, NotDeployedHere, SagaSpec
-from saga_service.wire.stream_names import CHILD_START, OWN_TYPES_PREFIX, REQUESTS
+from saga_service.wire.transport import CHILD_START, NO_STREAMS, OWN_TYPES_PREFIX, RECOVERY, REQUESTS, TIMERS
 
 _ENTRY_ID = re.compile("[0-9]{1,20}-[0-9]{1,20}")
 
@@ -148,3 +153,30 @@ def _derived_id(spec: SagaSpec, entry: Entry, key: str | None, event_id: str | N
     if not _ENTRY_ID.fullmatch(entry.id):
         raise Malformed(f"the entry's id is '{entry.id[:100]}', which no stream gives")
     return saga_id_from_entry(name, entry.stream, entry.id)
+
+
+OwnEvent = TimerDue | TransportLost
+
+WAKE, RESEND = f"{OWN_TYPES_PREFIX}wake", f"{OWN_TYPES_PREFIX}resend"
+
+
+def write_own_event(event: OwnEvent, entry_id: str) -> Entry:
+    """The event as an entry of a stream that does not exist in Redis."""
+    stream, event_type = (TIMERS, WAKE) if isinstance(event, TimerDue) else (RECOVERY, RESEND)
+    return Entry(stream, entry_id, {b"type": event_type.encode(), b"saga_id": event.saga_id.encode()})
+
+
+def read_own_event(entry: Entry) -> OwnEvent | None:
+    """The event of an entry that `write_own_event` has written; None for any other entry.
+
+    No one outside can send such an entry, because no stream of Redis has these names. Raises Malformed.
+    """
+    if entry.stream not in NO_STREAMS:
+        return None
+    event_type = optional_text(entry.fields, "type")
+    if event_type not in (WAKE, RESEND):
+        return None
+    own_saga = saga_id(entry.fields)
+    if own_saga is None:
+        raise Malformed("field 'saga_id' is missing")
+    return TimerDue(own_saga) if event_type == WAKE else TransportLost(own_saga)

@@ -10,7 +10,7 @@ from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.wire.encryption import EVENT, Cipher, read_data
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
 from saga_service.wire.fields import addressed_saga, optional_text, parent_command, required_choice, subject
-from saga_service.wire.stream_names import OWN_TYPES_PREFIX, StreamNames
+from saga_service.wire.transport import OWN_TYPES_PREFIX, StreamNames
 
 ACTOR_DEFAULT = "an event"
 TEXT_CHARACTERS_MAX = 1_000

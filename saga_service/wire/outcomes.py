@@ -7,7 +7,7 @@ from saga_service.core.state import Fault
 from saga_service.wire.encryption import OUTCOME, Cipher, write_data
 from saga_service.wire.entries import Message, message_of
 from saga_service.wire.json import write
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 
 def write_outcome(ended: Ended, names: StreamNames, cipher: Cipher | None = None) -> Message:

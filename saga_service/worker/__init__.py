@@ -23,7 +23,7 @@ from saga_service.worker.options import WorkerOptions
 from saga_service.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from saga_service.worker.inbox import PostgresInbox
+    from saga_service.worker.inbox.postgres import PostgresInbox
     from saga_service.worker.runner import WorkerCannotStart, run_workers
 
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 _WITH_SERVERS = {
-    "PostgresInbox": "saga_service.worker.inbox",
+    "PostgresInbox": "saga_service.worker.inbox.postgres",
     "WorkerCannotStart": "saga_service.worker.runner",
     "run_workers": "saga_service.worker.runner",
 }

@@ -20,9 +20,9 @@ from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.replies import write_progress
 from saga_service.worker.context import StepContext
-from saga_service.worker.deadlines import Deadlines
 from saga_service.worker.endings import Endings, RunningHandler, identity
 from saga_service.worker.execution import ExactlyOnce, encrypted_command, execute, unknown_command
+from saga_service.worker.lease import Deadlines
 from saga_service.worker.limits import Limits, QueuedCommand
 from saga_service.worker.registration import Handler
 from saga_service.worker.replies import Replies

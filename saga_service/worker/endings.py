@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.clock import now_ms
-from saga_service.base.tasks import cancel
+from saga_service.base.lifecycle import cancel
 from saga_service.core.ids import CommandId
 from saga_service.wire.commands import ReceivedCommand
 from saga_service.wire.entries import Entry
-from saga_service.worker import deadlines
+from saga_service.worker import lease as deadlines
 from saga_service.worker.replies import Replies
 
 ABANDONED_PER_SLOT_MAX = 4

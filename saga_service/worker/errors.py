@@ -1,11 +1,44 @@
-"""The exceptions that handlers raise, and the one that registering a handler raises."""
+"""The exceptions that handlers raise, and the error codes that workers reply with by themselves.
+
+A handler's own codes (`Rejected`, `Retryable`, the class of any other exception) are not among them. The workers' guide
+has the same table, and a test compares the two.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from saga_service.wire.replies import RETRY_AFTER_MS_MAX
-from saga_service.worker.fault_codes import RETRYABLE
+
+INVALID_COMMAND = "invalid_command"
+INVALID_RESULT = "invalid_result"
+UNKNOWN_COMMAND = "unknown_command"
+ENCRYPTED_COMMAND = "encrypted_command"
+RETRYABLE = "retryable"
+NOT_A_PROBE = "not_a_probe"
+INBOX_UNAVAILABLE = "inbox_unavailable"
+UNDONE_BEFORE_DONE = "undone_before_done"
+FENCED_BY_PROBE = "fenced_by_probe"
+DID_NOT_HAPPEN = "did_not_happen"
+IN_DOUBT = "in_doubt"
+ACTION_ENDED_MEANWHILE = "action_ended_meanwhile"
+
+FAULT_CODES: Mapping[str, str] = {
+    INVALID_COMMAND: "The command's data does not fit the handler's model. The message names each field.",
+    INVALID_RESULT: "The handler's result is no JSON object, cannot be written as JSON, or is too large.",
+    UNKNOWN_COMMAND: "This process has no handler for the command's type. Another process may have one.",
+    ENCRYPTED_COMMAND: "The command's data cannot be decrypted with the keys of this process.",
+    RETRYABLE: "The handler raised `Retryable` without a code of its own.",
+    NOT_A_PROBE: "An action or a compensation was sent to a type that the inbox answers probes of.",
+    INBOX_UNAVAILABLE: "The inbox's database could not be reached before the deadline. Nothing was done.",
+    UNDONE_BEFORE_DONE: "The step was undone before its action arrived. The action was not carried out.",
+    FENCED_BY_PROBE: "A probe was told that the action did not happen. The action was not carried out.",
+    DID_NOT_HAPPEN: "The action did not happen, and no attempt that was sent so far will begin.",
+    IN_DOUBT: "The action began, and its end is not on record. It may have happened.",
+    ACTION_ENDED_MEANWHILE: "The action ended while it was being undone. The undo has to be carried out again.",
+}
+"""Code and meaning, in the order in which a reader of the documents meets them."""
 
 
 class Retryable(Exception):

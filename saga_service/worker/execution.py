@@ -38,8 +38,14 @@ from saga_service.wire.entries import Malformed, Message
 from saga_service.wire.json import read_object, write
 from saga_service.wire.replies import write_failure, write_success
 from saga_service.worker.context import StepContext
-from saga_service.worker.errors import Rejected, Retryable
-from saga_service.worker.fault_codes import ENCRYPTED_COMMAND, INVALID_COMMAND, INVALID_RESULT, UNKNOWN_COMMAND
+from saga_service.worker.errors import (
+    ENCRYPTED_COMMAND,
+    INVALID_COMMAND,
+    INVALID_RESULT,
+    UNKNOWN_COMMAND,
+    Rejected,
+    Retryable,
+)
 from saga_service.worker.registration import Handler, InvalidCommand
 
 ENVELOPE_BYTES_MAX = 1_024

@@ -1,7 +1,17 @@
-"""The lease on pending entries, and its renewal.
+"""How long a worker holds a command: its lease is renewed while the handler runs, until the command's deadline.
 
 Another consumer takes over an entry that has been idle for `reclaim_idle_ms`, counted from the moment it was read or
 renewed. So the entries of commands that take long are renewed before that, as long as they are still ours.
+
+At a command's deadline the saga counts the time-out itself and decides what comes next; nothing waits for this handler
+any more. The worker then ends it, to have its slot back (`endings`).
+
+One timer serves all commands. It stands at the earliest deadline heard of, and a command that ends in time leaves it
+where it is; a timer that goes off too early finds nothing and is set anew. So a command that ends in time costs a
+comparison, and a timer goes off about once per time-out's length, however many commands come and go.
+
+A handler that blocks the event loop (a computation, a call that is not async) cannot be ended: nothing else of this
+process runs meanwhile, and neither does the timer. That can only be logged when the handler is over.
 """
 
 from __future__ import annotations
@@ -12,7 +22,63 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
+from saga_service.base.clock import now_ms
+from saga_service.core.ids import CommandId
 from saga_service.wire.transport import TransportError
+
+DEADLINE_GRACE_MS = 1_000
+"""How long a handler may run past its deadline: clocks differ a little, and a reply may be in the making."""
+CANCELLED_HANDLER_WAIT_S = 1.0
+"""How long a cancelled handler has for its own cleaning up."""
+TIMER_DELAY_MS_MAX = 60_000
+"""The longest that the timer is set for, so that a clock set forward meanwhile is noticed."""
+_NEVER_MS = float("inf")
+
+
+class Deadlines:
+    """Calls `overdue` with each command, once, when its deadline and the grace after it have passed."""
+
+    def __init__(self, overdue: Callable[[CommandId], None]) -> None:
+        self._overdue = overdue
+        self._ends_at_ms: dict[CommandId, int] = {}
+        self._timer_at_ms: float = _NEVER_MS
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, command_id: CommandId, deadline_ms: int) -> None:
+        """Watch a command, or move the deadline of one that is watched already."""
+        ends_at_ms = deadline_ms + DEADLINE_GRACE_MS
+        self._ends_at_ms[command_id] = ends_at_ms
+        if ends_at_ms < self._timer_at_ms:
+            self._set_timer(ends_at_ms)
+
+    def unwatch(self, command_id: CommandId) -> bool:
+        """Stop watching. True if the command was overdue without notice: the event loop was blocked."""
+        ends_at_ms = self._ends_at_ms.pop(command_id, None)
+        return ends_at_ms is not None and ends_at_ms <= now_ms()
+
+    def stop(self) -> None:
+        """Give no more notice until another command is watched."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at_ms = None, _NEVER_MS
+
+    def _set_timer(self, at_ms: int) -> None:
+        self.stop()
+        now = now_ms()
+        self._timer_at_ms = min(at_ms, now + TIMER_DELAY_MS_MAX)
+        self._timer = asyncio.get_running_loop().call_later(max(0, self._timer_at_ms - now) / 1000, self._check)
+
+    def _check(self) -> None:
+        self.stop()
+        now = now_ms()
+        overdue = [command_id for command_id, ends_at_ms in self._ends_at_ms.items() if ends_at_ms <= now]
+        for command_id in overdue:
+            del self._ends_at_ms[command_id]
+        if self._ends_at_ms:
+            self._set_timer(min(self._ends_at_ms.values()))
+        for command_id in overdue:
+            self._overdue(command_id)
+
 
 RENEWED_AFTER = 1 / 3
 """The part of the idle time after which an entry is renewed; checked twice as often."""

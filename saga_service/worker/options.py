@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from saga_service.wire.encryption import Cipher
-from saga_service.wire.stream_names import PREFIX_DEFAULT
+from saga_service.wire.transport import PREFIX_DEFAULT
 
 if TYPE_CHECKING:
     from saga_service.settings import Settings

@@ -18,12 +18,11 @@ from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.clock import now_ms
 from saga_service.core.ids import CommandId
-from saga_service.streams.outage import Outage
+from saga_service.streams.consumer_loop import Outage
 from saga_service.streams.pipeline import Command, Reply, add
 from saga_service.wire.dead_letters import dead_letter, write_dead_letter
 from saga_service.wire.entries import Entry, Message
-from saga_service.wire.stream_names import StreamNames
-from saga_service.wire.transport import TransportError, TransportUnavailable
+from saga_service.wire.transport import StreamNames, TransportError, TransportUnavailable
 
 REPLIES_PER_ROUND_TRIP_MAX = 1_000
 

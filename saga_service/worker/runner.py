@@ -11,19 +11,16 @@ from contextlib import asynccontextmanager
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from saga_service.base.lifecycle import Shutdown, shutdown_on
-from saga_service.base.signals import stop_on_signals
-from saga_service.base.tasks import cancel
+from saga_service.base.lifecycle import Shutdown, cancel, shutdown_on, stop_on_signals
 from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
-from saga_service.streams.consumer_loop import ConsumerLoop, Pace
-from saga_service.streams.outage import Outage
+from saga_service.streams.consumer_loop import ConsumerLoop, Outage, Pace
 from saga_service.streams.pipeline import Command, Reply, send
 from saga_service.wire.entries import Entry
-from saga_service.wire.stream_names import StreamNames
-from saga_service.wire.transport import TransportError, TransportUnavailable
+from saga_service.wire.transport import StreamNames, TransportError, TransportUnavailable
 from saga_service.worker.dispatcher import Dispatcher
-from saga_service.worker.inbox import InboxNotCreated, InboxUnavailable, OpenInbox
+from saga_service.worker.inbox.connection import InboxUnavailable
+from saga_service.worker.inbox.postgres import InboxNotCreated, OpenInbox
 from saga_service.worker.lease import LeaseRenewal, PendingEntries
 from saga_service.worker.options import WorkerOptions
 from saga_service.worker.replies import Replies

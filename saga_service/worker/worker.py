@@ -8,13 +8,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from saga_service.worker.errors import Rejected, WrongHandler
-from saga_service.worker.fault_codes import NOT_A_PROBE
+from saga_service.worker.errors import NOT_A_PROBE, Rejected, WrongHandler
 from saga_service.worker.limits import seconds_between
 from saga_service.worker.registration import Handler, Result, read_handler
 
 if TYPE_CHECKING:
-    from saga_service.worker.inbox import PostgresInbox
+    from saga_service.worker.inbox.postgres import PostgresInbox
 
 CONCURRENCY_DEFAULT = 64
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")

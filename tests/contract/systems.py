@@ -24,7 +24,7 @@ from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.definitions import definition_from_document, readable_saga_spec
 from saga_service.definitions.authoring import Duration
-from saga_service.definitions.durations import duration_ms
+from saga_service.definitions.keywords import duration_ms
 from saga_service.engine.batch import BatchDecoder, Item
 from saga_service.engine.decode import Decoder
 from saga_service.engine.deferral import DeferralPolicy
@@ -33,15 +33,14 @@ from saga_service.engine.outbox import OutboxRows, Outgoing
 from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
-from saga_service.store.definitions import PostgresDefinitionRegistry
-from saga_service.store.postgres_store import PostgresStore
+from saga_service.store.postgres_store import PostgresDefinitionRegistry, PostgresStore
 from saga_service.testing import Refused, Script, Simulation
+from saga_service.testing.catalogs import Source, catalog_of
 from saga_service.testing.environment import Environment
+from saga_service.testing.saga import BEGINNING, moment_ms
 from saga_service.testing.service import DATA_BYTES_MAX, DEFERRAL_MAX_MS
-from saga_service.testing.sources import Source, catalog_of
-from saga_service.testing.timeline import BEGINNING, moment_ms
 from saga_service.wire.entries import Entry, Message, entry_of
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 NAMES = StreamNames()
 BATCH_BYTES_MAX = 100_000_000

@@ -17,7 +17,7 @@ from saga_service.core.ids import SagaId, saga_id_from_key
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import SAGA_COMPLETED, SAGA_RUNNING, SAGA_STUCK, SagaStatus
 from saga_service.definitions import definition_from_document, definition_to_document
-from saga_service.engine.errors import RequestsAnswered, RevisionConflict
+from saga_service.engine.failures import RequestsAnswered, RevisionConflict
 from saga_service.engine.ports import (
     Batch,
     Deferred,
@@ -36,7 +36,7 @@ from saga_service.testing.memory_store import MemoryStore
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry, Message, entry_of
 from saga_service.wire.fields import MOMENT_MS_MAX
-from saga_service.wire.stream_names import REQUESTS
+from saga_service.wire.transport import REQUESTS
 from tests.support.builders import START_MS
 from tests.support.store_batches import ORDER, batch, start, state_of, succeed
 

@@ -22,7 +22,7 @@ import orjson
 import redis
 
 from saga_service.local.processes import Child
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.end_to_end.effects import FILE_VARIABLE, Effect, read_effects
 from tests.support.paths import ROOT
 from tests.support.waiting import eventually

@@ -15,7 +15,7 @@ from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.events import read_event, read_trigger
 from saga_service.wire.json import read_object, write
 from saga_service.wire.replies import read_reply
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.support.builders import PlainBlueprint, PlainCatalog, definition, delivered
 
 SAGA_ID = SagaId("0192f0c1-2345-8abc-9def-0123456789ab")

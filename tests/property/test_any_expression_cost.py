@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_service.definitions.expressions import cost
-from saga_service.definitions.expressions.cel import compile_expression
+from saga_service.definitions.expressions.cel import compile_expression, json_value
 from saga_service.definitions.expressions.cost import WorkMeter, tree_to_count
-from saga_service.definitions.expressions.json_value import json_value
 from saga_service.definitions.expressions.parser import Form, Node
 from saga_service.wire.json import NESTING_MAX
 

@@ -24,7 +24,7 @@ from saga_service.wire.commands import OUTPUTS_FIELD, read_command, write_comman
 from saga_service.wire.events import read_event, write_event
 from saga_service.wire.fields import MOMENT_MS_MAX
 from saga_service.wire.replies import RETRY_AFTER_MS_MAX, read_reply, write_failure, write_progress, write_success
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.support.builders import PlainBlueprint, PlainCatalog, definition, delivered
 
 NAMES = StreamNames()

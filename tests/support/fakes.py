@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import pytest
 
-from saga_service.base.backoff import Backoff
+from saga_service.base.clock import Backoff
 from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.core.definition import Definition
 from saga_service.core.events import BusinessKey
@@ -23,7 +23,7 @@ from saga_service.engine.batch import BatchDecoder, Item
 from saga_service.engine.decode import Decoder
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Committed, Engine
-from saga_service.engine.errors import StoreRefused, StoreTimedOut
+from saga_service.engine.failures import StoreRefused, StoreTimedOut
 from saga_service.engine.outbox import OutboxRows, Outgoing
 from saga_service.engine.ports import Batch, Deferred, DefinitionRegistry, KeyedSaga
 from saga_service.engine.saga_loader import SagaCache, SagaLoader
@@ -35,7 +35,7 @@ from saga_service.wire.entries import Entry, Message
 from saga_service.wire.events import write_event
 from saga_service.wire.replies import write_success
 from saga_service.wire.saga_spec import UnreadableDocument
-from saga_service.wire.stream_names import REQUESTS, StreamNames
+from saga_service.wire.transport import REQUESTS, StreamNames
 from tests.support.builders import START_MS, PlainBlueprint, PlainCatalog, definition, delivered
 
 TURNS_MAX = 1_000

@@ -13,7 +13,7 @@ from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.commands import read_command
 from saga_service.worker import PostgresInbox, StepContext, Worker
 from saga_service.worker.execution import execute
-from saga_service.worker.inbox import OpenInbox
+from saga_service.worker.inbox.postgres import OpenInbox
 from tests.support.workers import command_entry, saga_id, understood
 
 ACTION, UNDO, PROBE = Direction.ACTION, Direction.COMPENSATION, Direction.PROBE

@@ -25,7 +25,7 @@ from saga_service.runtime.lane import Lane
 from saga_service.runtime.request_poller import RequestPoller
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.saga_spec import Catalog
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.support.fakes import BATCH_BYTES_MAX, DATA_BYTES_MAX, MemoryPublisher
 
 POLL_MS = 20

@@ -16,7 +16,7 @@ from saga_service.core.state import JsonObject, SagaState
 from saga_service.core.vocabulary import Outcome
 from saga_service.engine.ports import Batch, Write
 from saga_service.wire.commands import write_command
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.support.builders import START_MS, definition
 
 ORDER = definition("reserve", "charge", "ship")

@@ -20,8 +20,7 @@ from saga_service.streams.pipeline import Reply
 from saga_service.wire.commands import ReceivedCommand, read_command, write_command
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.replies import read_reply
-from saga_service.wire.stream_names import StreamNames
-from saga_service.wire.transport import TransportError
+from saga_service.wire.transport import StreamNames, TransportError
 from saga_service.worker.dispatcher import Dispatcher
 from tests.support.builders import delivered
 from tests.support.fakes import Faults

@@ -14,8 +14,7 @@ from saga_service.settings import Settings
 from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop
-from saga_service.wire.stream_names import StreamNames
-from saga_service.wire.transport import TransportUnavailable
+from saga_service.wire.transport import StreamNames, TransportUnavailable
 
 NAMES = StreamNames()
 STREAM_OF_OTHERS = "saga_requests"

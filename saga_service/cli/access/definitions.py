@@ -21,7 +21,7 @@ from saga_service.definitions import (
     saga_spec_from_document,
 )
 from saga_service.settings import Settings
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 
 def given_sources(sources: Sequence[str] | None, settings: Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""A connection to Postgres for one command, and the failures of it in words."""
+"""Postgres for one command: the settings, a connection with its failures in words, and the store's own operations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,28 @@ from typing import Any
 import asyncpg
 import orjson
 
+from saga_service.base.postgres import close_pool
+from saga_service.cli.access.encryption import cipher_of
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.settings import Settings
+from saga_service.engine.failures import StoreBroken, StoreRefused, StoreUnavailable
+from saga_service.settings import InvalidSettings, Settings, load_settings
+from saga_service.store.dead_letters import DeadLetterBox
+from saga_service.store.encryption import PostgresKeyRotation
+from saga_service.store.pool import create_pool
+from saga_service.store.requests import PostgresRequests
+from saga_service.store.retention import PostgresRemoval
+from saga_service.store.schema.migrate import SchemaState, schema_state
+from saga_service.wire.encryption import Cipher
+
+
+def read_settings() -> Settings:
+    """Read the settings. Raises CommandFailed with everything that is wrong in them."""
+    try:
+        return load_settings()
+    except InvalidSettings as error:
+        lines = "\n".join(f"  {problem}" for problem in error.problems)
+        raise CommandFailed(f"the settings are wrong:\n{lines}", code=ExitCode.USAGE) from None
+
 
 CONNECT_S_MAX = 5.0
 
@@ -94,3 +114,68 @@ async def _read_plain_values(connection: asyncpg.Connection) -> None:
     }
     for name, (encoder, decoder) in codecs.items():
         await connection.set_type_codec(name, schema="pg_catalog", encoder=encoder, decoder=decoder, format="text")
+
+
+async def schema_of(connection: asyncpg.Connection) -> SchemaState:
+    """The schema's state. Raises CommandFailed for a role that may not see which version it is."""
+    try:
+        return await schema_state(connection)
+    except asyncpg.InsufficientPrivilegeError:
+        raise CommandFailed(
+            "the role in SAGA_POSTGRES_DSN may not look at the schema's version",
+            "use the service's own role for this (saga_reader and saga_operator are not enough)",
+            code=ExitCode.UNREACHABLE,
+        ) from None
+
+
+@asynccontextmanager
+async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterBox]:
+    """Open the stored dead letters to change them. Raises CommandFailed where Postgres cannot be used."""
+    async with _open_pool(settings) as pool:
+        yield DeadLetterBox(pool)
+
+
+@asynccontextmanager
+async def open_requests(settings: Settings) -> AsyncIterator[PostgresRequests]:
+    """Open the requests to sagas: operations and signals. Raises CommandFailed where Postgres cannot be used."""
+    cipher = cipher_of(settings)
+    async with _open_pool(settings) as pool:
+        yield PostgresRequests(pool, cipher)
+
+
+@asynccontextmanager
+async def open_removal(settings: Settings) -> AsyncIterator[PostgresRemoval]:
+    """Open the removal of ended sagas. Raises CommandFailed where Postgres cannot be used."""
+    async with _open_pool(settings) as pool:
+        yield PostgresRemoval(pool)
+
+
+@asynccontextmanager
+async def open_key_rotation(settings: Settings, cipher: Cipher) -> AsyncIterator[PostgresKeyRotation]:
+    """Open the encryption of stored sagas with another key. Raises CommandFailed where Postgres cannot be used."""
+    async with _open_pool(settings) as pool:
+        yield PostgresKeyRotation(pool, cipher)
+
+
+@asynccontextmanager
+async def _open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """Open a pool of one connection."""
+    with postgres_errors_in_words(settings):
+        pool = await create_pool(settings.postgres_dsn.get_secret_value(), size=1, statement_cache_size=0)
+        try:
+            yield pool
+        except StoreUnavailable as error:
+            raise CommandFailed(
+                f"{error}; was: Postgres at {settings.postgres_dsn}", code=ExitCode.UNREACHABLE
+            ) from None
+        except StoreRefused as error:
+            raise CommandFailed(f"Postgres refuses: {error}", code=ExitCode.USAGE) from None
+        except StoreBroken as error:
+            raise CommandFailed(
+                f"Postgres at {settings.postgres_dsn} refuses: {error}",
+                "check the rights of the role in SAGA_POSTGRES_DSN (to operate: grant saga_operator), "
+                "and run: saga-service migrate",
+                code=ExitCode.UNREACHABLE,
+            ) from None
+        finally:
+            await close_pool(pool)

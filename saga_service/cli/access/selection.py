@@ -1,17 +1,136 @@
-"""The sagas that a person means: one by its id or business key, or those that filters leave."""
+"""The sagas and the data that a person names on the command line.
+
+A saga is named by its id or its business key. Several are selected by filters. Data is `--data` with a JSON object, or
+`--field NAME=VALUE` for each field of it.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 
+import orjson
 from asyncpg import Connection
 
-from saga_service.cli.access.lookup import find_saga
-from saga_service.cli.access.views import SagaRow, sagas_to_operate
+from saga_service.cli.access.views import SagaRow, SagaStory, saga_with_id, sagas_to_operate, sagas_with_key, story_of
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.core.ids import parse_saga_id
+from saga_service.core.state import JsonObject, SagaState
 from saga_service.core.vocabulary import Operation, SagaStatus
-from saga_service.definitions.durations import duration_ms
+from saga_service.definitions.keywords import duration_ms
+from saga_service.store.encryption import decrypted_state
+from saga_service.store.rows import read_saga
+from saga_service.wire.encryption import Cipher, DecryptionFailed
+from saga_service.wire.entries import Malformed
+from saga_service.wire.json import read_object
+
+
+def given_data(data: str | None, fields: list[str] | None) -> JsonObject | None:
+    """The object of `--data`, read from standard input where it is `-`. None where it is not given.
+
+    Raises CommandFailed where it is no JSON object, or fields are given as well.
+    """
+    if data is not None and fields:
+        raise CommandFailed("give the input by --data or by --field, not by both", code=ExitCode.USAGE)
+    if data is None:
+        return None
+    return read_json_object(sys.stdin.read() if data == "-" else data, "--data")
+
+
+def read_json_object(text: str, option: str) -> JsonObject:
+    """The JSON object of an option's text. Raises CommandFailed where it is none."""
+    try:
+        return read_object(text.encode("utf-8", "surrogateescape"), option)
+    except Malformed as error:
+        raise CommandFailed(str(error).replace(f"field '{option}'", option), code=ExitCode.USAGE) from None
+
+
+def given_fields(fields: list[str] | None) -> dict[str, str]:
+    """The texts of all `--field` options, by name. Raises CommandFailed where one is not NAME=VALUE."""
+    return dict(_pair(given) for given in fields or [])
+
+
+def read_value(text: str) -> object:
+    """The value of a field of which no schema is known: JSON if it is valid JSON, else the text."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _pair(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not (name and equals):
+        raise CommandFailed(f"--field must be NAME=VALUE, but is '{given}'", code=ExitCode.USAGE)
+    return name, value
+
+
+# The columns in the order in which the store reads a row.
+_STATE = """
+select
+    state ->> 'id', state ->> 'saga', state ->> 'version', state ->> 'key', state ->> 'status',
+    (state ->> 'revision')::integer, state ->> 'input', state ->> 'steps', (state ->> 'created_at_ms')::bigint,
+    (state ->> 'updated_at_ms')::bigint, (state ->> 'ended_at_ms')::bigint, (state ->> 'wake_at_ms')::bigint,
+    state ->> 'fault', state ->> 'traceparent', state ->> 'extra'
+from saga.state($1::uuid) as state where state is not null
+"""
+
+
+async def find_saga(
+    connection: Connection,
+    given: str,
+    definition: str | None = None,
+    *,
+    by_definition: str = ", or its definition by --saga",
+) -> SagaRow:
+    """The saga that has this id or business key. Raises CommandFailed where there is none, or more than one.
+
+    `definition` is the name of the saga's definition, for a key that several definitions know. `by_definition` is
+    printed to say how it can be given.
+    """
+    saga_id = parse_saga_id(given)
+    by_id = await saga_with_id(connection, saga_id) if saga_id else None
+    if by_id is not None:
+        return by_id
+    # A business key may well look like a UUID.
+    with_key = [row for row in await sagas_with_key(connection, given) if definition in (None, row.saga)]
+    if len(with_key) > 1:
+        ids = ", ".join(f"{row.saga} {row.id}" for row in with_key)
+        raise CommandFailed(
+            f"several sagas have the key '{given}': {ids}", f"name one by its id{by_definition}", code=ExitCode.USAGE
+        )
+    if not with_key:
+        raise CommandFailed(f"no saga has the id or the key '{given}'", "see: saga-service list")
+    return with_key[0]
+
+
+async def story_and_state(
+    connection: Connection, saga_id: str, cipher: Cipher | None
+) -> tuple[SagaStory, SagaState | None] | None:
+    """The story and the state of one moment, None where there is no saga with this id.
+
+    The story is as stored. The state is decrypted where the keys are known here, and None where a later version of the
+    service has stored it in a form that this one cannot read.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        story = await story_of(connection, saga_id)
+        row = await connection.fetchrow(_STATE, saga_id)
+    if story is None or row is None:
+        return None
+    try:
+        return story, _decrypted(read_saga(row), cipher)
+    except (KeyError, TypeError, ValueError):
+        return story, None
+
+
+def _decrypted(state: SagaState, cipher: Cipher | None) -> SagaState:
+    try:
+        return decrypted_state(state, cipher)
+    except DecryptionFailed:
+        # What may be done to a saga hardly depends on its data.
+        return state
+
 
 _RUNNING, _COMPENSATING, _PAUSED, _STUCK = (
     SagaStatus.RUNNING,

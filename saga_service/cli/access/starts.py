@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from saga_service.cli.access.arguments import read_value
-from saga_service.cli.access.decryption import cipher_of
 from saga_service.cli.access.definitions import load_catalog, registered_catalog
+from saga_service.cli.access.encryption import cipher_of
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.redis import open_redis
+from saga_service.cli.access.selection import read_value
 from saga_service.cli.access.views import saga_with_id
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.core.events import Started
@@ -24,7 +24,7 @@ from saga_service.wire.entries import Entry, Message
 from saga_service.wire.events import write_event
 from saga_service.wire.json import write
 from saga_service.wire.saga_spec import InvalidInput
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 _SOME_ENTRY_ID = "1-1"
 _SOME_MOMENT_MS = 0

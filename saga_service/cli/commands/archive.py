@@ -13,16 +13,22 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.archive_files import ending_of, read_back, write_lines, written_file
-from saga_service.cli.access.ended_sagas import ArchivedSaga, WriteSagas, columns_of_the_views, ended_sagas
-from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.settings import read_settings
-from saga_service.cli.access.store import open_removal
+from saga_service.cli.access.archive import (
+    ArchivedSaga,
+    WriteSagas,
+    columns_of_the_views,
+    ended_sagas,
+    ending_of,
+    read_back,
+    write_lines,
+    written_file,
+)
+from saga_service.cli.access.postgres import open_postgres, open_removal, read_settings
 from saga_service.cli.console.output import moment, print_json
 from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.core.ids import SagaId
-from saga_service.definitions.durations import duration_ms
+from saga_service.definitions.keywords import duration_ms
 from saga_service.settings import Settings
 from saga_service.store.retention import WrittenSaga
 

@@ -8,13 +8,10 @@ from typing import Annotated
 import typer
 
 from saga_service.base.clock import now_ms
-from saga_service.cli.access.postgres import open_postgres
+from saga_service.cli.access.postgres import open_dead_letters, open_postgres, open_requests, read_settings
 from saga_service.cli.access.redis import open_redis
-from saga_service.cli.access.settings import read_settings
-from saga_service.cli.access.store import open_dead_letters, open_requests
 from saga_service.cli.access.views import DeadLetterRow, dead_letters_with_ids, list_dead_letters
-from saga_service.cli.console.options import AsJson
-from saga_service.cli.console.output import moment, print_heading, print_json, print_line, print_table
+from saga_service.cli.console.output import AsJson, moment, print_heading, print_json, print_line, print_table
 from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed
 from saga_service.settings import Settings
@@ -22,7 +19,7 @@ from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.requests import PostgresRequests
 from saga_service.streams.connection import RedisClient
 from saga_service.wire.dead_letters import raw_pairs
-from saga_service.wire.stream_names import NO_STREAMS
+from saga_service.wire.transport import NO_STREAMS
 
 commands = typer.Typer(no_args_is_help=True)
 

@@ -9,11 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from saga_service.cli.access.definitions import given_sources, load_catalog
-from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.settings import read_settings
+from saga_service.cli.access.postgres import open_postgres, read_settings
 from saga_service.cli.access.views import DefinitionRow, definitions_of_open_sagas
-from saga_service.cli.console.options import AsJson
-from saga_service.cli.console.output import print_json, print_line, print_table
+from saga_service.cli.console.output import AsJson, print_json, print_line, print_table
 from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.core.definition import Definition
@@ -26,9 +24,9 @@ from saga_service.definitions import (
     graph,
     load_definitions,
 )
-from saga_service.definitions.saga_spec import services_of
+from saga_service.definitions.document import services_of
 from saga_service.settings import Settings
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 commands = typer.Typer(no_args_is_help=True)
 

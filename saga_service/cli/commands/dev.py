@@ -20,7 +20,7 @@ from saga_service.cli.console.local import (
     stay_until_signal,
 )
 from saga_service.local.processes import ChildGroup
-from saga_service.wire.stream_names import PREFIX_DEFAULT
+from saga_service.wire.transport import PREFIX_DEFAULT
 
 DATA_FOLDER = Path(".saga")
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from saga_service.cli.access.postgres import open_postgres
+from saga_service.cli.access.postgres import open_postgres, read_settings, schema_of
 from saga_service.cli.access.redis import open_redis
-from saga_service.cli.access.settings import read_settings
-from saga_service.cli.access.store import schema_of
 from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.settings import Settings
-from saga_service.store.schema.version import SchemaFit
+from saga_service.store.schema.migrate import SchemaFit
 
 
 def health_command() -> None:

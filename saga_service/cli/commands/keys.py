@@ -10,19 +10,15 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.decryption import cipher_of
-from saga_service.cli.access.key_usage import KeyUsage, keys_in_use, known_key_ids
-from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.settings import read_settings
-from saga_service.cli.access.store import open_key_rotation
-from saga_service.cli.console.options import AsJson
-from saga_service.cli.console.output import print_json, print_table
+from saga_service.cli.access.encryption import KeyUsage, cipher_of, keys_in_use, known_key_ids
+from saga_service.cli.access.postgres import open_key_rotation, open_postgres, read_settings
+from saga_service.cli.console.output import AsJson, print_json, print_table
 from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.core.ids import SagaId
 from saga_service.encryption.keys import KEY_ID_CHARACTERS_MAX, fresh_key, is_key_id, write_key
 from saga_service.settings import Settings
-from saga_service.store.key_rotation import PostgresKeyRotation
+from saga_service.store.encryption import PostgresKeyRotation
 from saga_service.wire.encryption import Cipher
 
 commands = typer.Typer(no_args_is_help=True)

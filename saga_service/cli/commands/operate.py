@@ -11,13 +11,17 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.arguments import read_json_object
-from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, select
-from saga_service.cli.access.settings import read_settings
-from saga_service.cli.access.store import open_requests
-from saga_service.cli.console.options import ANSWER_TIMEOUT_S, AnswerTimeout, AsJson
-from saga_service.cli.console.output import duration, print_json, print_line, print_table
+from saga_service.cli.access.postgres import open_postgres, open_requests, read_settings
+from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, read_json_object, select
+from saga_service.cli.console.output import (
+    ANSWER_TIMEOUT_S,
+    AnswerTimeout,
+    AsJson,
+    duration,
+    print_json,
+    print_line,
+    print_table,
+)
 from saga_service.cli.console.requests import RequestOutcome, exit_code, in_words, request_outcomes
 from saga_service.cli.console.timeline import why
 from saga_service.cli.event_loop import run_to_end

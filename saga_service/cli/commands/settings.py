@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.settings import read_settings
-from saga_service.cli.console.options import AsJson
-from saga_service.cli.console.output import print_json, print_table
+from saga_service.cli.access.postgres import read_settings
+from saga_service.cli.console.output import AsJson, print_json, print_table
 from saga_service.settings import effective_settings, settings_reference
 
 

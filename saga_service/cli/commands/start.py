@@ -1,4 +1,6 @@
-"""`start`: add the entry that starts a saga, as any producer may, and with `--wait` follow the saga to its end."""
+"""`start` and `signal`: what any producer may send, from the command line. With `--wait`, `start` follows the saga to
+its end.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,28 @@ from typing import Annotated
 import typer
 from asyncpg import Connection
 
-from saga_service.cli.access.arguments import given_data, given_fields
-from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.settings import read_settings
+from saga_service.cli.access.postgres import open_postgres, open_requests, read_settings
+from saga_service.cli.access.selection import find_saga, given_data, given_fields, read_value
 from saga_service.cli.access.starts import StartedSaga, StartRequest, start
 from saga_service.cli.access.views import HistoryRow, SagaRow, dead_letter_of_entry, history_of, saga_with_id
-from saga_service.cli.console.options import AsJson, Data
-from saga_service.cli.console.output import aligned, duration, print_json, print_line
+from saga_service.cli.console.output import (
+    ANSWER_TIMEOUT_S,
+    AnswerTimeout,
+    AsJson,
+    Data,
+    Definition,
+    Target,
+    aligned,
+    duration,
+    print_json,
+    print_line,
+)
+from saga_service.cli.console.requests import RequestOutcome, exit_code, in_words, request_outcomes
 from saga_service.cli.console.timeline import timeline
 from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.core.ids import SagaId
+from saga_service.core.state import JsonObject
 from saga_service.settings import Settings
 
 FOLLOW_S = 300.0
@@ -133,3 +147,45 @@ async def _refuse_dead_letter(connection: Connection, started: StartedSaga) -> N
             f"the entry became dead letter {letter.id}: {letter.reason}",
             f"look: saga-service dead-letters show {letter.id}",
         )
+
+
+def signal_command(
+    name: Annotated[str, typer.Argument(help="The signal's name, as the definition has it.")],
+    target: Target,
+    data: Data = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--field", "-f", metavar="NAME=VALUE", help="One field of the data: JSON if it is valid JSON, else text."
+        ),
+    ] = None,
+    signal_id: Annotated[
+        str | None, typer.Option("--id", help="Signal id: two signals with the same one are the same signal.")
+    ] = None,
+    saga: Definition = None,
+    timeout_s: AnswerTimeout = ANSWER_TIMEOUT_S,
+    as_json: AsJson = False,
+) -> None:
+    given = given_data(data, field) or {key: read_value(value) for key, value in given_fields(field).items()}
+    outcome = run_to_end(_signal(read_settings(), name, target, saga, given, signal_id, timeout_s))
+    if as_json:
+        print_json(outcome)
+    else:
+        print_line(in_words(outcome, "signalled"))
+    raise typer.Exit(exit_code([outcome], timeout_s))
+
+
+async def _signal(
+    settings: Settings,
+    name: str,
+    target: str,
+    saga: str | None,
+    data: JsonObject,
+    signal_id: str | None,
+    timeout_s: float,
+) -> RequestOutcome:
+    async with open_postgres(settings) as connection, open_requests(settings) as requests:
+        found = await find_saga(connection, target, saga)
+        request_id = await requests.signal(SagaId(found.id), name, data, signal_id)
+        [outcome] = await request_outcomes(connection, requests, [found], [request_id], timeout_s)
+        return outcome

@@ -21,7 +21,7 @@ from saga_service.definitions.schema.samples import input_samples
 from saga_service.local.processes import ChildGroup
 from saga_service.local.servers import EmbeddedServerError, EmbeddedServers
 from saga_service.wire.saga_spec import InvalidInput
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 DEMO_DEFINITIONS = "saga_service.demo.sagas"
 DEMO_WORKERS = tuple(

@@ -1,10 +1,11 @@
-"""Standard output: tables for people, plain columns for pipes, JSON for programs."""
+"""Standard output: tables for people, plain columns for pipes, JSON for programs. Its options are shared."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import orjson
 import typer
@@ -110,3 +111,18 @@ def duration(span: timedelta) -> str:
     if hours == 0:
         return f"{minutes} min"
     return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
+
+
+ANSWER_TIMEOUT_S = 10.0
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Target = Annotated[str, typer.Argument(metavar="SAGA_ID|KEY", help="The saga's id, or its business key.")]
+Definition = Annotated[
+    str | None, typer.Option("--saga", help="The saga's definition, for a key that several definitions know.")
+]
+Data = Annotated[
+    str | None, typer.Option(metavar="JSON", help="The data as a JSON object; - reads it from standard input.")
+]
+AnswerTimeout = Annotated[
+    float, typer.Option("--timeout", min=0.1, help="How long to wait for the service's answer, in seconds.")
+]

@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator
 
 from saga_service.definitions.checks.children import check_children
 from saga_service.definitions.checks.expressions import check_expressions
-from saga_service.definitions.checks.pivot import check_pivot
-from saga_service.definitions.checks.saga import check_input, check_key, check_triggers
 from saga_service.definitions.checks.steps import (
+    check_input,
+    check_key,
     check_names,
     check_on_unknown,
     check_order,
     check_outputs,
+    check_pivot,
     check_tasks,
     check_times,
+    check_triggers,
 )
 from saga_service.definitions.outline import Outline
 from saga_service.definitions.problems import Violation

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from saga_service.definitions.checks.known_outputs import child_of
+from saga_service.definitions.checks.sample_cases import child_of
 from saga_service.definitions.checks.types import Place, json_text, reached_cases, tried_with
 from saga_service.definitions.expressions.references import Reference, references_of
 from saga_service.definitions.expressions.static_evaluation import SampleCase, StaticEvaluation

@@ -11,9 +11,8 @@ from typing import Any
 
 from saga_service.core.vocabulary import Kind
 from saga_service.definitions.keywords import kind_of
-from saga_service.definitions.problems import Path, Problem, closest, shown
-from saga_service.definitions.sources.saga_source import SagaSource, mappings
-from saga_service.wire.stream_names import OWN_TYPES_PREFIX, StreamNames
+from saga_service.definitions.problems import Path, Problem, SagaSource, closest, mappings, shown
+from saga_service.wire.transport import OWN_TYPES_PREFIX, StreamNames
 
 _Start = tuple[str, str]
 """A way to start a saga: `event_type` or `stream`, and its value."""

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from saga_service.core.vocabulary import Task
-from saga_service.definitions.checks.known_outputs import known_output
+from saga_service.definitions.checks.sample_cases import known_output
 from saga_service.definitions.checks.types import Place, one_line, type_problems
 from saga_service.definitions.expressions.cel import CompiledExpression, InvalidExpression, compile_expression
 from saga_service.definitions.expressions.references import FUNCTIONS, ORDERED_MACROS, TYPE_NAMES, VARIABLES, Reference

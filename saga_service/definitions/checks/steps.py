@@ -1,14 +1,115 @@
-"""Checks of each step: its name, its task and the keywords of that, what it waits for, its times, `on_unknown`."""
+"""Checks of a saga's steps, one by one and together.
+
+Of the saga as a whole: the description of its input, its key, and its triggers. Of each step: its name, its task
+and the keywords of that, the steps that it waits for, its times, `on_unknown`. Of the pivot: every step before it
+can be undone, and no step after it can fail.
+
+A saga has one pivot at most. A step stands before it if the pivot waits for the step, and after it if the step waits
+for the pivot. Any other step may fail before the pivot is done or after: it must not fail either.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
 
 from saga_service.core.vocabulary import Kind, OnUnknown, Task
-from saga_service.definitions.durations import duration_text
-from saga_service.definitions.keywords import KEYWORDS_OF, TASK_KEYWORDS, TASK_NAMES
+from saga_service.definitions.keywords import KEYWORDS_OF, TASK_KEYWORDS, TASK_NAMES, duration_text
 from saga_service.definitions.outline import Outline, StepOutline, after_of, milliseconds_of
-from saga_service.definitions.problems import Violation, closest, shown
+from saga_service.definitions.problems import Violation, closest, mappings, shown
+from saga_service.definitions.schema.json_schema import types_of
+
+
+def check_input(outline: Outline) -> Iterator[Violation]:
+    """The input's description is one that can be used."""
+    for path, text in outline.input_violations:
+        yield ("input", *path), text
+
+
+def check_triggers(outline: Outline) -> Iterator[Violation]:
+    """No trigger starts the saga a second time."""
+    seen: set[tuple[str, str]] = {("event_type", str(outline.content.get("name")))}
+    for position, trigger in enumerate(mappings(outline.content.get("triggers"))):
+        for keyword in ("event_type", "stream"):
+            value = trigger.get(keyword)
+            if not isinstance(value, str):
+                continue
+            if (keyword, value) in seen:
+                text = f"is {shown(value)}, which starts this saga already; leave this trigger out"
+                yield ("triggers", position, keyword), text
+            seen.add((keyword, value))
+
+
+def check_key(outline: Outline) -> Iterator[Violation]:
+    """The key is a property of the input, and text or a whole number."""
+    key, reader = outline.content.get("key"), outline.reader
+    properties = _named_properties(outline.content) if reader is None else reader.stored
+    if not isinstance(key, str) or properties is None:
+        return
+    if key not in properties:
+        yield ("key",), f"must be a property of the input, but is {shown(key)}; {_likely(key, properties)}"
+        return
+    if reader is None:
+        return
+    allowed = types_of(reader.stored[key], reader.schema)
+    if allowed and not allowed & {"string", "integer"}:
+        yield ("key",), f"must be a property with text or a whole number, but {shown(key)} is {', '.join(allowed)}"
+
+
+def _named_properties(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The properties of a schema that cannot be used; None where others may come from elsewhere in it."""
+    schema = content.get("input")
+    if not isinstance(schema, Mapping) or not schema.keys().isdisjoint(("$ref", "allOf", "anyOf", "oneOf")):
+        return None
+    properties = schema.get("properties")
+    return properties if isinstance(properties, Mapping) else None
+
+
+def _likely(key: str, properties: Mapping[str, Any]) -> str:
+    # In Python a property's name may be anything; the check of the schema reports that.
+    names = [str(name) for name in properties]
+    close = get_close_matches(key, names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"the input's properties: {', '.join(names) or 'none'}"
+
+
+def check_pivot(outline: Outline) -> Iterator[Violation]:
+    """One step decides at most, it is not undone, and every step beside or after it suits it."""
+    pivots = [step for step in outline.steps if step.has_effects and step.kind is Kind.PIVOT]
+    for step in pivots[1:]:
+        yield step.path("kind"), f"is 'pivot', as is that of '{pivots[0].name}', and one step alone decides; keep one"
+    for step in pivots:
+        if step.content.get("compensation") is not None:
+            yield step.path("compensation"), "cannot be: once a pivot is done, nothing is undone; leave it out"
+    for pivot in pivots[:1]:
+        yield from _beside_or_after(pivot, outline)
+
+
+def _beside_or_after(pivot: StepOutline, outline: Outline) -> Iterator[Violation]:
+    for step in outline.steps:
+        if step is pivot or step.position in pivot.ancestors or step.kind is Kind.PIVOT:
+            continue
+        is_after = pivot.position in step.ancestors
+        if step.has_effects and step.kind is not Kind.RETRIABLE:
+            yield step.path("kind"), _must_be_retriable(pivot, is_after=is_after)
+        if step.task is Task.COMMAND and is_after and step.content.get("compensation") is not None:
+            text = f"cannot be: the step comes after the pivot '{pivot.name}', and nothing is undone then; leave it out"
+            yield step.path("compensation"), text
+        if step.task is Task.SIGNAL and "default" not in step.content:
+            text = f"is missing: the step {_place(pivot, is_after=is_after)}, and must not fail"
+            yield step.path("default"), f"{text}; write what stands for the signal when it does not come"
+
+
+def _must_be_retriable(pivot: StepOutline, *, is_after: bool) -> str:
+    otherwise = "" if is_after else ", or let one of the two wait for the other by 'after'"
+    return f"must be 'retriable': the step {_place(pivot, is_after=is_after)}; write it{otherwise}"
+
+
+def _place(pivot: StepOutline, *, is_after: bool) -> str:
+    if is_after:
+        return f"comes after the pivot '{pivot.name}'"
+    return f"may run while the pivot '{pivot.name}' does"
+
 
 _INSTEAD = {
     (Task.SLEEP, "timeout"): "its length stands at 'sleep'",

@@ -21,8 +21,7 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 from saga_service.core.definition import ExpressionFailed
-from saga_service.definitions.expressions.parser import Form, Node, tree_of
-from saga_service.definitions.expressions.tokens import MACROS, tokens_of
+from saga_service.definitions.expressions.parser import MACROS, Form, Node, tokens_of, tree_of
 from saga_service.definitions.problems import shown
 
 EVALUATION_VALUES_MAX = 2_000_000

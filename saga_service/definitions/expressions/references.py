@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from saga_service.definitions.expressions.tokens import MACROS, Sort, Token, plain_text, tokens_of
+from saga_service.definitions.expressions.parser import MACROS, Sort, Token, plain_text, tokens_of
 
 VARIABLES = ("input", "outputs")
 ORDERED_MACROS = frozenset({"filter", "map"})

@@ -10,8 +10,7 @@ from types import ModuleType
 
 from saga_service.base.user_modules import NoSuchModule, import_user_module, place_of
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger, as_mapping
-from saga_service.definitions.problems import Problem, shown, unknown_keyword
-from saga_service.definitions.sources.saga_source import SagaSource
+from saga_service.definitions.problems import Problem, SagaSource, shown, unknown_keyword
 
 _CLASSES: dict[str, type[Saga | Step | Retry | Trigger]] = {
     "Saga": Saga,

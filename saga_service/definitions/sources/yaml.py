@@ -13,8 +13,7 @@ from pathlib import Path as FilePath
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from saga_service.definitions.problems import Path, Problem, path_text, shown
-from saga_service.definitions.sources.saga_source import SagaSource
+from saga_service.definitions.problems import Path, Problem, SagaSource, path_text, shown
 
 VALUES_MAX = 50_000
 """Values of one document. An alias counts each time it is used: ten lines of aliases to aliases can mean billions."""

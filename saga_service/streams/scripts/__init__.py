@@ -11,7 +11,7 @@ from importlib import resources
 
 from redis.exceptions import NoScriptError
 
-from saga_service.base.tasks import heeding_cancellation
+from saga_service.base.lifecycle import heeding_cancellation
 from saga_service.streams.connection import RedisClient
 from saga_service.streams.errors import translated
 

@@ -17,10 +17,9 @@ from asyncpg.pool import PoolConnectionProxy
 from asyncpg.transaction import Transaction
 from structlog.typing import FilteringBoundLogger
 
-from saga_service.base.backoff import Backoff
+from saga_service.base.clock import Backoff
 from saga_service.base.postgres import CONNECTION_ERRORS, ErrorKind, describe, is_lost, kind_of
-from saga_service.worker.errors import Retryable
-from saga_service.worker.fault_codes import INBOX_UNAVAILABLE
+from saga_service.worker.errors import INBOX_UNAVAILABLE, Retryable
 
 REPLY_PART = 0.1
 REPLY_S_MIN = 0.1

@@ -31,14 +31,30 @@ Four rules come from the other side.
 A transactional handler leaves no `begun` on record: mark, effect and result are one commit, under the row's lock. A
 handler that is not transactional leaves `begun` behind if its process dies, and is called again: only the idempotency
 key can make that harmless.
+
+`reply_to` makes the replies that the inbox sends in a handler's place.
 """
 
 from __future__ import annotations
 
 from enum import Enum, StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from saga_service.core.vocabulary import Direction
+import orjson
+
+from saga_service.core.vocabulary import Direction, Outcome
+from saga_service.wire.commands import ReceivedCommand
+from saga_service.wire.entries import Message
+from saga_service.wire.replies import write_success
+from saga_service.worker.errors import (
+    ACTION_ENDED_MEANWHILE,
+    DID_NOT_HAPPEN,
+    FAULT_CODES,
+    FENCED_BY_PROBE,
+    IN_DOUBT,
+    UNDONE_BEFORE_DONE,
+)
+from saga_service.worker.execution import failure
 
 
 class Mark(StrEnum):
@@ -220,3 +236,36 @@ def after_rejection(row: Row, run: Run, error: str, *, is_alone: bool = True) ->
         return Conclusion(None, row)
     side = Side(Mark.REJECTED, run.attempt.number, error)
     return Conclusion(None, row._replace(action=side) if is_action else row._replace(undo=side))
+
+
+class Refusal(NamedTuple):
+    outcome: Outcome
+    code: str
+
+
+REFUSALS: dict[Decision, Refusal] = {
+    Decision.REFUSE: Refusal(Outcome.REJECTED, UNDONE_BEFORE_DONE),
+    Decision.FENCED: Refusal(Outcome.FAILED, FENCED_BY_PROBE),
+    Decision.NOT_DONE: Refusal(Outcome.REJECTED, DID_NOT_HAPPEN),
+    Decision.IN_DOUBT: Refusal(Outcome.FAILED, IN_DOUBT),
+    Decision.OVERLAPPED: Refusal(Outcome.FAILED, ACTION_ENDED_MEANWHILE),
+}
+
+
+def reply_to(command: ReceivedCommand, decision: Decision, row: Row) -> Message | None:
+    """Return the reply that a decision other than RUN asks for; None for SKIP."""
+    if decision is Decision.REPEAT:
+        return _recorded(command, row)
+    if decision is Decision.NO_OP:
+        return write_success(command.reply_to, command.id, command.saga_id, {})
+    refusal = REFUSALS.get(decision)
+    return None if refusal is None else failure(command, *refusal, FAULT_CODES[refusal.code])
+
+
+def _recorded(command: ReceivedCommand, row: Row) -> Message:
+    side = row.undo if command.direction is Direction.COMPENSATION else row.action
+    # Any: what a handler returned, or the code and message of its rejection.
+    recorded: dict[str, Any] = orjson.loads(side.result or "{}")
+    if side.mark is Mark.DONE:
+        return write_success(command.reply_to, command.id, command.saga_id, recorded, command.cipher)
+    return failure(command, Outcome.REJECTED, recorded["code"], recorded["message"])

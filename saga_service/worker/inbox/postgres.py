@@ -12,8 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.postgres import STATEMENT_CACHE_SIZE, STATEMENT_TIMEOUT_S, close_pool, new_pool
 from saga_service.worker.inbox.connection import InboxUnavailable, inbox_errors
-from saga_service.worker.inbox.exactly_once import PostgresExactlyOnce
-from saga_service.worker.inbox.table import EXISTS, REMOVE_OLD, creation_script
+from saga_service.worker.inbox.exactly_once import EXISTS, REMOVE_OLD, PostgresExactlyOnce, creation_script
 
 CONNECTIONS_MAX_DEFAULT = 10
 KEPT_DAYS_DEFAULT = 30

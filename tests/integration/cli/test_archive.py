@@ -19,7 +19,7 @@ import asyncpg
 import pytest
 from pyarrow import parquet
 
-from saga_service.cli.access import ended_sagas as archiving
+from saga_service.cli.access import archive as archiving
 from tests.support.command_line import run_aside, run_process
 from tests.support.ended_sagas import DAY_MS, HOUR_MS, OLD_MS, left, put
 

@@ -12,7 +12,7 @@ from saga_service.core.events import TimerDue, TransportLost
 from saga_service.engine.ports import Batch
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry, entry_of
-from saga_service.wire.own_events import OwnEvent, write_own_event
+from saga_service.wire.events import OwnEvent, write_own_event
 from tests.support.builders import SAGA_ID
 from tests.support.command_line import run_aside, store
 

@@ -26,7 +26,7 @@ from saga_service.definitions import definition_from_document, definition_to_doc
 from saga_service.engine.ports import Batch, Write
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
-from saga_service.wire.stream_names import REQUESTS
+from saga_service.wire.transport import REQUESTS
 from tests.support.builders import ONCE, PlainBlueprint, PlainCatalog, SagaInMemory, approval, step
 from tests.support.command_line import Ran, run, run_aside, store
 from tests.support.replica import answering

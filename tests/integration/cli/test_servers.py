@@ -10,10 +10,10 @@ import pytest
 from redis import Redis
 
 from saga_service import Saga, Step
-from saga_service.cli.checks import postgres as checks
+from saga_service.cli.commands import doctor as checks
 from saga_service.definitions import check_saga
 from saga_service.engine.ports import Batch, Write
-from saga_service.store.schema.version import HEAD
+from saga_service.store.schema.migrate import HEAD
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
 from tests.support.builders import ONCE, SagaInMemory, definition, step

@@ -15,7 +15,7 @@ from saga_service.definitions import load_definitions
 from saga_service.engine.ports import Batch, Write
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.support.builders import ONCE, SagaInMemory, definition, step
 from tests.support.command_line import Ran, run, run_aside, store
 

@@ -11,7 +11,7 @@ import pytest
 
 from saga_service.core.effects import Transition
 from saga_service.core.ids import SagaId, saga_id_from_key
-from saga_service.engine.errors import RevisionConflict, StoreRefused
+from saga_service.engine.failures import RevisionConflict, StoreRefused
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.dead_letters import dead_letter

@@ -12,10 +12,9 @@ from saga_service.core.events import BusinessKey
 from saga_service.core.ids import saga_id_from_key
 from saga_service.definitions import check_saga, readable_saga_spec
 from saga_service.definitions.authoring import Saga, Step
-from saga_service.engine.errors import RevisionConflict
+from saga_service.engine.failures import RevisionConflict
 from saga_service.engine.ports import Batch, Deferred, KeyedSaga, RequestResult, Write
-from saga_service.store.definitions import PostgresDefinitionRegistry
-from saga_service.store.postgres_store import PostgresStore
+from saga_service.store.postgres_store import PostgresDefinitionRegistry, PostgresStore
 from saga_service.wire.entries import Entry, RequestRow, entry_of
 from tests.support.builders import SagaInMemory, definition, started
 from tests.support.store_batches import batch, start, state_of

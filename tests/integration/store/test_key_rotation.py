@@ -11,7 +11,7 @@ from saga_service.core.effects import Transition
 from saga_service.core.ids import SagaId
 from saga_service.core.state import Signal
 from saga_service.encryption import Cipher
-from saga_service.store.key_rotation import PostgresKeyRotation
+from saga_service.store.encryption import PostgresKeyRotation
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.encryption import DecryptOnly, UnknownKey
 from tests.support.ciphers import MARKER, OF_BOTH, OF_NEW, OF_OLD

@@ -9,7 +9,7 @@ import asyncio
 
 import asyncpg
 
-from saga_service.engine.errors import RevisionConflict
+from saga_service.engine.failures import RevisionConflict
 from saga_service.engine.ports import Batch, Deferred, RequestResult
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.dead_letters import dead_letter

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from saga_service.core.ids import SagaId
-from saga_service.engine.errors import StoreTimedOut
+from saga_service.engine.failures import StoreTimedOut
 from saga_service.engine.ports import Batch, Deferred
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.dead_letters import dead_letter

@@ -13,9 +13,17 @@ import pytest
 
 from saga_service.local.servers import EmbeddedServers
 from saga_service.store.schema import migrate as migrating
-from saga_service.store.schema import version
-from saga_service.store.schema.migrate import migrate, read_sql
-from saga_service.store.schema.version import HEAD, MIGRATIONS, PRIVATE_SCHEMA, SchemaFit, SchemaUnfit, schema_state
+from saga_service.store.schema import migrate as version
+from saga_service.store.schema.migrate import (
+    HEAD,
+    MIGRATIONS,
+    PRIVATE_SCHEMA,
+    SchemaFit,
+    SchemaUnfit,
+    migrate,
+    read_sql,
+    schema_state,
+)
 
 VIEWS = ("sagas", "steps", "history", "signals", "requests", "dead_letters", "definitions", "compensation_debt")
 TABLES = ("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations")

@@ -12,10 +12,9 @@ import asyncpg
 import pytest
 
 from saga_service.base.postgres import close_pool
-from saga_service.engine.errors import RevisionConflict, StoreUnavailable
-from saga_service.store.definitions import PostgresDefinitionRegistry
+from saga_service.engine.failures import RevisionConflict, StoreUnavailable
 from saga_service.store.pool import create_pool
-from saga_service.store.postgres_store import PostgresStore
+from saga_service.store.postgres_store import PostgresDefinitionRegistry, PostgresStore
 from saga_service.store.retention import PostgresRemoval
 from tests.support.store_batches import ORDER, batch, row_counts, start, state_of, succeed
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from saga_service.core.events import Event, OperationRequested, Signalled, Started
 from saga_service.core.ids import SagaId, saga_id_from_key
 from saga_service.core.vocabulary import Operation, Resolution
-from saga_service.engine.errors import RequestsAnswered
+from saga_service.engine.failures import RequestsAnswered
 from saga_service.engine.ports import Batch, RequestResult
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.requests import OperationCall, PostgresRequests
@@ -27,7 +27,7 @@ from saga_service.wire.encryption import encrypt_event_data
 from saga_service.wire.entries import Entry
 from saga_service.wire.events import read_event
 from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX
-from saga_service.wire.stream_names import REQUESTS, WANTS_RESULT
+from saga_service.wire.transport import REQUESTS, WANTS_RESULT
 from tests.support.builders import PlainBlueprint, PlainCatalog, definition
 from tests.support.ciphers import MARKER, OF_NEW
 from tests.support.store_batches import batch, row_counts, saga_ids, start

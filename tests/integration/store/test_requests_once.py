@@ -7,19 +7,19 @@ import asyncio
 import asyncpg
 import pytest
 
-from saga_service.base.backoff import Backoff
+from saga_service.base.clock import Backoff
 from saga_service.core.ids import command_id, saga_id_from_key
 from saga_service.core.state import Fault
 from saga_service.core.vocabulary import Direction, Kind, Operation, Outcome
 from saga_service.engine.engine import Engine
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import Batch
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.requests import OperationCall, PostgresRequests, Result
 from saga_service.wire.entries import Entry
 from saga_service.wire.replies import write_failure
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.support.builders import PlainBlueprint, PlainCatalog, definition, delivered, step
 from tests.support.fakes import start
 from tests.support.replica import engine_on, process

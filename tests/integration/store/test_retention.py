@@ -8,7 +8,7 @@ import time
 import asyncpg
 import pytest
 
-from saga_service.engine.errors import RevisionConflict
+from saga_service.engine.failures import RevisionConflict
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.retention import PostgresRemoval, WrittenSaga
 from tests.support.builders import START_MS

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from saga_service.base.postgres import close_pool
-from saga_service.cli.access.ended_sagas import PAGE_OF_SAGAS
+from saga_service.cli.access.archive import PAGE_OF_SAGAS
 from saga_service.core.ids import SagaId
 from saga_service.store.pool import create_pool
 from saga_service.store.retention import PostgresRemoval, WrittenSaga

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from saga_service.store.schema.migrate import read_sql
-from saga_service.store.schema.version import MIGRATIONS
+from saga_service.store.schema.migrate import MIGRATIONS, read_sql
 from tests.support.databases import Databases
 
 OURS = "nspname in ('saga', 'saga_private')"

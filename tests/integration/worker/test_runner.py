@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from saga_service.base.tasks import cancel
+from saga_service.base.lifecycle import cancel
 from saga_service.core.vocabulary import Outcome
 from saga_service.local.servers.redis import EmbeddedRedis
 from saga_service.streams.pipeline import add, send

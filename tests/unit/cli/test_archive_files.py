@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from saga_service.cli.access.archive_files import ENDINGS, ending_of, read_back, written_file
-from saga_service.cli.access.ended_sagas import ArchivedSaga
+from saga_service.cli.access.archive import ENDINGS, ArchivedSaga, ending_of, read_back, written_file
 from saga_service.cli.exits import CommandFailed, ExitCode
 
 COLUMNS = {

@@ -14,10 +14,10 @@ from saga_service.definitions.authoring import as_mapping
 from saga_service.definitions.checks.conflicts import conflicts
 from saga_service.definitions.keywords import KEYWORDS_OF
 from saga_service.definitions.outline import outlines_of
-from saga_service.definitions.sources.saga_source import SagaSource
+from saga_service.definitions.problems import SagaSource
 from saga_service.definitions.sources.yaml import read_yaml
 from saga_service.definitions.validation import check
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 
 durations = st.sampled_from(["200ms", "30s", "5m", "1h", "7d", 1, 2.5])
 commands = st.sampled_from(["payment.charge", "inventory.reserve", "mail.send"])

@@ -10,7 +10,7 @@ from saga_service.core.effects import ChildRequest
 from saga_service.core.ids import CommandName, saga_id_from_key, saga_id_of_child
 from saga_service.core.vocabulary import ChildOperation, Direction
 from saga_service.engine.deferral import ATTEMPTS_MIN
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.wire.children import write_child_request
 from saga_service.wire.entries import Entry
 from saga_service.wire.saga_spec import SagaSpec

@@ -14,7 +14,7 @@ from saga_service.base.lifecycle import Shutdown
 from saga_service.core.events import TimerDue, TransportLost
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.engine import Committed
-from saga_service.engine.errors import RevisionConflict, StoreBroken, StoreUnavailable
+from saga_service.engine.failures import RevisionConflict, StoreBroken, StoreUnavailable
 from saga_service.engine.saga_loader import DISTRUST_MS
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane

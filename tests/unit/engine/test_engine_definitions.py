@@ -12,7 +12,7 @@ from saga_service.core.events import TimerDue, TransportLost
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.saga_loader import DISTRUST_MS
 from saga_service.wire.entries import Entry
-from saga_service.wire.stream_names import RECOVERY
+from saga_service.wire.transport import RECOVERY
 from tests.support.builders import SAGA_ID, entry
 from tests.support.fakes import (
     NAMES,

@@ -14,11 +14,11 @@ from saga_service.core.events import Event, TimerDue, TransportLost
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.engine import Committed
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.wire.dead_letters import raw_pairs
 from saga_service.wire.entries import Entry, RequestRow
 from saga_service.wire.events import write_event
-from saga_service.wire.stream_names import RECOVERY, REQUESTS, TIMERS
+from saga_service.wire.transport import RECOVERY, REQUESTS, TIMERS
 from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, PlainBlueprint, delivered, entry
 from tests.support.fakes import (
     NAMES,

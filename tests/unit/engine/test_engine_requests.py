@@ -6,9 +6,9 @@ import pytest
 
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, SagaStatus, StepStatus
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.wire.entries import Entry, RequestRow
-from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS, WANTS_RESULT
+from saga_service.wire.transport import OWN_TYPES_PREFIX, REQUESTS, WANTS_RESULT
 from tests.support.builders import START_MS
 from tests.support.fakes import FaultyStore, ServiceInMemory, backoffs, saga_id, start, success
 

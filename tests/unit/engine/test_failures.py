@@ -9,7 +9,13 @@ from saga_service.core.events import TimerDue
 from saga_service.core.ids import command_id
 from saga_service.core.vocabulary import Direction, Operation
 from saga_service.engine.deferral import SLOW_PAUSE_MS_MAX, SLOW_PAUSE_MS_MIN
-from saga_service.engine.errors import (
+from saga_service.engine.failures import (
+    RACES_MAX,
+    REMEDIES,
+    STATEMENT_FAILURES,
+    Failure,
+    Place,
+    Remedy,
     RequestsAnswered,
     RevisionConflict,
     StoreBroken,
@@ -17,14 +23,14 @@ from saga_service.engine.errors import (
     StoreRefused,
     StoreTimedOut,
     StoreUnavailable,
+    failure_of,
 )
-from saga_service.engine.failures import RACES_MAX, REMEDIES, STATEMENT_FAILURES, Failure, Place, Remedy, failure_of
 from saga_service.engine.ports import Batch
 from saga_service.wire.dead_letters import dead_letter, write_dead_letter
 from saga_service.wire.encryption import UnknownKey
 from saga_service.wire.entries import Entry, RequestRow
 from saga_service.wire.replies import write_success
-from saga_service.wire.stream_names import OWN_TYPES_PREFIX, REQUESTS
+from saga_service.wire.transport import OWN_TYPES_PREFIX, REQUESTS
 from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, delivered, entry
 from tests.support.fakes import NAMES, FaultyStore, ServiceInMemory, backoffs, saga_id, start
 

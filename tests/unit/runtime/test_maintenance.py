@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import structlog
 
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.runtime.maintenance import Maintenance
 from saga_service.wire.transport import StreamLost, TransportUnavailable
 from tests.support.fakes import PausesThatPass

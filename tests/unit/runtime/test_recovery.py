@@ -8,7 +8,7 @@ from collections.abc import Callable
 from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.core.events import TransportLost
 from saga_service.core.ids import SagaId
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.recovery import LOSSES_GATHERED_S, Recovery
 from tests.support.fakes import BATCH_BYTES_MAX, Faults, PausesThatPass

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.engine.outbox import OutboxRows
 from saga_service.runtime.relay import ROWS_MAX, Relay
 from saga_service.wire.entries import Message

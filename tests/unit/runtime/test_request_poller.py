@@ -8,11 +8,11 @@ from collections import deque
 import pytest
 
 from saga_service.base.lifecycle import Shutdown
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.request_poller import POLL_MS_MIN, RequestPoller
 from saga_service.wire.entries import Entry
-from saga_service.wire.stream_names import REQUESTS
+from saga_service.wire.transport import REQUESTS
 from tests.support.fakes import BATCH_BYTES_MAX, PausesThatPass
 
 POLL_MS = 100

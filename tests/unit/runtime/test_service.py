@@ -11,7 +11,7 @@ import structlog
 from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import SagaStatus
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.recovery import Recovery

@@ -10,7 +10,7 @@ import pytest
 from saga_service.base.lifecycle import Shutdown
 from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
-from saga_service.engine.errors import StoreUnavailable
+from saga_service.engine.failures import StoreUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.timers import Timers
 from tests.support.fakes import BATCH_BYTES_MAX, PausesThatPass

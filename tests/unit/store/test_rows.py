@@ -13,7 +13,7 @@ from saga_service.core.events import OperationRequested
 from saga_service.core.ids import CommandName
 from saga_service.core.state import Fault, SagaState, Signal, StepState
 from saga_service.core.vocabulary import Course, Direction, Due, OnUnknown, Operation, SagaStatus, StepStatus, Task
-from saga_service.store.errors import Unwritable
+from saga_service.store.pool import Unwritable
 from saga_service.store.rows import (
     read_saga,
     read_steps,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from saga_service.store import schema
-from saga_service.store.schema import version
-from saga_service.store.schema.version import HEAD, MIGRATIONS, SchemaFit, judge
+from saga_service.store.schema import migrate as version
+from saga_service.store.schema.migrate import HEAD, MIGRATIONS, SchemaFit, judge
 
 
 def test_the_known_migrations_are_the_numbered_files() -> None:

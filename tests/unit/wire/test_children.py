@@ -14,7 +14,7 @@ from saga_service.wire.entries import Malformed
 from saga_service.wire.events import read_event
 from saga_service.wire.replies import read_reply
 from saga_service.wire.saga_spec import NotDeployedHere
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.support.builders import SAGA_ID, PlainBlueprint, PlainCatalog, definition, delivered, entry
 
 NAMES = StreamNames()

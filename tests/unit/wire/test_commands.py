@@ -11,7 +11,7 @@ from saga_service.core.vocabulary import Direction
 from saga_service.wire.commands import ReceivedCommand, read_command, service_of, write_command
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.json import NESTING_MAX, read_object
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.support.builders import (
     COMPENSATION_TIMEOUT_MS,
     SAGA_ID,

@@ -21,7 +21,7 @@ from saga_service.wire.dead_letters import (
     write_dead_letter,
 )
 from saga_service.wire.entries import Entry, Malformed, entry_of
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.support.builders import delivered
 
 NAMES = StreamNames("test:")

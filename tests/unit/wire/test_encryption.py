@@ -38,7 +38,7 @@ from saga_service.wire.entries import Message
 from saga_service.wire.events import read_event, write_event
 from saga_service.wire.outcomes import write_outcome
 from saga_service.wire.replies import read_reply, write_success
-from saga_service.wire.stream_names import StreamNames
+from saga_service.wire.transport import StreamNames
 from tests.support.builders import SAGA_ID, PlainBlueprint, PlainCatalog, definition, delivered, entry
 from tests.support.ciphers import MARKER, OF_BOTH, OF_NEW, OF_OLD
 

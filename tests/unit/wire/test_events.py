@@ -9,7 +9,7 @@ from saga_service.core.ids import saga_id_from_entry, saga_id_from_event, saga_i
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.events import read_event, read_trigger, write_event
 from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX
-from saga_service.wire.stream_names import REQUESTS
+from saga_service.wire.transport import REQUESTS
 from tests.support.builders import PlainBlueprint, PlainCatalog, definition, delivered, entry
 
 SAGA_ID = "0192f0c1-2345-8abc-9def-0123456789ab"

@@ -12,7 +12,7 @@ from saga_service.core.vocabulary import Direction, Operation, Resolution
 from saga_service.wire.entries import Malformed
 from saga_service.wire.events import read_event
 from saga_service.wire.operations import ACTOR_DEFAULT, TEXT_CHARACTERS_MAX
-from saga_service.wire.stream_names import REQUESTS
+from saga_service.wire.transport import REQUESTS
 from tests.support.builders import SAGA_ID, PlainBlueprint, PlainCatalog, definition, entry
 
 CATALOG = PlainCatalog(PlainBlueprint(definition("reserve")))

@@ -10,8 +10,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from saga_service.base.lifecycle import Milestone
-from saga_service.base.tasks import cancel
+from saga_service.base.lifecycle import Milestone, cancel
 from saga_service.core.vocabulary import Outcome
 from saga_service.wire.dead_letters import raw_pairs, read_dead_letter
 from saga_service.wire.entries import Entry

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from saga_service.base.lifecycle import Milestone
-from saga_service.base.tasks import cancel
+from saga_service.base.lifecycle import Milestone, cancel
 from saga_service.core.vocabulary import Outcome
 from saga_service.worker import StepContext, Worker
 from saga_service.worker.dispatcher import QUEUED_PER_SLOT_MAX, Dispatcher

@@ -15,8 +15,8 @@ from saga_service.core.vocabulary import Outcome
 from saga_service.wire.commands import read_command
 from saga_service.worker import StepContext, Worker
 from saga_service.worker.dispatcher import QUEUED_PER_SLOT_MAX
+from saga_service.worker.errors import FAULT_CODES
 from saga_service.worker.execution import execute
-from saga_service.worker.fault_codes import FAULT_CODES
 from saga_service.worker.inbox import exactly_once, postgres
 from tests.support.paths import ROOT
 from tests.support.workers import command_entry, understood

@@ -11,13 +11,13 @@ import structlog
 from structlog.testing import capture_logs
 
 from saga_service.base.clock import now_ms
-from saga_service.base.tasks import cancel
+from saga_service.base.lifecycle import cancel
 from saga_service.core.vocabulary import Outcome
 from saga_service.wire.commands import read_command
 from saga_service.wire.entries import Entry
 from saga_service.worker import Rejected, StepContext, Worker
-from saga_service.worker import deadlines as deadlines_module
 from saga_service.worker import endings as endings_module
+from saga_service.worker import lease as deadlines_module
 from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.registration import HandlerFunction
 from saga_service.worker.replies import Replies

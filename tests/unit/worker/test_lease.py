@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from saga_service.base.tasks import cancel
+from saga_service.base.lifecycle import cancel
 from saga_service.wire.transport import TransportUnavailable
 from saga_service.worker import lease as module
 from saga_service.worker.lease import LeaseRenewal, PendingEntries

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from saga_service.base.tasks import cancel
+from saga_service.base.lifecycle import cancel
 from saga_service.wire.dead_letters import read_dead_letter
 from saga_service.wire.replies import write_progress, write_success
 from saga_service.wire.transport import StreamRefused, TransportUnavailable

@@ -12,7 +12,7 @@ import structlog
 from pydantic import BaseModel
 
 from saga_service.base.clock import now_ms
-from saga_service.base.tasks import cancel
+from saga_service.base.lifecycle import cancel
 from saga_service.core.effects import Command
 from saga_service.core.vocabulary import Outcome
 from saga_service.encryption import Cipher
@@ -22,8 +22,7 @@ from saga_service.wire.replies import read_reply
 from saga_service.worker import Worker
 from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.execution import body_of, success
-from saga_service.worker.inbox.decisions import Decision, Mark, Row, Side
-from saga_service.worker.inbox.recorded_replies import reply_to
+from saga_service.worker.inbox.decisions import Decision, Mark, Row, Side, reply_to
 from saga_service.worker.replies import Replies
 from tests.support.builders import SagaInMemory, definition, delivered
 from tests.support.ciphers import MARKER, OF_BOTH, OF_NEW, OF_OLD

@@ -11,7 +11,7 @@ import pytest
 from saga_service.worker import (
     PostgresInbox,
 )
-from saga_service.worker.inbox import OpenInbox
+from saga_service.worker.inbox.postgres import OpenInbox
 from tests.support.inbox import Payment
 
 

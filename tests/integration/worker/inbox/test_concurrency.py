@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from saga_service.base.tasks import cancel
+from saga_service.base.lifecycle import cancel
 from saga_service.core.vocabulary import Outcome
 from saga_service.worker import (
     PostgresInbox,

@@ -15,7 +15,7 @@ from saga_service.worker import (
     WorkerOptions,
     run_workers,
 )
-from saga_service.worker.inbox import OpenInbox
+from saga_service.worker.inbox.postgres import OpenInbox
 from tests.support.inbox import CHARGE, Payment, output
 
 

@@ -12,6 +12,7 @@ from saga_service.worker.inbox.decisions import (
     NO_RECORD,
     OWN_SIDE,
     PROBE,
+    REFUSALS,
     Attempt,
     Conclusion,
     Decided,
@@ -24,8 +25,8 @@ from saga_service.worker.inbox.decisions import (
     after_rejection,
     after_success,
     decide,
+    reply_to,
 )
-from saga_service.worker.inbox.recorded_replies import REFUSALS, reply_to
 from tests.support.workers import command, understood
 
 BEGAN_AT = 5
