@@ -68,6 +68,12 @@ format: $(STAMP) ## format the code, and mend what the linter can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+.PHONY: docs
+docs: $(STAMP) ## write the pages and drawings that are made from the code
+	@$(BIN)/saga-service settings --reference > docs/settings.md
+	@$(BIN)/python -m saga_service.core.diagram > docs/state-machine.md
+	@$(BIN)/python -m tests.support.package_map
+
 .PHONY: bench
 bench: $(STAMP) ## measure sagas per second, latency, processor time and memory; ARGS="--json" and others
 	@$(BIN)/saga-service bench $(ARGS)
