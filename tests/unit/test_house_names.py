@@ -1,0 +1,115 @@
+"""Names of files, tests and docstrings: a newcomer finds each idea by the field's word. Each rule is able to fail."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+PACKAGE = ROOT / "saga_service"
+UNIT = ROOT / "tests" / "unit"
+
+BEGINNINGS_THAT_NEED_A_NEIGHBOUR = re.compile(r"(The same\b|As `|It |Those\b|Likewise\b)")
+GERUNDS_THAT_ARE_NOUNS = {
+    "authoring": "writing definitions in Python: the word of other tools for it",
+    "loading": "from the MODULE:name of a setting to the object that it names",
+    "outgoing": "what is sent",
+    "trimming": "Redis' word for it",
+}
+TOPICS_OF_TESTS = {
+    "documentation": "examples in docs/ and README are run",
+    "lifecycle": "one test over all loops",
+    "package": "what importing the package brings along",
+}
+ON_TWO_FLOORS = {
+    "archive": "ended sagas in files, and the command for it",
+    "bench": "the measurement, and the command for it",
+    "children": "child sagas: decided, on the wire, checked in a definition",
+    "connection": "the link to a server, and what its failures mean",
+    "dead_letters": "entries that nobody could use: on the wire, in Postgres, and the command for them",
+    "definitions": "the command for definitions, and reading them",
+    "encryption": "encrypted values: on the wire, in Postgres, and as commands show them",
+    "errors": "the exceptions of a library: for handlers, and of Redis",
+    "events": "what happens to sagas: in the core, and on the wire",
+    "keys": "encryption keys, and the command for them",
+    "loading": "from the MODULE:name of a setting to the object that it names",
+    "migrate": "the schema's migrations, and the command for them",
+    "operations": "what operators request of sagas: in the core, and on the wire",
+    "postgres": "Postgres: what several parts need of it, each part's use of it, and the embedded server",
+    "redis": "Redis, for commands, and the embedded server",
+    "replies": "what workers reply: sent, on the wire, and in the core",
+    "requests": "requests by SQL: in Postgres, and as commands show them",
+    "service": "the service, and its simulation",
+    "timers": "what is due: in the core, and the loop that claims it",
+}
+"""File names that stand in more than one folder, and the one thing that they all speak of."""
+
+
+def modules() -> Iterator[Path]:
+    yield from sorted(PACKAGE.rglob("*.py"))
+
+
+def docstrings(source: str) -> Iterator[tuple[int, str]]:
+    """Every docstring of a module, also those below a constant or a field, with its line."""
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else ():
+            value = statement.value if isinstance(statement, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield statement.lineno, value.value
+
+
+def dependent_docstrings(source: str) -> list[int]:
+    return [line for line, text in docstrings(source) if BEGINNINGS_THAT_NEED_A_NEIGHBOUR.match(text)]
+
+
+@pytest.mark.parametrize("path", list(modules()), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_docstring_needs_its_neighbour_to_be_understood(path: Path) -> None:
+    assert dependent_docstrings(path.read_text()) == []
+
+
+def test_files_are_nouns() -> None:
+    gerunds = {path.stem for path in modules() if path.stem.endswith("ing")}
+    assert gerunds <= GERUNDS_THAT_ARE_NOUNS.keys()
+
+
+def test_one_file_name_in_two_folders_means_one_thing() -> None:
+    folders = defaultdict(set)
+    for path in modules():
+        if not path.stem.startswith("__"):
+            folders[path.stem].add(str(path.parent.relative_to(PACKAGE)))
+    doubled = {name for name, places in folders.items() if len(places) > 1}
+    assert doubled == ON_TWO_FLOORS.keys()
+
+
+@pytest.mark.parametrize("folder", sorted(path for path in UNIT.iterdir() if path.is_dir() and path.name[0] != "_"))
+def test_every_unit_test_bears_the_name_of_the_module_that_it_tests(folder: Path) -> None:
+    package = PACKAGE / folder.name
+    names = {"_".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("*.py")}
+    names |= {path.stem for path in package.rglob("*.py")} | {path.parent.name for path in package.rglob("*.py")}
+    strangers = [
+        path.name
+        for path in folder.glob("test_*.py")
+        if not any(path.stem == f"test_{name}" or path.stem.startswith(f"test_{name}_") for name in names)
+        and path.stem.removeprefix("test_") not in TOPICS_OF_TESTS
+    ]
+    assert strangers == []
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ('"""The same for steps."""\n', [1]),
+        ('class A:\n    """A thing."""\n    x: int\n    """As `y`, but longer."""\n', [4]),
+        ('def f() -> None:\n    """It waits no more."""\n', [2]),
+        ('def f() -> None:\n    """Items are taken in order."""\n', []),
+    ],
+)
+def test_the_look_for_dependent_docstrings_sees_what_it_should(source: str, lines: list[int]) -> None:
+    assert dependent_docstrings(source) == lines
