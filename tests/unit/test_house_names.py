@@ -102,6 +102,34 @@ def test_every_unit_test_bears_the_name_of_the_module_that_it_tests(folder: Path
     assert strangers == []
 
 
+def old_names(changelog: str) -> set[str]:
+    """The old names of the contract, out of the changelog's table. Plain words are left out: other things have them."""
+    rows = re.findall(r"^\|[^|]*\|([^|]*)\|[^|]*\|$", changelog, re.MULTILINE)
+    spans = (span for old in rows for span in re.findall(r"`([^`]+)`", old))
+    names = {re.sub(r"\(.*|^\W+", "", span) for span in spans}
+    parts = {name.split(".")[-1] if name.count(".") == 2 else name for name in names}
+    return {part for part in parts if re.search(r"[_.]", part)}
+
+
+def texts_that_users_meet() -> Iterator[tuple[str, str]]:
+    """Pages, SQL, examples and deployment, and every text in the code: errors, comments of views, JSON's names."""
+    for pattern in ("README.md", "[ACS]*.md", "docs/*.md", "compose.yaml", "deploy/*", "saga_service/**/*.[sy][qa]*l"):
+        for path in ROOT.glob(pattern):
+            if path.name != "CHANGELOG.md":
+                yield str(path.relative_to(ROOT)), path.read_text()
+    for path in modules():
+        texts = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+        yield str(path.relative_to(ROOT)), "\n".join(text for text in texts if isinstance(text, str))
+
+
+def test_no_old_name_of_the_contract_is_left() -> None:
+    names = old_names((ROOT / "CHANGELOG.md").read_text())
+    assert {"saga.ask", "next_look_at", "finished_order", "SAGA_CODEC", "answers_after"} <= names, "the table was read"
+    old = re.compile("|".join(rf"(?<![\w.]){re.escape(name)}(?![\w])" for name in sorted(names)))
+    found = {place: sorted(set(old.findall(text))) for place, text in texts_that_users_meet()}
+    assert {place: names for place, names in found.items() if names} == {}
+
+
 @pytest.mark.parametrize(
     ("source", "lines"),
     [

@@ -1189,7 +1189,7 @@ select
                 where ended_at_ms is null
                     and (wake_at_ms is not null or status in ('compensating', 'stuck', 'paused'))
                 group by saga, version
-            ) as not_ended
+            ) as counted
         ) ->> jsonb_build_array(definitions.saga, definitions.version)::text
     )::bigint, 0) as open_sagas
 from saga_private.definitions;
