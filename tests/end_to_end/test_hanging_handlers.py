@@ -7,7 +7,7 @@ from tests.end_to_end.system import System
 from tests.support.waiting import eventually
 
 CONCURRENCY = 4
-ABANDONED = "a handler does not heed its cancellation and is abandoned; its slot is free again"
+ABANDONED = "a handler ignores its cancellation and is abandoned; its slot is free again"
 
 
 async def test_a_handler_that_never_returns_does_not_keep_its_slot(system: System) -> None:

@@ -37,7 +37,7 @@ def test_the_inbox_keeps_its_word_in_races_that_are_known(race: list[Move]) -> N
     _all_holds(race, is_transactional=False, undoes=True)
 
 
-@settings(max_examples=2_000)
+@settings(max_examples=6 * settings().max_examples)
 @given(moves=moves, is_transactional=st.booleans(), undoes=st.booleans())
 def test_the_inbox_keeps_its_word_whatever_is_delivered(
     moves: list[Move], is_transactional: bool, undoes: bool

@@ -145,6 +145,8 @@ async def test_a_disk_that_cannot_be_written_passes(client: Redis, own_redis: Em
     error = await error_of(add(client))
     assert str(error).startswith("MISCONF")
     assert words_for(error) is TransportUnavailable
+    # A server that cannot save would put off its end for twenty seconds.
+    own_redis.kill()
 
 
 async def test_a_script_that_holds_up_everything_passes(client: Redis, own_redis: EmbeddedRedis) -> None:
