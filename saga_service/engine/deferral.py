@@ -25,7 +25,8 @@ SLOW_PAUSE_MS_MIN, SLOW_PAUSE_MS_MAX = 1_000, 30_000
 """Between two attempts at an entry that Postgres does not get through with. Each attempt may cost a whole time-out."""
 ATTEMPTS_MIN = 5
 """Attempts before an entry is refused, however old it is: after an outage, what it waits for may lie unread as well."""
-SLOW_SAGA_REMEMBERED_MS = 600_000
+SLOW_SAGA_REMEMBERED_MS = 120_000
+"""How long past its next attempt a saga counts as slow. The attempt may be another replica's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,14 @@ class SlowSagas:
     def __contains__(self, saga_id: SagaId) -> bool:
         return saga_id in self._next_attempt_ms
 
-    def add(self, saga_id: SagaId, next_attempt_ms: int, now_ms: int) -> None:
-        """Note that nothing is tried with this saga before `next_attempt_ms`. Sagas long past theirs are forgotten."""
+    def add(self, saga_id: SagaId, next_attempt_ms: int) -> None:
+        """Note that nothing is tried with this saga before `next_attempt_ms`."""
+        self._next_attempt_ms[saga_id] = next_attempt_ms
+
+    def forget_old(self, now_ms: int) -> None:
+        """Forget sagas long past their next attempt: another replica has gone on with them."""
         forgotten_ms = now_ms - SLOW_SAGA_REMEMBERED_MS
         self._next_attempt_ms = {known: ms for known, ms in self._next_attempt_ms.items() if ms > forgotten_ms}
-        self._next_attempt_ms[saga_id] = next_attempt_ms
 
     def held_until_ms(self, saga_id: SagaId, now_ms: int) -> int | None:
         """The moment of the next attempt; None where the saga may be tried now."""

@@ -115,6 +115,8 @@ class Engine:
 
     def _attempts(self, items: Sequence[Item]) -> list[_Attempt]:
         """The batch as one attempt, but for items of slow sagas: each is tried apart, and after the others."""
+        if self._slow:
+            self._slow.forget_old(self._now_ms())
         if not self._slow:
             return [_attempt_at(items, is_suspected=False)]
         apart: list[Item] = []
@@ -268,7 +270,7 @@ class Engine:
         entry = item if isinstance(item, Entry) else deferrable(item, None)
         saga_id, now_ms = self._decoder.saga_of(item), self._now_ms()
         if failure in STATEMENT_FAILURES and saga_id is not None:
-            self._slow.add(saga_id, next_slow_attempt_ms(entry, now_ms), now_ms)
+            self._slow.add(saga_id, next_slow_attempt_ms(entry, now_ms))
         if entry is None:
             return []
         return [_Attempt([item], Place.DEFERRAL if entry.request is None else Place.DEFERRAL_OF_ROW)]

@@ -8,7 +8,8 @@ from structlog.testing import capture_logs
 from saga_service.core.events import TimerDue
 from saga_service.core.ids import command_id
 from saga_service.core.vocabulary import Direction, Operation
-from saga_service.engine.deferral import SLOW_PAUSE_MS_MAX, SLOW_PAUSE_MS_MIN
+from saga_service.engine.batch import BatchDecoder, Item
+from saga_service.engine.deferral import SLOW_PAUSE_MS_MAX, SLOW_PAUSE_MS_MIN, SLOW_SAGA_REMEMBERED_MS
 from saga_service.engine.failures import (
     RACES_MAX,
     REMEDIES,
@@ -276,6 +277,19 @@ async def test_a_saga_whose_lock_is_gone_is_tried_together_with_others_again() -
     await service.process_apart(*due(service.store))
     await service.process(reply(1, "charge"), reply(2))
     assert revisions(service, 2) == [3, 2]
+
+
+async def test_a_locked_saga_that_another_replica_went_on_with_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every batch has a look at each of its items as long as any saga is slow."""
+    service = await with_sagas(2)
+    lock(service.store, 1)
+    await service.process_apart(reply(1))
+    unlock(service.store)
+    service.now_ms += SLOW_PAUSE_MS_MIN + SLOW_SAGA_REMEMBERED_MS
+    looked_at: list[Item] = []
+    monkeypatch.setattr(BatchDecoder, "saga_of", lambda _, item: looked_at.append(item))
+    await service.process(reply(1, attempt=2), reply(2))
+    assert looked_at == []
 
 
 async def test_a_timer_of_a_locked_saga_is_left_to_its_lease() -> None:
