@@ -15,7 +15,7 @@ from saga_service.core.events import Event, TimerDue, TransportLost
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Verdict
 from saga_service.engine.decode import Announced, Decoder, Received, Reported, Unresolved
-from saga_service.engine.deferral import DeferralPolicy, deferrable, deferred, deferred_as_slow
+from saga_service.engine.deferral import DeferralPolicy, deferrable, deferred
 from saga_service.engine.ports import Deferred, DefinitionRegistry, RequestResult
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
 from saga_service.wire.entries import Entry
@@ -159,12 +159,12 @@ class BatchDecoder:
             return None
         return decoded.event.saga_id if isinstance(decoded, Received) else None
 
-    def defer(self, item: Item) -> Decoded:
+    def defer(self, item: Item, due_at_ms: int) -> Decoded:
         """A batch that defers this one item, and does nothing else."""
-        decoded, now_ms = Decoded(), self._now_ms()
+        decoded = Decoded()
         entry = item if isinstance(item, Entry) else deferrable(item, None)
         if entry is not None:
-            decoded.deferred.append(deferred_as_slow(entry, now_ms))
+            decoded.deferred.append(Deferred(entry, due_at_ms))
         if isinstance(item, Entry):
             decoded.acknowledge(item)
         return decoded

@@ -48,11 +48,6 @@ def deferred(entry: Entry, now_ms: int) -> Deferred:
     return Deferred(entry, now_ms + _pause_ms(entry, now_ms, PAUSE_MS_MIN, PAUSE_MS_MAX))
 
 
-def deferred_as_slow(entry: Entry, now_ms: int) -> Deferred:
-    """The entry, due again after the longer pause of one that Postgres does not get through with."""
-    return Deferred(entry, next_slow_attempt_ms(entry, now_ms))
-
-
 def next_slow_attempt_ms(entry: Entry | None, now_ms: int) -> int:
     """When the entry is tried again that Postgres does not get through with. None for a timer's event."""
     if entry is None:

@@ -61,6 +61,8 @@ class _Attempt:
     """True once a statement of it has failed while Postgres took others. A batch as it came is not suspected yet."""
     reason: str = ""
     """The reason of the dead letter."""
+    due_at_ms: int = 0
+    """When a deferred item is tried again."""
     outages: Backoff = field(default_factory=Backoff)
     races: Backoff = field(default_factory=lambda: Backoff(first_s=0.005, most_s=1.0))
 
@@ -139,7 +141,7 @@ class Engine:
     def _decode(self, attempt: _Attempt) -> Decoded:
         match attempt.place:
             case Place.DEFERRAL | Place.DEFERRAL_OF_ROW:
-                return self._decoder.defer(attempt.items[0])
+                return self._decoder.defer(attempt.items[0], attempt.due_at_ms)
             case Place.DEAD_LETTER | Place.BARE_DEAD_LETTER:
                 with_fields = attempt.place is Place.DEAD_LETTER
                 return self._decoder.quarantine(attempt.items[0], attempt.reason, with_fields=with_fields)
@@ -268,12 +270,14 @@ class Engine:
 
     def _deferral_of(self, item: Item, failure: Failure) -> list[_Attempt]:
         entry = item if isinstance(item, Entry) else deferrable(item, None)
-        saga_id, now_ms = self._decoder.saga_of(item), self._now_ms()
+        saga_id, due_at_ms = self._decoder.saga_of(item), next_slow_attempt_ms(entry, self._now_ms())
         if failure in STATEMENT_FAILURES and saga_id is not None:
-            self._slow.add(saga_id, next_slow_attempt_ms(entry, now_ms))
+            # What else comes for the saga is due at the same moment: after this item, and not before it.
+            self._slow.add(saga_id, due_at_ms)
         if entry is None:
             return []
-        return [_Attempt([item], Place.DEFERRAL if entry.request is None else Place.DEFERRAL_OF_ROW)]
+        place = Place.DEFERRAL if entry.request is None else Place.DEFERRAL_OF_ROW
+        return [_Attempt([item], place, due_at_ms=due_at_ms)]
 
 
 def _attempt_at(items: Sequence[Item], *, is_suspected: bool = True) -> _Attempt:

@@ -189,6 +189,14 @@ def unlock(store: FaultyStore) -> None:
     store.times_out = lambda _: False
 
 
+class TickingService(ServiceInMemory):
+    """A service whose clock goes on by a millisecond whenever it is read."""
+
+    def _clock_ms(self) -> int:
+        self.now_ms += 1
+        return self.now_ms
+
+
 async def with_sagas(count: int, *, deferral_max_ms: int = 0) -> ServiceInMemory:
     service = ServiceInMemory(deferral_max_ms=deferral_max_ms)
     await service.process(*map(start, range(1, count + 1)))
@@ -255,6 +263,16 @@ async def test_what_else_comes_for_a_locked_saga_waits_with_it_untried() -> None
     assert (service.journal.count("time out"), revisions(service, 4)) == (0, [1, 2, 2, 1])
     assert [entry.id for entry in due(service.store)] == ["1801-1", "1801-2"]
     assert len({deferred.due_at_ms for deferred in service.store.deferred.values()}) == 1
+
+
+async def test_entries_of_a_locked_saga_are_due_at_one_moment_though_time_passes() -> None:
+    """The first to fail must not be due after those that wait for it."""
+    ticking = TickingService()
+    await ticking.process(start())
+    lock(ticking.store, 1)
+    await ticking.process_apart(reply(1), reply(1, attempt=2))
+    assert [entry.id for entry in due(ticking.store)] == ["1801-1", "1801-2"]
+    assert len({deferred.due_at_ms for deferred in ticking.store.deferred.values()}) == 1
 
 
 async def test_a_locked_saga_costs_others_one_time_out_at_each_attempt() -> None:
