@@ -26,14 +26,12 @@ from saga_service.store.columns import (
     Row,
 )
 from saga_service.store.encryption import encrypted_state
-from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.encryption import Cipher, encrypts
 from saga_service.wire.entries import Message
 
 _BY_SAGA = attrgetter("state.id")
 _BY_REQUEST = attrgetter("request_id")
 _BY_NUMBER = attrgetter("entry.request.number")
-_BY_ENTRY = attrgetter("entry.stream", "entry.id")
 
 _NONE = "{}"
 """The text of an empty array."""
@@ -53,12 +51,12 @@ def arguments(batch: Batch, now_ms: int, cipher: Cipher | None = None) -> list[o
     return [
         *_arrays(RESULTS, sorted(batch.results, key=_BY_REQUEST)),
         *_arrays(WAITING, sorted(waiting, key=_BY_NUMBER)),
-        *_arrays(DEFERRED, sorted(deferred, key=_BY_ENTRY)),
+        *_arrays(DEFERRED, sorted(deferred, key=lambda each: _place(each.entry.stream, each.entry.id))),
         *_arrays(STARTED, [write.state for write in writes if write.expected_revision == 0]),
         *_arrays(ADVANCED, [write for write in writes if write.expected_revision != 0]),
         *_arrays(PARKED, sorted(batch.parked)),
         *_arrays(HISTORY, batch.history),
-        *_arrays(DEAD_LETTERS, sorted(batch.dead_letters, key=_place)),
+        *_arrays(DEAD_LETTERS, sorted(batch.dead_letters, key=lambda letter: _place(letter.stream, letter.entry_id))),
         now_ms,
         write_messages(batch.messages) if batch.messages else None,
         batch.published,
@@ -76,9 +74,11 @@ def _array(column: Column[Row], rows: Sequence[Row]) -> object:
     return values if column.is_text_of_others else _literal(values)
 
 
-def _place(letter: DeadLetter) -> tuple[str, int, str]:
-    # Ids of one stream in their own order: a longer one is a later one.
-    return letter.stream, len(letter.entry_id), letter.entry_id
+def _place(stream: str, entry_id: str) -> tuple[str, int, str, int, str]:
+    # An id is a moment and a number within it, and of two numbers the longer one is the greater. So entries of a stream
+    # that are deferred together become rows, and are taken up again, in the order in which they came.
+    moment, _, number = entry_id.partition("-")
+    return stream, len(moment), moment, len(number), number
 
 
 def _encrypted(write: Write, cipher: Cipher) -> Write:

@@ -238,6 +238,13 @@ async def test_an_entry_that_is_delivered_again_is_deferred_once(subject: Subjec
     assert (await subject.counts())["requests"] == 1
 
 
+async def test_entries_that_are_deferred_together_keep_the_order_of_their_stream(store: AnyStore) -> None:
+    ids = ["999-7", "1700-2", "1700-10", "1701-1"]
+    came = [Deferred(Entry("saga:events", entry_id, ENTRY.fields), NOW_MS) for entry_id in ids]
+    await store.commit(Batch(deferred=came))
+    assert [entry.id for entry in await store.claim_requests(NOW_MS, 10, LEASE_MS)] == ids
+
+
 async def test_a_request_that_is_deferred_again_waits_until_then(store: AnyStore) -> None:
     await store.commit(Batch(deferred=[Deferred(ENTRY, NOW_MS)]))
     [back] = await store.claim_requests(NOW_MS, 10, LEASE_MS)
