@@ -12,7 +12,7 @@ from typing import Any
 from saga_service.core.vocabulary import Kind
 from saga_service.definitions.keywords import kind_of
 from saga_service.definitions.problems import Path, Problem, SagaSource, closest, mappings, shown
-from saga_service.wire.transport import OWN_TYPES_PREFIX, StreamNames
+from saga_service.wire.transport import NO_STREAMS, OWN_TYPES_PREFIX, StreamNames
 
 _Start = tuple[str, str]
 """A way to start a saga: `event_type` or `stream`, and its value."""
@@ -78,7 +78,7 @@ def _starts(source: SagaSource) -> Iterator[tuple[Path, _Start]]:
 
 
 def _is_ours(stream: str, names: StreamNames) -> bool:
-    own = (names.events, names.replies, names.outcomes, names.dead_letters)
+    own = (names.events, names.replies, names.outcomes, names.dead_letters, *NO_STREAMS)
     return stream in own or stream.startswith(names.commands(""))
 
 
