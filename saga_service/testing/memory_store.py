@@ -81,7 +81,8 @@ class MemoryStore:
             self._defer(deferred)
         self.sagas.update({write.state.id: write.state for write in batch.writes})
         for saga_id in batch.parked:
-            self._wake(saga_id, MOMENT_MS_MAX)
+            if saga_id in self.sagas and self.sagas[saga_id].wake_at_ms is not None:
+                self._wake(saga_id, MOMENT_MS_MAX)
         self.history.extend(batch.history)
         for letter in batch.dead_letters:
             self.dead_letters.setdefault((letter.stream, letter.entry_id), letter)

@@ -332,6 +332,14 @@ async def test_a_parked_saga_is_due_at_the_last_moment(store: AnyStore) -> None:
     assert await store.claim_due(START_MS, 10, LEASE_MS) == ([], MOMENT_MS_MAX)
 
 
+async def test_a_saga_that_has_no_timer_gets_none_by_being_parked(store: AnyStore) -> None:
+    """It ended, or got stuck, while its timer was in hand: with a timer it would never be removed."""
+    ended = saga("one", status=SAGA_COMPLETED, ended_at_ms=10, wake_at_ms=None)
+    await store.commit(ended)
+    await store.commit(Batch(dead_letters=[dead_letter(ENTRY, "a bug", 1)], parked=[id_of(ended)]))
+    assert (await loaded(store, id_of(ended))).wake_at_ms is None
+
+
 async def test_sagas_in_flight_come_in_pages_by_their_id(store: AnyStore) -> None:
     batches = [saga(f"order-{number}", wake_at_ms=10) for number in range(4)]
     batches.append(saga("stuck", status=SAGA_STUCK))

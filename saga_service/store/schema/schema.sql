@@ -349,10 +349,11 @@ begin
     end if;
     if cardinality(parked_id) > 0 then
         -- A timer that cannot be handled is a dead letter. Until that is replayed, the saga is due at the last moment
-        -- that a date can name, and not at the end of every lease.
+        -- that a date can name, and not at the end of every lease. A saga that ended meanwhile stays without a timer:
+        -- with one, it would never be removed.
         update saga_private.sagas set wake_at_ms = 253402300799999
         from unnest(parked_id) as parked (id)
-        where sagas.id = parked.id;
+        where sagas.id = parked.id and sagas.wake_at_ms is not null;
     end if;
     if cardinality(history_saga_id) > 0 then
         insert into saga_private.history (
