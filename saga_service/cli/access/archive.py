@@ -1,8 +1,7 @@
 """The archive: ended sagas read from the contract's views, and written as files that can be read back.
 
-A file has another name until it is complete and on the disk. A Parquet file has a row for each saga, with its steps
-and its history as lists of records. Its columns have the types of the views; a JSON column is JSON text there,
-since a value of it may have any shape.
+A file has another name until it is complete and on the disk. Parquet is written by `parquet.py`, which alone needs an
+extra: lines of JSON are written by the plain install.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import orjson
-import pyarrow as arrow
 from asyncpg import Connection
-from pyarrow import parquet
 
 from saga_service.cli.exits import CommandFailed, ExitCode
 
@@ -193,14 +190,14 @@ def _of_lines(lines: IO[bytes] | gzip.GzipFile) -> Iterator[IdAndRevision]:
 
 @contextmanager
 def _write_parquet(raw: IO[bytes], columns: Columns) -> Iterator[WriteSagas]:
-    from saga_service.cli.access.archive import write_parquet  # of an extra, and slow to import
+    from saga_service.cli.access.parquet import write_parquet  # of an extra, and slow to import
 
     with write_parquet(raw, columns) as write:
         yield write
 
 
 def _read_parquet(path: Path) -> Iterator[IdAndRevision]:
-    from saga_service.cli.access.archive import read_parquet  # as above
+    from saga_service.cli.access.parquet import read_parquet  # of an extra, and slow to import
 
     return read_parquet(path)
 
@@ -215,55 +212,3 @@ _READERS: dict[str, Callable[[Path], Iterator[IdAndRevision]]] = {
     ".jsonl.gz": _read_compressed_lines,
     ".parquet": _read_parquet,
 }
-
-
-READ_ROWS_MAX = 1_000
-_LISTS = ("steps", "history")
-_TYPES = {
-    "integer": arrow.int32(),
-    "bigint": arrow.int64(),
-    "boolean": arrow.bool_(),
-    "timestamp with time zone": arrow.timestamp("us", "UTC"),
-    "text[]": arrow.list_(arrow.string()),
-}
-"""Types by the name of the type in Postgres. All others become text."""
-_JSON = ("json", "jsonb")
-
-
-@contextmanager
-def write_parquet(raw: IO[bytes], columns: Columns) -> Iterator[WriteSagas]:
-    """A function that writes sagas into the file."""
-    schema = arrow.schema(
-        [*_fields(columns["sagas"]), *((name, arrow.list_(arrow.struct(_fields(columns[name])))) for name in _LISTS)]
-    )
-    with parquet.ParquetWriter(raw, schema, compression="zstd") as writer:
-
-        def write(sagas: Sequence[ArchivedSaga]) -> None:
-            rows = [_row(saga, columns) for saga in sagas]
-            writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
-
-        yield write
-
-
-def read_parquet(path: Path) -> Iterator[IdAndRevision]:
-    """The id and the revision of each saga in the file."""
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=READ_ROWS_MAX, columns=["id", "revision"]):
-            yield from zip(batch["id"].to_pylist(), batch["revision"].to_pylist(), strict=True)
-
-
-def _fields(columns: Mapping[str, str]) -> list[tuple[str, Any]]:  # Any: a type of pyarrow's, which has none for us
-    return [(name, _TYPES.get(kind, arrow.string())) for name, kind in columns.items()]
-
-
-def _row(saga: ArchivedSaga, columns: Columns) -> dict[str, Any]:
-    lists = {name: [_texts(record, columns[name]) for record in saga[name]] for name in _LISTS}
-    return {**_texts(saga, columns["sagas"]), **lists}
-
-
-def _texts(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """The record with JSON as text."""
-    return {
-        name: orjson.dumps(record[name]).decode() if kind in _JSON and record[name] is not None else record[name]
-        for name, kind in columns.items()
-    }

@@ -1,4 +1,4 @@
-"""A command whose extra is not installed prints one line that says what to install."""
+"""A command whose extra is not installed prints one line that says what to install; the others need no extra."""
 
 from __future__ import annotations
 
@@ -10,32 +10,38 @@ from pathlib import Path
 
 import pytest
 
-from saga_service.cli.exits import EXTRA_OF_MODULE, extra_missing
+from saga_service.cli.exits import EXTRA_OF_MODULE, ExitCode, extra_missing
+from saga_service.cli.lazy_group import COMMANDS_PACKAGE
+from saga_service.cli.main import COMMANDS
 from saga_service.encryption.keys import fresh_key, write_key
 from tests.support.paths import ROOT
 
-PROGRAM = """
+NEEDS_THE_EXTRA_EMBEDDED = {"dev", "demo", "bench"}
+HIDE = """
 import sys
 
-hidden = sys.argv.pop(1)
+hidden = sys.argv.pop(1).split(",")
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == hidden:
+        if name.partition(".")[0] in hidden:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Finder())
-
+"""
+PROGRAM = f"""{HIDE}
 from saga_service.cli.main import main
 
 main()
 """
 
 
-def run_without(module: str, *arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process in which a module cannot be imported."""
+def run_without(
+    module: str, *arguments: str, folder: Path, program: str = PROGRAM, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process in which a module cannot be imported, or several with commas between them."""
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, module, *arguments],
+        [sys.executable, "-c", program, module, *arguments],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -69,6 +75,20 @@ def test_a_missing_extra_is_named_in_one_line(tmp_path: Path, module: str, comma
 def test_help_needs_no_extra(tmp_path: Path, module: str) -> None:
     assert run_without(module, "--help", folder=tmp_path).returncode == 0
     assert run_without(module, "keys", "make", folder=tmp_path).returncode == 0
+
+
+def test_the_plain_install_has_every_command_but_those_of_embedded(tmp_path: Path) -> None:
+    modules = {entry.target.partition(":")[0] for entry in COMMANDS if entry.name not in NEEDS_THE_EXTRA_EMBEDDED}
+    imports = [f"import {COMMANDS_PACKAGE}.{module}" for module in sorted(modules)]
+    ran = run_without(",".join(EXTRA_OF_MODULE), folder=tmp_path, program="\n".join([HIDE, *imports]))
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("output", ["sagas.jsonl", "sagas.jsonl.gz"])
+def test_an_archive_of_lines_needs_no_extra(tmp_path: Path, output: str) -> None:
+    nowhere = "postgresql://127.0.0.1:1/saga"
+    ran = run_without("pyarrow", "archive", "--output", output, folder=tmp_path, SAGA_POSTGRES_DSN=nowhere)
+    assert ran.returncode == ExitCode.UNREACHABLE, ran.stderr
 
 
 def test_every_optional_package_has_its_extra() -> None:
