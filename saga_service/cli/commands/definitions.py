@@ -51,7 +51,9 @@ def check_command(sources: Sources = None, as_json: AsJson = False) -> None:
         print_json({"sagas": [spec.name for spec in catalog.specs()], "problems": []})
         return
     for spec in catalog.specs():
-        print_line(f"{spec.name}: right, {len(spec.definition.steps)} steps ({spec.place})")
+        count = len(spec.definition.steps)
+        steps = "1 step" if count == 1 else f"{count} steps"
+        print_line(f"{spec.name}: right, {steps} ({spec.place})")
 
 
 @commands.command("list", epilog="Example: saga-service definitions list --json")

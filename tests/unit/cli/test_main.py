@@ -284,6 +284,14 @@ def test_right_definitions_are_found_right(order: Path) -> None:
     assert run("definitions", "check", "--json").json == {"sagas": ["order"], "problems": []}
 
 
+def test_a_right_definition_is_one_line_with_the_number_of_its_steps(order: Path) -> None:
+    order.write_text(f"{ORDER}---\nname: alone\nsteps: [{{name: one, action: shop.pack}}]\n")
+    assert run("definitions", "check").out.splitlines() == [
+        "order: right, 3 steps (order.yaml:2)",
+        "alone: right, 1 step (order.yaml:14)",
+    ]
+
+
 def test_wrong_definitions_are_told_with_place_and_remedy(order: Path) -> None:
     order.write_text(ORDER.replace("payment.charge", "charge").replace("key: order_id", "key: number"))
 
