@@ -99,8 +99,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    versions = config.stash.get(VERSIONS, "no test asked for them")
-    terminalreporter.write_line(f"servers: {config.stash[CHOICE]}: {versions}")
+    versions = config.stash.get(VERSIONS, None)
+    used = "not used" if versions is None else f"{config.stash[CHOICE]}: {versions}"
+    terminalreporter.write_line(f"servers: {used}")
 
 
 @pytest.fixture(scope="session")
