@@ -73,8 +73,8 @@ _PAGE = """\
 
 <!-- Made by `python -m saga_service.core.diagram`. Change saga_service/core/transitions.py instead. -->
 
-The tables in `saga_service/core/transitions.py`, drawn. An event that is not drawn changes nothing: it is either known
-already and passed over, or it cannot be and is refused with a reason.
+The tables in `saga_service/core/transitions.py`, drawn. An event that is not drawn changes nothing. It
+either repeats what is known and is ignored, or it is impossible and is refused with a reason.
 
 ## A saga
 

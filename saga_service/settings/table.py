@@ -105,8 +105,8 @@ class Settings(BaseSettings):
     )
     encryption_enabled: bool = Field(
         default=True,
-        description="`false`: what is encrypted is decrypted, and nothing new is encrypted. For the time until every "
-        "process has the keys, or to give encryption up.",
+        description="`false`: encrypted values are decrypted, and nothing new is encrypted. For the time until every "
+        "process has the keys, or to turn encryption off.",
     )
     encryption_cipher: FunctionName | None = Field(
         default=None,

@@ -33,9 +33,9 @@ FAULT_CODES: Mapping[str, str] = {
     NOT_A_PROBE: "An action or a compensation was sent to a type that the inbox answers probes of.",
     INBOX_UNAVAILABLE: "The inbox's database could not be reached before the deadline. Nothing was done.",
     UNDONE_BEFORE_DONE: "The step was undone before its action arrived. The action was not carried out.",
-    FENCED_BY_PROBE: "A probe was told that the action did not happen. The action was not carried out.",
+    FENCED_BY_PROBE: "A probe has found before that the action did not happen. The action was not carried out.",
     DID_NOT_HAPPEN: "The action did not happen, and no attempt that was sent so far will begin.",
-    IN_DOUBT: "The action began, and its end is not on record. It may have happened.",
+    IN_DOUBT: "The action began, and its end is not recorded. It may have happened.",
     ACTION_ENDED_MEANWHILE: "The action ended while it was being undone. The undo has to be carried out again.",
 }
 """Code and meaning, in the order in which a reader of the documents meets them."""
