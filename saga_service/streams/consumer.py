@@ -95,7 +95,13 @@ class Consumer:
 
         Entries are settled once the command has gone through.
         """
-        present = [entry_id for entry_id in entry_ids if entry_id not in self._of_old_stream]
+        present, of_old_stream = [], set(self._of_old_stream)
+        for entry_id in entry_ids:
+            # The id of an entry of each stream may be here twice.
+            if entry_id in of_old_stream:
+                of_old_stream.discard(entry_id)
+            else:
+                present.append(entry_id)
         return acknowledge(self.stream, self.group, present) if present else None
 
     async def acknowledge(self, entry_ids: Sequence[str]) -> None:

@@ -110,6 +110,19 @@ async def test_an_entry_of_the_old_stream_acknowledges_none_of_the_new_one(readi
     assert reading.consumer.outstanding == set()
 
 
+async def test_two_entries_of_one_id_that_are_handled_in_one_batch_leave_nothing_pending(
+    reading: Reading, own_client: Redis
+) -> None:
+    """A group that was removed and made anew delivers once more what is in hand."""
+    [entry_id] = await add(own_client, "a")
+    assert await reading.take(1) == [entry_id]
+    await own_client.execute_command("XGROUP", "DESTROY", STREAM, GROUP)
+    assert await reading.take(1) == [entry_id]
+    await reading.publisher.publish([], [(STREAM, [entry_id, entry_id])])
+    assert (await own_client.execute_command("XPENDING", STREAM, GROUP))[0] == 0
+    assert reading.consumer.outstanding == set()
+
+
 async def test_an_entry_of_a_stream_that_another_replica_made_anew_is_read_too(
     reading: Reading, own_client: Redis
 ) -> None:
