@@ -95,7 +95,7 @@ COMMANDS = (
         "plan",
         SAGAS,
         "show:plan_command",
-        "Show what a saga would undo if it were cancelled now, in which order, and what nobody knows. Changes nothing.",
+        "Show what a saga would undo if it were cancelled now, in which order, and what is not known. Changes nothing.",
         "plan A-17",
     ),
     CommandEntry(

@@ -31,7 +31,7 @@ FAULT_CODES: Mapping[str, str] = {
     EXPRESSION_FAILED: "A condition or an input mapping of the definition has no value for this saga.",
     DEADLINE: "The saga was neither done nor past its pivot by its deadline.",
     CANCELLED: "A person, or the parent saga, cancelled the saga.",
-    UNDO_REQUESTED: "A person, or the parent saga, asked for the saga to be undone.",
+    UNDO_REQUESTED: "A person, or the parent saga, requested that the saga be undone.",
     RESOLVED: "A person resolved the step as failed.",
     COMPENSATED: "A child saga was undone instead of completed, and has no fault of its own.",
     PAST_ITS_PIVOT: "A child saga cannot be undone: its pivot is done, or may be.",

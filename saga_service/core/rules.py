@@ -41,7 +41,7 @@ from saga_service.core.vocabulary import (
 )
 
 _NO_SIGNAL = Fault(SIGNAL_TIMED_OUT, "the signal did not come in time")
-_NOBODY_KNOWS = Fault(OUTCOME_UNKNOWN, "nobody could say whether it happened")
+_NOBODY_KNOWS = Fault(OUTCOME_UNKNOWN, "it is not known whether it happened")
 _NO_REASON = Fault(FAILED_CODE, "the worker gave no reason")
 _EFFECT_IS_KNOWN = frozenset({SUCCEEDED, COMPENSATING, COMPENSATED, COMPENSATION_FAILED})
 

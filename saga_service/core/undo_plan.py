@@ -1,4 +1,4 @@
-"""The undo plan of a saga: what would be undone if it failed now, in which order, and what nobody knows yet."""
+"""The undo plan of a saga: what would be undone if it failed now, in which order, and what is not known yet."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Plan:
     waves: tuple[tuple[Undo, ...], ...] = ()
     """The undos that go side by side, one wave after the other; one step in each where the order is strict."""
     unknown: tuple[str, ...] = ()
-    """Steps that may have happened; nobody knows."""
+    """Steps of unknown outcome: they may have happened."""
     lasting: tuple[str, ...] = ()
     """Steps that took effect, or may have, and have no compensation."""
 

@@ -193,7 +193,7 @@ class CommandNames:
 
     def _unknown(self, name: str) -> str:
         if name in self._signals:
-            return f"'{name}' is a signal, which nobody answers; give it by sim.signal(saga, '{name}')"
+            return f"'{name}' is a signal, which no worker answers; give it by sim.signal(saga, '{name}')"
         known = list(self._steps_by_name)
         return f"no saga of this simulation sends '{name}'; sent are: {_listed(known)}{closest(name, known)}"
 

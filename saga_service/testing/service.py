@@ -102,7 +102,7 @@ class SimulatedService:
         if isinstance(decoded, DeadLetter):
             raise Refused(decoded.reason)
         if not isinstance(decoded, Received):
-            raise Refused(f"nobody takes in what is on the stream '{message.stream}'")
+            raise Refused(f"the service reads no entries of the stream '{message.stream}'")
         received = self._addressed(decoded)
         folded = self._fold(received)
         reasons = [letter.reason for letter in folded.dead_letters] + [reason for _, reason in folded.refusals]

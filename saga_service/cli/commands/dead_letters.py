@@ -132,7 +132,7 @@ def _print_letter(letter: DeadLetterRow) -> None:
     print_line()
     print_heading("Next:")
     print_line(f"  once the cause is mended: saga-service dead-letters replay {letter.id}")
-    print_line(f"  if nobody needs it:       saga-service dead-letters drop {letter.id}")
+    print_line(f"  if it is not needed:      saga-service dead-letters drop {letter.id}")
 
 
 async def _replay(settings: Settings, numbers: list[int], again: bool) -> list[Replayed]:
@@ -173,7 +173,7 @@ def _request(number: int, pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def _dropped(number: int) -> CommandFailed:
-    return CommandFailed(f"dead letter {number} was dropped by somebody else meanwhile")
+    return CommandFailed(f"dead letter {number} was dropped by another command meanwhile")
 
 
 async def _drop(settings: Settings, numbers: list[int]) -> list[int]:

@@ -235,7 +235,7 @@ async def _service_stream(client: RedisClient, stream: str, group: str) -> Findi
     for facts in await groups_of(client, stream):
         if facts.name == group:
             return _group(stream, facts, "is the service running and able to keep up? saga-service run")
-    return problem(stream, f"nobody has read it as group '{group}' yet", "start the service: saga-service run")
+    return problem(stream, f"group '{group}' has not read it yet", "start the service: saga-service run")
 
 
 async def _command_stream(client: RedisClient, stream: str) -> AsyncIterator[Finding]:

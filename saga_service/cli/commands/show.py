@@ -101,7 +101,7 @@ def _print_plan(saga: SagaRow, plan: Plan) -> None:
         print_line(f"it cannot be undone: {plan.stays_because}")
     for steps, sentence in (
         (plan.awaited, "in flight, and awaited before anything is undone: {}"),
-        (plan.unknown, "nobody knows whether these have happened: {}"),
+        (plan.unknown, "it is not known whether these have happened: {}"),
         (plan.lasting, "done, or maybe done, and nothing takes it back: {}"),
     ):
         if steps:

@@ -36,7 +36,7 @@ _SITUATIONS: dict[StepStatus, tuple[str, tuple[Choice, ...]]] = {
         ),
     ),
     StepStatus.UNKNOWN: (
-        "nobody knows whether {step} has happened; look",
+        "it is not known whether {step} has happened; look",
         (
             ("if it has:", Operation.RESOLVE, Resolution.SUCCEEDED),
             ("if it has not, and the saga is to be undone:", Operation.RESOLVE, Resolution.FAILED),
@@ -156,7 +156,7 @@ def _completed(_: SagaStory) -> Iterator[str]:
 def _compensated(story: SagaStory) -> Iterator[str]:
     for step in story.steps:
         if step.status == "skipped" and step.compensation_attempts:
-            yield f"what {step.step} did may still stand: somebody said so while it was being undone"
+            yield f"what {step.step} did may still stand: a person has skipped its undo"
         elif step.status in ("succeeded", "unknown") and step.task == "command":
             yield f"what {step.step} did still stands: it has no compensation, so nothing takes it back"
     key = " with another key" if story.saga.key else ""

@@ -22,7 +22,7 @@ _EVENTS = {
     "action_progressed": "{step} is still at work",
     "action_failed_late": "{step} had not answered in time, and has failed after all, attempt {attempt}: {error}",
     "probe_confirmed": "it was found that {step} has happened",
-    "probe_inconclusive": "nobody can tell whether {step} has happened, probe {attempt}: {error}",
+    "probe_inconclusive": "it is still not known whether {step} has happened, probe {attempt}: {error}",
     "probe_denied": "it was found that {step} has not happened",
     "probe_timed_out": "whether {step} has happened was not answered in time, probe {attempt}",
     "probe_retry_due": "another probe whether {step} has happened",

@@ -1091,7 +1091,7 @@ comment on column saga.history.sent is
     ' direction is cancel.';
 comment on column saga.history.error_code is 'The error that came with it: a code for programs.';
 comment on column saga.history.error_message is 'The error that came with it: a text for people.';
-comment on column saga.history.actor is 'The person or program that requested it. Null if nobody did.';
+comment on column saga.history.actor is 'The person or program that requested it. Null if it was not requested.';
 comment on column saga.history.reason is 'Why it was requested.';
 
 create view saga.signals as

@@ -102,7 +102,7 @@ def test_the_doctor_misses_the_service_and_the_workers(migrated: None, redis_url
 
     assert ran.exit_code == 1
     found = findings(ran)
-    assert found["saga:events"] == ("problem", "nobody has read it as group 'saga-service' yet")
+    assert found["saga:events"] == ("problem", "group 'saga-service' has not read it yet")
     assert found["saga:commands:payment"] == ("problem", "no worker has ever read it")
 
 

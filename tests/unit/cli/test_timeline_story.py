@@ -242,7 +242,7 @@ def test_an_undone_saga_tells_what_still_stands_all_the_same(capsys: pytest.Capt
     assert text.endswith(
         "Next:\n"
         "  what mail did still stands: it has no compensation, so nothing takes it back\n"
-        "  what charge did may still stand: somebody said so while it was being undone\n"
+        "  what charge did may still stand: a person has skipped its undo\n"
         "  nothing is left to be undone; to try once more, start another order with another key\n"
     )
 

@@ -166,7 +166,11 @@ def test_a_script_for_a_child_that_never_answers_is_cancelled() -> None:
         ("shipmnt", None, "did you mean 'shipment'"),
         ("payment.refnd", None, "did you mean 'payment.refund'"),
         ("payment.fnd", None, "did you mean 'payment.find'"),
-        ("order.approved", None, r"'order.approved' is a signal, which nobody answers; give it by sim.signal\(saga, "),
+        (
+            "order.approved",
+            None,
+            r"'order.approved' is a signal, which no worker answers; give it by sim.signal\(saga, ",
+        ),
         ("payment.charge", "chrge", "is not sent for a step 'chrge', but for: charge; did you mean 'charge'?"),
     ],
 )

@@ -199,5 +199,5 @@ def test_an_entry_that_cannot_be_used_is_a_dead_letter() -> None:
 def test_an_entry_that_starts_nothing_is_refused() -> None:
     with pytest.raises(Refused, match="no saga is triggered by the stream 'elsewhere'"):
         Simulation(ORDER).add("elsewhere", order_id="A-1")
-    with pytest.raises(Refused, match="nobody takes in what is on the stream 'saga:dead-letter'"):
+    with pytest.raises(Refused, match="the service reads no entries of the stream 'saga:dead-letter'"):
         Simulation(ORDER).add("saga:dead-letter", stored_in="saga.dead_letters")
