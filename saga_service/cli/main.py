@@ -51,21 +51,21 @@ COMMANDS = (
     CommandEntry(
         "worker",
         RUN,
-        "run:worker_command",
+        "worker:worker_command",
         "Run workers until SIGTERM or SIGINT; a second signal ends it at once. Any number may run side by side.",
         "worker shop.workers:payment",
     ),
     CommandEntry(
         "worker-migrate",
         RUN,
-        "migrate:worker_migrate_command",
+        "worker:worker_migrate_command",
         "Make the inbox's table in the workers' own databases. Safe to run by many at once, and to run again.",
         "worker-migrate shop.workers:payment",
     ),
     CommandEntry(
         "migrate",
         RUN,
-        "migrate:migrate_command",
+        "deployment:migrate_command",
         "Bring the database schema up to date. Safe to run by many at once, and to run again.",
         "migrate",
     ),
@@ -184,7 +184,7 @@ COMMANDS = (
     CommandEntry(
         "health",
         CHECK,
-        "health:health_command",
+        "deployment:health_command",
         "Check that both servers answer and the schema is current, by exit code; for container health checks.",
         "health",
     ),

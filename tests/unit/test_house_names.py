@@ -39,13 +39,13 @@ ON_TWO_FLOORS = {
     "events": "what happens to sagas: in the core, and on the wire",
     "keys": "encryption keys, and the command for them",
     "loading": "from the MODULE:name of a setting to the object that it names",
-    "migrate": "the schema's migrations, and the command for them",
     "operations": "what operators request of sagas: in the core, and on the wire",
     "postgres": "Postgres: what several parts need of it, each part's use of it, and the embedded server",
     "redis": "Redis, for commands, and the embedded server",
     "replies": "what workers reply: sent, on the wire, and in the core",
     "requests": "requests by SQL: in Postgres, and as commands show them",
     "service": "the service, and its simulation",
+    "worker": "a service's worker, and the command that runs it",
     "timers": "what is due: in the core, and the loop that claims it",
 }
 """File names that stand in more than one folder, and the one thing that they all speak of."""

@@ -1,4 +1,4 @@
-"""Postgres for one command: the settings, a connection with its failures in words, and the store's own operations."""
+"""Postgres for one command: a connection with its failures in words, and the store's own operations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from saga_service.base.postgres import close_pool
 from saga_service.cli.access.encryption import cipher_of
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.engine.failures import StoreBroken, StoreRefused, StoreUnavailable
-from saga_service.settings import InvalidSettings, Settings, load_settings
+from saga_service.settings import Settings
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.encryption import PostgresKeyRotation
 from saga_service.store.pool import create_pool
@@ -21,16 +21,6 @@ from saga_service.store.requests import PostgresRequests
 from saga_service.store.retention import PostgresRemoval
 from saga_service.store.schema.migrate import SchemaState, schema_state
 from saga_service.wire.encryption import Cipher
-
-
-def read_settings() -> Settings:
-    """Read the settings. Raises CommandFailed with everything that is wrong in them."""
-    try:
-        return load_settings()
-    except InvalidSettings as error:
-        lines = "\n".join(f"  {problem}" for problem in error.problems)
-        raise CommandFailed(f"the settings are wrong:\n{lines}", code=ExitCode.USAGE) from None
-
 
 CONNECT_S_MAX = 5.0
 

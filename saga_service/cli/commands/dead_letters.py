@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from saga_service.base.clock import now_ms
-from saga_service.cli.access.postgres import open_dead_letters, open_postgres, open_requests, read_settings
+from saga_service.cli.access.postgres import open_dead_letters, open_postgres, open_requests
 from saga_service.cli.access.redis import open_redis
 from saga_service.cli.access.views import DeadLetterRow, dead_letters_with_ids, list_dead_letters
 from saga_service.cli.console.output import AsJson, moment, print_heading, print_json, print_line, print_table
-from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed
+from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.settings import Settings
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.requests import PostgresRequests

@@ -16,12 +16,12 @@ from asyncpg import Connection
 
 from saga_service.base.clock import now_ms
 from saga_service.cli.access.encryption import PLAIN, KeyUsage, keys_in_use, known_key_ids
-from saga_service.cli.access.postgres import open_postgres, read_settings, schema_of
+from saga_service.cli.access.postgres import open_postgres, schema_of
 from saga_service.cli.access.redis import open_redis
 from saga_service.cli.access.views import newest_documents
 from saga_service.cli.console.output import AsJson, duration, print_json, print_table
-from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Task
 from saga_service.definitions import UnreadableDocument, definition_from_document

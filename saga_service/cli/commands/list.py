@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from saga_service.cli.access.encryption import cipher_of, decrypted_saga
-from saga_service.cli.access.postgres import open_postgres, read_settings
+from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.selection import find_saga
 from saga_service.cli.access.views import SagaRow, list_sagas
 from saga_service.cli.console.output import AsJson, duration, print_json, print_table
 from saga_service.cli.console.timeline import why
-from saga_service.cli.event_loop import run_to_end
+from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.settings import Settings
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.postgres import open_postgres, open_requests, read_settings
+from saga_service.cli.access.postgres import open_postgres, open_requests
 from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, read_json_object, select
 from saga_service.cli.console.output import (
     ANSWER_TIMEOUT_S,
@@ -24,8 +24,8 @@ from saga_service.cli.console.output import (
 )
 from saga_service.cli.console.requests import RequestOutcome, exit_code, in_words, request_outcomes
 from saga_service.cli.console.timeline import why
-from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution, SagaStatus
 from saga_service.settings import Settings

@@ -1,21 +1,15 @@
-"""`run` and `worker`: the two kinds of process of a deployment."""
+"""`run`: the service."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from saga_service.app import run_service
-from saga_service.cli.access.postgres import read_settings
-from saga_service.cli.event_loop import run_fast
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.invocation import read_settings, run_fast
 from saga_service.definitions import DefinitionErrors
 from saga_service.settings import Settings
 from saga_service.startup import StartupRefused
 from saga_service.telemetry import configure_logging
-from saga_service.worker import Worker, WorkerCannotStart, WorkerNotLoaded, load_worker, run_workers
-from saga_service.worker.options import worker_options
+from saga_service.worker import WorkerCannotStart, WorkerNotLoaded
 
 
 def run_command() -> None:
@@ -42,33 +36,3 @@ async def _serve(settings: Settings) -> None:
 def _first_of(group: BaseExceptionGroup[BaseException]) -> str:
     first = group.exceptions[0]
     return _first_of(first) if isinstance(first, BaseExceptionGroup) else str(first)
-
-
-def worker_command(
-    workers: Annotated[list[str], typer.Argument(metavar="MODULE:WORKER...", help="The workers to run.")],
-    check: Annotated[
-        bool, typer.Option("--check", help="Only check that they can be run, and say what keeps them from it.")
-    ] = False,
-) -> None:
-    settings = read_settings()
-    configure_logging(settings.log_format, settings.log_level)
-    loaded = [load_named_worker(target) for target in workers]
-    if not check:
-        run_fast(_work(settings, loaded))
-
-
-def load_named_worker(target: str) -> Worker:
-    """The worker that `module:attribute` names. Raises CommandFailed where there is none."""
-    try:
-        return load_worker(target)
-    except WorkerNotLoaded as error:
-        raise CommandFailed(str(error), code=ExitCode.USAGE) from None
-
-
-async def _work(settings: Settings, workers: list[Worker]) -> None:
-    try:
-        await run_workers(workers, worker_options(settings))
-    except WorkerCannotStart as error:
-        raise CommandFailed(str(error)) from None
-    except ValueError as error:
-        raise CommandFailed(str(error), code=ExitCode.USAGE) from None

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.postgres import read_settings
 from saga_service.cli.console.output import AsJson, print_json, print_table
+from saga_service.cli.invocation import read_settings
 from saga_service.settings import effective_settings, settings_reference
 
 

@@ -9,7 +9,7 @@ from asyncpg import Connection
 
 from saga_service.cli.access.definitions import definition_of
 from saga_service.cli.access.encryption import cipher_of, decrypted_story
-from saga_service.cli.access.postgres import open_postgres, read_settings
+from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.selection import find_saga, story_and_state
 from saga_service.cli.access.views import SagaRow, SagaStory
 from saga_service.cli.console.output import (
@@ -23,8 +23,8 @@ from saga_service.cli.console.output import (
     print_table,
 )
 from saga_service.cli.console.timeline import print_story
-from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed
+from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.core import definition as core
 from saga_service.core.state import SagaState
 from saga_service.core.undo_plan import Plan, plan

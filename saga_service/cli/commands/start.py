@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from asyncpg import Connection
 
-from saga_service.cli.access.postgres import open_postgres, open_requests, read_settings
+from saga_service.cli.access.postgres import open_postgres, open_requests
 from saga_service.cli.access.selection import find_saga, given_data, given_fields, read_value
 from saga_service.cli.access.starts import StartedSaga, StartRequest, start
 from saga_service.cli.access.views import HistoryRow, SagaRow, dead_letter_of_entry, history_of, saga_with_id
@@ -29,8 +29,8 @@ from saga_service.cli.console.output import (
 )
 from saga_service.cli.console.requests import RequestOutcome, exit_code, in_words, request_outcomes
 from saga_service.cli.console.timeline import timeline
-from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject
 from saga_service.settings import Settings

@@ -1,4 +1,4 @@
-"""A command's one coroutine, run to its end.
+"""One invocation of a command: its settings, and its one coroutine, run to its end.
 
 Tasks that the coroutine leaves running are cancelled and awaited for a few seconds, no longer: a handler that swallows
 its cancellation would keep the process alive for ever.
@@ -15,7 +15,8 @@ from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from saga_service.cli.exits import ExitCode
+from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.settings import InvalidSettings, Settings, load_settings
 
 Result = TypeVar("Result")
 
@@ -80,3 +81,12 @@ def _exit_now(left: set[Task[Any]]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ExitCode.PROBLEM)
+
+
+def read_settings() -> Settings:
+    """Read the settings. Raises CommandFailed with everything that is wrong in them."""
+    try:
+        return load_settings()
+    except InvalidSettings as error:
+        lines = "\n".join(f"  {problem}" for problem in error.problems)
+        raise CommandFailed(f"the settings are wrong:\n{lines}", code=ExitCode.USAGE) from None

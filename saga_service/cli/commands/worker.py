@@ -1,4 +1,4 @@
-"""`migrate` brings the database schema up to date; `worker-migrate` makes a worker's inbox in its own database."""
+"""`worker` runs workers as a process of their own; `worker-migrate` makes their inboxes in their own databases."""
 
 from __future__ import annotations
 
@@ -7,24 +7,42 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from saga_service.cli.access.postgres import postgres_errors_in_words, read_settings
-from saga_service.cli.commands.run import load_named_worker
-from saga_service.cli.event_loop import run_to_end
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.store.schema.migrate import SchemaUnfit, migrate
+from saga_service.cli.invocation import read_settings, run_fast, run_to_end
+from saga_service.settings import Settings
 from saga_service.telemetry import configure_logging
-from saga_service.worker import Worker
+from saga_service.worker import Worker, WorkerCannotStart, WorkerNotLoaded, load_worker, run_workers
+from saga_service.worker.options import worker_options
 
 
-def migrate_command() -> None:
+def worker_command(
+    workers: Annotated[list[str], typer.Argument(metavar="MODULE:WORKER...", help="The workers to run.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check that they can be run, and say what keeps them from it.")
+    ] = False,
+) -> None:
     settings = read_settings()
     configure_logging(settings.log_format, settings.log_level)
+    loaded = [load_named_worker(target) for target in workers]
+    if not check:
+        run_fast(_work(settings, loaded))
+
+
+def load_named_worker(target: str) -> Worker:
+    """The worker that `module:attribute` names. Raises CommandFailed where there is none."""
     try:
-        with postgres_errors_in_words(settings):
-            revision = run_to_end(migrate(settings.postgres_dsn.get_secret_value()))
-    except SchemaUnfit as error:
-        raise CommandFailed(str(error), code=ExitCode.SCHEMA) from None
-    typer.echo(f"the schema is at revision {revision}")
+        return load_worker(target)
+    except WorkerNotLoaded as error:
+        raise CommandFailed(str(error), code=ExitCode.USAGE) from None
+
+
+async def _work(settings: Settings, workers: list[Worker]) -> None:
+    try:
+        await run_workers(workers, worker_options(settings))
+    except WorkerCannotStart as error:
+        raise CommandFailed(str(error)) from None
+    except ValueError as error:
+        raise CommandFailed(str(error), code=ExitCode.USAGE) from None
 
 
 def worker_migrate_command(
