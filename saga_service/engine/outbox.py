@@ -11,7 +11,7 @@ from saga_service.wire.commands import write_command
 from saga_service.wire.dead_letters import DeadLetter, announce_dead_letter
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Message
-from saga_service.wire.outcomes import write_outcome
+from saga_service.wire.events import write_outcome
 from saga_service.wire.transport import StreamNames
 
 

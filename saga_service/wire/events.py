@@ -3,26 +3,37 @@
 The envelope has the names of CloudEvents, so that a CloudEvents producer maps one to one. A type starts a saga, or
 names a signal that sagas wait for, or is one of the service's own, which begin with `saga.`.
 
-The service's own events as entries: a timer that is due, commands to be sent again.
+The service's own events, a timer that is due or commands to be sent again, come by no stream. One that cannot be
+carried out is written as an entry, so that it can be deferred, shown among the dead letters, and replayed like any
+other entry.
 
-These events come by no stream. One that cannot be carried out is written as an entry, so that it can be deferred, shown
-among the dead letters, and replayed like any other entry.
+The end of a saga is announced as an event on the stream of outcomes.
 """
 
 from __future__ import annotations
 
 import re
 
+from saga_service.core.effects import Ended
 from saga_service.core.events import BusinessKey, Event, Signalled, Started, TimerDue, TransportLost
 from saga_service.core.ids import SagaId, saga_id_from_entry, saga_id_from_event, saga_id_from_key
-from saga_service.core.state import JsonObject
+from saga_service.core.state import Fault, JsonObject
 from saga_service.wire.children import read_child_start
-from saga_service.wire.encryption import EVENT, Cipher, came_encrypted, read_data, write_data
+from saga_service.wire.encryption import EVENT, OUTCOME, Cipher, came_encrypted, read_data, write_data
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
 from saga_service.wire.fields import as_text, optional_text, required_text, saga_id, subject
+from saga_service.wire.json import write
 from saga_service.wire.operations import read_operation
 from saga_service.wire.saga_spec import Catalog, InvalidInput, NotDeployedHere, SagaSpec
-from saga_service.wire.transport import CHILD_START, NO_STREAMS, OWN_TYPES_PREFIX, RECOVERY, REQUESTS, TIMERS
+from saga_service.wire.transport import (
+    CHILD_START,
+    NO_STREAMS,
+    OWN_TYPES_PREFIX,
+    RECOVERY,
+    REQUESTS,
+    TIMERS,
+    StreamNames,
+)
 
 _ENTRY_ID = re.compile("[0-9]{1,20}-[0-9]{1,20}")
 
@@ -180,3 +191,25 @@ def read_own_event(entry: Entry) -> OwnEvent | None:
     if own_saga is None:
         raise Malformed("field 'saga_id' is missing")
     return TimerDue(own_saga) if event_type == WAKE else TransportLost(own_saga)
+
+
+def write_outcome(ended: Ended, names: StreamNames, cipher: Cipher | None = None) -> Message:
+    """The entry of the outcomes stream. Its `id` names the saga and the revision, by which a reader tells a repeat."""
+    outcome_id = f"{ended.saga_id}:{ended.revision}"
+    return message_of(
+        names.outcomes,
+        id=outcome_id,
+        type=f"{ended.saga}.{ended.status.value}",
+        saga_id=ended.saga_id,
+        saga=ended.saga,
+        status=ended.status.value,
+        time=str(ended.at_ms),
+        data=write_data(ended.outputs, cipher, OUTCOME, outcome_id),
+        subject=ended.key,
+        error=None if ended.fault is None else _error(ended.fault),
+        traceparent=ended.traceparent,
+    )
+
+
+def _error(fault: Fault) -> str:
+    return write({"code": fault.code, "message": fault.message, "step": fault.step})

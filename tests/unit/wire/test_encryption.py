@@ -35,8 +35,7 @@ from saga_service.wire.encryption import (
     write_data,
 )
 from saga_service.wire.entries import Message
-from saga_service.wire.events import read_event, write_event
-from saga_service.wire.outcomes import write_outcome
+from saga_service.wire.events import read_event, write_event, write_outcome
 from saga_service.wire.replies import read_reply, write_success
 from saga_service.wire.transport import StreamNames
 from tests.support.builders import SAGA_ID, PlainBlueprint, PlainCatalog, definition, delivered, entry

@@ -6,7 +6,7 @@ import json
 
 from saga_service.core.effects import Ended
 from saga_service.core.vocabulary import SagaStatus
-from saga_service.wire.outcomes import write_outcome
+from saga_service.wire.events import write_outcome
 from saga_service.wire.transport import StreamNames
 from tests.support.builders import SAGA_ID, START_MS, running
 
