@@ -11,6 +11,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import ReadOnlyError
 
 from saga_service.local.servers.redis import EmbeddedRedis
+from saga_service.streams import connection
 from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.pipeline import Command, acknowledge, add, send
@@ -64,6 +65,26 @@ async def test_thousands_of_messages_of_some_size_go_in_one_round_trip(client: R
     replies = await send(client, [add(message) for message in messages])
     assert len(set(map(str, replies))) == 5_000
     assert await client.execute_command("XLEN", "stream") == 5_000
+
+
+async def test_pipelines_one_after_the_other_share_a_connection(shared: Redis) -> None:
+    """A connection is dropped for replies that are still to come, and for nothing else."""
+    first, second = [await send(shared, [("CLIENT", "ID")]) for _ in range(2)]
+    assert first == second
+
+
+async def test_a_wait_for_a_connection_that_others_keep_ends_as_an_outage(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "POOL_LOOK_S", 0.01)
+    monkeypatch.setattr(connection, "POOL_WAIT_S", 0.02)
+    client = connect(redis_url, connections_max=1)
+    held = await client.connection_pool.get_connection()
+    async with asyncio.timeout(10):
+        with pytest.raises(TransportUnavailable):
+            await send(client, echoes("a"))
+    await client.connection_pool.release(held)
+    await client.aclose()
 
 
 async def test_a_connection_that_nobody_was_told_of_is_found_all_the_same(redis_url: str) -> None:
