@@ -58,7 +58,7 @@ COMMANDS = (
     CommandEntry(
         "worker-migrate",
         RUN,
-        "worker:worker_migrate_command",
+        "deployment:worker_migrate_command",
         "Make the inbox's table in the workers' own databases. Safe to run by many at once, and to run again.",
         "worker-migrate shop.workers:payment",
     ),

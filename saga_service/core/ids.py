@@ -1,4 +1,4 @@
-"""Identifiers that derive from what they name.
+"""Identifiers that derive from what they name: by them a repeat is known (deduplication).
 
 A repeated event must find what its first copy made, on any replica and after any crash. So no id here is drawn at
 random: a saga's id follows from its business key, its event's id or its stream entry; a command's id follows from the

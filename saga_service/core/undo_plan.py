@@ -1,4 +1,7 @@
-"""The undo plan of a saga: what would be undone if it failed now, in which order, and what is not known yet."""
+"""The undo plan of a saga: what would be undone if it failed now, in which order, and what is not known yet.
+
+`compensation.next_undos` decides the order; a plan foresees it.
+"""
 
 from __future__ import annotations
 

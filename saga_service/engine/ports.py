@@ -149,7 +149,7 @@ class Requests(Protocol):
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
         """Entries that are due, which no other replica gets until the lease is over.
 
-        A request by SQL has `wire.stream_names.REQUESTS` for its stream. Raises StoreUnavailable.
+        A request by SQL has `wire.transport.REQUESTS` for its stream. Raises StoreUnavailable.
         """
         ...
 

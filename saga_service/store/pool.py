@@ -55,7 +55,7 @@ class Unwritable(Exception):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise errors of Postgres, of its client and of the network as those of `engine.errors`.
+    """Raise errors of Postgres, of its client and of the network as those of `engine.failures`.
 
     A TimeoutError is taken for a statement's. Whoever waits for a connection in here has to tell its time-outs apart.
     """
@@ -105,7 +105,7 @@ async def create_pool(
 async def borrowed(
     pool: asyncpg.Pool, acquire_timeout_s: float = STATEMENT_TIMEOUT_S
 ) -> AsyncIterator[PoolConnectionProxy]:
-    """A connection for a while. Raises the errors of `engine.errors` for what goes wrong with it."""
+    """A connection for a while. Raises the errors of `engine.failures` for what goes wrong with it."""
     with translated():
         # Keeping time costs a task of its own, and an idle connection is there at once.
         limit_s = None if pool.get_idle_size() else acquire_timeout_s

@@ -20,7 +20,7 @@ from saga_service.wire.entries import Message
 from saga_service.worker.context import StepContext
 from saga_service.worker.errors import Rejected
 from saga_service.worker.execution import ExactlyOnce, body_of, execute, failure, success
-from saga_service.worker.inbox.decisions import (
+from saga_service.worker.inbox.deduplication import (
     NO_RECORD,
     Attempt,
     Decision,

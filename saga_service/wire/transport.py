@@ -18,7 +18,7 @@ CHILD_START = f"{OWN_TYPES_PREFIX}child.start"
 REQUESTS = "saga.requests"
 """Stands for a stream's name where an entry came by SQL."""
 TIMERS, RECOVERY = "saga.timers", "saga.recovery"
-"""Stand for a stream's name where an event of the service itself is written down: see `wire.own_events`."""
+"""Stand for a stream's name where an event of the service itself is written down: see `wire.events`."""
 NO_STREAMS = frozenset({REQUESTS, TIMERS, RECOVERY})
 """Names that no stream has. What stands under one is replayed as a request."""
 WANTS_RESULT = b"wants_result"

@@ -1,14 +1,13 @@
 """The workers' SDK: typed async handlers that carry out a service's commands and reply to them.
 
 What authors touch: `worker` (a service's handlers), `registration` (what a handler's signature must be), `context`,
-`errors`, `options`, `loading`, and `runner` (workers from start to shutdown).
+`errors` (the replies' error codes too), `options` (loading too), and `runner` (workers from start to shutdown).
 
-One command: `execution` (one command through one handler to one reply), `fault_codes` (the replies' error codes),
-`inbox` (effects that happen exactly once).
+One command: `execution` (one command through one handler to one reply), `inbox` (effects that happen exactly once).
 
 Many commands: `dispatcher` (each in a task, within the room there is), `limits` (how many of a type, and how often),
-`deadlines` and `endings` (what ends a handler that takes too long), `replies` (sending, then acknowledging),
-`lease` (keeping the entries of commands that take long). Reading is the streams' (`streams.consumer_loop`).
+`endings` (what ends a handler that takes too long), `replies` (sending, then acknowledging),
+`lease` (keeping the entries of commands until their deadlines). Reading is the streams' (`streams.consumer_loop`).
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ from typing import TYPE_CHECKING
 
 from saga_service.worker.context import StepContext
 from saga_service.worker.errors import Rejected, Retryable, WrongHandler
-from saga_service.worker.loading import WorkerNotLoaded, load_worker
-from saga_service.worker.options import WorkerOptions
+from saga_service.worker.options import WorkerNotLoaded, WorkerOptions, load_worker
 from saga_service.worker.worker import Worker
 
 if TYPE_CHECKING:

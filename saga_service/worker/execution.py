@@ -17,7 +17,7 @@ retry may reach that process. The same holds for a command encrypted with a key 
 A handler that was asked to end may still return, or raise `Rejected` or `Retryable`. Any other exception is then no
 reply: what a cancellation interrupts says nothing about what was done before it.
 
-With an inbox the handler may not be called, and there may be no reply: see `inbox.decisions`.
+With an inbox the handler may not be called, and there may be no reply: see `inbox.deduplication`.
 """
 
 from __future__ import annotations

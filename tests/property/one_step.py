@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from saga_service.core.vocabulary import Direction
-from saga_service.worker.inbox.decisions import (
+from saga_service.worker.inbox.deduplication import (
     NO_RECORD,
     Attempt,
     Decision,

@@ -38,7 +38,6 @@ ON_TWO_FLOORS = {
     "errors": "the exceptions of a library: for handlers, and of Redis",
     "events": "what happens to sagas: in the core, and on the wire",
     "keys": "encryption keys, and the command for them",
-    "loading": "from the MODULE:name of a setting to the object that it names",
     "operations": "what operators request of sagas: in the core, and on the wire",
     "postgres": "Postgres: what several parts need of it, each part's use of it, and the embedded server",
     "redis": "Redis, for commands, and the embedded server",
@@ -72,6 +71,16 @@ def dependent_docstrings(source: str) -> list[int]:
 @pytest.mark.parametrize("path", list(modules()), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_docstring_needs_its_neighbour_to_be_understood(path: Path) -> None:
     assert dependent_docstrings(path.read_text()) == []
+
+
+NOT_MODULES = {"when", "input", "saga_private"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_a_packages_docstring_names_the_modules_that_are_there(path: Path) -> None:
+    there = {module.stem for module in modules()} | {module.parent.name for module in modules()}
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert set(re.findall(r"`([a-z_]+)`", docstring)) - there - NOT_MODULES == set()
 
 
 def test_files_are_nouns() -> None:

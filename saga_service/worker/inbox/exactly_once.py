@@ -27,7 +27,7 @@ from saga_service.worker.context import StepContext
 from saga_service.worker.errors import Rejected, Retryable
 from saga_service.worker.execution import body_of, failure, success
 from saga_service.worker.inbox.connection import WaitBudget, borrowed, inbox_errors, retried, transaction
-from saga_service.worker.inbox.decisions import (
+from saga_service.worker.inbox.deduplication import (
     NO_RECORD,
     Attempt,
     Conclusion,

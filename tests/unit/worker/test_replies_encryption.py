@@ -22,7 +22,7 @@ from saga_service.wire.replies import read_reply
 from saga_service.worker import Worker
 from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.execution import body_of, success
-from saga_service.worker.inbox.decisions import Decision, Mark, Row, Side, reply_to
+from saga_service.worker.inbox.deduplication import Decision, Mark, Row, Side, reply_to
 from saga_service.worker.replies import Replies
 from tests.support.builders import SagaInMemory, definition, delivered
 from tests.support.ciphers import MARKER, OF_BOTH, OF_NEW, OF_OLD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from saga_service.worker.inbox.decisions import Mark
+from saga_service.worker.inbox.deduplication import Mark
 from saga_service.worker.inbox.exactly_once import TAKE, TAKE_IN_TRANSACTION, WRITE, creation_script
 
 SCRIPT = creation_script()

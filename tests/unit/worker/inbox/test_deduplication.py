@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from saga_service.core.vocabulary import Direction
-from saga_service.worker.inbox.decisions import (
+from saga_service.worker.inbox.deduplication import (
     ACTION_AFTER_UNDO,
     NO_RECORD,
     OWN_SIDE,

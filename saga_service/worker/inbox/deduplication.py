@@ -1,4 +1,4 @@
-"""The theory of effects that happen exactly once, and its tables.
+"""Deduplication of effects: the theory of effects that happen exactly once, and its tables.
 
 For each step of a saga an inbox keeps one row, and the row has two sides: the step's action, and its undo. A side is
 
