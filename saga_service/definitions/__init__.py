@@ -7,11 +7,11 @@ Four wings, each of which knows only those before it:
 - `expressions` compiles and evaluates conditions and mappings (CEL);
 - `checks` finds what does not fit together.
 
-Around them, in the order of a definition's way: `authoring` (the classes that Python authors use), `keywords`
-(what may be written, and every default), `model` (which values are allowed), `outline` (a saga's steps,
-even where it has errors), `validation` (one saga, or all that is wrong with it), `document` (the form in Postgres, and
-the saga made of it),
-`catalog` (what the service starts sagas by, from the names of files) and `graph` (a saga as a picture). `problems` is the form in which all of them report.
+Around them, in the order of a definition's way: `authoring` (the classes that Python authors use), `keywords` (what
+may be written, and every default), `model` (which values are allowed), `outline` (a saga's steps, even where it has
+errors), `validation` (one saga, or all that is wrong with it), `document` (the form in Postgres, and the saga made of
+it), `catalog` (what the service starts sagas by, from the names of files) and `graph` (a saga as a picture).
+`problems` is the form in which all of them report.
 """
 
 from saga_service.definitions.authoring import Retry, Saga, Step, Trigger

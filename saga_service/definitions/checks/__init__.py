@@ -1,8 +1,9 @@
 """Checks of what must hold between the keywords of a saga, and between sagas. Each finds every violation.
 
 `CHECKS` are asked of one saga's outline: of the saga as a whole, of each step and of the pivot (`steps`), of
-expressions and the names in them (`expressions`), and of what a child saga is sent
-(`children`). Expressions are tried on sample values (`types`, `sample_cases`), as far as these are known. `conflicts` looks at all sagas together, and is asked once for all of them.
+expressions and the names in them (`expressions`), and of what a child saga is sent (`children`). Expressions are
+tried on sample values (`types`, `sample_cases`), as far as these are known. `conflicts` looks at all sagas together,
+and is asked once for all of them.
 """
 
 from __future__ import annotations
