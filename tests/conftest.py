@@ -30,7 +30,8 @@ from tests.support.databases import Databases, connections_left_in_redis, empty_
 from tests.support.floor_redis import floor_redis_server
 from tests.support.servers import Addresses, Choice, NoServers, choose, memory, with_images
 
-settings.register_profile("default", print_blob=True, deadline=None)
+# Few examples while a change is made, many where it is taken in (CI), very many now and then (make test-deep).
+settings.register_profile("default", print_blob=True, deadline=None, max_examples=25)
 settings.register_profile("ci", print_blob=True, deadline=None, max_examples=300)
 settings.register_profile("deep", print_blob=True, deadline=None, max_examples=9_000)
 settings.load_profile(os.environ.get("SAGA_TEST_PROFILE", "ci" if "CI" in os.environ else "default"))
