@@ -333,7 +333,7 @@ async def test_a_parked_saga_is_due_at_the_last_moment(store: AnyStore) -> None:
 
 
 async def test_a_saga_that_has_no_timer_gets_none_by_being_parked(store: AnyStore) -> None:
-    """It ended, or got stuck, while its timer was in hand: with a timer it would never be removed."""
+    """A saga that ended, or got stuck, while its timer was in hand would never be removed if it had one."""
     ended = saga("one", status=SAGA_COMPLETED, ended_at_ms=10, wake_at_ms=None)
     await store.commit(ended)
     await store.commit(Batch(dead_letters=[dead_letter(ENTRY, "a bug", 1)], parked=[id_of(ended)]))

@@ -137,7 +137,7 @@ async def postgres_proxy(dsn: str) -> AsyncIterator[tuple[Proxy, str]]:
 
 @contextlib.asynccontextmanager
 async def redis_proxy(url: str) -> AsyncIterator[tuple[Proxy, str]]:
-    """The same before this Redis."""
+    """A proxy before this Redis."""
     parts = urlsplit(url)
     credentials = f":{parts.password}@" if parts.password else ""
     async with _opened(Proxy((parts.hostname or HOST, parts.port or 6379))) as proxy:

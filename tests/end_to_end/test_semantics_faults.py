@@ -127,7 +127,7 @@ async def _approve(system: System, plans: dict[str, Plan]) -> None:
 
 
 async def _are_taken_in(system: System) -> bool:
-    """Those that were started here: child sagas begin meanwhile."""
+    """The sagas that were started here: child sagas begin meanwhile."""
     return bool(
         await system.value("select count(*) = $1 from saga.sagas where parent_id is null", len(STEPS) * SAGAS_OF_EACH)
     )

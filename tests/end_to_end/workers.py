@@ -72,7 +72,7 @@ async def carry_out(command: dict[str, Any], context: StepContext) -> dict[str, 
 
 
 async def carry_out_and_tell(command: dict[str, Any], context: StepContext) -> dict[str, Any]:
-    """As `carry_out`; what the command brought is in the result."""
+    """Carry the command out, and return what it brought as well."""
     received = {name: value for name, value in command.items() if name not in ("plan", "outputs")}
     return {**await carry_out(command, context), "received": received, "outputs": sorted(context.outputs)}
 

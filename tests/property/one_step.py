@@ -184,7 +184,7 @@ class OneStep:
             self.has_a_silent_effect = True
 
     def _end_of_transaction(self, attempt: Attempt, how: End) -> None:
-        """It is decided under the row's lock, and all of it comes about now, or nothing."""
+        """The decision is made under the row's lock, and all of it comes about now, or nothing."""
         decided = decide(self.row, attempt)
         if decided.decision is not Decision.RUN:
             self._put(decided.row)

@@ -43,7 +43,7 @@ def run(*arguments: str, stdin: str | None = None) -> Ran:
 
 
 async def run_aside(*arguments: str) -> Ran:
-    """As `run`, in a thread, for a test with a loop of its own. Nothing else may print meanwhile."""
+    """Run a command in a thread, for a test with a loop of its own. Nothing else may print meanwhile."""
     return await asyncio.to_thread(run, *arguments)
 
 

@@ -54,7 +54,7 @@ class Addresses:
     redis_url: str
 
     def for_process(self, number: int) -> Addresses:
-        """The same servers, with the Redis database that is `number` places after this one."""
+        """These servers, with the Redis database that is `number` places after this one."""
         address = urlsplit(self.redis_url)
         database = int(address.path.strip("/") or 0) + number
         return replace(self, redis_url=urlunsplit(address._replace(path=f"/{database}")))

@@ -86,7 +86,7 @@ def stuck(key: str, ago_ms: int = 0, code: str = "no_truck") -> SagaInMemory:
 
 
 def parked(key: str) -> SagaInMemory:
-    """It cannot turn back, and `tell` was given up on."""
+    """The saga cannot compensate, and `tell` was given up on."""
     saga = begun(FORWARD, key)
     saga.succeed("fetch")
     saga.fail("tell", "nobody_home")

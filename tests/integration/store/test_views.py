@@ -48,7 +48,7 @@ async def keep(store: PostgresStore, saga: SagaInMemory) -> None:
 
 
 async def keep_with_definition(pool: asyncpg.Pool, saga: SagaInMemory) -> None:
-    """As `keep`, with the definition on record, as a replica puts it there before it drives the saga."""
+    """Store the saga and its definition, as a replica registers one before it drives the saga."""
     store = PostgresStore(pool, definition_from_document)
     await store.remember_definitions([document_of(saga)])
     await keep(store, saga)
@@ -352,7 +352,7 @@ def _skipped_in_doubt() -> SagaInMemory:
 
 
 def _still_awaited() -> SagaInMemory:
-    """It has turned round, and undoes nothing before `ship` has answered."""
+    """The saga compensates, and undoes nothing before `ship` has answered."""
     saga = running("reserve", "charge", "ship")
     saga.succeed("reserve")
     saga.succeed("charge")

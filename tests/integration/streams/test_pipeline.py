@@ -220,7 +220,7 @@ async def test_a_server_that_was_killed_is_an_error_and_the_next_one_is_used(
 
 @pytest.mark.parametrize("how", ["pipeline", "command"])
 async def test_the_connection_to_what_is_a_master_no_more_is_dropped(own_client: Redis, how: str) -> None:
-    """The same address may lead to the new master; a connection that is kept never finds out."""
+    """An address may lead to the new master; a connection that is kept never finds out."""
     connection = await _connection_id(own_client)
     await own_client.execute_command("REPLICAOF", "127.0.0.1", "1")
     if how == "pipeline":

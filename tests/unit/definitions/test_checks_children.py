@@ -50,7 +50,7 @@ def problems(
     key: str | None = None,
     when: str | None = None,
 ) -> list[tuple[str, str, str]]:
-    """Those of a saga whose second step is the child."""
+    """Problems of a saga whose second step is the child."""
     ship: dict[str, Any] = {"name": "ship", "saga": "shipment"}
     ship |= {} if mapping is None else {"input": mapping}
     ship |= {} if when is None else {"when": when}

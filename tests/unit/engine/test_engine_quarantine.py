@@ -94,7 +94,7 @@ async def test_a_failure_that_does_not_come_again_costs_nobody_a_good_entry(serv
 
 
 async def test_an_entry_that_not_even_the_dead_letters_can_hold_ends_no_service(service: ServiceInMemory) -> None:
-    """It would come again after each restart, and end the next replica as well."""
+    """An entry that ends a replica would come again after its restart, and end the next one as well."""
     service.store.refuses = lambda batch: any(len(letter.raw) > 100 for letter in batch.dead_letters)
     committed = await service.process_apart(start(1), malformed("9-0"), start(2))
     [letter] = service.store.dead_letters.values()

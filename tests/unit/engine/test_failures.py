@@ -254,7 +254,7 @@ async def test_a_locked_saga_is_tried_less_and_less_often_and_never_given_up(ser
 
 
 async def test_what_else_comes_for_a_locked_saga_waits_with_it_untried() -> None:
-    """It would cost one more time-out for each entry, and entries of one saga keep their order."""
+    """Each entry tried would cost one more time-out, and entries of one saga keep their order."""
     service = await with_sagas(4)
     lock(service.store, 1)
     await service.process_apart(reply(1), reply(2))

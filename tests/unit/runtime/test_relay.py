@@ -142,7 +142,7 @@ async def test_postgres_away_costs_no_row_and_ends_no_loop() -> None:
 
 
 async def test_a_published_row_that_could_not_be_deleted_is_found_again() -> None:
-    """It is published twice, which workers tolerate; never is one forgotten that was not published."""
+    """A message is published twice, which workers tolerate; never is one forgotten that was not published."""
     relaying = Relaying(pauses_max=2)
     relaying.outbox.claims.extend([[1], [1]])
     relaying.outbox.forget_faults.then(GONE)
