@@ -2,6 +2,7 @@
 
 What authors touch: `worker` (a service's handlers), `registration` (what a handler's signature must be), `context`,
 `errors` (the replies' error codes too), `options` (loading too), and `runner` (workers from start to shutdown).
+`description` has the handlers as data, for others to read.
 
 One command: `execution` (one command through one handler to one reply), `inbox` (effects that happen exactly once).
 

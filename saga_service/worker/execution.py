@@ -192,7 +192,12 @@ def _json_object(result: object) -> Mapping[str, Any]:
     if not isinstance(result, (BaseModel, Mapping)):
         raise InvalidResult(f"a result is a pydantic model, a mapping, or None, but is of type {type(result).__name__}")
     try:
-        plain = result.model_dump(mode="json") if isinstance(result, BaseModel) else to_jsonable_python(result)
+        # By alias, as a declared output is described, and as models inside a mapping are written.
+        plain = (
+            result.model_dump(mode="json", by_alias=True)
+            if isinstance(result, BaseModel)
+            else to_jsonable_python(result)
+        )
     except Exception as error:  # noqa: BLE001  # the model's serializers are the author's
         raise InvalidResult(f"the result cannot be written as JSON: {text_of(error)}") from None
     if not isinstance(plain, dict):

@@ -60,6 +60,10 @@ class Handler:
     forbids_outputs: bool
     """True for a model that refuses unknown fields and has none for the outputs, which every command carries."""
     takes_context: bool
+    model: type[BaseModel] | None = None
+    """The model of the data; None for a function that takes a dict."""
+    result: Any = None
+    """The annotation of the result."""
     takes_connection: bool = False
     """True for a function that runs in a transaction of the inbox and writes its effect on this connection."""
     undoes: str | None = None
@@ -127,6 +131,8 @@ def read_handler(command_type: str, function: HandlerFunction) -> Handler:
         validator=None if model is None else _validator(place, model),
         forbids_outputs=model is not None and _forbids_outputs(model),
         takes_context=takes_context,
+        model=model,
+        result=hints["return"],
         takes_connection=takes_connection,
     )
 
@@ -222,14 +228,15 @@ def _check_result(place: str, hints: dict[str, Any]) -> None:
         raise WrongHandler(
             f"{place} does not say what it returns; write '-> YourResult' (a pydantic model, a mapping, or None)"
         )
-    wrong = [option for option in _options(hints["return"]) if not _is_result(option)]
+    wrong = [option for option in options_of(hints["return"]) if not _is_result(option)]
     if wrong:
         raise WrongHandler(f"{place} returns {_shown(wrong[0])}; a result is a pydantic model, a mapping, or None")
 
 
-def _options(annotation: Any) -> tuple[Any, ...]:
+def options_of(annotation: Any) -> tuple[Any, ...]:
+    """The types of which the annotation allows one."""
     if get_origin(annotation) is Annotated:
-        return _options(get_args(annotation)[0])
+        return options_of(get_args(annotation)[0])
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
 

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from saga_service.core.events import Replied
 from saga_service.core.state import Fault
 from saga_service.core.vocabulary import Outcome
+from saga_service.definitions.schema.source import read_output_source
 from saga_service.wire import replies as wire_replies
 from saga_service.wire.commands import read_command
 from saga_service.wire.replies import RETRY_AFTER_MS_MAX
@@ -91,6 +92,21 @@ class Earlier(BaseModel):
 
 class WithOutputs(BaseModel):
     outputs: Earlier
+
+
+class Receipt(BaseModel):
+    receipt_id: str = Field(serialization_alias="receiptId")
+
+
+async def test_a_result_is_written_by_the_names_by_which_an_output_is_declared() -> None:
+    async def charge(charge: Charge) -> Receipt:
+        return Receipt(receipt_id="R-1")
+
+    replied = await carry_out(charge, data={"amount": 7})
+    declared, _ = read_output_source(Receipt)
+    assert declared is not None
+    assert replied.output is not None
+    assert (replied.output, declared.misfit(replied.output)) == ({"receiptId": "R-1"}, None)
 
 
 async def test_a_model_reaches_the_results_of_earlier_steps_by_their_names() -> None:
