@@ -53,6 +53,8 @@ from saga_service.worker.options import worker_options
 log = structlog.get_logger(__name__)
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+STILL_DEPLOYED_PERIOD_S = 15.0
+"""How often a replica says which definitions it has. Those of which none has said so for a minute count as replaced."""
 LAST_READ_MS = 500
 """How long a read may go on at a stop. A busy stream answers well within it, so that nothing is left to hand back."""
 
@@ -145,7 +147,14 @@ class Deployment:
         """All loops, ready to run."""
         return Service(
             intake=self.intake,
-            feeders=[*self.consumer_loops(), self.timers, self.request_poller(), self.recovery, self.maintenance()],
+            feeders=[
+                *self.consumer_loops(),
+                self.timers,
+                self.request_poller(),
+                self.recovery,
+                self.maintenance(),
+                self.registration(),
+            ],
             lanes=self.lanes(),
             relay=self.relay(),
             members=self.consumers,
@@ -240,6 +249,13 @@ class Deployment:
             *self._removals(),
         ]
         return Maintenance(tasks, settings.trim_period_ms / 1000, self.shutdown)
+
+    def registration(self) -> Maintenance:
+        """The upkeep of what is on record of this replica's definitions: that they are still deployed."""
+        return Maintenance([self._still_deployed], STILL_DEPLOYED_PERIOD_S, self.shutdown)
+
+    async def _still_deployed(self) -> None:
+        await self.store.still_deployed(self.catalog.definitions())
 
     async def _forget_answered(self) -> None:
         await self.store.forget_answered(now_ms() - HOUR_MS)

@@ -135,8 +135,8 @@ class BatchDecoder:
             return _OnRecord({}, {})
         types = {each.event_type for each in unknown if each.event_type}
         names = types | {each.child for each in unknown if each.child}
-        newest = await self._registry.newest(names)
-        return _OnRecord(newest, await self._registry.waiting_for(types) if types else {})
+        deployed = await self._registry.deployed(names)
+        return _OnRecord(deployed, await self._registry.waiting_for(types) if types else {})
 
     def _resolve_one(self, unresolved: Unresolved, found: _OnRecord, decoded: Decoded, now_ms: int) -> None:
         entry, unknown = unresolved.entry, unresolved.unknown
@@ -188,17 +188,17 @@ class BatchDecoder:
 class _OnRecord:
     """What is on record of all that a batch names and that is not deployed here."""
 
-    newest: Mapping[str, SagaSpec | None]
+    deployed: Mapping[str, SagaSpec | None]
     """By name; None where this release cannot read it."""
     waiting: Mapping[str, Sequence[str]]
     """Names of sagas, by the signal that they wait for."""
 
     @property
     def readable(self) -> dict[str, SagaSpec]:
-        return {name: spec for name, spec in self.newest.items() if spec is not None}
+        return {name: spec for name, spec in self.deployed.items() if spec is not None}
 
     def knows(self, unknown: NotDeployedHere) -> bool:
-        return unknown.event_type in self.newest or unknown.child in self.newest
+        return unknown.event_type in self.deployed or unknown.child in self.deployed
 
 
 def _bare(entry: Entry) -> Entry:

@@ -108,8 +108,8 @@ class Store(Protocol):
 class DefinitionRegistry(Protocol):
     """What other replicas have, or had, deployed."""
 
-    async def newest(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
-        """The newest version of each of these sagas, by name. Sagas that are not on record are left out.
+    async def deployed(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
+        """The deployed version of each of these sagas, by name. Sagas that are not on record are left out.
 
         None stands for a version that this release cannot read. Raises StoreUnavailable.
         """

@@ -45,10 +45,10 @@ class PostgresDefinitionRegistry:
         self._read_saga_spec = read_saga_spec
         self._acquire_timeout_s = acquire_timeout_s
 
-    async def newest(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
-        """The version that was registered last of each saga, if any was; None where this release cannot read it."""
+    async def deployed(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
+        """The deployed version of each saga, if any is on record; None where this release cannot read it."""
         async with borrowed(self._pool, self._acquire_timeout_s) as connection:
-            rows = await connection.fetch(queries.NEWEST_DEFINITION, sorted(sagas))
+            rows = await connection.fetch(queries.DEPLOYED_DEFINITIONS, sorted(sagas))
         documents = [orjson.loads(row[0]) for row in rows]
         return {document["saga"]: self._read_saga_spec(document) for document in documents}
 
@@ -133,9 +133,9 @@ class PostgresStore:
         return [KeyedSaga(BusinessKey(saga, key), SagaId(saga_id), ended) for saga, key, saga_id, ended in rows]
 
     async def remember_definitions(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Register definitions, so that any replica can end the sagas that begin with them.
+        """Register the definitions of a replica that starts; any replica can then end the sagas that begin with them.
 
-        A version that is registered already stays as it is, for a version never changes. `Any`: a JSON object.
+        A version that is registered already keeps its document, for a version never changes. `Any`: a JSON object.
         """
         given = [(self._read_definition(document), document) for document in documents]
         compensations = [
@@ -149,6 +149,15 @@ class PostgresStore:
                 [definition.version for definition, _ in given],
                 [orjson.dumps(commands).decode() for commands in compensations],
                 [orjson.dumps(document).decode() for _, document in given],
+            )
+
+    async def still_deployed(self, definitions: Sequence[Definition]) -> None:
+        """Note that a running replica has these versions."""
+        async with self._connection() as connection:
+            await connection.execute(
+                queries.STILL_DEPLOYED,
+                [definition.name for definition in definitions],
+                [definition.version for definition in definitions],
             )
 
     async def claim_due(self, now_ms: int, limit: int, lease_ms: int) -> tuple[list[SagaId], int | None]:

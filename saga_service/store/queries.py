@@ -67,10 +67,7 @@ DELETE_PUBLISHED = "select saga_private.delete_published($1)"
 
 DEFINITION = "select document::text from saga_private.definitions where saga = $1 and version = $2"
 
-NEWEST_DEFINITION = """
-select distinct on (saga) document::text from saga_private.definitions
-where saga = any($1::text[]) order by saga, first_seen_at desc
-"""
+DEPLOYED_DEFINITIONS = "select document::text from saga_private.deployed_definitions($1)"
 
 WAITING_FOR = """
 select distinct wanted.signal, definitions.saga
@@ -87,7 +84,21 @@ insert into saga_private.definitions (saga, version, compensations, document)
 select saga, version, compensations::jsonb, document::jsonb
 from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as given (saga, version, compensations, document)
 order by saga, version
-on conflict (saga, version) do nothing
+on conflict (saga, version) do update set deployed_at = now(), seen_at = now()
+"""
+
+# Once in a while for all replicas together, in the order of the statement above.
+STILL_DEPLOYED = """
+with seen as materialized (
+    select definitions.saga, definitions.version
+    from unnest($1::text[], $2::text[]) as given (saga, version)
+    join saga_private.definitions using (saga, version)
+    where seen_at < now() - interval '10 seconds'
+    order by saga, version
+    for update of definitions skip locked
+)
+update saga_private.definitions set seen_at = now()
+from seen where definitions.saga = seen.saga and definitions.version = seen.version
 """
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from asyncpg import Connection
 
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.views import SagaRow, definition_document, newest_document
+from saga_service.cli.access.views import SagaRow, definition_document, deployed_document
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.core.definition import TOMBSTONE, Definition, tombstone
 from saga_service.definitions import (
@@ -56,12 +56,12 @@ async def definition_of(connection: Connection, saga: SagaRow) -> Definition | N
 
 
 async def registered_catalog(settings: Settings, saga: str, stream: str | None) -> Catalog:
-    """A catalog of one saga, read by its newest registered version. `stream` is taken for one that triggers it.
+    """A catalog of one saga, read by its deployed version. `stream` is taken for one that triggers it.
 
     Raises CommandFailed where the saga is not registered, or Postgres cannot be used.
     """
     async with open_postgres(settings) as connection:
-        document = await newest_document(connection, saga)
+        document = await deployed_document(connection, saga)
     if document is None:
         raise CommandFailed(
             f"no saga '{saga}' is registered in Postgres, so no service that defines it has run",

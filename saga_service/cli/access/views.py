@@ -226,18 +226,14 @@ async def definition_document(connection: Connection, saga: str, version: str) -
     )
 
 
-async def newest_document(connection: Connection, saga: str) -> Json | None:
-    """The document of the version that was registered last, None where there is none. `saga.start` reads by it too."""
-    return await connection.fetchval(
-        "select document from saga.definitions where saga = $1 order by first_seen_at desc limit 1", saga
-    )
+async def deployed_document(connection: Connection, saga: str) -> Json | None:
+    """The document of the deployed version, None where there is none. `saga.start` reads by it too."""
+    return await connection.fetchval("select document from saga.definitions where saga = $1 and is_deployed", saga)
 
 
-async def newest_documents(connection: Connection) -> list[Json]:
-    """The document of the version that was registered last, for every saga."""
-    rows = await connection.fetch(
-        "select distinct on (saga) document from saga.definitions order by saga, first_seen_at desc"
-    )
+async def deployed_documents(connection: Connection) -> list[Json]:
+    """The document of the deployed version of every saga."""
+    rows = await connection.fetch("select document from saga.definitions where is_deployed order by saga")
     return [row["document"] for row in rows]
 
 

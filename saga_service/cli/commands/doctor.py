@@ -18,7 +18,7 @@ from saga_service.base.clock import now_ms
 from saga_service.cli.access.encryption import PLAIN, KeyUsage, keys_in_use, known_key_ids
 from saga_service.cli.access.postgres import open_postgres, schema_of
 from saga_service.cli.access.redis import open_redis
-from saga_service.cli.access.views import newest_documents
+from saga_service.cli.access.views import deployed_documents
 from saga_service.cli.console.output import AsJson, duration, print_json, print_table
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings, run_to_end
@@ -152,7 +152,9 @@ async def _killed_workers(connection: Connection, settings: Settings) -> Finding
     # Not a problem: with the default times most steps are among these.
     after_ms = settings.reclaim_idle_ms + settings.reclaim_period_ms
     steps = [
-        step for document in await newest_documents(connection) for step in _steps_timed_out_before(document, after_ms)
+        step
+        for document in await deployed_documents(connection)
+        for step in _steps_timed_out_before(document, after_ms)
     ]
     if not steps:
         return ok("killed workers", "every step can be taken over in time")

@@ -55,12 +55,16 @@ create table saga_private.definitions (
     saga text not null,
     version text not null,
     first_seen_at timestamptz not null default now(),
+    deployed_at timestamptz not null default now(),
+    seen_at timestamptz not null default now(),
     compensations jsonb not null,
     document jsonb not null,
     primary key (saga, version)
 );
 comment on table saga_private.definitions is
     'Every version of every definition that was ever deployed. A version never changes.';
+comment on column saga_private.definitions.deployed_at is 'When a replica that has this version last started.';
+comment on column saga_private.definitions.seen_at is 'When a running replica that has this version last said so.';
 
 -- Columns that never change come first: Postgres leaves the common beginning of the old and the new row out of its log.
 -- Nothing that changes at each step is indexed, and pages are filled by half, so that an update stays on its page and
@@ -230,8 +234,15 @@ begin atomic
     order by step.position limit 1;
 end;
 
+-- Replicas that run say so more often than this.
+create function saga_private.is_seen(seen_at timestamptz)
+returns boolean
+language sql stable
+return seen_at > now() - interval '1 minute';
+
 grant execute on function
-    saga_private.moment, saga_private.course_of, saga_private.steps_of, saga_private.stuck_at to public;
+    saga_private.moment, saga_private.course_of, saga_private.steps_of, saga_private.stuck_at, saga_private.is_seen
+    to public;
 
 
 -- One batch, in one commit
@@ -504,6 +515,24 @@ end
 $$;
 
 
+-- Looking up a definition
+--
+-- Of several versions the deployed one is meant. A roll-back brings back a version that was there before, and need not
+-- start a replica: it may only end those that were started last. So a version counts as long as running replicas say
+-- that they have it, and of two that run, while one is rolled out, the one whose replica started last. Where no replica
+-- runs, all versions count.
+
+
+create function saga_private.deployed_definitions(names text[])
+returns table (saga text, version text, document jsonb)
+language sql stable
+as $$
+    select distinct on (saga) saga, version, document from saga_private.definitions
+    where saga = any(names)
+    order by saga, saga_private.is_seen(seen_at) desc, deployed_at desc, version
+$$;
+
+
 -- Looking up by a business key
 
 
@@ -554,7 +583,7 @@ as $$
     ) as hashed
 $$;
 
--- The key as the service would read it: what the newest version of the definition takes for it, in the input as given.
+-- The key as the service would read it: what the deployed version of the definition takes for it, in the input as given.
 create function saga_private.key_of_input(name text, input jsonb)
 returns text
 language plpgsql stable
@@ -563,8 +592,7 @@ declare
     field text;
     kind text;
 begin
-    select document ->> 'key' into field from saga_private.definitions
-    where saga = name order by first_seen_at desc limit 1;
+    select deployed.document ->> 'key' into field from saga_private.deployed_definitions(array[name]) as deployed;
     kind := jsonb_typeof(input -> field);
     if field is null or kind = 'string' or kind = 'number' and input ->> field ~ '^-?[0-9]+$' then
         return input ->> field;
@@ -1181,6 +1209,11 @@ select
     definitions.saga,
     definitions.version,
     definitions.first_seen_at,
+    definitions.deployed_at,
+    definitions.version = first_value(definitions.version) over (
+        partition by definitions.saga
+        order by saga_private.is_seen(definitions.seen_at) desc, definitions.deployed_at desc, definitions.version
+    ) as is_deployed,
     definitions.document,
     coalesce((
         (
@@ -1199,6 +1232,10 @@ comment on column saga.definitions.saga is 'Name of the definition.';
 comment on column saga.definitions.version is
     'Digest of all that steers its sagas. A saga ends on the version that it began with.';
 comment on column saga.definitions.first_seen_at is 'When a replica that had this version first started.';
+comment on column saga.definitions.deployed_at is 'When a replica that had this version last started.';
+comment on column saga.definitions.is_deployed is
+    'True for the version that saga.start and the command line go by: of those that running replicas have, the one whose'
+    ' replica started last. A minute after its last replica has gone, a version counts as replaced.';
 comment on column saga.definitions.document is
     'The whole definition as it is stored: key, input schema, deadline and steps, times in milliseconds. `format` is the'
     ' number of its form, which rises when the form changes.';

@@ -143,7 +143,7 @@ async def test_what_was_deployed_elsewhere_is_learned_with_its_input_and_its_key
     store: PostgresStore, pool: asyncpg.Pool
 ) -> None:
     registry = PostgresDefinitionRegistry(pool, readable_saga_spec)
-    assert await registry.newest(["refund"]) == {}
+    assert await registry.deployed(["refund"]) == {}
     assert await registry.waiting_for(["refund.approved"]) == {}
     await pool.execute(
         "insert into saga_private.definitions (saga, version, compensations, document) values ($1, $2, '{}', $3)",
@@ -151,7 +151,7 @@ async def test_what_was_deployed_elsewhere_is_learned_with_its_input_and_its_key
         "v1",
         orjson.dumps(check_saga(REFUND).document).decode(),
     )
-    resolved = (await registry.newest(["refund", "nothing"]))["refund"]
+    resolved = (await registry.deployed(["refund", "nothing"]))["refund"]
     assert resolved is not None
     assert resolved.business_key(resolved.read_input({"order": "A-17"})) == "A-17"
     assert [step.name for step in resolved.definition.steps] == ["approval", "pay"]
@@ -166,4 +166,4 @@ async def test_what_a_later_release_has_stored_is_known_to_be_there_and_no_more(
         " values ('refund', 'v1', '{}', $1)",
         orjson.dumps(document).decode(),
     )
-    assert await PostgresDefinitionRegistry(pool, readable_saga_spec).newest(["refund"]) == {"refund": None}
+    assert await PostgresDefinitionRegistry(pool, readable_saga_spec).deployed(["refund"]) == {"refund": None}

@@ -211,7 +211,7 @@ async def test_a_wait_for_a_free_connection_ends_with_its_bound(postgres_dsn: st
         users = (
             PostgresStore(pool, lambda document: ORDER, acquire_timeout_s=0.05).load([]),
             PostgresRemoval(pool, acquire_timeout_s=0.05).remove_ended(0, 1),
-            PostgresDefinitionRegistry(pool, lambda document: None, acquire_timeout_s=0.05).newest([]),
+            PostgresDefinitionRegistry(pool, lambda document: None, acquire_timeout_s=0.05).deployed([]),
         )
         began = time.monotonic()
         assert [await _outcome(user) for user in users] == ["unavailable"] * 3

@@ -35,7 +35,7 @@ class OnRecord:
         self.faults = Faults()
         self.asked: list[str] = []
 
-    async def newest(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
+    async def deployed(self, sagas: Collection[str]) -> dict[str, SagaSpec | None]:
         self.asked += sagas
         self.faults.strike()
         known = {saga: self.specs[saga] for saga in sagas if saga in self.specs}
