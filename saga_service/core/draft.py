@@ -12,6 +12,7 @@ from saga_service.core.state import Fault, JsonObject, SagaState, StepState
 from saga_service.core.transitions import Stimulus
 from saga_service.core.vocabulary import (
     APPLIED,
+    BACKWARD,
     DUE_PROBE_RETRY,
     DUE_RETRY,
     ENDED,
@@ -19,6 +20,7 @@ from saga_service.core.vocabulary import (
     SAGA_PAUSED,
     Direction,
     Due,
+    SagaStatus,
 )
 
 
@@ -28,6 +30,13 @@ class Note(NamedTuple):
     event: str
     step: str
     fault: Fault | None
+    sent_before: int
+    """The number of commands that were sent before it."""
+    status_before: SagaStatus
+    """The saga's status until then."""
+
+
+_STATUS_ON = {FORWARD: SagaStatus.RUNNING, BACKWARD: SagaStatus.COMPENSATING}
 
 
 class Draft:
@@ -82,16 +91,18 @@ class Draft:
     ) -> None:
         """Write a line of history. The commands from `sent_from` on were sent because of this event.
 
-        Notes on other steps get lines, and revisions, of their own after it.
+        Notes on other steps get lines, and revisions, of their own after it. Each line has the commands that were sent
+        before the next one, and the saga's status by then, so that no consequence stands before its cause.
         """
-        sent = tuple(self.commands[sent_from:])
+        notes, commands = self.notes, self.commands
+        sent = tuple(commands[sent_from : notes[0].sent_before] if notes else commands[sent_from:])
         self.history.append(
             HistoryEntry(
                 self.before.id,
                 self.revision,
                 self.now_ms,
                 event,
-                self.status,
+                notes[0].status_before if notes else self.status,
                 step,
                 direction,
                 attempt,
@@ -101,19 +112,36 @@ class Draft:
                 reason,
             )
         )
-        if self.notes:
-            for note in self.notes:
-                self.revision += 1
-                self.history.append(
-                    HistoryEntry(
-                        self.before.id, self.revision, self.now_ms, note.event, self.status, note.step, fault=note.fault
-                    )
+        if notes:
+            self._record_notes()
+
+    def _record_notes(self) -> None:
+        commands = self.commands
+        ends = [(note.sent_before, note.status_before) for note in self.notes[1:]] + [(len(commands), self.status)]
+        for note, (sent_until, status) in zip(self.notes, ends, strict=True):
+            self.revision += 1
+            sent = tuple(commands[note.sent_before : sent_until])
+            self.history.append(
+                HistoryEntry(
+                    self.before.id,
+                    self.revision,
+                    self.now_ms,
+                    note.event,
+                    status,
+                    note.step,
+                    None,
+                    None,
+                    note.fault,
+                    sent,
                 )
-            self.notes.clear()
+            )
+        self.notes.clear()
 
     def note(self, event: str, step: str, fault: Fault | None = None) -> None:
         """Keep what an evaluation did to a step for a line after the one that is being made."""
-        self.notes.append(Note(event, step, fault))
+        # The saga's own status is set when its evaluation is over, and a paused saga is not evaluated.
+        status = self.status if self.status is SAGA_PAUSED else _STATUS_ON[self.course]
+        self.notes.append(Note(event, step, fault, len(self.commands), status))
 
     def transition(self, *, timer: bool = False) -> Transition:
         """The final transition. Only a `timer` may move `wake_at_ms` to a later moment."""

@@ -62,7 +62,7 @@ def plan(definition: Definition, state: SagaState) -> Plan:
         reason = refusal_past_pivot(definition, state.steps)
         return Plan(reason, _awaited(state.steps), unknown=_unknown(state.steps))
     steps = _steps_when_compensating(definition, state)
-    left = _to_undo(definition, steps)
+    left = left_to_undo(definition, steps)
     return Plan(
         None,
         _awaited(steps),
@@ -87,7 +87,7 @@ def _steps_when_compensating(definition: Definition, state: SagaState) -> Sequen
     return draft.steps
 
 
-def _to_undo(definition: Definition, steps: Sequence[StepState]) -> list[int]:
+def left_to_undo(definition: Definition, steps: Sequence[StepState]) -> list[int]:
     """Positions of all that is to be undone, what is being undone first, then the latest effect."""
     under_way = [position for position, step in enumerate(steps) if step.status in _UNDER_WAY]
     return under_way + outstanding_effects(definition, steps)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from saga_service.core.compensation import outstanding_effects
+from saga_service.core.definition import Definition
 from saga_service.core.effects import ChildRequest, HistoryEntry, Sent
 from saga_service.core.ids import SagaId
 from saga_service.core.state import Fault, SagaState, StepState
+from saga_service.core.undo_plan import left_to_undo
 from saga_service.core.vocabulary import SagaStatus, StepStatus
 from saga_service.definitions.keywords import UNITS_MS
 from saga_service.testing.service import Record, SimulatedService
@@ -146,6 +147,11 @@ class SimulatedSaga:
         return self._record.state
 
     @property
+    def definition(self) -> Definition:
+        """The definition that the saga follows."""
+        return self._service.definition(self.state)
+
+    @property
     def sent(self) -> list[str]:
         """Every message that was sent for the saga, in order, each with its moment: `0s reserve`,
         `0.2s charge (attempt 2)`, `1m undo of reserve`."""
@@ -163,6 +169,15 @@ class SimulatedSaga:
         asked_for = [sent.child_id for sent in self.commands if isinstance(sent, ChildRequest)]
         started = [child_id for child_id in dict.fromkeys(asked_for) if child_id in self._service.records]
         return [SimulatedSaga(self._service, child_id) for child_id in started]
+
+    def child(self, step: str) -> SimulatedSaga | None:
+        """The child saga that this step started last; None where it has started none."""
+        started = [
+            sent.child_id
+            for sent in self.commands
+            if isinstance(sent, ChildRequest) and sent.step == step and sent.child_id in self._service.records
+        ]
+        return SimulatedSaga(self._service, started[-1]) if started else None
 
     def step(self, name: str) -> StepState:
         """The state of a step: its status, attempts, fault and so on. Raises KeyError."""
@@ -194,12 +209,12 @@ class SimulatedSaga:
 
     @property
     def outstanding(self) -> list[str]:
-        """The steps whose effect stands, or may stand, and could be compensated, the latest first.
+        """The steps whose effect stands, or may stand, and could be compensated, in the order of their undo.
 
-        A compensated saga has none.
+        A step whose undo is under way, or has failed, is among them. A compensated saga has none.
         """
-        definition = self._service.definition(self.state)
-        return [self.state.steps[position].name for position in outstanding_effects(definition, self.state.steps)]
+        steps = self.state.steps
+        return [steps[position].name for position in left_to_undo(self.definition, steps)]
 
     @property
     def history(self) -> list[HistoryEntry]:

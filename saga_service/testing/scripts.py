@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.ids import CommandId, SagaId
-from saga_service.core.state import Fault
+from saga_service.core.state import Fault, JsonObject
 from saga_service.core.vocabulary import Outcome, Task
 from saga_service.definitions.authoring import Duration
 from saga_service.definitions.keywords import duration_ms
@@ -28,6 +28,8 @@ class SentCommand(NamedTuple):
     reply_to: str
     id: CommandId
     saga_id: SagaId
+    default_output: Callable[[], JsonObject]
+    """The output of a success for which no output is given. Raises NoOutput."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ class Script:
         self._repeats_last = False
 
     def succeeds(self, output: Mapping[str, Any] | BaseModel | None = None) -> Script:
-        """The attempt succeeds with this output."""
-        return self._add(Reply(_success(plain(output))))
+        """The attempt succeeds with this output; without one, with an example of what the step's `output` declares."""
+        return self._add(Reply(default_success if output is None else _success(plain(output))))
 
     def fails(
         self,
@@ -93,7 +95,7 @@ class Script:
 
     def times_out(self) -> Script:
         """The command gets lost: no handler sees it, and no reply comes."""
-        return self._add(Reply(_success({}), arrives=False, reaches_worker=False))
+        return self._add(Reply(default_success, arrives=False, reaches_worker=False))
 
     def handled(self) -> Script:
         """The worker's handler answers, as it does where nothing is scripted."""
@@ -158,12 +160,17 @@ class Script:
         return self
 
 
-def _success(output: dict[str, Any]) -> Callable[[SentCommand], Message]:
-    return lambda command: write_success(*command, output)
+def default_success(command: SentCommand) -> Message:
+    """A success with the step's default output. Raises NoOutput."""
+    return _success(command.default_output())(command)
+
+
+def _success(output: JsonObject) -> Callable[[SentCommand], Message]:
+    return lambda command: write_success(command.reply_to, command.id, command.saga_id, output)
 
 
 def _failure(outcome: Outcome, fault: Fault, retry_after_ms: int | None) -> Callable[[SentCommand], Message]:
-    return lambda command: write_failure(*command, outcome, fault, retry_after_ms)
+    return lambda command: write_failure(command.reply_to, command.id, command.saga_id, outcome, fault, retry_after_ms)
 
 
 class CommandNames:
@@ -173,19 +180,23 @@ class CommandNames:
     """
 
     def __init__(self, definitions: Iterable[Definition]) -> None:
-        self._steps_by_name: dict[str, list[str]] = {}
+        self._places_by_name: dict[str, list[tuple[str, str]]] = {}
         self._signals: set[str] = set()
         for definition in definitions:
             self._signals.update(definition.signals)
             for step in definition.steps:
                 for name in _sent_by(step):
-                    self._steps_by_name.setdefault(name, []).append(step.name)
+                    self._places_by_name.setdefault(name, []).append((definition.name, step.name))
 
-    def check(self, name: str, step: str | None) -> None:
-        """Raises ValueError where no step sends the name, or not this step."""
-        steps = self._steps_by_name.get(name)
-        if steps is None:
+    def check(self, name: str, step: str | None, saga: str | None) -> None:
+        """Raises ValueError where no step sends the name, or not this step, or no step of this saga."""
+        places = self._places_by_name.get(name)
+        if places is None:
             raise ValueError(self._unknown(name))
+        sagas = [known for known, _ in places]
+        if saga is not None and saga not in sagas:
+            raise ValueError(f"saga '{saga}' does not send '{name}', but: {_listed(sagas)}{closest(saga, sagas)}")
+        steps = [known for of_saga, known in places if saga in (None, of_saga)]
         if step is not None and step not in steps:
             raise ValueError(
                 f"'{name}' is not sent for a step '{step}', but for: {_listed(steps)}{closest(step, steps)}"
@@ -194,7 +205,7 @@ class CommandNames:
     def _unknown(self, name: str) -> str:
         if name in self._signals:
             return f"'{name}' is a signal, which no worker answers; give it by sim.signal(saga, '{name}')"
-        known = list(self._steps_by_name)
+        known = list(self._places_by_name)
         return f"no saga of this simulation sends '{name}'; sent are: {_listed(known)}{closest(name, known)}"
 
 

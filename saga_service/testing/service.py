@@ -14,7 +14,7 @@ from itertools import count
 from typing import NamedTuple
 
 from saga_service.core.definition import Definition
-from saga_service.core.effects import Command, HistoryEntry, Sent
+from saga_service.core.effects import ChildRequest, Command, HistoryEntry, Sent
 from saga_service.core.events import BusinessKey, TimerDue
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
@@ -141,7 +141,7 @@ class SimulatedService:
         if isinstance(sent, Command):
             self._expect(self._environment.replies(entry, self.now_ms))
             return
-        replies = None if sent is None else self._environment.child_replies(sent)
+        replies = None if sent is None else self._child_replies(sent)
         if replies is not None:
             self._expect(replies)
             return
@@ -150,6 +150,10 @@ class SimulatedService:
             self.dead_letters.extend(self._fold(self._addressed(decoded)).dead_letters)
         elif isinstance(decoded, DeadLetter):
             self.dead_letters.append(decoded)
+
+    def _child_replies(self, request: ChildRequest) -> list[DelayedMessage] | None:
+        parent = self.records[request.command.saga_id].state.saga
+        return self._environment.child_replies(request, parent)
 
     def _addressed(self, received: Received) -> Received:
         """The event with the id of the saga that it names by its key, which may be a child's."""

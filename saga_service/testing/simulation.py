@@ -39,8 +39,9 @@ class Simulation:
         sim.run()
         assert saga.sent == ["0s reserve", "0.2s reserve (attempt 2)", "0.2s charge"]
 
-    `workers` answer the commands of their services with their real handlers. Commands of other services succeed with
-    no output, unless `on` says otherwise, and take the time `replies_after`. `jitter=False` makes every wait before a
+    `workers` answer the commands of their services with their real handlers. Commands of other services succeed, unless
+    `on` says otherwise, and take the time `replies_after`; their output is an example of what the step's `output`
+    declares, and empty without one. `jitter=False` makes every wait before a
     retry as long as its policy allows. Transactional handlers are given `connection` in the place of one to Postgres;
     inboxes are kept in memory. The simulation begins at `now`. One call of `run`, `advance` or `until` lets at most
     `events_max` events happen.
@@ -62,20 +63,21 @@ class Simulation:
         self._names = StreamNames()
         self._began_ms = moment_ms(now)
         catalog = catalog_of(sagas, jitter=jitter)
-        self._command_names = CommandNames(catalog.definitions())
-        self._environment = Environment(workers, self._names, duration_ms(replies_after), connection)
+        definitions = list(catalog.definitions())
+        self._command_names = CommandNames(definitions)
+        self._environment = Environment(definitions, workers, self._names, duration_ms(replies_after), connection)
         self._service = SimulatedService(catalog, self._environment, self._names, self._began_ms, events_max)
         self._ids = count(1)
         LIVE[next(_NUMBERS)] = self
 
-    def on(self, name: str, *, step: str | None = None) -> Script:
+    def on(self, name: str, *, step: str | None = None, saga: str | None = None) -> Script:
         """The script for commands of this type, or for child sagas of this name, which it stands in for.
 
-        With `step` the script is for that step alone. A second call gives the same script. Raises ValueError for a name
-        that no step sends.
+        With `step` the script is for steps of that name alone, with `saga` for steps of that saga's definition. A
+        second call gives the same script. Raises ValueError for a name that no step sends.
         """
-        self._command_names.check(name, step)
-        return self._environment.script(name, step)
+        self._command_names.check(name, step, saga)
+        return self._environment.script(name, saga, step)
 
     def start(
         self, saga: str, data: Data | None = None, *, key: str | None = None, event_id: str | None = None

@@ -127,7 +127,7 @@ class ServiceSystem:
         self._documents = [spec.document for spec in catalog.specs()]
         self._pool = pool
         self._client = client
-        self._environment = Environment([], NAMES, 0)
+        self._environment = Environment(catalog.definitions(), [], NAMES, 0)
         self._store = PostgresStore(pool, definition_from_document, clock_ms=self._clock_ms)
         self._outbox = OutboxRows()
         deferral = DeferralPolicy(DEFERRAL_MAX_MS)
@@ -154,7 +154,7 @@ class ServiceSystem:
         await self._store.remember_definitions(self._documents)
 
     def on(self, name: str, *, step: str | None = None) -> Script:
-        return self._environment.script(name, step)
+        return self._environment.script(name, None, step)
 
     async def add(self, stream: str, **fields: str) -> None:
         entry_id = await self._xadd(Message(stream, tuple(part for field in fields.items() for part in field)))

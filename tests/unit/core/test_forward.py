@@ -64,6 +64,25 @@ def test_a_step_whose_condition_does_not_hold_is_skipped() -> None:
     assert saga.status == SagaStatus.COMPLETED
 
 
+def test_no_line_of_history_has_a_consequence_of_a_later_line() -> None:
+    saga = running("book", step("insure", when=NEVER), "pay", step("report", when=NEVER))
+    saga.succeed("book")
+    saga.succeed("pay")
+    assert [(line.event, [sent.step for sent in line.sent], line.status) for line in saga.history] == [
+        ("started", ["book"], SagaStatus.RUNNING),
+        ("action_succeeded", [], SagaStatus.RUNNING),
+        ("condition_not_met", ["pay"], SagaStatus.RUNNING),
+        ("action_succeeded", [], SagaStatus.RUNNING),
+        ("condition_not_met", [], SagaStatus.COMPLETED),
+    ]
+    undone = running("book", step("insure", when=NO_VALUE))
+    undone.succeed("book")
+    assert [(line.event, [sent.step for sent in line.sent], line.status) for line in undone.history[1:]] == [
+        ("action_succeeded", [], SagaStatus.RUNNING),
+        ("expression_failed", ["book"], SagaStatus.COMPENSATING),
+    ]
+
+
 def test_a_saga_of_which_every_step_is_left_out_is_completed_by_its_start() -> None:
     saga = running(step("a", when=NEVER), step("b", when=NEVER))
     assert saga.status == SagaStatus.COMPLETED

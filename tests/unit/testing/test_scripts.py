@@ -11,7 +11,7 @@ from saga_service.core.ids import CommandId, SagaId
 from saga_service.testing import Script
 from saga_service.testing.scripts import Reply, SentCommand, plain
 
-COMMAND = SentCommand("saga:replies", CommandId("c"), SagaId("s"))
+COMMAND = SentCommand("saga:replies", CommandId("c"), SagaId("s"), dict)
 
 
 def taken(script: Script, count: int) -> list[Reply | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from pydantic import BaseModel
 
 from saga_service.definitions import Saga, Step
@@ -34,12 +35,31 @@ def test_an_output_that_does_not_fit_is_a_dead_letter_and_a_time_out() -> None:
     assert saga.output("charge") == {"receipt": "R-2"}
 
 
-def test_a_step_that_nobody_answers_for_returns_nothing_which_is_told() -> None:
+def test_a_step_that_no_script_answers_for_returns_what_it_declares() -> None:
     sim = Simulation(ORDER)
     saga = sim.start("order")
     sim.run()
-    assert {letter.reason for letter in sim.dead_letters} == {TOLD}
-    assert (saga.status, saga.error) == ("compensated", "timeout")
+    assert sim.dead_letters == []
+    assert (saga.status, saga.output("charge")) == ("completed", {"receipt": "some text"})
+
+
+def test_a_script_without_an_output_returns_what_the_step_declares() -> None:
+    sim = Simulation(ORDER)
+    sim.on("payment.charge").fails().succeeds()
+    saga = sim.start("order")
+    sim.run()
+    assert (saga.attempts("charge"), saga.output("charge")) == (2, {"receipt": "some text"})
+
+
+def test_scripts_are_told_apart_by_saga_and_step() -> None:
+    child = Saga("child", steps=[Step("charge", action="payment.charge")])
+    sim = Simulation([Saga("order", steps=[Step("charge", action="payment.charge"), Step("c", saga="child")]), child])
+    sim.on("payment.charge", saga="child", step="charge").rejects("only_the_child")
+    saga = sim.start("order")
+    sim.run()
+    assert (saga.step("charge").status, saga.children[0].error) == ("succeeded", "only_the_child")
+    with pytest.raises(ValueError, match=r"saga 'chidl' does not send 'payment\.charge', but: order, child"):
+        sim.on("payment.charge", saga="chidl")
 
 
 def test_a_handler_that_returns_something_else_is_told() -> None:
