@@ -18,9 +18,12 @@ from saga_service.core.retry import RetryPolicy
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
 from saga_service.definitions.expressions.cel import Condition, InputMapping, condition, input_mapping
+from saga_service.definitions.problems import shown
 from saga_service.definitions.schema.inputs import Input, SchemaInput
 from saga_service.definitions.schema.json_schema import canonical_numbers
+from saga_service.definitions.schema.keys import key_to_document
 from saga_service.definitions.schema.outputs import OutputSchema, output_schema
+from saga_service.wire.business_keys import KeyForm, key_text, written_key
 from saga_service.wire.commands import service_of
 from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX, InvalidInput, UnreadableDocument
 
@@ -44,6 +47,7 @@ def definition_to_document(
         "format": DOCUMENT_FORMAT,
         "saga": name,
         "key": key,
+        **key_to_document(input_schema, key),
         "input": canonical_numbers(input_schema),
         "deadline_ms": deadline_ms,
         "undo": undo.value,
@@ -200,7 +204,8 @@ class StreamTrigger:
 def saga_spec_from_document(document: Mapping[str, Any]) -> DefinedSaga:
     """The stored saga as far as it can be started by its name alone, as a child. Raises UnreadableDocument."""
     definition = definition_from_document(document)
-    return DefinedSaga(definition, SchemaInput(document["input"]), document["key"], (), (), document, ON_RECORD)
+    reader, key_form = SchemaInput(document["input"]), KeyForm(document["key_form"])
+    return DefinedSaga(definition, reader, document["key"], (), (), document, ON_RECORD, key_form)
 
 
 def readable_saga_spec(document: Mapping[str, Any]) -> DefinedSaga | None:
@@ -224,6 +229,7 @@ class DefinedSaga:
     """The form in which the definition is stored."""
     place: str
     """The file or module that the saga was read from."""
+    key_form: KeyForm = KeyForm.TEXT
 
     @property
     def name(self) -> str:
@@ -239,19 +245,30 @@ class DefinedSaga:
     def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
         return self.input.read_fields(fields)
 
-    def business_key(self, saga_input: JsonObject) -> str | None:
-        """The key of a saga with this input; None where its definition names none. Raises InvalidInput."""
+    def business_key(self, data: JsonObject, saga_input: JsonObject) -> str | None:
+        """The key of a saga that was started with this data, read as this input; None where its definition names none.
+
+        Raises InvalidInput where the field holds no key, or another one once its schema has read it: by SQL, where no
+        schema is read, the data would start another saga.
+        """
         if self.key is None:
             return None
         value = saga_input.get(self.key)
         if value is None or value == "":
-            raise InvalidInput(f"{self.key}: is missing or empty, and it is the saga's key")
-        if not isinstance(value, str | int) or isinstance(value, bool):
-            raise InvalidInput(f"{self.key}: must be text or a whole number, since it is the saga's key")
-        key = str(value)
+            raise InvalidInput(f"{self.key}: is missing or empty, and it is the saga's key", (self.key,))
+        key = key_text(self.key_form, value)
+        if key is None:
+            raise InvalidInput(f"{self.key}: must be text or a whole number, since it is the saga's key", (self.key,))
         if len(key) > KEY_CHARACTERS_MAX:
-            raise InvalidInput(f"{self.key}: has {len(key)} characters, and a key may have {KEY_CHARACTERS_MAX}")
+            text = f"{self.key}: has {len(key)} characters, and a key may have {KEY_CHARACTERS_MAX}"
+            raise InvalidInput(text, (self.key,))
+        if self.key in data and key_text(self.key_form, data[self.key]) != key:
+            text = f"{self.key}: is the saga's key, and its schema makes {shown(key)} of {shown(data[self.key])}"
+            raise InvalidInput(f"{text}; send {shown(key)}", (self.key,))
         return key
+
+    def written_key(self, key: str) -> str:
+        return written_key(self.key_form, key)
 
     def services(self) -> Iterable[str]:
         return services_of(self.definition)

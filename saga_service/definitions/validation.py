@@ -20,6 +20,7 @@ from saga_service.definitions.outline import Outline, outline_of
 from saga_service.definitions.problems import DefinitionErrors, Problem, SagaSource, shown
 from saga_service.definitions.schema.inputs import Input
 from saga_service.definitions.schema.outputs import OutputSchema
+from saga_service.wire.business_keys import KeyForm
 
 
 def check_saga(saga: Saga) -> DefinedSaga:
@@ -61,6 +62,7 @@ def _spec(model: SagaModel, outline: Outline, reader: Input, source: SagaSource)
         streams=tuple(StreamTrigger(each.stream, each.group) for each in model.triggers if each.stream is not None),
         document=document,
         place=source.place_of(()),
+        key_form=KeyForm(document["key_form"]),
     )
 
 

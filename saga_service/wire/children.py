@@ -49,8 +49,9 @@ def read_child_start(entry: Entry, catalog: Catalog, cipher: Cipher | None = Non
         reason = f"no saga '{saga}' is known"
         raise NotDeployedHere(reason, child=saga, fallback=_rejected(parent, "unknown_saga", reason))
     try:
-        saga_input = spec.read_input(read_data(entry.fields.get(b"data"), cipher, CHILD, given_command))
-        key = spec.business_key(saga_input)
+        data = read_data(entry.fields.get(b"data"), cipher, CHILD, given_command)
+        saga_input = spec.read_input(data)
+        key = spec.business_key(data, saga_input)
     except DecryptionFailed as error:
         return _rejected(parent, "encrypted_input", str(error))
     except InvalidInput as error:

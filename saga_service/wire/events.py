@@ -24,7 +24,7 @@ from saga_service.wire.entries import Entry, Malformed, Message, message_of
 from saga_service.wire.fields import as_text, optional_text, required_text, saga_id, subject
 from saga_service.wire.json import write
 from saga_service.wire.operations import read_operation
-from saga_service.wire.saga_spec import Catalog, InvalidInput, NotDeployedHere, SagaSpec
+from saga_service.wire.saga_spec import Catalog, InvalidInput, NotDeployedHere, SagaSpec, written_key
 from saga_service.wire.transport import (
     CHILD_START,
     NO_STREAMS,
@@ -44,7 +44,7 @@ def read_event(entry: Entry, catalog: Catalog, cipher: Cipher | None = None) -> 
     if event_type.startswith(OWN_TYPES_PREFIX):
         if event_type == CHILD_START:
             return read_child_start(entry, catalog, cipher)
-        return read_operation(entry, event_type, cipher)
+        return read_operation(entry, event_type, catalog, cipher)
     spec = catalog.by_event_type(event_type)
     if spec is None:
         return _signal(entry, event_type, catalog, cipher)
@@ -56,7 +56,7 @@ def _start(entry: Entry, event_type: str, spec: SagaSpec, cipher: Cipher | None)
     data = read_data(entry.fields.get(b"data"), cipher, EVENT, event_type, given or "")
     try:
         saga_input = spec.read_input(data)
-        key = given or spec.business_key(saga_input)
+        key = spec.written_key(given) if given else spec.business_key(data, saga_input)
     except InvalidInput as error:
         misfit = error.without_values if came_encrypted(entry) else str(error)
         raise Malformed(f"the data does not fit the input of saga '{spec.definition.name}': {misfit}") from None
@@ -65,16 +65,17 @@ def _start(entry: Entry, event_type: str, spec: SagaSpec, cipher: Cipher | None)
 
 
 def _given_id(spec: SagaSpec, entry: Entry, key: str | None) -> SagaId | None:
-    # A key has one saga, whose id follows from it. A caller by SQL was given the id already, so that one stays.
+    # A key has one saga, whose id follows from it. A caller by SQL has been given the id already.
     given = saga_id(entry.fields)
-    if given is None or key is None or entry.stream == REQUESTS:
+    if given is None or key is None:
         return given
     name = spec.definition.name
     its_own = saga_id_from_key(name, key)
     if given != its_own:
+        what_to_do = "start it again" if entry.stream == REQUESTS else "leave 'saga_id' out"
         raise Malformed(
             f"field 'saga_id' is {given}, and the saga '{name}' with the key '{key[:100]}' has the id {its_own}; "
-            "leave 'saga_id' out"
+            f"{what_to_do}"
         )
     return given
 
@@ -110,7 +111,7 @@ def _signalled_key(entry: Entry, name: str, catalog: Catalog) -> BusinessKey:
         raise Malformed(
             f"several sagas wait for the signal '{name}': write which in field 'saga' ({', '.join(waiting)})"
         )
-    return BusinessKey(saga, key)
+    return BusinessKey(saga, written_key(catalog, saga, key))
 
 
 def read_trigger(entry: Entry, catalog: Catalog) -> Started:
@@ -123,7 +124,7 @@ def read_trigger(entry: Entry, catalog: Catalog) -> Started:
         raise Malformed("the entry has no fields")
     try:
         saga_input = spec.read_fields(fields)
-        key = spec.business_key(saga_input)
+        key = spec.business_key(fields, saga_input)
     except InvalidInput as error:
         raise Malformed(f"the fields do not fit the input of saga '{spec.definition.name}': {error}") from None
     return _started(spec, _derived_id(spec, entry, key, None), key, saga_input, None)

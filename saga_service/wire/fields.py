@@ -11,7 +11,7 @@ from typing import TypeVar
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import CommandName, SagaId, parse_command_id, parse_saga_id, saga_id_from_key
 from saga_service.wire.entries import Entry, Malformed
-from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX
+from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX, Catalog, written_key
 
 MOMENT_MS_MAX = 253_402_300_799_999
 """The last millisecond of the year 9999, which is the last that a date can name."""
@@ -96,7 +96,7 @@ def subject(fields: Fields) -> str | None:
     return given
 
 
-def addressed_saga(entry: Entry) -> tuple[SagaId, BusinessKey | None]:
+def addressed_saga(entry: Entry, catalog: Catalog) -> tuple[SagaId, BusinessKey | None]:
     """The saga that an entry is addressed to: by its id, or by its name and business key."""
     given_id = saga_id(entry.fields)
     if given_id is not None:
@@ -104,4 +104,5 @@ def addressed_saga(entry: Entry) -> tuple[SagaId, BusinessKey | None]:
     saga, key = optional_text(entry.fields, "saga"), subject(entry.fields)
     if saga is None or key is None:
         raise Malformed("the entry names no saga: write its id in field 'saga_id', or 'saga' and its key in 'subject'")
-    return saga_id_from_key(saga, key), BusinessKey(saga, key)
+    by_key = BusinessKey(saga, written_key(catalog, saga, key))
+    return saga_id_from_key(*by_key), by_key

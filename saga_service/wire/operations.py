@@ -10,6 +10,7 @@ from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.wire.encryption import EVENT, Cipher, read_data
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
 from saga_service.wire.fields import addressed_saga, optional_text, parent_command, required_choice, subject
+from saga_service.wire.saga_spec import Catalog
 from saga_service.wire.transport import OWN_TYPES_PREFIX, StreamNames
 
 ACTOR_DEFAULT = "an event"
@@ -22,7 +23,7 @@ _OPERATIONS = {f"{OWN_TYPES_PREFIX}{operation.value}": operation for operation i
 _RESOLUTIONS = {resolution.value: resolution for resolution in Resolution}
 
 
-def read_operation(entry: Entry, event_type: str, cipher: Cipher | None = None) -> OperationRequested:
+def read_operation(entry: Entry, event_type: str, catalog: Catalog, cipher: Cipher | None = None) -> OperationRequested:
     """The operation that an entry of this type requests. Raises Malformed and DecryptionFailed."""
     operation = _OPERATIONS.get(event_type)
     if operation is None:
@@ -30,7 +31,7 @@ def read_operation(entry: Entry, event_type: str, cipher: Cipher | None = None) 
         raise Malformed(f"the type '{event_type}' is not known; types that begin with '{OWN_TYPES_PREFIX}': {known}")
     fields = entry.fields
     parent = parent_command(fields)
-    addressed_id, by_key = addressed_saga(entry)
+    addressed_id, by_key = addressed_saga(entry, catalog)
     return OperationRequested(
         saga_id=addressed_id,
         operation=operation,

@@ -66,8 +66,15 @@ class SagaSpec(Protocol):
         """The input from a stream entry's flat text fields, coerced by the schema. Raises InvalidInput."""
         ...
 
-    def business_key(self, saga_input: JsonObject) -> str | None:
-        """The business key in the input; None where the definition names none. Raises InvalidInput."""
+    def business_key(self, data: JsonObject, saga_input: JsonObject) -> str | None:
+        """The business key in the data as it was sent, which was read as this input; None where there is none.
+
+        Raises InvalidInput, also where the schema reads another key than was sent.
+        """
+        ...
+
+    def written_key(self, key: str) -> str:
+        """A key that was given beside the input, in the form in which the definition's keys are written."""
         ...
 
 
@@ -87,3 +94,9 @@ class Catalog(Protocol):
     def event_types(self) -> list[str]:
         """Every type that `by_event_type` knows, for an error message that lists them."""
         ...
+
+
+def written_key(catalog: Catalog, saga: str, key: str) -> str:
+    """A key of a saga as its definition writes it; the key as it was given where that definition is not known here."""
+    spec = catalog.by_name(saga)
+    return key if spec is None else spec.written_key(key)

@@ -378,9 +378,12 @@ class PlainBlueprint:
         except ValueError:
             raise InvalidInput("must be a whole number") from None
 
-    def business_key(self, saga_input: JsonObject) -> str | None:
+    def business_key(self, data: JsonObject, saga_input: JsonObject) -> str | None:
         value = None if self._key_field is None else saga_input.get(self._key_field)
         return None if value is None else str(value)
+
+    def written_key(self, key: str) -> str:
+        return key
 
 
 class PlainCatalog:

@@ -21,6 +21,7 @@ from saga_service.core.vocabulary import Operation, SagaStatus
 from saga_service.definitions.keywords import duration_ms
 from saga_service.store.encryption import decrypted_state
 from saga_service.store.rows import read_saga
+from saga_service.wire.business_keys import KeyForm, written_key
 from saga_service.wire.encryption import Cipher, DecryptionFailed
 from saga_service.wire.entries import Malformed
 from saga_service.wire.json import read_object
@@ -93,8 +94,11 @@ async def find_saga(
     by_id = await saga_with_id(connection, saga_id) if saga_id else None
     if by_id is not None:
         return by_id
-    # A business key may well look like a UUID.
-    with_key = [row for row in await sagas_with_key(connection, given) if definition in (None, row.saga)]
+    # A business key may well look like a UUID, and may have been sent in another spelling than it is kept in.
+    for key in dict.fromkeys((given, written_key(KeyForm.UUID, given))):
+        with_key = [row for row in await sagas_with_key(connection, key) if definition in (None, row.saga)]
+        if with_key:
+            break
     if len(with_key) > 1:
         ids = ", ".join(f"{row.saga} {row.id}" for row in with_key)
         raise CommandFailed(

@@ -111,7 +111,7 @@ def _sample_input(catalog: Catalog, event_type: str) -> JsonObject:
     names = {*schema.get("required", ()), *([] if spec.key is None else [spec.key])}
     for sample in input_samples(schema, names) or ():
         with suppress(InvalidInput):
-            spec.business_key(spec.read_input(sample))
+            spec.business_key(sample, spec.read_input(sample))
             return sample
     return {}
 

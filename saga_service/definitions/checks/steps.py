@@ -19,6 +19,7 @@ from saga_service.definitions.keywords import KEYWORDS_OF, TASK_KEYWORDS, TASK_N
 from saga_service.definitions.outline import Outline, StepOutline, after_of, milliseconds_of
 from saga_service.definitions.problems import Violation, closest, mappings, shown
 from saga_service.definitions.schema.json_schema import types_of
+from saga_service.definitions.schema.keys import altered_key
 
 
 def check_input(outline: Outline) -> Iterator[Violation]:
@@ -42,7 +43,7 @@ def check_triggers(outline: Outline) -> Iterator[Violation]:
 
 
 def check_key(outline: Outline) -> Iterator[Violation]:
-    """The key is a property of the input, and text or a whole number."""
+    """The key is a property of the input, and text or a whole number, which the schema leaves as it was sent."""
     key, reader = outline.content.get("key"), outline.reader
     properties = _named_properties(outline.content) if reader is None else reader.stored
     if not isinstance(key, str) or properties is None:
@@ -55,6 +56,14 @@ def check_key(outline: Outline) -> Iterator[Violation]:
     allowed = types_of(reader.stored[key], reader.schema)
     if allowed and not allowed & {"string", "integer"}:
         yield ("key",), f"must be a property with text or a whole number, but {shown(key)} is {', '.join(allowed)}"
+        return
+    altered = altered_key(reader, key)
+    if altered is not None:
+        sent, read = altered
+        yield (
+            ("key",),
+            f"is {shown(key)}, whose schema makes {shown(read)} of {shown(sent)}; let it leave a key as it is",
+        )
 
 
 def _named_properties(content: Mapping[str, Any]) -> Mapping[str, Any] | None:

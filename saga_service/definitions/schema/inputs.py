@@ -61,6 +61,10 @@ class Input(Protocol):
         """True if an input may come with this property."""
         ...
 
+    def read_property(self, name: str, value: Any) -> Any:
+        """The value of one property as it is stored; the value itself where it cannot be read by itself."""
+        ...
+
     def read_input(self, data: JsonObject) -> JsonObject:
         """The input as it is stored. Raises InvalidInput."""
         ...
@@ -94,6 +98,9 @@ class SchemaInput:
 
     def takes(self, name: str) -> bool:
         return name in self.stored or self.keeps_more
+
+    def read_property(self, name: str, value: Any) -> Any:
+        return self._coercions[name].from_json(value) if name in self._coercions else value
 
     def read_input(self, data: JsonObject) -> JsonObject:
         value = {**self._defaults, **data}
@@ -146,6 +153,18 @@ class ModelInput:
         validators = self._model.__pydantic_decorators__.model_validators.values()
         rewrites = any(validator.info.mode != "after" for validator in validators)
         return not is_closed or rewrites or name in set(_names_taken(self._model))
+
+    def read_property(self, name: str, value: Any) -> Any:
+        model = self._model
+        for field, described in model.model_fields.items():
+            if name == (described.serialization_alias or field):
+                try:
+                    made = model.model_construct()
+                    model.__pydantic_validator__.validate_assignment(made, field, value)
+                    return made.model_dump(mode="json", by_alias=True, include={field}, warnings=False)[name]
+                except Exception:  # noqa: BLE001 - an author's own validator may raise anything where it sees one field
+                    return value
+        return value
 
     def read_input(self, data: JsonObject) -> JsonObject:
         model = self._model

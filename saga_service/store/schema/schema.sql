@@ -583,22 +583,61 @@ as $$
     ) as hashed
 $$;
 
--- The key as the service would read it: what the deployed version of the definition takes for it, in the input as given.
-create function saga_private.key_of_input(name text, input jsonb)
+-- A key in the form of its definition's keys, as `saga_service.wire.business_keys` has the rule.
+create function saga_private.written_key(form text, key text)
+returns text
+language sql immutable
+as $$
+    select case
+        when form = 'integer' and key ~ '^[+-]?[0-9]{1,40}([.]0*)?$' then trunc(key::numeric)::text
+        when form = 'uuid' and key ~ (
+            '^(urn:uuid:)?[{]?[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}[}]?$'
+        ) then translate(replace(key, 'urn:uuid:', ''), '{}-', '')::uuid::text
+        else key
+    end
+$$;
+
+-- The key that a field's value is, by the same rule; null for a value that can be none.
+create function saga_private.key_text(form text, value jsonb)
+returns text
+language sql immutable
+as $$
+    select case jsonb_typeof(value)
+        when 'string' then saga_private.written_key(form, value #>> '{}')
+        when 'number' then (
+            select trunc(number)::text from (select value::numeric as number) as given
+            where number = trunc(number) and number between -9223372036854775808 and 18446744073709551615
+                and (scale(number) = 0 or abs(number) < 9007199254740992)
+        )
+    end
+$$;
+
+-- The key of a start: the one that is given, or the field of the data that the deployed version of the definition names.
+create function saga_private.key_of_start(name text, input jsonb, given text)
 returns text
 language plpgsql stable
 as $$
 declare
     field text;
-    kind text;
+    form text;
+    otherwise text;
+    key text;
 begin
-    select deployed.document ->> 'key' into field from saga_private.deployed_definitions(array[name]) as deployed;
-    kind := jsonb_typeof(input -> field);
-    if field is null or kind = 'string' or kind = 'number' and input ->> field ~ '^-?[0-9]+$' then
-        return input ->> field;
+    select deployed.document ->> 'key', deployed.document ->> 'key_form', deployed.document ->> 'key_default'
+    into field, form, otherwise from saga_private.deployed_definitions(array[name]) as deployed;
+    if given is not null or field is null then
+        return saga_private.written_key(form, given);
     end if;
-    raise exception 'the key of saga ''%'' is the field ''%'' of its input, and that must be text or a whole number',
-        name, field using errcode = 'invalid_parameter_value', hint = 'Or give the key beside the input.';
+    -- Encrypted data has no other field, and its key is not known here.
+    key := case
+        when input ? field then saga_private.key_text(form, input -> field)
+        when not input ? '$encrypted' then otherwise
+    end;
+    if key is null then
+        raise exception 'the key of saga ''%'' is the field ''%'' of its input, and that must be text or a whole number',
+            name, field using errcode = 'invalid_parameter_value', hint = 'Or give the key beside the input.';
+    end if;
+    return key;
 end
 $$;
 
@@ -792,7 +831,7 @@ begin
         raise exception 'no saga ''%'' is known', name using errcode = 'invalid_parameter_value',
             hint = 'Sagas become known when a service that defines them starts.';
     end if;
-    own_key := coalesce(key, saga_private.key_of_input(name, input));
+    own_key := saga_private.key_of_start(name, input, key);
     if length(own_key) not between 1 and 500 then
         raise exception 'a key has from 1 to 500 characters, but this one has %', length(own_key)
             using errcode = 'invalid_parameter_value';
@@ -801,7 +840,8 @@ begin
     insert into saga_private.requests (at_ms, fields)
     values (
         (extract(epoch from clock_timestamp()) * 1000)::bigint,
-        json_build_object('type', name, 'data', input::text, 'subject', own_key, 'saga_id', started)
+        -- The key of the data is shown, and read by the service once more: its schema must not make another of it.
+        json_build_object('type', name, 'data', input::text, 'subject', key, 'key', own_key, 'saga_id', started)
     );
     return started;
 end
@@ -1248,7 +1288,7 @@ select
     requests.fields ->> 'type' as type,
     coalesce(requests.saga_id::text, requests.fields ->> 'saga_id') as saga_id,
     requests.fields ->> 'saga' as saga,
-    requests.fields ->> 'subject' as key,
+    coalesce(requests.fields ->> 'key', requests.fields ->> 'subject') as key,
     requests.stream,
     requests.entry_id,
     requests.attempts,
@@ -1268,7 +1308,7 @@ comment on column saga.requests.type is
     'The saga to start, the signal, or an operation such as saga.cancel. Null once it is answered.';
 comment on column saga.requests.saga_id is 'The saga''s id, if the request names it by that or once it is answered.';
 comment on column saga.requests.saga is 'The saga''s name, if the request has it.';
-comment on column saga.requests.key is 'The saga''s business key, if the request names it by that.';
+comment on column saga.requests.key is 'The saga''s business key, if the request names it by that or starts it.';
 comment on column saga.requests.stream is
     'Null for a request by SQL, else the stream of an entry that is deferred.';
 comment on column saga.requests.entry_id is 'The entry''s id on that stream.';

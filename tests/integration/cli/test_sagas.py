@@ -136,6 +136,13 @@ async def test_a_key_may_look_like_an_id(postgres_dsn: str) -> None:
     assert (await run_aside("show", key)).lines[1] == f"key {key}"
 
 
+async def test_a_key_that_is_a_uuid_is_found_in_any_spelling(postgres_dsn: str) -> None:
+    key = "a0eebc99-9c0b-8ef8-bb6d-6bb9bd380a11"
+    await keep(postgres_dsn, begun("order", key))
+
+    assert (await run_aside("show", f"{{{key.upper()}}}")).lines[1] == f"key {key}"
+
+
 async def test_what_is_not_there_is_said(postgres_dsn: str) -> None:
     shown = await run_aside("show", "A-1")
 

@@ -153,7 +153,7 @@ async def test_what_was_deployed_elsewhere_is_learned_with_its_input_and_its_key
     )
     resolved = (await registry.deployed(["refund", "nothing"]))["refund"]
     assert resolved is not None
-    assert resolved.business_key(resolved.read_input({"order": "A-17"})) == "A-17"
+    assert resolved.business_key({"order": "A-17"}, resolved.read_input({"order": "A-17"})) == "A-17"
     assert [step.name for step in resolved.definition.steps] == ["approval", "pay"]
     # A command is no signal.
     assert await registry.waiting_for(["refund.approved", "bank.pay"]) == {"refund.approved": ["refund"]}

@@ -50,7 +50,7 @@ async def know(pool: asyncpg.Pool, saga: str, key: str | None, version: str = "v
         "insert into saga_private.definitions (saga, version, compensations, document) values ($1, $2, '{}', $3)",
         saga,
         version,
-        orjson.dumps({"key": key}).decode(),
+        orjson.dumps({"key": key, "key_form": "text", "key_default": None}).decode(),
     )
 
 

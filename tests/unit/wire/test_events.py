@@ -52,9 +52,16 @@ def test_a_key_has_one_saga_so_another_id_beside_it_is_refused() -> None:
         _read(subject="order-7", saga_id=SAGA_ID)
 
 
-def test_the_id_that_sql_has_told_its_caller_stays() -> None:
-    fields = {"type": "order", "subject": "order-7", "saga_id": SAGA_ID}
+def test_a_start_by_sql_without_a_key_has_the_id_that_its_caller_was_given() -> None:
+    fields = {"type": "order", "saga_id": SAGA_ID}
     assert read_event(entry(fields, REQUESTS), CATALOG).saga_id == SAGA_ID
+
+
+def test_a_start_by_sql_whose_key_is_another_by_the_deployed_definition_is_refused() -> None:
+    """Or one key would have two sagas."""
+    fields = {"type": "order", "subject": "order-7", "saga_id": SAGA_ID}
+    with pytest.raises(Malformed, match=r"with the key .order-7. has the id .*; start it again"):
+        read_event(entry(fields, REQUESTS), CATALOG)
 
 
 def test_fields_that_nobody_knows_are_passed_over() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saga_service.core.definition import StepDefinition
-from saga_service.core.events import BusinessKey, Signalled
+from saga_service.core.events import BusinessKey, OperationRequested, Signalled
 from saga_service.core.ids import saga_id_from_key
 from saga_service.core.vocabulary import Task
 from saga_service.wire.entries import Malformed
@@ -25,6 +25,19 @@ def test_a_signal_by_the_business_key_of_the_only_saga_that_waits_for_it() -> No
     event = read_event(entry({"type": "order.approved", "subject": "A-17", "id": "a-1"}), CATALOG)
     by_key = BusinessKey("order", "A-17")
     assert event == Signalled(saga_id_from_key("order", "A-17"), "order.approved", "a-1", {}, by_key)
+
+
+class ByNumber(PlainBlueprint):
+    def written_key(self, key: str) -> str:
+        return key.lstrip("0")
+
+
+@pytest.mark.parametrize("event_type", ["order.approved", "saga.cancel"])
+def test_a_key_in_another_spelling_is_written_as_the_definition_writes_it(event_type: str) -> None:
+    catalog = PlainCatalog(ByNumber(definition("reserve", APPROVAL)))
+    event = read_event(entry({"type": event_type, "saga": "order", "subject": "0017"}), catalog)
+    assert isinstance(event, Signalled | OperationRequested)
+    assert (event.saga_id, event.by_key) == (saga_id_from_key("order", "17"), BusinessKey("order", "17"))
 
 
 def test_a_signal_without_an_id_of_its_own_has_that_of_its_entry() -> None:
