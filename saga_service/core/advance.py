@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from saga_service.core.children import resend_child_request, was_called_off
+from saga_service.core.child_repeats import was_called_off
+from saga_service.core.children import resend_child_request
 from saga_service.core.definition import Definition, tombstone
 from saga_service.core.draft import Draft
 from saga_service.core.effects import ParentReply, Transition, refused, repeated
@@ -123,8 +124,9 @@ def _bury_before_start(event: OperationRequested, parent: CommandName, now_ms: i
 def _resend(definition: Definition, state: SagaState, now_ms: int) -> Transition:
     draft, paused = Draft(definition, state, now_ms), state.status is SAGA_PAUSED
     for position, step in enumerate(state.steps):
-        if definition.steps[position].task is CHILD:
-            if not paused or was_called_off(draft, position):
+        defined = definition.steps[position]
+        if defined.task is CHILD:
+            if not paused or was_called_off(step, defined, state.course):
                 draft.commands += resend_child_request(draft, position)
         elif step.is_in_flight and not paused:
             draft.commands += in_flight_again(definition, state, draft.steps, position)

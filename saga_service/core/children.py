@@ -1,37 +1,37 @@
-"""Requests to child sagas beside their start: to call one off, and to ask once more. A child ignores a repeat."""
+"""Requests to child sagas beside their start: to call one off, and to repeat one. A child ignores a repeat."""
 
 from __future__ import annotations
 
+from saga_service.core.child_repeats import is_repeat_due, repeated_since_ms, was_called_off
 from saga_service.core.definition import ExpressionFailed
 from saga_service.core.draft import Draft
 from saga_service.core.effects import Sent
 from saga_service.core.outgoing import child_request, in_flight_again, step_input
 from saga_service.core.vocabulary import (
-    BACKWARD,
     CHILD,
-    DISPATCHED,
     DUE_TIMEOUT,
     FORWARD,
+    SAGA_PAUSED,
     UNKNOWN,
     ChildOperation,
-    OnUnknown,
 )
-
-CALLED_OFF = frozenset({OnUnknown.RETRY, OnUnknown.PROBE})
-"""Choices for which a child saga that takes too long is asked to undo itself. Once it has, it is tried again."""
 
 
 def call_off(draft: Draft, position: int) -> None:
     """Ask the step's child saga to stop and to undo itself."""
+    draft.steps[position] = draft.steps[position]._replace(called_off_at_ms=draft.now_ms)
     draft.commands.append(_request(draft, position, ChildOperation.CANCEL))
 
 
-def was_called_off(draft: Draft, position: int) -> bool:
-    """Whether a step's child was asked to stop, and has not answered."""
-    step = draft.steps[position]
-    if draft.course is BACKWARD:
-        return step.status is DISPATCHED
-    return step.status is UNKNOWN and draft.definition.steps[position].on_unknown in CALLED_OFF
+def repeat_requests(draft: Draft) -> None:
+    """Send those requests again that child sagas have left unanswered for long enough. A paused saga sends none: its
+    end of the pause does."""
+    if draft.status is SAGA_PAUSED:
+        return
+    for position, defined in enumerate(draft.definition.steps):
+        since_ms = repeated_since_ms(draft.steps[position], defined, draft.course, draft.now_ms)
+        if since_ms is not None and is_repeat_due(since_ms, draft.before.updated_at_ms, draft.now_ms):
+            draft.commands += resend_child_request(draft, position)
 
 
 def resend_child_request(draft: Draft, position: int) -> list[Sent]:
@@ -39,7 +39,7 @@ def resend_child_request(draft: Draft, position: int) -> list[Sent]:
     step, defined = draft.steps[position], draft.definition.steps[position]
     if defined.task is not CHILD:
         return []
-    if was_called_off(draft, position):
+    if was_called_off(step, defined, draft.course):
         # It is not started again beforehand: if its start was lost, it never begins.
         return [_request(draft, position, ChildOperation.CANCEL)]
     if step.status is UNKNOWN and draft.course is FORWARD:

@@ -100,6 +100,8 @@ class Definition:
     descendants: tuple[frozenset[int], ...] = field(init=False, repr=False, compare=False)
     """The places of all steps that wait for each step, directly or not."""
     pivot: int | None = field(init=False, repr=False, compare=False)
+    has_children: bool = field(init=False, repr=False, compare=False)
+    """Whether any step is done by another saga."""
 
     @property
     def signals(self) -> list[str]:
@@ -115,6 +117,7 @@ class Definition:
         object.__setattr__(self, "ancestors", _ancestors(predecessors))
         object.__setattr__(self, "descendants", _descendants(predecessors))
         object.__setattr__(self, "pivot", pivots[0] if pivots else None)
+        object.__setattr__(self, "has_children", any(step.task is Task.CHILD for step in self.steps))
 
 
 TOMBSTONE = "tombstone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from saga_service.core.child_repeats import next_repeat_ms, repeated_since_ms
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.effects import HistoryEntry, Sent, Transition
 from saga_service.core.outgoing import news_of_end, reply_to_parent
@@ -176,10 +177,20 @@ class Draft:
         moments = [step.due_at_ms for step in steps if step.due_at_ms is not None]
         if self.deadline_ms is not None and self.has_deadline():
             moments.append(self.deadline_ms)
+        if self.definition.has_children and self.status is not SAGA_PAUSED:
+            moments += self._repeats_ms()
         if not moments:
             return None
         first_ms, known_ms = min(moments), self.before.wake_at_ms
         return first_ms if timer or known_ms is None or known_ms > first_ms else known_ms
+
+    def _repeats_ms(self) -> list[int]:
+        """The next moment, for each child saga that has not answered, at which the request to it is repeated."""
+        repeated = [
+            repeated_since_ms(step, defined, self.course, self.now_ms)
+            for step, defined in zip(self.steps, self.definition.steps, strict=True)
+        ]
+        return [next_repeat_ms(since_ms, self.now_ms) for since_ms in repeated if since_ms is not None]
 
     def has_deadline(self) -> bool:
         """Whether the saga's own deadline counts now. It does not while the pivot is in flight; if that fails it does

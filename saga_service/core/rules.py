@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from saga_service.core.children import CALLED_OFF, call_off, resend_child_request
+from saga_service.core.child_repeats import CALLED_OFF
+from saga_service.core.children import call_off, resend_child_request
 from saga_service.core.compensation import dispatch_undo, give_up_undo
 from saga_service.core.draft import Reaction
 from saga_service.core.fault_codes import FAILED as FAILED_CODE

@@ -66,6 +66,8 @@ class StepState(NamedTuple):
     """Attempts of the present direction that count no more, because a person asked for a new series."""
     series_since_ms: int | None = None
     """The moment at which the present series began. None for the action's first one, which began at `started_at_ms`."""
+    called_off_at_ms: int | None = None
+    """The moment at which the step's child saga was asked to stop."""
 
     @property
     def is_in_flight(self) -> bool:

@@ -1,7 +1,9 @@
-"""Timers: a command that was not answered in time, a wait that is over, the saga's own deadline."""
+"""Timers: a command that was not answered in time, a wait that is over, the saga's own deadline; a request to a child
+saga that is repeated."""
 
 from __future__ import annotations
 
+from saga_service.core.children import repeat_requests
 from saga_service.core.compensation import start_compensating
 from saga_service.core.definition import Definition
 from saga_service.core.draft import Draft, Reaction
@@ -54,8 +56,10 @@ def timer(definition: Definition, state: SagaState, now_ms: int) -> Transition:
         assert refusal is None, f"{step.due} of step '{step.name}': {refusal.reason}"
     if _is_due(draft, now_ms):
         _compensate_at_deadline(draft)
+    if definition.has_children:
+        repeat_requests(draft)
     moved = draft.transition(timer=True)
-    if not moved.history and moved.state == state:
+    if not moved.history and not moved.commands and moved.state == state:
         return repeated(state, "nothing is due")
     return moved
 

@@ -131,6 +131,7 @@ STEP_PLACES = (
     "probes",
     "series_after",
     "series_since_ms",
+    "called_off_at_ms",
 )
 """The places in one step's JSON array, in the words of `core.state.StepState`. `rows` writes and reads them in this
 order, `saga_private.steps_of` names them for the views."""

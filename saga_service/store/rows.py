@@ -61,11 +61,11 @@ def _write_step(step: StepState) -> tuple[object, ...]:
         step.started_at_ms,
         step.ended_at_ms,
     )
-    seldom = (step.deadline_ms, step.probes, step.series_after, step.series_since_ms)
+    seldom = (step.deadline_ms, step.probes, step.series_after, step.series_since_ms, step.called_off_at_ms)
     return places if seldom == _NOTHING_SELDOM else places + seldom
 
 
-_NOTHING_SELDOM = (None, 0, 0, None)
+_NOTHING_SELDOM = (None, 0, 0, None, None)
 
 
 def read_steps(text: str) -> tuple[StepState, ...]:
@@ -89,6 +89,7 @@ def read_step(
     probes: int = 0,
     series_after: int = 0,
     series_since_ms: int | None = None,
+    called_off_at_ms: int | None = None,
 ) -> StepState:
     return StepState(
         name,
@@ -107,6 +108,7 @@ def read_step(
         probes,
         series_after,
         series_since_ms,
+        called_off_at_ms,
     )
 
 

@@ -178,7 +178,7 @@ class SimulatedService:
             record = self.records[entry.saga_id]
             record.history.append(entry)
             self._recent.append(f"{record.state.saga}: {' '.join([entry.step or '', entry.event]).strip()}")
-        for sent in folded.commands:
+        for sent in _without_repeats(folded):
             self._send(sent)
         for reply in folded.replies:
             self._put(self.now_ms, write_parent_reply(reply, self._names))
@@ -217,3 +217,9 @@ class SimulatedService:
             return
         repeated = ", ".join(f"{what} ({times} times)" for what, times in Counter(self._recent).most_common(5))
         raise NeverEnds(f"{self._events:,} events happened and it goes on; of the last {len(self._recent)}: {repeated}")
+
+
+def _without_repeats(folded: Folded) -> list[Sent]:
+    """What is sent, without requests to child sagas that a timer only repeats: here no message is lost."""
+    recorded = {id(sent) for entry in folded.history for sent in entry.sent}
+    return [sent for sent in folded.commands if isinstance(sent, Command) or id(sent) in recorded]

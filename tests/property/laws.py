@@ -5,6 +5,7 @@ Each law is a function that fails with a sentence. `every_law` tries them all on
 
 from __future__ import annotations
 
+from saga_service.core.child_repeats import repeated_since_ms
 from saga_service.core.compensation import outstanding_effects
 from saga_service.core.definition import Definition
 from saga_service.core.effects import ChildRequest, Command, Sent, Transition
@@ -170,11 +171,20 @@ def waking_is_never_later_than_what_is_due(definition: Definition, after: SagaSt
     if after.deadline_ms is not None and after.course is Course.FORWARD:
         # What may be decided is not undone, whatever the time; should the pivot fail after all, it matters again.
         moments += [] if has_passed_pivot(definition, after.steps) else [after.deadline_ms]
-    if not moments or after.status in ENDED:
-        assert after.wake_at_ms is None, "nothing is due, so nothing wakes"
+    if after.status in ENDED or not moments:
+        is_woken_to_repeat = after.status not in ENDED and awaits_a_child(definition, after)
+        assert after.wake_at_ms is None or is_woken_to_repeat, "nothing is due, so nothing wakes"
     else:
         assert after.wake_at_ms is not None, "something is due, so something wakes"
         assert after.wake_at_ms <= min(moments), "waking is never later than what is due"
+
+
+def awaits_a_child(definition: Definition, after: SagaState) -> bool:
+    """Whether a request to a child saga is repeated."""
+    if after.status is SagaStatus.PAUSED:
+        return False
+    steps = zip(after.steps, definition.steps, strict=True)
+    return any(repeated_since_ms(step, defined, after.course, after.updated_at_ms) for step, defined in steps)
 
 
 def a_saga_that_waits_for_nothing_is_ended_stuck_or_paused(after: SagaState) -> None:
@@ -258,8 +268,11 @@ def commands_are_of_the_history_that_sent_them(
     if isinstance(event, TransportLost):
         return
     recorded = [sent for line in transition.history for sent in line.sent]
-    assert recorded == list(transition.commands), "each command belongs to the line of history that sent it"
+    repeats = transition.commands[len(recorded) :] if isinstance(event, TimerDue) else ()
+    assert all(isinstance(sent, ChildRequest) for sent in repeats), "nothing but a request to a child is repeated"
+    assert [*recorded, *repeats] == list(transition.commands), "a command belongs to the line of history that sent it"
     attempts_before = 0 if before is None else _attempts(before)
+    counted = [sent for sent in recorded if not is_calling_off(sent)]
     new = [sent for sent in counted if before is None or not is_said_again(before, event, sent)]
     assert _attempts(after) == attempts_before + len(new), "each command is one attempt"
 

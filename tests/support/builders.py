@@ -96,6 +96,7 @@ def child(
     retry: RetryPolicy = RETRY,
     kind: Kind = Kind.COMPENSATABLE,
     on_unknown: OnUnknown = OnUnknown.RETRY,
+    timeout_ms: int = TIMEOUT_MS,
 ) -> StepDefinition:
     """A step that another saga does."""
     return StepDefinition(
@@ -106,7 +107,7 @@ def child(
         retry=retry,
         kind=kind,
         on_unknown=on_unknown,
-        timeout_ms=TIMEOUT_MS,
+        timeout_ms=timeout_ms,
         compensation_retry=RETRY,
         compensation_timeout_ms=COMPENSATION_TIMEOUT_MS,
     )

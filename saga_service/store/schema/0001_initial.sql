@@ -195,7 +195,7 @@ returns table (
     "position" integer, name text, status text, attempts integer, compensation_attempts integer,
     effect_revision integer, due text, due_at_ms bigint, unanswered json, output json, fault json,
     started_at_ms bigint, ended_at_ms bigint, deadline_ms bigint, probes integer, series_after integer,
-    series_since_ms bigint
+    series_since_ms bigint, called_off_at_ms bigint
 )
 language sql immutable
 begin atomic
@@ -216,7 +216,8 @@ begin atomic
         (step.state ->> 12)::bigint as deadline_ms,
         coalesce((step.state ->> 13)::integer, 0) as probes,
         coalesce((step.state ->> 14)::integer, 0) as series_after,
-        (step.state ->> 15)::bigint as series_since_ms
+        (step.state ->> 15)::bigint as series_since_ms,
+        (step.state ->> 16)::bigint as called_off_at_ms
     from json_array_elements(steps) with ordinality as step (state, place);
 end;
 

@@ -54,6 +54,7 @@ STEPS = st.builds(
     probes=st.integers(0, 9),
     series_after=st.integers(0, 9),
     series_since_ms=st.none() | MOMENTS_MS,
+    called_off_at_ms=st.none() | MOMENTS_MS,
 )
 SIGNALS = st.builds(Signal, name=TEXTS, id=TEXTS, data=st.none() | OBJECTS)
 PARENTS = st.builds(
