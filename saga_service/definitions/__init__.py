@@ -1,11 +1,12 @@
 """Saga definitions: from what an author writes, in Python or in YAML, to what the engine drives.
 
-Four wings, each of which knows only those before it:
+Five wings, each of which knows only those before it:
 
 - `sources` reads what was written, with the line of every value;
 - `schema` reads inputs and outputs by their schemas, and makes sample values;
 - `expressions` compiles and evaluates conditions and mappings (CEL);
-- `checks` finds what does not fit together.
+- `checks` finds what does not fit together;
+- `compatibility` finds what does not fit the workers.
 
 Around them, in the order of a definition's way: `authoring` (the classes that Python authors use), `keywords` (what
 may be written, and every default), `model` (which values are allowed), `outline` (a saga's steps, even where it has

@@ -22,6 +22,7 @@ from saga_service.worker.worker import Worker
 SCHEMA_BYTES_MAX = 16_384
 """A larger schema is left out: descriptions of all workers that are alive are kept in Redis and in Postgres."""
 
+_NAMING = frozenset({"properties", "$ref", "anyOf", "oneOf", "allOf"})
 _NOTHING: JsonObject = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -67,7 +68,11 @@ def _returned(result: Any) -> JsonObject | None:
 
 
 def _returned_option(option: Any) -> JsonObject | None:
-    return _NOTHING if option is type(None) else _schema_of(option, "serialization")
+    if option is type(None):
+        return _NOTHING
+    schema = _schema_of(option, "serialization")
+    # A mapping's annotation names no properties.
+    return None if schema is None or _NAMING.isdisjoint(schema) else schema
 
 
 def _schema_of(annotation: Any, mode: JsonSchemaMode) -> JsonObject | None:
@@ -109,7 +114,12 @@ class _CertainSchema(GenerateJsonSchema):
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         described, model = super().model_schema(schema), schema["cls"]
-        several = _fields_of_several_names(model) if self.mode == "validation" else set()
+        if self.mode == "serialization":
+            is_closed = "properties" in described and model.model_config.get("extra") != "allow"
+            return {**described, "additionalProperties": False} if is_closed else described
+        if model.model_config.get("coerce_numbers_to_str"):
+            return {}
+        several = _fields_of_several_names(model)
         if several:
             required = [name for name in described.get("required", ()) if name not in several]
             described = {**described, "required": required, "additionalProperties": True}

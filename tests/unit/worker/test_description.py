@@ -181,8 +181,22 @@ def test_what_a_serializer_writes_is_known_by_its_annotation_alone() -> None:
     assert schema["properties"]["price"]["type"] == "string"
 
 
-def test_nothing_is_said_of_the_result_of_a_handler_that_never_returns() -> None:
-    assert returned(Never) is None
+@pytest.mark.parametrize("annotation", [Never, dict[str, Any], Mapping[str, int], Receipt | dict[str, Any]])
+def test_nothing_is_said_of_a_result_whose_properties_have_no_names(annotation: Any) -> None:
+    assert returned(annotation) is None
+
+
+class NumbersAsText(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+    order_id: str
+
+
+def test_nothing_is_said_of_a_model_that_reads_numbers_as_text() -> None:
+    assert taken(NumbersAsText) == {}
+
+
+def test_a_models_result_has_its_fields_and_no_others() -> None:
+    assert returned(Receipt)["additionalProperties"] is False
 
 
 def test_a_result_of_several_kinds_is_one_of_them() -> None:

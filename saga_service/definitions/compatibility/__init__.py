@@ -1,0 +1,12 @@
+"""Definitions against workers: everything that would keep a step from being carried out, before the first saga.
+
+`comparison` takes what is deployed, or is about to be: sagas, and the descriptions of workers. It finds what no worker
+carries out, data that a handler's model does not take, and results that are not the declared output. `command_data`
+says what each command carries, as far as its definition decides it; `schema_comparison` compares two schemas;
+`findings` is the form of what is found.
+"""
+
+from saga_service.definitions.compatibility.comparison import compare
+from saga_service.definitions.compatibility.findings import Finding
+
+__all__ = ["Finding", "compare"]

@@ -1,0 +1,209 @@
+"""The comparison of sagas with workers: who carries out each command, and does what is sent fit what is taken?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from saga_service.core.definition import StepDefinition
+from saga_service.core.state import JsonObject
+from saga_service.core.vocabulary import ACTION, COMPENSATION, PROBE, Direction, Task
+from saga_service.definitions.checks.expressions import check_expressions
+from saga_service.definitions.compatibility.command_data import command_data, outlines_of_specs
+from saga_service.definitions.compatibility.findings import Finding
+from saga_service.definitions.compatibility.schema_comparison import Part, differences
+from saga_service.definitions.document import DefinedSaga
+from saga_service.definitions.outline import Outline, StepOutline
+from saga_service.definitions.problems import closest, path_text
+from saga_service.definitions.schema.outputs import OutputSchema, output_schema
+from saga_service.wire.commands import service_of
+from saga_service.wire.worker_description import HandlerDescription, WorkerDescription
+
+_Handlers = Mapping[str, Mapping[str, HandlerDescription]]
+_CALLED = {ACTION: "action", COMPENSATION: "compensation", PROBE: "probe"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A command that a step sends, and the handler that there is for it."""
+
+    spec: DefinedSaga
+    step: StepDefinition
+    direction: Direction
+    type: str
+
+    @property
+    def position(self) -> int:
+        return self.spec.definition.positions[self.step.name]
+
+    @property
+    def name(self) -> str:
+        return f"its {_CALLED[self.direction]} '{self.type}'"
+
+    def finding(self, text: str, *, is_problem: bool = True) -> Finding:
+        return Finding(is_problem, text, self.spec.name, self.step.name, self.type, self.spec.place)
+
+
+def compare(
+    specs: Sequence[DefinedSaga], workers: Iterable[WorkerDescription], services_elsewhere: Collection[str] = ()
+) -> list[Finding]:
+    """Find everything that does not fit, problems first.
+
+    Several descriptions of one service count together: during a roll-out its workers differ. Nothing is asked of
+    `services_elsewhere`, whose workers are not known here.
+    """
+    handlers = _handlers_by_service(workers)
+    outlines = outlines_of_specs(specs)
+    calls = [
+        (call, outline)
+        for spec, outline in zip(specs, outlines, strict=True)
+        for call in _calls(spec)
+        if service_of(call.type) not in services_elsewhere
+    ]
+    found = [*_services_without_workers([call for call, _ in calls], handlers)]
+    for call, outline in calls:
+        found += _of_call(call, handlers.get(service_of(call.type)), outline)
+    found += _of_expressions(specs, outlines, handlers)
+    found += _not_called(specs, handlers)
+    unique = list(dict.fromkeys(found))
+    return [*(each for each in unique if each.is_problem), *(each for each in unique if not each.is_problem)]
+
+
+def _handlers_by_service(workers: Iterable[WorkerDescription]) -> _Handlers:
+    by_service: dict[str, dict[str, HandlerDescription]] = {}
+    for worker in workers:
+        of_service = by_service.setdefault(worker.service, {})
+        of_service.update({handler.type: _usable(handler) for handler in worker.handlers})
+    return by_service
+
+
+def _usable(handler: HandlerDescription) -> HandlerDescription:
+    """The handler without schemas that are none: a description may have been written by anyone."""
+    return replace(handler, takes=_usable_schema(handler.takes), returns=_usable_schema(handler.returns))
+
+
+def _usable_schema(schema: JsonObject | None) -> JsonObject | None:
+    try:
+        return None if schema is None else output_schema(schema).schema
+    except ValueError:
+        return None
+
+
+def _calls(spec: DefinedSaga) -> Iterator[_Call]:
+    for step in spec.definition.steps:
+        if step.task is Task.COMMAND:
+            for direction, command in ((ACTION, step.action), (COMPENSATION, step.compensation), (PROBE, step.probe)):
+                if command is not None:
+                    yield _Call(spec, step, direction, command)
+
+
+def _services_without_workers(calls: Sequence[_Call], handlers: Mapping[str, object]) -> Iterator[Finding]:
+    needed: dict[str, list[_Call]] = {}
+    for call in calls:
+        needed.setdefault(service_of(call.type), []).append(call)
+    for service, of_service in needed.items():
+        if service not in handlers:
+            sagas = ", ".join(dict.fromkeys(call.spec.name for call in of_service))
+            commands = ", ".join(dict.fromkeys(call.type for call in of_service))
+            hint = closest(service, sorted(handlers))
+            yield Finding(
+                True,
+                f"no worker for the service '{service}', which {sagas} needs ({commands}){hint}; "
+                "add the worker, or name the service as one whose workers are not looked at here",
+            )
+
+
+def _of_call(call: _Call, handlers: Mapping[str, HandlerDescription] | None, outline: Outline) -> Iterator[Finding]:
+    if handlers is None:
+        return
+    handler = handlers.get(call.type)
+    if handler is None:
+        known = sorted(handlers)
+        hint = closest(call.type, known) or f"; it has: {', '.join(known)}"
+        yield call.finding(f"{call.name} has no handler in the worker of '{service_of(call.type)}'{hint}")
+        return
+    misuse = _misuse(call, handler)
+    if misuse is not None:
+        yield call.finding(misuse)
+        return
+    if handler.takes is not None:
+        sent = command_data(call.spec.definition, outline, call.position, call.direction)
+        for each in differences(sent, Part(handler.takes, handler.takes)):
+            text = f"{call.name}: {each.where} {each.text}, by the model of its handler"
+            yield call.finding(f"{text}; {_remedy(call)}", is_problem=each.is_certain)
+    if call.direction is ACTION:
+        yield from _of_output(call, handler)
+
+
+def _misuse(call: _Call, handler: HandlerDescription) -> str | None:
+    """The reason why a handler that is there cannot stand for this command."""
+    if handler.answers_probes and call.direction is not PROBE:
+        return f"{call.name} is a type by which the inbox answers probes: it does nothing; write a handler for it"
+    is_of_another = handler.undoes is not None and handler.undoes != call.step.action
+    if is_of_another and call.direction is not ACTION:
+        word = "of" if handler.answers_probes else "undoes"
+        return (
+            f"{call.name} is registered with {word}='{handler.undoes}', and the step's action is "
+            f"'{call.step.action}': the inbox would look for the wrong one; name the step's action there"
+        )
+    return None
+
+
+def _remedy(call: _Call) -> str:
+    if call.step.input is None:
+        return (
+            "the saga's input is sent: change the model, the saga's 'input', or write a mapping at the step's 'input'"
+        )
+    return "change the model, or the mapping at the step's 'input'"
+
+
+def _of_output(call: _Call, handler: HandlerDescription) -> Iterator[Finding]:
+    declared = call.step.output
+    if handler.returns is None or not isinstance(declared, OutputSchema):
+        return
+    for each in differences(Part(handler.returns, handler.returns), Part(declared.schema, declared.schema)):
+        where = f"{each.where} " if each.path else ""
+        text = f"{call.name} is declared with an 'output' that its handler does not return: {where}{each.text}"
+        yield call.finding(f"{text}; change the handler's result or the step's 'output'", is_problem=each.is_certain)
+
+
+def _of_expressions(
+    specs: Sequence[DefinedSaga],
+    outlines: Sequence[Outline],
+    handlers: _Handlers,
+) -> Iterator[Finding]:
+    """Hints at expressions that do not fit what a handler returns, for steps that declare no output."""
+    by_name: dict[str, Outline] = {}
+    for spec, outline in zip(specs, outlines, strict=True):
+        steps = tuple(_with_result(step, handlers) for step in outline.steps)
+        with_results = replace(outline, steps=steps, sagas_by_name=by_name)
+        by_name.setdefault(spec.name, with_results)
+        before = set(check_expressions(outline))
+        for path, text in check_expressions(with_results):
+            if (path, text) not in before:
+                step = spec.definition.steps[int(path[1])].name
+                told = f"'{path_text(path[2:])}' {text} (by what the handlers of earlier steps return)"
+                yield Finding(False, told, spec.name, step, place=spec.place)
+
+
+def _with_result(step: StepOutline, handlers: _Handlers) -> StepOutline:
+    """The step with its handler's result as its output, where none is declared and the result is known."""
+    if step.task is not Task.COMMAND or step.output_schema is not None:
+        return step
+    action = str(step.content["action"])
+    handler = handlers.get(service_of(action), {}).get(action)
+    if handler is None or handler.returns is None:
+        return step
+    return replace(step, output_schema=output_schema(handler.returns))
+
+
+def _not_called(specs: Sequence[DefinedSaga], handlers: _Handlers) -> Iterator[Finding]:
+    called = {call.type for spec in specs for call in _calls(spec)}
+    for service in sorted(handlers):
+        idle = [command for command in sorted(handlers[service]) if command not in called]
+        if idle:
+            yield Finding(
+                False,
+                f"the worker of '{service}' has handlers that no definition here calls: {', '.join(idle)}; "
+                "remove them, or name the definitions that call them",
+            )

@@ -1,0 +1,25 @@
+"""The form of what a comparison of definitions and workers finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that does not fit, or may not."""
+
+    is_problem: bool
+    """True for what is certain to go wrong; False for a hint, at what may go wrong or may be meant so."""
+    text: str
+    """The fault, and what to do about it."""
+    saga: str | None = None
+    step: str | None = None
+    command: str | None = None
+    """The command type at fault."""
+    place: str | None = None
+    """The file or module of the definition."""
+
+    def __str__(self) -> str:
+        step = f"{self.saga}, step '{self.step}'" if self.step is not None else self.saga
+        return ": ".join(part for part in (self.place, step, self.text) if part)

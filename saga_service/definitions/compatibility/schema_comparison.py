@@ -1,0 +1,181 @@
+"""Two JSON Schemas compared: can a value that fits the one be read by a reader of the other?
+
+A reader converts as pydantic does by default: `1` is taken for a number, and "12" for an integer. A difference is
+certain where no value of the sent schema can be read. A schema that says nothing differs from none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from saga_service.definitions.problems import Path, closest, path_text
+from saga_service.definitions.schema.json_schema import (
+    alternatives,
+    always_needed,
+    is_closed,
+    is_open,
+    item_schemas,
+    may_lack,
+    properties_of,
+    types_of,
+    values_of,
+)
+
+LEVELS_MAX = 6
+
+
+class Reads(IntEnum):
+    """How many values of one type are read as another."""
+
+    ALL = 0
+    SOME = 1
+    NONE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A schema, with the one in which its references are looked up."""
+
+    schema: Any
+    root: Mapping[str, Any]
+
+    def inner(self, schema: Any) -> Part:
+        return Part(schema, self.root)
+
+    @property
+    def types(self) -> frozenset[str]:
+        return types_of(self.schema, self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A value that cannot be read, with the way to it from the whole."""
+
+    path: Path
+    text: str
+    is_certain: bool
+    """False where other values at this place can be read."""
+
+    @property
+    def where(self) -> str:
+        return f"'{path_text(self.path)}'"
+
+    def perhaps(self) -> Difference:
+        return Difference(self.path, self.text, is_certain=False)
+
+
+def differences(sent: Part, taken: Part, path: Path = ()) -> list[Difference]:
+    """What a reader of `taken` cannot read of values that fit `sent`."""
+    sent_options, taken_options = _options(sent), _options(taken)
+    if not sent_options or not taken_options or len(path) > LEVELS_MAX:
+        return []
+    of_options = [
+        min((list(_of_one(option, each, path)) for each in taken_options), key=_severity) for option in sent_options
+    ]
+    if all(_severity(each) == Reads.NONE for each in of_options):
+        return of_options[0]
+    return [each.perhaps() if len(of_options) > 1 else each for found in of_options for each in found]
+
+
+def _options(part: Part) -> list[Part]:
+    """The schemas of which a value fits one; none where that is not known."""
+    return [part.inner(each) for each in alternatives(part.schema, part.root) or ()]
+
+
+def _severity(found: Sequence[Difference]) -> Reads:
+    if not found:
+        return Reads.ALL
+    return Reads.NONE if any(each.is_certain for each in found) else Reads.SOME
+
+
+def _of_one(sent: Part, taken: Part, path: Path) -> Iterator[Difference]:
+    unread = list(_of_types(sent, taken, path))
+    yield from unread or _of_values(sent, taken, path)
+    if "object" in sent.types & taken.types:
+        yield from _of_properties(sent, taken, path)
+    if "array" in sent.types & taken.types:
+        yield from (each.perhaps() for each in _of_items(sent, taken, path))
+
+
+def _of_types(sent: Part, taken: Part, path: Path) -> Iterator[Difference]:
+    if not sent.types or not taken.types:
+        return
+    by_type = {kind: min(_reads(kind, wanted, taken) for wanted in taken.types) for kind in sorted(sent.types)}
+    unread = [kind for kind, reads in by_type.items() if reads is not Reads.ALL]
+    if unread:
+        is_certain = all(reads is Reads.NONE for reads in by_type.values())
+        wanted = " or ".join(sorted(taken.types))
+        yield Difference(path, f"{'is' if is_certain else 'may be'} {' or '.join(unread)}, not {wanted}", is_certain)
+
+
+def _reads(sent: str, wanted: str, taken: Part) -> Reads:
+    if sent == wanted:
+        return Reads.ALL
+    if wanted == "string" and sent in ("integer", "number"):
+        return Reads.ALL if isinstance(taken.schema, Mapping) and taken.schema.get("format") in _MOMENTS else Reads.NONE
+    return _CONVERTED.get((sent, wanted), Reads.NONE)
+
+
+_MOMENTS = frozenset({"date-time", "date", "time", "duration"})
+"""Formats of text that are read from numbers as well."""
+_CONVERTED = {
+    ("integer", "number"): Reads.ALL,
+    ("boolean", "integer"): Reads.ALL,
+    ("boolean", "number"): Reads.ALL,
+    ("number", "integer"): Reads.SOME,
+    ("string", "integer"): Reads.SOME,
+    ("string", "number"): Reads.SOME,
+    ("string", "boolean"): Reads.SOME,
+    ("integer", "boolean"): Reads.SOME,
+    ("number", "boolean"): Reads.SOME,
+}
+
+
+def _of_values(sent: Part, taken: Part, path: Path) -> Iterator[Difference]:
+    """Texts of an enumeration that the other one has not."""
+    given, known = _texts(sent), _texts(taken)
+    unknown = [text for text in given if text not in known]
+    if known and unknown:
+        is_certain = len(unknown) == len(given) and sent.types == frozenset({"string"})
+        text = f"{'is' if is_certain else 'may be'} '{unknown[0]}', which is none of: {', '.join(known)}"
+        yield Difference(path, text, is_certain)
+
+
+def _texts(part: Part) -> list[str]:
+    values = values_of(part.schema, part.root)
+    return [value for value in values if isinstance(value, str)] if all(isinstance(v, str) for v in values) else []
+
+
+def _of_items(sent: Part, taken: Part, path: Path) -> Iterator[Difference]:
+    given, wanted = item_schemas(sent.schema, sent.root), item_schemas(taken.schema, taken.root)
+    if given and wanted and len(given) == len(wanted) == 1:
+        yield from differences(sent.inner(given[0]), taken.inner(wanted[0]), (*path, 0))
+
+
+def _of_properties(sent: Part, taken: Part, path: Path) -> Iterator[Difference]:
+    given, wanted = properties_of(sent.schema, sent.root), properties_of(taken.schema, taken.root)
+    for name in sorted(always_needed(taken.schema, taken.root)):
+        if name not in given:
+            yield from _missing(name, sent, list(given), path)
+        elif may_lack(sent.schema, name, sent.root):
+            yield Difference((*path, name), "may be missing", is_certain=False)
+    for name in given:
+        if name in wanted:
+            found = differences(sent.inner(given[name]), taken.inner(wanted[name]), (*path, name))
+            is_there = not may_lack(sent.schema, name, sent.root)
+            yield from (each if is_there else each.perhaps() for each in found)
+        elif is_closed(taken.schema, taken.root):
+            is_certain = not may_lack(sent.schema, name, sent.root)
+            yield Difference((*path, name), "is not among the fields that are allowed", is_certain)
+
+
+def _missing(name: str, sent: Part, given: list[str], path: Path) -> Iterator[Difference]:
+    if is_open(sent.schema, sent.root):
+        return
+    is_certain = is_closed(sent.schema, sent.root)
+    there = f"; there: {', '.join(given)}" if given else ""
+    text = "is missing" if is_certain else "is not among the named properties, and may be missing"
+    yield Difference((*path, name), f"{text}{closest(name, given) or there}", is_certain)
