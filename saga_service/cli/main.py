@@ -42,6 +42,13 @@ COMMANDS = (
         "bench --sagas 5000 --json",
     ),
     CommandEntry(
+        "check",
+        RUN,
+        "check:check_command",
+        "Check that definitions and workers fit together: handlers, what they take, what they return.",
+        "check -d sagas.yaml -w shop.workers:payment",
+    ),
+    CommandEntry(
         "run",
         RUN,
         "run:run_command",

@@ -38,7 +38,10 @@ Sources = Annotated[
 
 @commands.command("check", epilog="Example: saga-service definitions check sagas/order.yaml shop.sagas")
 def check_command(sources: Sources = None, as_json: AsJson = False) -> None:
-    """Read the definitions and print every error, each with its place and what to write."""
+    """Read the definitions and print every error, each with its place and what to write.
+
+    What does not fit the workers is found by `saga-service check`.
+    """
     settings = read_settings()
     try:
         catalog = load_definitions(given_sources(sources, settings), StreamNames(settings.stream_prefix))

@@ -17,7 +17,7 @@ from saga_service.worker.options import worker_options
 def worker_command(
     workers: Annotated[list[str], typer.Argument(metavar="MODULE:WORKER...", help="The workers to run.")],
     check: Annotated[
-        bool, typer.Option("--check", help="Only check that they can be run, and say what keeps them from it.")
+        bool, typer.Option("--check", help="Only check that they can be run. With the definitions: saga-service check")
     ] = False,
 ) -> None:
     settings = read_settings()

@@ -14,6 +14,7 @@ from tests.support.command_line import run
 
 VERBS = ["retry", "skip", "resolve", "cancel", "compensate", "pause", "resume"]
 COMMANDS = [
+    "check",
     "run",
     "worker",
     "migrate",

@@ -74,5 +74,5 @@ def test_the_guides_table_of_error_codes_is_that_of_the_code() -> None:
 def test_the_guides_commands_exist() -> None:
     known = {entry.name for entry in COMMANDS}
     used = set(re.findall(r"^saga-service ([a-z-]+)", GUIDE, re.MULTILINE))
-    assert used == {"worker-migrate", "worker"}
+    assert used == {"worker-migrate", "worker", "check"}
     assert used <= known

@@ -1,0 +1,79 @@
+"""`check`: definitions against workers, before the first saga."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from saga_service.cli.access.definitions import given_sources, load_catalog
+from saga_service.cli.commands.worker import load_named_worker
+from saga_service.cli.console.output import AsJson, print_json, print_line
+from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.invocation import read_settings
+from saga_service.definitions import DefinedSaga
+from saga_service.definitions.compatibility import Finding, compare
+from saga_service.settings import Settings
+from saga_service.wire.worker_description import WorkerDescription
+from saga_service.worker.description import describe
+
+
+def check_command(
+    definitions: Annotated[
+        list[str] | None,
+        typer.Option("--definitions", "-d", help="YAML files, directories or Python modules; else SAGA_DEFINITIONS."),
+    ] = None,
+    workers: Annotated[
+        list[str] | None,
+        typer.Option("--worker", "-w", metavar="MODULE:WORKER", help="The workers; else SAGA_WORKERS. Repeatable."),
+    ] = None,
+    elsewhere: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SERVICE",
+            help="A service whose workers are not looked at, such as one in another language. Repeatable.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    settings = read_settings()
+    specs = load_catalog(given_sources(definitions, settings), settings.stream_prefix, ExitCode.PROBLEM).specs()
+    described = _described(workers, settings)
+    found = compare(specs, described, elsewhere or ())
+    if as_json:
+        print_json(_facts(specs, described, found))
+    else:
+        _print(specs, described, found)
+    if any(each.is_problem for each in found):
+        raise typer.Exit(ExitCode.PROBLEM)
+
+
+def _described(workers: Sequence[str] | None, settings: Settings) -> list[WorkerDescription]:
+    targets = list(workers or settings.workers)
+    if not targets:
+        raise CommandFailed("no workers are given", "name them with --worker, or set SAGA_WORKERS", code=ExitCode.USAGE)
+    return [describe(load_named_worker(target)) for target in dict.fromkeys(targets)]
+
+
+def _facts(
+    specs: Sequence[DefinedSaga], workers: Sequence[WorkerDescription], found: Sequence[Finding]
+) -> dict[str, object]:
+    return {
+        "sagas": [spec.name for spec in specs],
+        "workers": [worker.to_json() for worker in workers],
+        "problems": [each for each in found if each.is_problem],
+        "hints": [each for each in found if not each.is_problem],
+    }
+
+
+def _print(specs: Sequence[DefinedSaga], workers: Sequence[WorkerDescription], found: Sequence[Finding]) -> None:
+    for each in found:
+        print_line(f"{'problem' if each.is_problem else 'hint'}: {each}")
+    if not any(each.is_problem for each in found):
+        sagas, services = _count(len(specs), "saga"), _count(len({worker.service for worker in workers}), "worker")
+        print_line(f"right: {sagas} and {services} fit together")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
