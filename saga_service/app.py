@@ -12,7 +12,9 @@ import asyncpg
 import structlog
 
 from saga_service.base.clock import now_ms
-from saga_service.base.lifecycle import Loop, Shutdown, shutdown_on, stop_on_signals
+from saga_service.base.health_file import Identity, kept_health_file
+from saga_service.base.lifecycle import Loop, Shutdown, limited_after, shutdown_on, stop_on_signals
+from saga_service.base.liveness import Liveness
 from saga_service.base.postgres import close_pool
 from saga_service.definitions import Catalog, definition_from_document, readable_saga_spec
 from saga_service.encryption import Cipher
@@ -55,6 +57,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 STILL_DEPLOYED_PERIOD_S = 15.0
 """How often a replica says which definitions it has. Those of which none has said so for a minute count as replaced."""
+STANDSTILL_S = 60.0
 LAST_READ_MS = 500
 """How long a read may go on at a stop. A busy stream answers well within it, so that nothing is left to hand back."""
 
@@ -71,8 +74,21 @@ async def run_service(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set, and then until what was taken in is done. Raises as `run_service` does."""
+    liveness = Liveness()
+    identity = Identity("service", settings.consumer_name, (), _standstill_s(settings))
+    async with kept_health_file(settings.health_dir, identity, liveness):
+        await _serve(settings, stop, liveness)
+
+
+def _standstill_s(settings: Settings) -> float:
+    """How long a loop may be at work without a move: a wait for a connection and a statement, or the longest read."""
+    return (2 * settings.postgres_timeout_ms + settings.read_block_ms) / 1000 + STANDSTILL_S
+
+
+async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) -> None:
     catalog, cipher = configured_catalog(settings), configured_cipher(settings)
     workers = [load_worker(target) for target in settings.workers]
+    liveness.awaited["servers"] = "it waits for Postgres and Redis, or has just begun"
     if not await wait_for_servers(settings, stop):
         log.info("stopped before the servers answered")
         return
@@ -85,32 +101,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             workers=[worker.service for worker in workers],
         )
         await deployment.find_losses()
-        async with _time_to_stop(shutdown, settings.shutdown_grace_ms / 1000), asyncio.TaskGroup() as group:
-            group.create_task(deployment.service().run())
+        liveness.awaited.clear()
+        async with limited_after(shutdown, settings.shutdown_grace_ms / 1000), asyncio.TaskGroup() as group:
+            group.create_task(deployment.service(liveness).run())
             if workers:
                 group.create_task(run_workers(workers, worker_options(settings), stop=stop))
     log.info("saga_service has stopped")
-
-
-@asynccontextmanager
-async def _time_to_stop(shutdown: Shutdown, grace_s: float) -> AsyncIterator[None]:
-    """Cut off what runs within `grace_s` after shutdown was requested; other replicas then take over."""
-
-    async def limit_once_stopping() -> None:
-        await shutdown.wait()
-        limit.reschedule(asyncio.get_running_loop().time() + grace_s)
-
-    try:
-        async with asyncio.timeout(None) as limit:
-            waiting = asyncio.create_task(limit_once_stopping())
-            try:
-                yield
-            finally:
-                waiting.cancel()
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        log.warning("not finished in time; other replicas take over what is left", grace_s=grace_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +139,7 @@ class Deployment:
     consumers: tuple[Consumer, ...]
     shutdown: Shutdown
 
-    def service(self) -> Service:
+    def service(self, liveness: Liveness) -> Service:
         """All loops, ready to run."""
         return Service(
             intake=self.intake,
@@ -159,6 +155,7 @@ class Deployment:
             relay=self.relay(),
             members=self.consumers,
             shutdown=self.shutdown,
+            liveness=liveness,
         )
 
     def engine(self) -> Engine:

@@ -9,6 +9,8 @@ import asyncio
 import random
 import time
 
+from saga_service.base.liveness import waiting
+
 
 def now_ms() -> int:
     """Return the milliseconds since 1970 by this machine's clock, which replicas are expected to keep in step (NTP)."""
@@ -31,7 +33,8 @@ class Backoff:
 
     async def wait(self) -> None:
         """Sleep for the next wait; counts as an attempt."""
-        await asyncio.sleep(self.next_s())
+        with waiting():
+            await asyncio.sleep(self.next_s())
 
     def reset(self) -> None:
         """Begin again with the first wait, after a success."""

@@ -21,6 +21,8 @@ from typing import Protocol
 
 import structlog
 
+from saga_service.base.liveness import waiting
+
 CANCELLED_AGAIN_AFTER_S = 0.05
 
 
@@ -91,6 +93,8 @@ class Loop(Protocol):
     A loop may be told so before it runs, and more than once. It then ends within a second, servers permitting.
     """
 
+    name: str
+    """The loop's name for people: `timers`, `reading saga:replies`."""
     started: Milestone
     """Reached when `run` begins."""
 
@@ -129,8 +133,9 @@ class Shutdown:
     async def pause(self, seconds: float) -> None:
         """Wait for so long, or until shutdown is requested."""
         try:
-            async with asyncio.timeout(seconds):
-                await self._requested.wait()
+            with waiting():
+                async with asyncio.timeout(seconds):
+                    await self._requested.wait()
         except TimeoutError:
             return
 
@@ -168,6 +173,27 @@ async def shutdown_on(stop: asyncio.Event) -> AsyncIterator[Shutdown]:
         yield shutdown
     finally:
         await cancel((following,))
+
+
+@asynccontextmanager
+async def limited_after(shutdown: Shutdown, grace_s: float) -> AsyncIterator[None]:
+    """Cut off what runs within `grace_s` after shutdown was requested; other replicas then take over."""
+
+    async def limit_once_stopping() -> None:
+        await shutdown.wait()
+        limit.reschedule(asyncio.get_running_loop().time() + grace_s)
+
+    try:
+        async with asyncio.timeout(None) as limit:
+            waiting = asyncio.create_task(limit_once_stopping())
+            try:
+                yield
+            finally:
+                waiting.cancel()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        log.warning("not finished in time; other replicas take over what is left", grace_s=grace_s)
 
 
 class Milestone:

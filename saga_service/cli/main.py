@@ -191,9 +191,9 @@ COMMANDS = (
     CommandEntry(
         "health",
         CHECK,
-        "deployment:health_command",
-        "Check that both servers answer and the schema is current, by exit code; for container health checks.",
-        "health",
+        "health:health_command",
+        "Check the processes on this machine or in this container, by exit code: does each go on? Asks no server.",
+        "health --ready",
     ),
 )
 

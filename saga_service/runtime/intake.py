@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from saga_service.base.lifecycle import Milestone, Shutdown
+from saga_service.base.liveness import moved, waiting
 from saga_service.engine.batch import Item
 from saga_service.wire.entries import Entry
 
@@ -62,13 +63,15 @@ class Inlet:
 
         It is 0 only once shutdown was requested.
         """
+        moved()
         while not self._shutdown:
             free = self._free()
             if free > 0:
                 return free
             self._has_room.clear()
             self.full.reached()
-            await self._has_room.wait()
+            with waiting():
+                await self._has_room.wait()
         return 0
 
     def put(self, items: Iterable[Item]) -> None:
@@ -119,13 +122,15 @@ class Intake:
 
     async def take(self, count_max: int) -> list[Item]:
         """Up to `count_max` items as soon as there are any; none only once `drained` is requested and all is taken."""
+        moved()
         while True:
             items = self._take_now(count_max)
             if items or self.drained:
                 return items
             self._filled.clear()
             self.idle.reached()
-            await self._filled.wait()
+            with waiting():
+                await self._filled.wait()
 
     def wake_lanes(self) -> None:
         self._filled.set()

@@ -29,6 +29,7 @@ class Lane:
         items_max: int,
         expect: Callable[[int], None],
     ) -> None:
+        self.name = "lane"
         self.started = Milestone()
         self.published = Milestone()
         self._intake = intake

@@ -24,6 +24,7 @@ class Maintenance:
     """Runs every task once in a period. A task that fails does not keep the others from their turn."""
 
     def __init__(self, tasks: Sequence[Task], period_s: float, shutdown: Shutdown) -> None:
+        self.name = "maintenance"
         self.started = Milestone()
         self._tasks = tasks
         self._period_s = period_s

@@ -8,6 +8,7 @@ import structlog
 
 from saga_service.base.clock import Backoff
 from saga_service.base.lifecycle import Milestone, Shutdown
+from saga_service.base.liveness import waiting
 from saga_service.core.events import TransportLost
 from saga_service.core.ids import SagaId
 from saga_service.engine.failures import StoreUnavailable
@@ -24,6 +25,7 @@ class Recovery:
     """Waits for losses of streams; several that come close together cause one recovery."""
 
     def __init__(self, in_flight: InFlight, inlet: Inlet, shutdown: Shutdown) -> None:
+        self.name = "recovery"
         self.started = Milestone()
         self.recovered = Milestone()
         self._in_flight = in_flight
@@ -42,7 +44,8 @@ class Recovery:
             # Met before the start, when no saga was begun yet: the sooner the fewer are sent again for nothing.
             await self._send_again()
         while True:
-            await self._lost.wait()
+            with waiting():
+                await self._lost.wait()
             await self._shutdown.pause(LOSSES_GATHERED_S)
             if self._shutdown:
                 return

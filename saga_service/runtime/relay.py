@@ -29,6 +29,7 @@ class Relay:
         now_ms: Callable[[], int],
         shutdown: Shutdown,
     ) -> None:
+        self.name = "relay"
         self.started = Milestone()
         self._outbox = outbox
         self._rows = rows

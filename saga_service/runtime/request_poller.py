@@ -34,6 +34,7 @@ class RequestPoller:
         now_ms: Callable[[], int],
         shutdown: Shutdown,
     ) -> None:
+        self.name = "requests by SQL"
         self.started = Milestone()
         self._requests = requests
         self._inlet = inlet

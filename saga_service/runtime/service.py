@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from saga_service.base.lifecycle import Loop, Shutdown
+from saga_service.base.liveness import Liveness
 from saga_service.engine.failures import StoreUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.relay import Relay
@@ -42,7 +43,9 @@ class Service:
         relay: Relay,
         members: Sequence[Member],
         shutdown: Shutdown,
+        liveness: Liveness | None = None,
     ) -> None:
+        self._liveness = liveness or Liveness()
         self._intake = intake
         self._feeders = feeders
         self._lanes = lanes
@@ -57,10 +60,10 @@ class Service:
         """
         async with asyncio.TaskGroup() as lanes:
             for lane in self._lanes:
-                lanes.create_task(lane.run())
+                lanes.create_task(self._liveness.watched(lane.name, lane.run()))
             async with asyncio.TaskGroup() as feeders:
                 for feeder in (*self._feeders, self._relay):
-                    feeders.create_task(feeder.run())
+                    feeders.create_task(self._liveness.watched(feeder.name, feeder.run()))
                 await self._shutdown.wait()
                 log.info("stopping: nothing more is read, what was read is finished")
             self._intake.drained.request()

@@ -13,6 +13,7 @@ import structlog
 
 from saga_service.base.clock import Backoff
 from saga_service.base.lifecycle import Milestone, Shutdown
+from saga_service.base.liveness import waiting
 from saga_service.core.events import TimerDue
 from saga_service.engine.failures import StoreUnavailable
 from saga_service.engine.ports import DueSagas
@@ -35,6 +36,7 @@ class Timers:
         now_ms: Callable[[], int],
         shutdown: Shutdown,
     ) -> None:
+        self.name = "timers"
         self.started = Milestone()
         self.waiting = Milestone()
         self._due_sagas = due_sagas
@@ -84,7 +86,8 @@ class Timers:
                 return
             self.waiting.reached()
             try:
-                async with asyncio.timeout(left_ms / 1000):
-                    await self._sooner.wait()
+                with waiting():
+                    async with asyncio.timeout(left_ms / 1000):
+                        await self._sooner.wait()
             except TimeoutError:
                 continue

@@ -236,6 +236,11 @@ class Settings(BaseSettings):
         le=10_000,
         description="Commands that one worker carries out at once, at most. By default the worker's own number.",
     )
+    health_dir: str | None = Field(
+        default=None,
+        description="Directory for the file by which `saga-service health` finds this process. By default "
+        "`saga-service-<user id>` in the temporary directory.",
+    )
     log_format: Annotated[LogFormat, IgnoringCase] = Field(
         default="auto", description="`auto` is `console` on a terminal and `json` elsewhere."
     )

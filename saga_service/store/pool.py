@@ -13,6 +13,7 @@ import asyncpg
 import orjson
 from asyncpg.pool import PoolConnectionProxy
 
+from saga_service.base.liveness import moved
 from saga_service.base.postgres import (
     CLIENT_ERRORS,
     CONNECT_TIMEOUT_S,
@@ -106,6 +107,7 @@ async def borrowed(
     pool: asyncpg.Pool, acquire_timeout_s: float = STATEMENT_TIMEOUT_S
 ) -> AsyncIterator[PoolConnectionProxy]:
     """A connection for a while. Raises the errors of `engine.failures` for what goes wrong with it."""
+    moved()
     with translated():
         # Keeping time costs a task of its own, and an idle connection is there at once.
         limit_s = None if pool.get_idle_size() else acquire_timeout_s

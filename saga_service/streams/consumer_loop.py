@@ -117,6 +117,7 @@ class ConsumerLoop:
         on_loss: Callable[[], None] = lambda: None,
         log: FilteringBoundLogger | None = None,
     ) -> None:
+        self.name = f"reading {source.stream}"
         self.started = Milestone()
         self._source = source
         self._room = room

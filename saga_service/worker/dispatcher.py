@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.clock import now_ms
 from saga_service.base.lifecycle import Milestone
+from saga_service.base.liveness import moved, waiting
 from saga_service.core.ids import CommandId
 from saga_service.wire.commands import ReceivedCommand, read_command
 from saga_service.wire.encryption import Cipher
@@ -62,10 +63,12 @@ class Dispatcher:
 
     async def wait_for_room(self) -> int:
         """Return how many commands may be accepted; waits until it is at least one."""
+        moved()
         while (room := self._room()) == 0:
             self._room_changed.clear()
             self.without_room.reached()
-            await self._room_changed.wait()
+            with waiting():
+                await self._room_changed.wait()
         return room
 
     def recheck_room(self) -> None:

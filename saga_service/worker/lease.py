@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.clock import now_ms
+from saga_service.base.liveness import waiting
 from saga_service.core.ids import CommandId
 from saga_service.wire.transport import TransportError
 
@@ -126,7 +127,8 @@ class LeaseRenewal:
 
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(self._age_s / 2)
+            with waiting():
+                await asyncio.sleep(self._age_s / 2)
             try:
                 await self.renew_due()
             except TransportError as error:

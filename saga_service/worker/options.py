@@ -48,6 +48,9 @@ class WorkerOptions:
     """How long a shutdown waits for running handlers and for Redis to take their replies."""
     reply_bytes_max: int = 1_048_576
     """The largest reply that the service takes in (`SAGA_ENTRY_BYTES_MAX` there)."""
+    health_dir: str | None = None
+    """Directory for the file by which `saga-service health` finds this run; None for that of SAGA_HEALTH_DIR's
+    default."""
     cipher: Cipher | None = None
     """Decrypts the data of commands and encrypts that of replies; the service's own, or one with its keys."""
 
@@ -75,6 +78,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
         reclaim_period_ms=settings.reclaim_period_ms,
         shutdown_grace_ms=settings.shutdown_grace_ms,
         reply_bytes_max=settings.entry_bytes_max,
+        health_dir=settings.health_dir,
         cipher=load_cipher(
             settings.encryption_keys.get_secret_value(),
             settings.encryption_cipher,

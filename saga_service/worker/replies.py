@@ -17,6 +17,7 @@ from typing import NamedTuple
 from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.clock import now_ms
+from saga_service.base.liveness import moved, waiting
 from saga_service.core.ids import CommandId
 from saga_service.streams.consumer_loop import Outage
 from saga_service.streams.pipeline import Command, Reply, add
@@ -101,7 +102,9 @@ class Replies:
 
     async def run(self) -> None:
         while True:
-            await self._work.wait()
+            moved()
+            with waiting():
+                await self._work.wait()
             try:
                 await self._round_trip()
             except TransportError as error:

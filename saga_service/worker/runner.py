@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from saga_service.base.health_file import Identity, kept_health_file
 from saga_service.base.lifecycle import Shutdown, cancel, shutdown_on, stop_on_signals
+from saga_service.base.liveness import Liveness
 from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop, Outage, Pace
@@ -29,6 +31,8 @@ from saga_service.worker.worker import Worker
 HANDLERS_PART_OF_GRACE = 3 / 4
 """The rest of a shutdown's grace period is for Redis to take the last replies and what is handed back."""
 LAST_REPLIES_S_MIN = 1.0
+STANDSTILL_S = 60.0
+"""How long a loop may be at work without a move, beyond the longest read. Redis answers in 5 s or is away."""
 
 
 class WorkerCannotStart(Exception):
@@ -67,17 +71,21 @@ def _check(workers: Sequence[Worker]) -> None:
 
 
 async def _run_all(workers: Sequence[Worker], options: WorkerOptions, stop: asyncio.Event) -> None:
-    running = [asyncio.create_task(_run(worker, options, stop)) for worker in workers]
-    try:
-        await asyncio.gather(*running)
-    finally:
-        # A worker that cannot go on ends all, so that the process's supervisor sees it.
-        await cancel(running)
+    services, liveness = [worker.service for worker in workers], Liveness()
+    standstill_s = STANDSTILL_S + options.read_block_ms / 1000
+    identity = Identity("worker", options.consumer_name, services, standstill_s)
+    async with kept_health_file(options.health_dir, identity, liveness):
+        running = [asyncio.create_task(_run(worker, options, liveness, stop)) for worker in workers]
+        try:
+            await asyncio.gather(*running)
+        finally:
+            # A worker that cannot go on ends all, so that the process's supervisor sees it.
+            await cancel(running)
 
 
-async def _run(worker: Worker, options: WorkerOptions, stop: asyncio.Event) -> None:
+async def _run(worker: Worker, options: WorkerOptions, liveness: Liveness, stop: asyncio.Event) -> None:
     async with _opened_inbox(worker) as inbox:
-        await RunningWorker(worker, options, inbox).run(stop)
+        await RunningWorker(worker, options, inbox, liveness).run(stop)
 
 
 @asynccontextmanager
@@ -92,12 +100,19 @@ async def _opened_inbox(worker: Worker) -> AsyncIterator[OpenInbox | None]:
 class RunningWorker:
     """One run of one worker."""
 
-    def __init__(self, worker: Worker, options: WorkerOptions, inbox: OpenInbox | None = None) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        options: WorkerOptions,
+        inbox: OpenInbox | None = None,
+        liveness: Liveness | None = None,
+    ) -> None:
         names = StreamNames(options.stream_prefix)
         stream = names.commands(worker.service)
         self._worker = worker
         self._options = options
         self._inbox = inbox
+        self._liveness = liveness or Liveness()
         self._log: FilteringBoundLogger = structlog.get_logger(__name__).bind(
             service=worker.service, stream=stream, group=worker.group, consumer=options.consumer_name
         )
@@ -127,12 +142,11 @@ class RunningWorker:
                 if not await shutdown.cut(self._start()):
                     return
             async with asyncio.TaskGroup() as loops:
-                until_the_end = [loops.create_task(self._replies.run()), loops.create_task(self._renewal.run())]
-                if self._inbox is not None:
-                    until_the_end.append(loops.create_task(self._inbox.run_upkeep(self._log)))
+                until_the_end = [loops.create_task(loop) for loop in self._loops_until_the_end()]
                 try:
                     async with shutdown_on(stop) as shutdown:
-                        await self._consumer_loop(shutdown).run()
+                        loop = self._consumer_loop(shutdown)
+                        await self._liveness.watched(loop.name, loop.run())
                     await self._shut_down()
                 finally:
                     await cancel(until_the_end)
@@ -141,6 +155,13 @@ class RunningWorker:
             await self._reading.aclose()
             await self._writing.aclose()
             self._log.info("worker stopped")
+
+    def _loops_until_the_end(self) -> Iterator[Coroutine[object, object, None]]:
+        watched, service = self._liveness.watched, self._worker.service
+        yield watched(f"replies of {service}", self._replies.run())
+        yield watched(f"renewal of commands of {service}", self._renewal.run())
+        if self._inbox is not None:
+            yield watched(f"upkeep of the inbox of {service}", self._inbox.run_upkeep(self._log))
 
     def _consumer_loop(self, shutdown: Shutdown) -> ConsumerLoop:
         pace = Pace(
@@ -151,8 +172,11 @@ class RunningWorker:
         return ConsumerLoop(self._consumer, self._dispatcher.wait_for_room, self._accept, pace, shutdown, log=self._log)
 
     async def _start(self) -> None:
+        service, awaited = self._worker.service, self._liveness.awaited
         if self._inbox is not None:
+            awaited[service] = f"worker '{service}' waits for its inbox"
             await self._wait_for_inbox(self._inbox)
+        awaited[service] = f"worker '{service}' waits for Redis"
         outage = Outage(self._log, "the start of the worker")
         while True:
             try:
@@ -167,6 +191,7 @@ class RunningWorker:
             else:
                 break
         outage.over()
+        del awaited[service]
         self._log.info("worker started", types=sorted(self._worker.handlers))
 
     async def _wait_for_inbox(self, inbox: OpenInbox) -> None:

@@ -81,6 +81,7 @@ class System:
             "SAGA_STREAM_PREFIX": self.names.prefix,
             "SAGA_DEFINITIONS": ",".join(DEFINITIONS),
             "SAGA_LOG_FORMAT": "json",
+            "SAGA_HEALTH_DIR": str(folder / "health"),
             **SHORT_TIMINGS,
             **settings,
         }

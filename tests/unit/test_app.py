@@ -9,6 +9,7 @@ import pytest
 
 from saga_service.app import Deployment
 from saga_service.base.lifecycle import Shutdown
+from saga_service.base.liveness import Liveness
 from saga_service.definitions import load_definitions
 from saga_service.settings import Settings
 from saga_service.streams.connection import connect
@@ -63,7 +64,7 @@ async def test_lanes_take_replies_first_and_starts_last(deployment: Deployment) 
 
 async def test_every_loop_of_the_service_is_one_object(deployment: Deployment) -> None:
     """What a lane expects reaches the timers that run, and what a reader loses the recovery that runs."""
-    service: Any = deployment.service()
+    service: Any = deployment.service(Liveness())
     assert deployment.timers in service._feeders
     assert deployment.recovery in service._feeders
     assert len(service._lanes) == deployment.settings.lanes

@@ -1,4 +1,4 @@
-"""`migrate` and `worker-migrate` make the tables; `health` is an exit code for container health checks."""
+"""`migrate` and `worker-migrate` make the tables."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from saga_service.cli.access.postgres import open_postgres, postgres_errors_in_words, schema_of
-from saga_service.cli.access.redis import open_redis
+from saga_service.cli.access.postgres import postgres_errors_in_words
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings, run_to_end
-from saga_service.settings import Settings
-from saga_service.store.schema.migrate import SchemaFit, SchemaUnfit, migrate
+from saga_service.store.schema.migrate import SchemaUnfit, migrate
 from saga_service.telemetry import configure_logging
 from saga_service.worker import Worker
 
@@ -27,20 +25,6 @@ def migrate_command() -> None:
     except SchemaUnfit as error:
         raise CommandFailed(str(error), code=ExitCode.SCHEMA) from None
     typer.echo(f"the schema is at revision {revision}")
-
-
-def health_command() -> None:
-    run_to_end(_check_health(read_settings()))
-    typer.echo("ok")
-
-
-async def _check_health(settings: Settings) -> None:
-    async with open_redis(settings) as client:
-        await client.execute_command("PING")
-    async with open_postgres(settings) as connection:
-        state = await schema_of(connection)
-    if state.fit is not SchemaFit.CURRENT:
-        raise CommandFailed(state.text, state.advice, code=ExitCode.SCHEMA)
 
 
 def worker_migrate_command(

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from structlog.typing import FilteringBoundLogger
 
+from saga_service.base.liveness import moved, waiting
 from saga_service.base.postgres import STATEMENT_CACHE_SIZE, STATEMENT_TIMEOUT_S, close_pool, new_pool
 from saga_service.worker.inbox.connection import InboxUnavailable, inbox_errors
 from saga_service.worker.inbox.exactly_once import EXISTS, REMOVE_OLD, PostgresExactlyOnce, creation_script
@@ -114,6 +115,7 @@ class OpenInbox:
             return 0
         removed = 0
         while True:
+            moved()
             with inbox_errors():
                 batch: int = await self._pool.fetchval(
                     REMOVE_OLD, self._kept_days, REMOVED_AT_ONCE_MAX, timeout=STATEMENT_TIMEOUT_S
@@ -126,7 +128,8 @@ class OpenInbox:
         """Remove old rows from time to time; an outage ends nothing."""
         while True:
             # Jitter, so that the workers of a service do not all do it at once; rows that others hold are skipped.
-            await asyncio.sleep(REMOVAL_PERIOD_S * random.uniform(0.5, 1.0))
+            with waiting():
+                await asyncio.sleep(REMOVAL_PERIOD_S * random.uniform(0.5, 1.0))
             try:
                 if removed := await self.remove_old():
                     log.info("old rows of the inbox were removed", rows=removed)

@@ -40,7 +40,7 @@ def blank(monkeypatch: pytest.MonkeyPatch, blank_postgres_dsn: str) -> None:
 # --------------------------------------------------------------------------------------------------------- schema
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["show", "A-1"], ["dead-letters", "list"], ["health"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["list"], ["show", "A-1"], ["dead-letters", "list"]], ids=" ".join)
 def test_a_missing_schema_leads_to_migrate(blank: None, arguments: list[str]) -> None:
     ran = run(*arguments)
 
@@ -54,7 +54,6 @@ def test_migrating_twice_is_once(blank: None) -> None:
 
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert first.out == second.out == f"the schema is at revision {HEAD}\n"
-    assert run("health").out == "ok\n"
 
 
 def test_a_database_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, postgres_dsn: str) -> None:
@@ -227,9 +226,8 @@ async def test_the_doctor_says_that_it_needs_the_role_of_the_service(
     separator = "&" if "?" in postgres_dsn else "?"
     monkeypatch.setenv("SAGA_POSTGRES_DSN", f"{postgres_dsn}{separator}role=saga_reader")
 
-    ran, health = await run_aside("doctor", "--json"), await run_aside("health")
+    ran = await run_aside("doctor", "--json")
 
     assert findings(ran)["postgres"][0] == "ok"
     assert findings(ran)["schema"] == ("problem", "the role in SAGA_POSTGRES_DSN may not look at the schema's version")
     assert "use the service's own role" in ran.out
-    assert "use the service's own role" in health.err

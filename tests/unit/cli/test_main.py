@@ -202,7 +202,6 @@ def test_the_service_does_not_run_without_definitions(no_servers: None) -> None:
         (["archive", "--before", "30d", "--output", "sagas.jsonl", "--remove"], "Postgres"),
         (["migrate"], "Postgres"),
         (["start", "order", "--key", "A-17"], "Redis"),
-        (["health"], "Redis"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

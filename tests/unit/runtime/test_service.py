@@ -92,6 +92,7 @@ class Failing:
     """A loop that fails as soon as it is told to."""
 
     def __init__(self, error: Exception) -> None:
+        self.name = "a loop"
         self.started = Milestone()
         self.error = error
         self.now = asyncio.Event()

@@ -1,0 +1,65 @@
+"""`health` of workers that run: alive while Redis is away, and ready without a Postgres of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from saga_service.base.health_report import read_health_reports
+from saga_service.base.lifecycle import cancel
+from saga_service.worker import StepContext, Worker, WorkerOptions, run_workers
+from tests.support.command_line import run_aside
+from tests.support.waiting import eventually
+
+NOBODY = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture(autouse=True)
+def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAGA_HEALTH_DIR", str(tmp_path / "health"))
+    monkeypatch.setenv("SAGA_POSTGRES_DSN", "postgresql://127.0.0.1:1/saga")
+    return str(tmp_path / "health")
+
+
+@asynccontextmanager
+async def working(redis_url: str, directory: str) -> AsyncIterator[None]:
+    worker = Worker("payment")
+
+    @worker.handler("payment.charge")
+    async def charge(data: dict[str, object], context: StepContext) -> None:
+        return
+
+    options = WorkerOptions(redis_url=redis_url, health_dir=directory, read_block_ms=100)
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_workers([worker], options, stop=stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        _, left = await asyncio.wait([task], timeout=10)
+        await cancel(left)
+
+
+async def test_a_worker_without_a_postgres_is_ready(
+    redis_url: str, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGA_REDIS_URL", redis_url)
+    async with working(redis_url, directory):
+        await eventually(lambda: [len(each.loops) for each in read_health_reports(Path(directory))] == [3])
+        alive, ready = await run_aside("health"), await run_aside("health", "--ready")
+    assert (alive.exit_code, ready.exit_code) == (0, 0), ready.err
+    assert ready.out.startswith("ok: worker of payment ")
+
+
+async def test_a_worker_whose_redis_is_away_is_alive_and_not_ready(directory: str) -> None:
+    async with working(NOBODY, directory):
+        await eventually(lambda: any(each.not_ready for each in read_health_reports(Path(directory))))
+        alive, ready = await run_aside("health"), await run_aside("health", "--ready")
+    assert alive.exit_code == 0
+    assert ready.exit_code == 1
+    assert ready.err.endswith("is not ready: worker 'payment' waits for Redis\n")
