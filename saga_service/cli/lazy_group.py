@@ -5,7 +5,7 @@ The group's own help is made from a table alone, so it costs no import of what t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,7 +13,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from saga_service.cli.exits import CommandFailed, extra_missing
+from saga_service.cli.exits import CommandFailed, ExitCode, extra_missing
+from saga_service.cli.text import harmless_lines, quoted
 
 COMMANDS_PACKAGE = "saga_service.cli.commands"
 
@@ -40,6 +41,13 @@ class LazyGroup(TyperGroup):
         self._entries = {entry.name: entry for entry in self.entries}
         self.commands = {entry.name: _listed(entry) for entry in self.entries}
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer's own class of contexts is private
+        try:
+            _refuse_other_encodings(args)
+        except CommandFailed as failure:
+            raise _reported(failure) from None
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer's own classes for both are private
         name, command, rest = super().resolve_command(ctx, args)
         entry = self._entries.get(name or "")
@@ -58,8 +66,21 @@ class LazyGroup(TyperGroup):
 
 
 def _reported(failure: CommandFailed) -> typer.Exit:
-    typer.echo(f"saga-service: {failure}", err=True)
+    typer.echo(harmless_lines(f"saga-service: {failure}"), err=True)
     return typer.Exit(failure.code)
+
+
+def _refuse_other_encodings(arguments: Sequence[str]) -> None:
+    """Raises CommandFailed where an argument is not UTF-8: no key, name or value of a saga could be meant by it."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise CommandFailed(
+                f"the argument {quoted(argument)} is not UTF-8",
+                "check the encoding of the terminal or the script",
+                code=ExitCode.USAGE,
+            ) from None
 
 
 def _listed(entry: CommandEntry) -> TyperCommand:

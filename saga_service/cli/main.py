@@ -6,6 +6,8 @@ it needs, and `--help` stays quick.
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -237,4 +239,8 @@ def _root(
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding shows what it has no letter for in escaped form.
+        if isinstance(stream, TextIOWrapper):  # and not what a test puts in its place
+            stream.reconfigure(errors="backslashreplace")
     app()

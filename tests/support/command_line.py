@@ -36,7 +36,7 @@ class Ran:
         return self.out.splitlines()
 
 
-def run(*arguments: str, stdin: str | None = None) -> Ran:
+def run(*arguments: str, stdin: str | bytes | None = None) -> Ran:
     """Run one command in this process. What it raises, other than its exit, is raised here."""
     result = CliRunner().invoke(app, list(arguments), input=stdin, catch_exceptions=False)
     return Ran(result.exit_code, result.stdout, result.stderr)

@@ -15,6 +15,7 @@ from asyncpg import Connection
 
 from saga_service.cli.access.views import SagaRow, SagaStory, saga_with_id, sagas_to_operate, sagas_with_key, story_of
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.text import quoted
 from saga_service.core.ids import parse_saga_id
 from saga_service.core.state import JsonObject, SagaState
 from saga_service.core.vocabulary import Operation, SagaStatus
@@ -36,13 +37,13 @@ def given_data(data: str | None, fields: list[str] | None) -> JsonObject | None:
         raise CommandFailed("give the input by --data or by --field, not by both", code=ExitCode.USAGE)
     if data is None:
         return None
-    return read_json_object(sys.stdin.read() if data == "-" else data, "--data")
+    return read_json_object(sys.stdin.buffer.read() if data == "-" else data.encode(), "--data")
 
 
-def read_json_object(text: str, option: str) -> JsonObject:
+def read_json_object(text: bytes, option: str) -> JsonObject:
     """The JSON object of an option's text. Raises CommandFailed where it is none."""
     try:
-        return read_object(text.encode("utf-8", "surrogateescape"), option)
+        return read_object(text, option)
     except Malformed as error:
         raise CommandFailed(str(error).replace(f"field '{option}'", option), code=ExitCode.USAGE) from None
 
@@ -63,7 +64,7 @@ def read_value(text: str) -> object:
 def _pair(given: str) -> tuple[str, str]:
     name, equals, value = given.partition("=")
     if not (name and equals):
-        raise CommandFailed(f"--field must be NAME=VALUE, but is '{given}'", code=ExitCode.USAGE)
+        raise CommandFailed(f"--field must be NAME=VALUE, but is {quoted(given)}", code=ExitCode.USAGE)
     return name, value
 
 
@@ -102,10 +103,12 @@ async def find_saga(
     if len(with_key) > 1:
         ids = ", ".join(f"{row.saga} {row.id}" for row in with_key)
         raise CommandFailed(
-            f"several sagas have the key '{given}': {ids}", f"name one by its id{by_definition}", code=ExitCode.USAGE
+            f"several sagas have the key {quoted(given)}: {ids}",
+            f"name one by its id{by_definition}",
+            code=ExitCode.USAGE,
         )
     if not with_key:
-        raise CommandFailed(f"no saga has the id or the key '{given}'", "see: saga-service list")
+        raise CommandFailed(f"no saga has the id or the key {quoted(given)}", "see: saga-service list")
     return with_key[0]
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.console.output import AsJson, print_json, print_line, print_table
+from saga_service.cli.console.output import AsJson, print_json, print_line
+from saga_service.cli.console.tables import print_table
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.local.bench import BenchFailed, BenchOptions, BenchResult, run_bench
 from saga_service.local.servers import EmbeddedServerError

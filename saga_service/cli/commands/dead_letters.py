@@ -11,7 +11,8 @@ from saga_service.base.clock import now_ms
 from saga_service.cli.access.postgres import open_dead_letters, open_postgres, open_requests
 from saga_service.cli.access.redis import open_redis
 from saga_service.cli.access.views import DeadLetterRow, dead_letters_with_ids, list_dead_letters
-from saga_service.cli.console.output import AsJson, moment, print_heading, print_json, print_line, print_table
+from saga_service.cli.console.output import AsJson, moment, print_heading, print_json, print_line
+from saga_service.cli.console.tables import print_table
 from saga_service.cli.exits import CommandFailed
 from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.settings import Settings
@@ -68,7 +69,7 @@ def list_command(
             )
             for row in letters
         ]
-        print_table(columns, rows)
+        print_table(columns, rows, texts=("reason",), lines_max=3)
 
 
 @commands.command("show", epilog="Example: saga-service dead-letters show 17")
@@ -128,7 +129,9 @@ def _print_letter(letter: DeadLetterRow) -> None:
     if letter.replayed_at is not None:
         print_line(f"replayed {moment(letter.replayed_at)} UTC")
     print_line()
-    print_table(("field", "value"), [(str(name), str(value)) for name, value in letter.fields.items()])
+    print_table(
+        ("field", "value"), [(str(name), str(value)) for name, value in letter.fields.items()], texts=("value",)
+    )
     print_line()
     print_heading("Next:")
     print_line(f"  once the cause is mended: saga-service dead-letters replay {letter.id}")

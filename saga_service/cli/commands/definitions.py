@@ -11,9 +11,11 @@ import typer
 from saga_service.cli.access.definitions import given_sources, load_catalog
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.views import DefinitionRow, definitions_of_open_sagas
-from saga_service.cli.console.output import AsJson, print_json, print_line, print_table
+from saga_service.cli.console.output import AsJson, print_json, print_line
+from saga_service.cli.console.tables import print_table
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.text import quoted
 from saga_service.core.definition import Definition
 from saga_service.definitions import (
     Catalog,
@@ -87,7 +89,7 @@ def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
         )
         for fact in facts
     ]
-    print_table(columns, rows)
+    print_table(columns, rows, texts=("steps", "started by", "services", "defined in"))
 
 
 async def _open_sagas(settings: Settings) -> list[DefinitionRow]:
@@ -117,9 +119,9 @@ def graph_command(
     chosen = catalog.specs()
     if saga is not None:
         chosen = [spec for spec in chosen if spec.name == saga]
-    if not chosen:
-        known = ", ".join(spec.name for spec in catalog.specs())
-        raise CommandFailed(f"there is no saga '{saga}'", f"there are: {known}")
+        if not chosen:
+            known = ", ".join(spec.name for spec in catalog.specs())
+            raise CommandFailed(f"there is no saga {quoted(saga)}", f"there are: {known}")
     typer.echo("\n".join(graph(spec.definition) for spec in chosen), nl=False)
 
 

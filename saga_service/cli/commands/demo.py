@@ -26,7 +26,8 @@ from saga_service.cli.console.local import (
     settings_for,
     stay_until_signal,
 )
-from saga_service.cli.console.output import aligned, duration, print_heading, print_line
+from saga_service.cli.console.output import duration, print_heading, print_line
+from saga_service.cli.console.tables import aligned
 from saga_service.cli.console.timeline import timeline
 from saga_service.cli.exits import CommandFailed
 from saga_service.core.ids import saga_id_from_entry

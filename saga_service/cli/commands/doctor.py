@@ -19,7 +19,8 @@ from saga_service.cli.access.encryption import PLAIN, KeyUsage, keys_in_use, kno
 from saga_service.cli.access.postgres import open_postgres, schema_of
 from saga_service.cli.access.redis import open_redis
 from saga_service.cli.access.views import deployed_documents
-from saga_service.cli.console.output import AsJson, duration, print_json, print_table
+from saga_service.cli.console.output import AsJson, duration, print_json
+from saga_service.cli.console.tables import print_table
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.core.state import JsonObject
@@ -282,7 +283,7 @@ def doctor_command(as_json: AsJson = False) -> None:
         print_json(findings)
     else:
         rows = [(each.check, each.verdict, each.text, each.advice or "") for each in findings]
-        print_table(("check", "verdict", "found", "what to do"), rows)
+        print_table(("check", "verdict", "found", "what to do"), rows, texts=("found", "what to do"))
     if any(each.verdict == "problem" for each in findings):
         raise typer.Exit(ExitCode.PROBLEM)
 

@@ -12,7 +12,8 @@ import typer
 
 from saga_service.cli.access.encryption import KeyUsage, cipher_of, keys_in_use, known_key_ids
 from saga_service.cli.access.postgres import open_key_rotation, open_postgres
-from saga_service.cli.console.output import AsJson, print_json, print_table
+from saga_service.cli.console.output import AsJson, print_json
+from saga_service.cli.console.tables import print_table
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.core.ids import SagaId

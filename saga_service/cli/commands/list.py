@@ -11,9 +11,11 @@ from saga_service.cli.access.encryption import cipher_of, decrypted_saga
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.selection import find_saga
 from saga_service.cli.access.views import SagaRow, list_sagas
-from saga_service.cli.console.output import AsJson, duration, print_json, print_table
+from saga_service.cli.console.output import AsJson, duration, print_json
+from saga_service.cli.console.tables import print_table
 from saga_service.cli.console.timeline import why
 from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.text import shell_word
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.settings import Settings
 
@@ -36,9 +38,10 @@ def list_command(
     else:
         now = datetime.now(UTC)
         rows = [
-            (row.id, row.status, row.saga, row.key or "", duration(now - row.created_at), why(row)) for row in sagas
+            (row.id, row.status, row.saga, shell_word(row.key or ""), duration(now - row.created_at), why(row))
+            for row in sagas
         ]
-        print_table(("id", "status", "saga", "key", "age", "why"), rows)
+        print_table(("id", "status", "saga", "key", "age", "why"), rows, texts=("why",), lines_max=3)
 
 
 async def _list(

@@ -20,12 +20,13 @@ from saga_service.cli.console.output import (
     duration,
     print_json,
     print_line,
-    print_table,
 )
 from saga_service.cli.console.requests import RequestOutcome, exit_code, in_words, request_outcomes
+from saga_service.cli.console.tables import print_table
 from saga_service.cli.console.timeline import why
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.text import shell_word
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution, SagaStatus
 from saga_service.settings import Settings
@@ -149,7 +150,7 @@ def resolve_command(
 ) -> None:
     if output is not None and resolution is not Resolution.SUCCEEDED:
         raise CommandFailed("--output goes with --as succeeded, and with nothing else", code=ExitCode.USAGE)
-    given = None if output is None else read_json_object(output, "--output")
+    given = None if output is None else read_json_object(output.encode(), "--output")
     _operate(
         OperationCall(Operation.RESOLVE, actor or _own_name(), reason, step, resolution, given),
         Selection(target, status, saga, error_code, older_than, sagas_max),
@@ -215,10 +216,10 @@ def _print_selected(selected: SelectedSagas, *, as_json: bool) -> None:
     if selected.sagas:
         now = datetime.now(UTC)
         rows = [
-            (saga.id, saga.status, saga.saga, saga.key or "", duration(now - saga.updated_at), why(saga))
+            (saga.id, saga.status, saga.saga, shell_word(saga.key or ""), duration(now - saga.updated_at), why(saga))
             for saga in selected.sagas
         ]
-        print_table(("id", "status", "saga", "key", "unchanged for", "why"), rows)
+        print_table(("id", "status", "saga", "key", "unchanged for", "why"), rows, texts=("why",), lines_max=3)
     typer.echo(f"{_counted(selected)}; nothing was requested", err=True)
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.console.output import AsJson, print_json, print_table
+from saga_service.cli.console.output import AsJson, print_json
+from saga_service.cli.console.tables import print_table
 from saga_service.cli.invocation import read_settings
 from saga_service.settings import effective_settings, settings_reference
 
@@ -25,7 +26,7 @@ def settings_command(
         print_json([setting._asdict() for setting in effective])
     else:
         rows = [(each.variable, _text(each.value), each.origin) for each in effective]
-        print_table(("setting", "value", "from"), rows)
+        print_table(("setting", "value", "from"), rows, texts=("value",))
 
 
 def _text(value: object) -> str:

@@ -16,15 +16,15 @@ from saga_service.cli.console.output import (
     AsJson,
     Definition,
     Target,
-    harmless,
     print_heading,
     print_json,
     print_line,
-    print_table,
 )
+from saga_service.cli.console.tables import print_table
 from saga_service.cli.console.timeline import print_story
 from saga_service.cli.exits import CommandFailed
 from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.text import harmless
 from saga_service.core import definition as core
 from saga_service.core.state import SagaState
 from saga_service.core.undo_plan import Plan, plan

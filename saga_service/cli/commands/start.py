@@ -22,13 +22,13 @@ from saga_service.cli.console.output import (
     Data,
     Definition,
     Target,
-    aligned,
     duration,
     print_json,
     print_line,
 )
 from saga_service.cli.console.requests import RequestOutcome, exit_code, in_words, request_outcomes
-from saga_service.cli.console.timeline import timeline
+from saga_service.cli.console.tables import table_lines
+from saga_service.cli.console.timeline import TIMELINE, timeline
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.core.ids import SagaId
@@ -135,8 +135,8 @@ async def _follow(connection: Connection, started: StartedSaga, saga_id: str, *,
 async def _print_news(connection: Connection, saga_id: str, printed: list[HistoryRow]) -> list[HistoryRow]:
     news = await history_of(connection, saga_id, after_revision=printed[-1].revision if printed else 0)
     if news:
-        for line in aligned(timeline([*printed, *news]))[len(printed) :]:
-            print_line(line)
+        _, *lines = table_lines(TIMELINE, timeline([*printed, *news]), texts=TIMELINE[-1:])
+        typer.echo("\n".join(line for row in lines[len(printed) :] for line in row))
     return news
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from shlex import quote
 
 from saga_service.cli.access.views import SagaStory
+from saga_service.cli.text import shell_word
 from saga_service.core.advance import advance
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.effects import Transition
@@ -89,19 +89,19 @@ def next_steps(
     """
     saga = story.saga
     if saga.status == "stuck":
-        yield from _LATER_VERSION if state is None else _ways_out(state, definition, now, quote(address))
+        yield from _LATER_VERSION if state is None else _ways_out(state, definition, now, shell_word(address))
     elif saga.status == "paused":
-        yield from _resume(story, quote(address))
+        yield from _resume(story, shell_word(address))
     elif any(step.due_at is not None and step.due_at < now - OVERDUE for step in story.steps):
         yield "it is overdue, so no replica looks after it; see what is wrong: saga-service doctor"
     elif saga.ended_at is not None:
         yield from _ENDED[saga.status](story)
     elif waiting := [step for step in story.steps if step.waiting_for == "signal"]:
         for step in waiting:
-            name = quote(step.signal) if step.signal else "NAME"
-            yield f"{step.step} waits for a signal: saga-service signal {name} {quote(address)}"
+            name = shell_word(step.signal) if step.signal else "NAME"
+            yield f"{step.step} waits for a signal: saga-service signal {name} {shell_word(address)}"
     else:
-        yield f"nothing: it goes on by itself; look again: saga-service show {quote(address)}"
+        yield f"nothing: it goes on by itself; look again: saga-service show {shell_word(address)}"
 
 
 def _ways_out(state: SagaState, definition: Definition | None, now: datetime, address: str) -> Iterator[str]:
@@ -128,7 +128,7 @@ def _choices(preview: Preview, step: StepState, address: str) -> Iterator[str]:
         if preview.of(operation, step.name, resolution).verdict is Verdict.APPLIED:
             yield knowledge
             what = [f"--as {resolution}"] if resolution else []
-            words = ["saga-service", operation, address, "--step", quote(step.name), *what, REASON_TO_WRITE]
+            words = ["saga-service", operation, address, "--step", shell_word(step.name), *what, REASON_TO_WRITE]
             yield f"  {' '.join(words)}"
 
 

@@ -14,6 +14,7 @@ from asyncpg import Connection
 
 from saga_service.cli.access.views import SagaRow, sagas_with_ids
 from saga_service.cli.exits import ExitCode
+from saga_service.cli.text import shell_word
 from saga_service.store.requests import PostgresRequests, Result
 
 POLL_S = 0.1
@@ -71,7 +72,7 @@ def _outcome(saga: SagaRow, request_id: int, answer: Result | None, status: str)
 def in_words(outcome: RequestOutcome, done: str) -> str:
     """One line on one saga. `done` is the word for a request that was applied."""
     saga_id = outcome.saga_id
-    name = f"{outcome.saga} {outcome.key} ({saga_id})" if outcome.key else f"{outcome.saga} {saga_id}"
+    name = f"{outcome.saga} {shell_word(outcome.key)} ({saga_id})" if outcome.key else f"{outcome.saga} {saga_id}"
     if outcome.verdict is None:
         return f"{name}: not answered yet"
     if outcome.verdict == REFUSED:

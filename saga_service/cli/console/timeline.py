@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 from saga_service.cli.access.views import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
 from saga_service.cli.console.advice import next_steps
-from saga_service.cli.console.output import Row, duration, harmless, moment, print_heading, print_line, print_table
+from saga_service.cli.console.output import duration, moment, print_heading, print_line
+from saga_service.cli.console.tables import Row, print_table
+from saga_service.cli.text import harmless, shell_word
 from saga_service.core.definition import Definition
 from saga_service.core.state import SagaState
 from saga_service.core.undo_plan import plan
@@ -48,6 +50,9 @@ _EVENTS = {
     "pause_requested": "paused",
     "resume_requested": "resumed",
 }
+
+
+TIMELINE = ("time (UTC)", "after", "what happened")
 
 
 def timeline(history: list[HistoryRow]) -> list[Row]:
@@ -120,9 +125,9 @@ def print_story(
     for line in _summary(story, state, definition, now):
         print_line(line)
     print_line()
-    print_table(("time (UTC)", "after", "what happened"), timeline(story.history))
+    print_table(TIMELINE, timeline(story.history), texts=TIMELINE[-1:])
     print_line()
-    print_table(*_steps(story.steps))
+    print_table(*_steps(story.steps), texts=("error",))
     for heading, columns, rows in (
         ("Child sagas", ("id", "status", "saga", "step", "why"), [_child(child) for child in story.children]),
         ("Signals", ("signal", "id", "what became of it"), [_signal(signal) for signal in story.signals]),
@@ -130,7 +135,7 @@ def print_story(
         if rows:
             print_line()
             print_heading(f"{heading}:")
-            print_table(columns, rows)
+            print_table(columns, rows, texts=("why", "what became of it"))
     for heading, lines in (
         ("Waiting for", list(_awaited(story, now))),
         (_heading_of(story.debt), [_debt(debt) for debt in story.debt]),
@@ -146,7 +151,7 @@ def print_story(
 def _summary(story: SagaStory, state: SagaState | None, definition: Definition | None, now: datetime) -> Iterator[str]:
     saga = story.saga
     if saga.key is not None:
-        yield f"key {saga.key}"
+        yield f"key {shell_word(saga.key)}"
     if saga.parent_id is not None:
         yield f"child of saga {saga.parent_id}, for its step {saga.parent_step}"
     took = f"ended {moment(saga.ended_at)} after {duration(saga.ended_at - saga.created_at)}" if saga.ended_at else ""

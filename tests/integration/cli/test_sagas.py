@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -176,6 +178,33 @@ async def test_a_key_that_looks_like_an_option_is_not_in_lines_to_paste(postgres
     shown = await run_aside("show", "--", "-dash")
 
     assert f"saga-service show {id_of(saga)}" in shown.out
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["two words", "it's", "line\nbreak", "zero\u200bwidth", "\u202etfel", "red \x1b[31m", 'say "$HOME"', "a\\nb"],
+    ids=ascii,
+)
+async def test_a_key_is_printed_as_it_can_be_pasted(postgres_dsn: str, key: str) -> None:
+    saga = begun("order", key)
+    await keep(postgres_dsn, saga)
+
+    listed, shown = await run_aside("list"), await run_aside("show", key)
+
+    assert (listed.out + shown.out).replace("\n", "").isprintable()
+    [row] = listed.lines[1:]
+    assert read_by_a_shell(row) == [id_of(saga), "running", "order", key]
+    [key_line] = [line for line in shown.lines if line.startswith("key ")]
+    assert read_by_a_shell(key_line) == ["key", key]
+    [advice] = [line for line in shown.lines if "look again" in line]
+    assert read_by_a_shell(advice.partition("look again: ")[2]) == ["saga-service", "show", key]
+
+
+def read_by_a_shell(line: str) -> list[str]:
+    """The first words of a line as a shell reads them, without what describes a saga's age."""
+    line = re.sub(r" +\d+ m?s\b.*", "", line)
+    printed = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True).stdout
+    return printed.decode().removesuffix("\0").split("\0")
 
 
 async def test_why_names_a_step_only_where_one_is_meant(postgres_dsn: str) -> None:

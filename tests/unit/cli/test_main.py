@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -158,6 +159,55 @@ def test_wrong_use_is_told_in_words(no_servers: None, arguments: list[str], said
     assert said in ran.err
     assert ran.out == ""
     assert "Traceback" not in ran.err
+
+
+NOT_UTF_8 = b"A-\xff".decode(errors="surrogateescape")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", NOT_UTF_8],
+        ["cancel", "--reason", NOT_UTF_8, "A-17"],
+        ["start", "order", "-f", f"note={NOT_UTF_8}"],
+        ["dead-letters", "list", "--stream", NOT_UTF_8],
+        [NOT_UTF_8],
+    ],
+)
+def test_an_argument_that_is_not_utf_8_is_told_in_one_line(no_servers: None, arguments: list[str]) -> None:
+    ran = run(*arguments)
+
+    assert (ran.exit_code, ran.out) == (2, "")
+    [line] = ran.err.splitlines()
+    assert line.startswith("saga-service: the argument $'")
+    assert "A-\\xff' is not UTF-8; check the encoding of the terminal" in line
+
+
+def test_data_from_standard_input_that_is_not_utf_8_is_told(no_servers: None) -> None:
+    ran = run("start", "order", "--data", "-", stdin=b'{"note": "\xff"}')
+
+    assert ran.exit_code == 2
+    assert ran.err.startswith("saga-service: --data is not valid JSON")
+
+
+def test_an_error_that_quotes_a_text_steers_no_terminal(order: Path) -> None:
+    ran = run("definitions", "graph", "--saga", "\x1b[2Jordre\n")
+
+    assert "\x1b" not in ran.err
+    assert "there is no saga $'\\x1b[2Jordre\\n'" in ran.err
+
+
+def test_a_terminal_of_another_encoding_shows_letters_that_it_lacks_in_escaped_form(order: Path) -> None:
+    program = "from saga_service.cli.main import main; main()"
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program, "definitions", "list"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=True,
+    )
+
+    assert b"reserve \\u2192 quote" in ran.stdout
 
 
 def test_all_wrong_settings_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Tables on a terminal, columns in a pipe, and nothing that could steer a terminal."""
+"""Time spans as a person says them, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -6,50 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from saga_service.cli.console.output import aligned, duration, harmless, print_json, print_table
-
-ROWS = [("5b0c", "running"), ("17", "a longer text")]
-
-
-def test_in_a_pipe_columns_are_aligned_and_nothing_is_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table(("id", "status"), [*ROWS, ("x", "y" * 500)])
-
-    assert capsys.readouterr().out.splitlines() == [
-        "id    status",
-        "5b0c  running",
-        "17    a longer text",
-        f"x     {'y' * 500}",
-    ]
-
-
-def test_on_a_terminal_the_table_is_drawn_and_ids_stay_whole(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setenv("TERM", "dumb")
-    saga_id = "5fc78230-6705-8a70-9e7f-d493631ce20d"
-
-    print_table(("id", "why"), [(saga_id, "because of something that takes more than one line to say")])
-
-    drawn = capsys.readouterr().out.splitlines()
-    assert any("─" in line for line in drawn)
-    assert len([line for line in drawn if saga_id in line]) == 1
-    assert len(drawn) > 5, "the text is folded"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain ünïcode → 図", "plain ünïcode → 図"),
-        ("red \x1b[31m", "red \\x1b[31m"),
-        ("two\nlines\tand a tab", "two\\nlines\\tand a tab"),
-        ("right to left \u202e", "right to left \\u202e"),
-    ],
-)
-def test_what_could_steer_a_terminal_is_escaped(text: str, shown: str) -> None:
-    assert harmless(text) == shown
-    assert aligned([(text, "x")]) == [f"{shown}  x"]
+from saga_service.cli.console.output import duration, print_json
 
 
 @pytest.mark.parametrize(
