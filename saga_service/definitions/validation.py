@@ -7,6 +7,7 @@ from saga_service.core.retry import RetryPolicy
 from saga_service.core.vocabulary import Task
 from saga_service.definitions.authoring import Saga, as_mapping
 from saga_service.definitions.checks import CHECKS
+from saga_service.definitions.checks.texts import check_texts
 from saga_service.definitions.document import (
     DefinedSaga,
     StreamTrigger,
@@ -37,13 +38,19 @@ def check(source: SagaSource, outline: Outline | None = None) -> tuple[DefinedSa
     if not isinstance(content, dict):
         text = f"must be a mapping with 'name' and 'steps', but is {shown(content)}; write each saga as a document"
         return None, [source.problem((), text)]
+    if unstorable := list(check_texts(content)):
+        # Everything else would stumble over these texts too, in words of its own.
+        return None, [source.problem(path, text) for path, text in unstorable]
     model, violations = read_model(content)
     outline = outline or outline_of(content)
     violations += [each for check_one in CHECKS for each in check_one(outline)]
     if violations or model is None or outline.reader is None:
         in_order = sorted(violations, key=lambda each: source.line_of(each[0]))
         return None, [source.problem(path, text) for path, text in in_order]
-    return _spec(model, outline, outline.reader, source), []
+    spec = _spec(model, outline, outline.reader, source)
+    # The schema of a model is not in what the author wrote.
+    problems = [source.problem(path, text) for path, text in check_texts(spec.document)]
+    return (None, problems) if problems else (spec, [])
 
 
 def _spec(model: SagaModel, outline: Outline, reader: Input, source: SagaSource) -> DefinedSaga:

@@ -2,7 +2,8 @@
 
 `CHECKS` are asked of one saga's outline: of the saga as a whole, of each step and of the pivot (`steps`), of
 expressions and the names in them (`expressions`), and of what a child saga is sent (`children`). Expressions are
-tried on sample values (`types`, `sample_cases`), as far as these are known. `conflicts` looks at all sagas together,
+tried on sample values (`types`, `sample_cases`), as far as these are known. `texts` comes before all of these, and
+looks at every text. `conflicts` looks at all sagas together,
 and is asked once for all of them.
 """
 
