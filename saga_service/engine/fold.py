@@ -56,8 +56,8 @@ def fold(
 ) -> Folded:
     """Apply the events in their order, each to the state that the one before it left.
 
-    An event for a saga that is not there may have overtaken its start, which another lane or another replica has in
-    hand. Its entry is deferred as long as `deferral` allows, and refused after that.
+    An event for a saga that is not there is applied after the rest of the batch. Its start may still be in the hands
+    of another lane or another replica. Its entry is deferred as long as `deferral` allows, and refused after that.
     """
     batch = _Fold(states, definition_of, now_ms, deferral)
     for item in received:
@@ -76,10 +76,19 @@ class _Fold:
         self._definition_of = definition_of
         self._now_ms = now_ms
         self._deferral = deferral
+        self._early: list[Received] = []
         self._idle: set[SagaId] = set()
         self._folded = Folded()
 
     def add(self, item: Received) -> None:
+        """Apply the event. One that is addressed to a saga which is not there waits for the rest of the batch: its
+        start may be among it."""
+        if _is_addressed(item.event) and item.event.saga_id not in self._current:
+            self._early.append(item)
+        else:
+            self._apply_event(item)
+
+    def _apply_event(self, item: Received) -> None:
         try:
             transition = self._advance(item.event)
         except UnreadableDocument as error:
@@ -101,6 +110,8 @@ class _Fold:
             self._refuse(item, transition.reason)
 
     def finish(self) -> Folded:
+        for item in self._early:
+            self._apply_event(item)
         folded = self._folded
         folded.writes = [Write(state, _revision(self._before.get(saga_id))) for saga_id, state in folded.states.items()]
         folded.without_effect = self._idle - folded.states.keys()
@@ -124,8 +135,7 @@ class _Fold:
         """Whether the event may have overtaken the start of its saga."""
         if transition.state is not None or item.entry is None:
             return False
-        is_addressed = isinstance(item.event, Signalled | OperationRequested)
-        return is_addressed and self._deferral.may_wait(item.entry, self._now_ms)
+        return _is_addressed(item.event) and self._deferral.may_wait(item.entry, self._now_ms)
 
     def _leave_to_others(self, item: Received, reason: str) -> None:
         """A replica of another release may read the definition; this one changes nothing. A timer's lease runs out."""
@@ -152,6 +162,10 @@ class _Fold:
             self._folded.refusals.append((item.event.saga_id, reason))
         else:
             self._folded.dead_letters.append(dead_letter(item.entry, reason, self._now_ms))
+
+
+def _is_addressed(event: Event) -> bool:
+    return isinstance(event, Signalled | OperationRequested)
 
 
 def _result(request_id: int, event: Event, transition: Transition) -> RequestResult:

@@ -148,7 +148,7 @@ class SagaLoader:
         keys = {key for item in unknown if item.event.saga_id not in started and (key := _key(item.event)) is not None}
         if not keys:
             return received
-        with_keys = await self._store.ids_with_key(sorted(keys))
+        with_keys = [*await self._store.ids_with_key(sorted(keys)), *_starting(received)]
         found = [
             addressed_by_key(item, with_keys, may_wait=self._may_wait(item))
             if _names_no_known_saga(item.event, sagas)
@@ -201,6 +201,12 @@ def addressed_by_key(item: Received, sagas: Sequence[KeyedSaga], *, may_wait: bo
     return item if found is None else Received(replace(event, saga_id=found), item.entry)
 
 
+def _starting(received: Iterable[Received]) -> list[KeyedSaga]:
+    """The child sagas with a key that are started among these events."""
+    started = [item.event for item in received if isinstance(item.event, Started) and item.event.parent]
+    return [KeyedSaga(BusinessKey(each.saga, each.key), each.saga_id, False) for each in started if each.key]
+
+
 def _only(sagas: Sequence[KeyedSaga], key: BusinessKey, *, has_ended: bool) -> SagaId | None:
-    ids = [each.saga_id for each in sagas if each.key == key and each.has_ended is has_ended]
-    return ids[0] if len(ids) == 1 else None
+    ids = {each.saga_id for each in sagas if each.key == key and each.has_ended is has_ended}
+    return ids.pop() if len(ids) == 1 else None

@@ -280,6 +280,7 @@ class ServiceInMemory:
         *,
         registry: DefinitionRegistry | None = None,
         deferral_max_ms: int = 0,
+        key_field: str | None = None,
     ) -> None:
         self.journal: list[str] = []
         self.defined = defined
@@ -289,7 +290,7 @@ class ServiceInMemory:
         self.outbox = OutboxRows()
         self.cache = SagaCache(100)
         self.now_ms = START_MS
-        self.catalog = PlainCatalog(PlainBlueprint(defined, integers=["amount"]))
+        self.catalog = PlainCatalog(PlainBlueprint(defined, integers=["amount"], key_field=key_field))
         deferral = DeferralPolicy(deferral_max_ms)
         self.engine = Engine(
             self.store,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from saga_service.core.effects import ChildRequest
 from saga_service.core.ids import CommandName, command_id, saga_id_of_child
 from saga_service.core.state import SagaState
-from saga_service.core.vocabulary import Direction, Operation, SagaStatus
+from saga_service.core.vocabulary import ChildOperation, Direction, Operation, SagaStatus
 from saga_service.engine.deferral import ATTEMPTS_MIN, PAUSE_MS_MAX, PAUSE_MS_MIN
+from saga_service.wire.children import write_child_request
 from saga_service.wire.entries import Entry
-from tests.support.builders import SAGA_ID, START_MS, approval, definition, entry, started
+from tests.support.builders import SAGA_ID, START_MS, approval, definition, delivered, entry, started
 from tests.support.builders import SagaInMemory as Saga
-from tests.support.fakes import FaultyStore, ServiceInMemory, saga_id, start
+from tests.support.fakes import NAMES, FaultyStore, ServiceInMemory, saga_id, start
 
 APPROVED = definition(approval("approval"), "charge")
 KEPT_MS = 60_000
@@ -64,6 +68,36 @@ async def test_a_cancel_that_overtakes_its_sagas_start_is_deferred_too(
     await service.process(cancel(), start())
     await service.process(*waiting(store))
     assert store.sagas[saga_id()].status is SagaStatus.COMPENSATED
+
+
+async def test_a_start_counts_first_in_a_batch_in_which_a_signal_s_deferral_ends(
+    service: ServiceInMemory, store: FaultyStore
+) -> None:
+    await service.process(signal())
+    service.now_ms += KEPT_MS
+    for _ in range(ATTEMPTS_MIN - 2):
+        await service.process(*waiting(store))
+    await service.process(*waiting(store), start())
+    assert (store.dead_letters, store.deferred) == ({}, {})
+    assert [step.status for step in store.sagas[saga_id()].steps] == ["succeeded", "dispatched"]
+
+
+@pytest.mark.parametrize("said", [signal, cancel])
+async def test_a_start_counts_first_where_nothing_is_deferred(store: FaultyStore, said: Callable[[], Entry]) -> None:
+    service = ServiceInMemory(store, APPROVED, deferral_max_ms=0)
+    await service.process(said(), start())
+    assert store.dead_letters == {}
+    assert store.sagas[saga_id()].revision == 2
+
+
+async def test_a_child_s_start_counts_before_a_signal_by_the_child_s_key(store: FaultyStore) -> None:
+    service = ServiceInMemory(store, APPROVED, deferral_max_ms=0, key_field="amount")
+    started_by = CommandName(SAGA_ID, "approve", Direction.ACTION, 1)
+    child_id = saga_id_of_child("order", started_by)
+    request = ChildRequest(ChildOperation.START, child_id, "order", started_by, {"amount": 5}, None)
+    await service.process(signal(subject="5"), delivered(write_child_request(request, NAMES), "1900-1"))
+    assert store.dead_letters == {}
+    assert [step.status for step in store.sagas[child_id].steps] == ["succeeded", "dispatched"]
 
 
 async def test_a_deferred_signal_delivered_again_is_the_same_signal(
