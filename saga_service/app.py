@@ -47,6 +47,7 @@ from saga_service.streams.connection import RedisClient, connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop, Pace
 from saga_service.streams.publisher import RedisPublisher
+from saga_service.streams.starts_backlog import UnhandledStarts
 from saga_service.streams.trimming import StreamTrimmer
 from saga_service.wire.transport import StreamNames, TransportError
 from saga_service.worker import load_worker, run_workers
@@ -166,11 +167,18 @@ class Deployment:
         return Engine(
             self.store,
             BatchDecoder(decoder, registry, deferral, now_ms),
-            SagaLoader(self.store, deployed, SagaCache(settings.cached_sagas_max), deferral, now_ms),
+            SagaLoader(self.store, deployed, SagaCache(settings.cached_sagas_max), now_ms),
             Outgoing(self.names, self.outbox, self.cipher),
             deferral=deferral,
             now_ms=now_ms,
+            starts=self.starts_backlog(),
         )
+
+    def starts_backlog(self) -> UnhandledStarts:
+        """What may start sagas: the stream of events, and the streams of others."""
+        not_starting = (self.names.replies, self.names.dead_letters)
+        groups = [(each.stream, each.group) for each in self.consumers if each.stream not in not_starting]
+        return UnhandledStarts(self.client, groups, now_ms)
 
     def lanes(self) -> list[Loop]:
         engine, batch_max = self.engine(), self.settings.batch_entries_max

@@ -4,8 +4,9 @@ Three reasons lead here. The entry speaks of what is not there yet: a saga whose
 only other replicas have deployed. Its saga is driven by a definition that this release cannot read, and another
 replica's may. Or Postgres does not get through with it: a row is locked, a statement times out.
 
-The first reason has an end: after `DeferralPolicy.max_ms` the entry is refused. The others have none, for nothing is
-wrong with the entry.
+The first reason has an end: after `DeferralPolicy.max_ms` the entry is refused. An entry that waits for its saga is
+not refused before every start that was added in that time has been handled, however long the backlog is. The other
+reasons have no end, for nothing is wrong with the entry.
 """
 
 from __future__ import annotations
@@ -34,10 +35,21 @@ class DeferralPolicy:
     """How long an entry waits for what is not there yet. `max_ms` counts from the first attempt; 0 is not at all."""
 
     max_ms: int = 0
+    starts_handled_up_to_ms: int | None = None
+    """Every start that was added before this moment has been handled. None where nobody has looked: then the clock
+    alone decides."""
 
     def may_wait(self, entry: Entry, now_ms: int) -> bool:
+        return self.max_ms > 0 and (not self.is_overdue(entry, now_ms) or self._start_may_lie_unread(entry))
+
+    def is_overdue(self, entry: Entry, now_ms: int) -> bool:
+        """Whether the entry has waited for as long as the clock allows."""
         attempts = 1 if entry.request is None else entry.request.attempts
-        return self.max_ms > 0 and (attempts < ATTEMPTS_MIN or _age_ms(entry, now_ms) < self.max_ms)
+        return attempts >= ATTEMPTS_MIN and _age_ms(entry, now_ms) >= self.max_ms
+
+    def _start_may_lie_unread(self, entry: Entry) -> bool:
+        handled_ms, row = self.starts_handled_up_to_ms, entry.request
+        return handled_ms is not None and row is not None and handled_ms < row.since_ms + self.max_ms
 
 
 NO_DEFERRAL = DeferralPolicy()

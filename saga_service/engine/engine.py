@@ -10,7 +10,7 @@ step fails.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from saga_service.base.clock import Backoff
@@ -31,10 +31,11 @@ from saga_service.engine.failures import (
 )
 from saga_service.engine.fold import Folded, fold
 from saga_service.engine.outbox import Outgoing
-from saga_service.engine.ports import Batch, Deferred, Store
+from saga_service.engine.ports import Batch, Deferred, StartsBacklog, Store
 from saga_service.engine.saga_loader import SagaLoader, Sagas
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message
+from saga_service.wire.transport import TransportError
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Engine:
         *,
         deferral: DeferralPolicy,
         now_ms: Callable[[], int],
+        starts: StartsBacklog | None = None,
     ) -> None:
         self._store = store
         self._decoder = decoder
@@ -95,6 +97,7 @@ class Engine:
         self._outgoing = outgoing
         self._deferral = deferral
         self._now_ms = now_ms
+        self._starts = starts
         self._slow = SlowSagas()
 
     async def process(self, items: Sequence[Item]) -> AsyncGenerator[Committed, None]:
@@ -166,17 +169,32 @@ class Engine:
     async def _load_and_fold(self, received: list[Received], trust_copies: bool) -> Folded:
         """Fold the events; and once more where a copy that may be old let some event have no effect."""
         sagas = await self._loader.load(received, trust_copies)
-        received = await self._loader.find_by_key(received, sagas)
-        folded = await self._fold(received, sagas)
+        deferral = await self._patience(received)
+        received = await self._loader.find_by_key(received, sagas, deferral)
+        folded = await self._fold(received, sagas, deferral)
         doubtful = folded.without_effect - sagas.certain
         if not doubtful:
             return folded
         await self._loader.load_afresh(sagas, doubtful)
-        return await self._fold(received, sagas)
+        return await self._fold(received, sagas, deferral)
 
-    async def _fold(self, received: list[Received], sagas: Sagas) -> Folded:
+    async def _fold(self, received: list[Received], sagas: Sagas, deferral: DeferralPolicy) -> Folded:
         await self._loader.definitions.load(sagas.versions())
-        return fold(received, sagas.states, self._loader.definitions.find, self._now_ms(), self._deferral)
+        return fold(received, sagas.states, self._loader.definitions.find, self._now_ms(), deferral)
+
+    async def _patience(self, received: list[Received]) -> DeferralPolicy:
+        """The policy with what the backlog of starts adds to it. The backlog is looked at only where some entry has
+        waited for as long as the clock allows."""
+        deferral, now_ms = self._deferral, self._now_ms()
+        waited = (item.entry for item in received if item.entry is not None and item.entry.request is not None)
+        if self._starts is None or not any(deferral.is_overdue(entry, now_ms) for entry in waited):
+            return deferral
+        try:
+            handled_ms = await self._starts.handled_up_to_ms()
+        except TransportError:
+            # Starts may lie unread wherever they are.
+            handled_ms = 0
+        return replace(deferral, starts_handled_up_to_ms=handled_ms)
 
     async def _commit(self, decoded: Decoded, folded: Folded) -> _Written:
         refused_requests = [letter for letter, _ in decoded.refused_requests]

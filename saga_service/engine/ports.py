@@ -120,6 +120,17 @@ class DefinitionRegistry(Protocol):
         ...
 
 
+class StartsBacklog(Protocol):
+    """The entries that may start sagas and have not been handled."""
+
+    async def handled_up_to_ms(self) -> int:
+        """Every start that was added before this moment has been handled; now, where none waits.
+
+        Raises TransportError.
+        """
+        ...
+
+
 class Publisher(Protocol):
     """The way of messages to their streams."""
 

@@ -113,13 +113,11 @@ class SagaLoader:
         store: Store,
         deployed: Mapping[tuple[str, str], Definition],
         cache: SagaCache,
-        deferral: DeferralPolicy,
         now_ms: Callable[[], int],
     ) -> None:
         self.definitions = Definitions(deployed, store)
         self._store = store
         self._cache = cache
-        self._deferral = deferral
         self._now_ms = now_ms
 
     async def load(self, received: list[Received], trust_copies: bool) -> Sagas:
@@ -135,7 +133,7 @@ class SagaLoader:
         await self.load_afresh(sagas, continued - sagas.states.keys())
         return sagas
 
-    async def find_by_key(self, received: list[Received], sagas: Sagas) -> list[Received]:
+    async def find_by_key(self, received: list[Received], sagas: Sagas, deferral: DeferralPolicy) -> list[Received]:
         """The events with the ids of the sagas that they name by their keys, which are then loaded too.
 
         The id that follows from a key is that of a saga which was started by it. A child saga may have the key as well:
@@ -150,7 +148,7 @@ class SagaLoader:
             return received
         with_keys = [*await self._store.ids_with_key(sorted(keys)), *_starting(received)]
         found = [
-            addressed_by_key(item, with_keys, may_wait=self._may_wait(item))
+            addressed_by_key(item, with_keys, may_wait=self._may_wait(item, deferral))
             if _names_no_known_saga(item.event, sagas)
             else item
             for item in received
@@ -159,8 +157,8 @@ class SagaLoader:
         await self.load_afresh(sagas, ids - sagas.states.keys())
         return found
 
-    def _may_wait(self, item: Received) -> bool:
-        return item.entry is not None and self._deferral.may_wait(item.entry, self._now_ms())
+    def _may_wait(self, item: Received, deferral: DeferralPolicy) -> bool:
+        return item.entry is not None and deferral.may_wait(item.entry, self._now_ms())
 
     async def load_afresh(self, sagas: Sagas, saga_ids: set[SagaId]) -> None:
         """Read these sagas from Postgres into `sagas`, whatever was known of them."""

@@ -181,8 +181,9 @@ class Settings(BaseSettings):
         default=60_000,
         ge=0,
         le=86_400_000,
-        description="How long a signal, an operation or a reply for a saga that does not exist yet is deferred, and a "
-        "start for a replica that has its definition. After that it is refused.",
+        description="How long a signal or an operation for a saga that does not exist yet is deferred, and a start for "
+        "a replica that has its definition. After that it is refused: a signal or an operation not before every start "
+        "that was added meanwhile has been handled.",
     )
     outbox_lease_ms: int = Field(
         default=5_000,

@@ -136,7 +136,7 @@ class ServiceSystem:
         self._engine = Engine(
             self._store,
             BatchDecoder(Decoder(catalog, NAMES, DATA_BYTES_MAX), registry, deferral, self._clock_ms),
-            SagaLoader(self._store, deployed, SagaCache(100), deferral, self._clock_ms),
+            SagaLoader(self._store, deployed, SagaCache(100), self._clock_ms),
             Outgoing(NAMES, self._outbox),
             deferral=deferral,
             now_ms=self._clock_ms,

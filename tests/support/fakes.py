@@ -25,7 +25,7 @@ from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Committed, Engine
 from saga_service.engine.failures import StoreRefused, StoreTimedOut
 from saga_service.engine.outbox import OutboxRows, Outgoing
-from saga_service.engine.ports import Batch, Deferred, DefinitionRegistry, KeyedSaga
+from saga_service.engine.ports import Batch, Deferred, DefinitionRegistry, KeyedSaga, StartsBacklog
 from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
@@ -281,6 +281,7 @@ class ServiceInMemory:
         registry: DefinitionRegistry | None = None,
         deferral_max_ms: int = 0,
         key_field: str | None = None,
+        starts: StartsBacklog | None = None,
     ) -> None:
         self.journal: list[str] = []
         self.defined = defined
@@ -295,10 +296,11 @@ class ServiceInMemory:
         self.engine = Engine(
             self.store,
             BatchDecoder(Decoder(self.catalog, NAMES, DATA_BYTES_MAX, cipher), registry, deferral, self._clock_ms),
-            SagaLoader(self.store, {(defined.name, defined.version): defined}, self.cache, deferral, self._clock_ms),
+            SagaLoader(self.store, {(defined.name, defined.version): defined}, self.cache, self._clock_ms),
             Outgoing(NAMES, self.outbox, cipher),
             deferral=deferral,
             now_ms=self._clock_ms,
+            starts=starts,
         )
 
     def _clock_ms(self) -> int:

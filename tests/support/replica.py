@@ -74,7 +74,7 @@ def engine_on(store: Store, catalog: Catalog, definitions: Iterable[Definition],
     return Engine(
         store,
         BatchDecoder(Decoder(catalog, names, DATA_BYTES_MAX), None, NO_DEFERRAL, now_ms),
-        SagaLoader(store, deployed, SagaCache(0), NO_DEFERRAL, now_ms),
+        SagaLoader(store, deployed, SagaCache(0), now_ms),
         Outgoing(names, outbox),
         deferral=NO_DEFERRAL,
         now_ms=now_ms,

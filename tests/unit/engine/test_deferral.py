@@ -13,6 +13,7 @@ from saga_service.core.vocabulary import ChildOperation, Direction, Operation, S
 from saga_service.engine.deferral import ATTEMPTS_MIN, PAUSE_MS_MAX, PAUSE_MS_MIN
 from saga_service.wire.children import write_child_request
 from saga_service.wire.entries import Entry
+from saga_service.wire.transport import TransportUnavailable
 from tests.support.builders import SAGA_ID, START_MS, approval, definition, delivered, entry, started
 from tests.support.builders import SagaInMemory as Saga
 from tests.support.fakes import NAMES, FaultyStore, ServiceInMemory, saga_id, start
@@ -207,3 +208,68 @@ async def test_a_key_of_several_child_sagas_means_none_of_them(service: ServiceI
     await service.process(signal())
     await past_all_deferral(service)
     assert list(store.dead_letters) == [("saga:events", "1900-0")]
+
+
+class Backlog:
+    """Starts that have been handled up to some moment; a Redis that is away where there is none."""
+
+    def __init__(self) -> None:
+        self.handled_ms: int | None = None
+        self.looks = 0
+
+    async def handled_up_to_ms(self) -> int:
+        self.looks += 1
+        if self.handled_ms is None:
+            raise TransportUnavailable("away")
+        return self.handled_ms
+
+
+@pytest.fixture
+def backlog() -> Backlog:
+    return Backlog()
+
+
+@pytest.fixture
+def behind(store: FaultyStore, backlog: Backlog) -> ServiceInMemory:
+    """A service that has a backlog of starts."""
+    return ServiceInMemory(store, APPROVED, deferral_max_ms=KEPT_MS, starts=backlog)
+
+
+async def test_a_signal_waits_while_a_start_of_its_time_may_lie_unread(
+    behind: ServiceInMemory, store: FaultyStore, backlog: Backlog
+) -> None:
+    await behind.process(signal())
+    backlog.handled_ms = START_MS + KEPT_MS - 1
+    behind.now_ms += 50 * KEPT_MS
+    await past_all_deferral(behind)
+    assert (store.dead_letters, len(store.deferred)) == ({}, 1)
+    await behind.process(start())
+    await behind.process(*waiting(store))
+    assert store.deferred == {}
+    assert [step.status for step in store.sagas[saga_id()].steps] == ["succeeded", "dispatched"]
+
+
+async def test_a_signal_is_refused_once_every_start_of_its_time_has_been_handled(
+    behind: ServiceInMemory, store: FaultyStore, backlog: Backlog
+) -> None:
+    await behind.process(signal())
+    backlog.handled_ms = START_MS + KEPT_MS
+    await past_all_deferral(behind)
+    assert (list(store.dead_letters), store.deferred) == ([("saga:events", "1900-0")], {})
+
+
+async def test_a_signal_waits_while_nobody_knows_what_lies_unread(behind: ServiceInMemory, store: FaultyStore) -> None:
+    await behind.process(signal())
+    await past_all_deferral(behind)
+    assert (store.dead_letters, len(store.deferred)) == ({}, 1)
+
+
+async def test_the_backlog_is_looked_at_once_for_a_batch_and_only_before_a_refusal(
+    behind: ServiceInMemory, store: FaultyStore, backlog: Backlog
+) -> None:
+    backlog.handled_ms = START_MS + 10 * KEPT_MS
+    await behind.process(*(signal(f"1900-{number}", subject=f"order-{number}") for number in range(20)))
+    await behind.process(*waiting(store))
+    assert backlog.looks == 0
+    await past_all_deferral(behind)
+    assert (len(store.dead_letters), backlog.looks) == (20, 1)
