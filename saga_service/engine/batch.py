@@ -8,15 +8,16 @@ what other replicas have put on record. Events keep the order of their items thr
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from saga_service.core.definition import Definition
 from saga_service.core.events import Event, TimerDue, TransportLost
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Verdict
 from saga_service.engine.decode import Announced, Decoder, Received, Reported, Unresolved
-from saga_service.engine.deferral import DeferralPolicy, deferrable, deferred
-from saga_service.engine.ports import Deferred, DefinitionRegistry, RequestResult
+from saga_service.engine.deferral import DeferralPolicy, asked_of, deferrable, deferred, put_back
+from saga_service.engine.ports import Asked, Deferred, DefinitionRegistry, RequestResult
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.wire.events import write_own_event
@@ -24,6 +25,14 @@ from saga_service.wire.saga_spec import NotDeployedHere, SagaSpec
 
 Item = Entry | Event
 """One item of a batch."""
+
+
+class RefusedRequest(NamedTuple):
+    """An entry that waited in Postgres and became a dead letter, with its result."""
+
+    entry: Entry
+    letter: DeadLetter
+    result: RequestResult
 
 
 @dataclass(slots=True)
@@ -37,8 +46,7 @@ class Decoded:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     handled: dict[str, list[str]] = field(default_factory=dict)
     """Ids of the entries to acknowledge, by stream."""
-    refused_requests: list[tuple[DeadLetter, RequestResult]] = field(default_factory=list)
-    """Dead letters of entries that waited in Postgres, each with its result."""
+    refused_requests: list[RefusedRequest] = field(default_factory=list)
     reported_requests: list[RequestResult] = field(default_factory=list)
     """Results of workers' dead letters that waited in Postgres."""
     deferred: list[Deferred] = field(default_factory=list)
@@ -59,7 +67,7 @@ class Decoded:
             self.dead_letters.append(letter)
         else:
             result = RequestResult(entry.request.number, Verdict.REFUSED.value, letter.reason, None)
-            self.refused_requests.append((letter, result))
+            self.refused_requests.append(RefusedRequest(entry, letter, result))
 
     def add_reported(self, entry: Entry, letter: DeadLetter) -> None:
         self.reported.append(letter)
@@ -77,6 +85,18 @@ class Decoded:
             deferred=[each for each in self.deferred if each.entry.request is None],
             parked=self.parked,
         )
+
+    def put_back(self, now_ms: int) -> Decoded:
+        """The batch with all that keeps the order of requests put back, to be claimed once its turn has come."""
+        stays: list[Received | Unresolved] = []
+        put: list[Deferred] = [put_back(each.entry, now_ms) for each in self.refused_requests]
+        for each in self.in_order:
+            asked = asked_of(each.event) if isinstance(each, Received) else None
+            if each.entry is not None and (each.entry.request is not None or asked is not None):
+                put.append(put_back(each.entry, now_ms, asked))
+            else:
+                stays.append(each)
+        return replace(self, in_order=stays, refused_requests=[], deferred=[*self.deferred, *put])
 
 
 class BatchDecoder:
@@ -151,20 +171,28 @@ class BatchDecoder:
 
     def saga_of(self, item: Item) -> SagaId | None:
         """The saga that the item speaks of, as far as it can be told without asking anybody."""
+        event = self._event_of(item)
+        return None if event is None else event.saga_id
+
+    def _asked_of(self, item: Item) -> Asked | None:
+        event = self._event_of(item)
+        return None if event is None else asked_of(event)
+
+    def _event_of(self, item: Item) -> Event | None:
         if not isinstance(item, Entry):
-            return item.saga_id
+            return item
         try:
             decoded = self._decoder.decode(item, self._now_ms())
         except Exception:  # noqa: BLE001 - a bug that this item meets is found, and told, when the item is tried
             return None
-        return decoded.event.saga_id if isinstance(decoded, Received) else None
+        return decoded.event if isinstance(decoded, Received) else None
 
     def defer(self, item: Item, due_at_ms: int) -> Decoded:
         """A batch that defers this one item, and does nothing else."""
         decoded = Decoded()
         entry = item if isinstance(item, Entry) else deferrable(item, None)
         if entry is not None:
-            decoded.deferred.append(Deferred(entry, due_at_ms))
+            decoded.deferred.append(Deferred(entry, due_at_ms, self._asked_of(item)))
         if isinstance(item, Entry):
             decoded.acknowledge(item)
         return decoded

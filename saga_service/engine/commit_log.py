@@ -26,6 +26,7 @@ _FAILURES: Mapping[Remedy, tuple[int, str]] = {
     Remedy.WAIT: (logging.WARNING, "{failure}; a batch waits"),
     Remedy.READ_AFRESH: (logging.INFO, "another replica was quicker; the batch is read afresh"),
     Remedy.WITHOUT_REQUESTS: (logging.WARNING, "some request was answered meanwhile; the batch goes on without any"),
+    Remedy.PUT_BACK: (logging.INFO, "an earlier request of a saga is open; the batch goes on without later ones"),
     Remedy.HALVE: (logging.WARNING, "a batch cannot be committed; it is taken apart"),
     Remedy.TRY_AGAIN: (logging.WARNING, "an item cannot be handled; it is tried once more"),
     Remedy.DEFER: (logging.WARNING, "an item cannot be handled now; it is deferred"),

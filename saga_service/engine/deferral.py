@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from saga_service.core.events import Event, TransportLost
+from saga_service.core.events import Event, OperationRequested, Signalled, TransportLost
 from saga_service.core.ids import SagaId
-from saga_service.engine.ports import Deferred
+from saga_service.engine.ports import Asked, Deferred
 from saga_service.wire.entries import Entry
 from saga_service.wire.events import write_own_event
 
@@ -55,9 +55,26 @@ class DeferralPolicy:
 NO_DEFERRAL = DeferralPolicy()
 
 
-def deferred(entry: Entry, now_ms: int) -> Deferred:
+def deferred(entry: Entry, now_ms: int, asked: Asked | None = None) -> Deferred:
     """The entry, due again soon, and less and less often as it grows older."""
-    return Deferred(entry, now_ms + _pause_ms(entry, now_ms, PAUSE_MS_MIN, PAUSE_MS_MAX))
+    return Deferred(entry, now_ms + _pause_ms(entry, now_ms, PAUSE_MS_MIN, PAUSE_MS_MAX), asked)
+
+
+def put_back(entry: Entry, now_ms: int, asked: Asked | None = None) -> Deferred:
+    """The entry, due again at once: a request of the same saga goes before it."""
+    return Deferred(entry, now_ms + PAUSE_MS_MIN, asked)
+
+
+def asked_of(event: Event) -> Asked | None:
+    """The saga of which the event asks something; None for what has no place in the order of requests.
+
+    A start waits for no request of its saga. What a parent saga asks of its child follows from the parent's own state.
+    """
+    match event:
+        case Signalled() | OperationRequested(answers=None):
+            return Asked(event.saga_id, None if event.by_key is None else event.by_key.key)
+        case _:
+            return None
 
 
 def next_slow_attempt_ms(entry: Entry | None, now_ms: int) -> int:

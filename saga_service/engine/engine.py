@@ -17,7 +17,7 @@ from saga_service.base.clock import Backoff
 from saga_service.engine.batch import BatchDecoder, Decoded, Item
 from saga_service.engine.commit_log import log_commit, log_failure
 from saga_service.engine.decode import Received
-from saga_service.engine.deferral import DeferralPolicy, SlowSagas, deferrable, next_slow_attempt_ms
+from saga_service.engine.deferral import DeferralPolicy, SlowSagas, asked_of, deferrable, next_slow_attempt_ms
 from saga_service.engine.failures import (
     REMEDIES,
     STATEMENT_FAILURES,
@@ -164,7 +164,7 @@ class Engine:
                 continue
             entry = deferrable(item.event, item.entry)
             if entry is not None:
-                decoded.deferred.append(Deferred(entry, until_ms))
+                decoded.deferred.append(Deferred(entry, until_ms, asked_of(item.event)))
 
     async def _load_and_fold(self, received: list[Received], trust_copies: bool) -> Folded:
         """Fold the events; and once more where a copy that may be old let some event have no effect."""
@@ -197,7 +197,7 @@ class Engine:
         return replace(deferral, starts_handled_up_to_ms=handled_ms)
 
     async def _commit(self, decoded: Decoded, folded: Folded) -> _Written:
-        refused_requests = [letter for letter, _ in decoded.refused_requests]
+        refused_requests = [refused.letter for refused in decoded.refused_requests]
         dead_letters = [*decoded.dead_letters, *refused_requests, *folded.dead_letters]
         messages = self._outgoing.messages(folded, dead_letters)
         batch = Batch(
@@ -205,8 +205,13 @@ class Engine:
             folded.history,
             [*decoded.reported, *dead_letters],
             messages,
-            results=[*(result for _, result in decoded.refused_requests), *decoded.reported_requests, *folded.results],
+            results=[
+                *(refused.result for refused in decoded.refused_requests),
+                *decoded.reported_requests,
+                *folded.results,
+            ],
             deferred=[*decoded.deferred, *folded.deferred],
+            asked=folded.asked,
             parked=decoded.parked,
         )
         outbox_id = None if batch.is_empty() else await self._write(batch)
@@ -248,6 +253,11 @@ class Engine:
                 # a step may mean another one by now. Requests that are still open come again after their lease.
                 assert attempt.decoded is not None, "a request was in the batch"
                 attempt.decoded = attempt.decoded.without_requests()
+                return [attempt]
+            case Remedy.PUT_BACK:
+                # In the hands of another replica or lane, or deferred. What comes later is claimed again after it.
+                assert attempt.decoded is not None, "a request was in the batch"
+                attempt.decoded = attempt.decoded.put_back(self._now_ms())
                 return [attempt]
             case Remedy.HALVE:
                 middle = len(attempt.items) // 2

@@ -61,6 +61,10 @@ class RequestsAnswered(Exception):
     """Some request of the batch has a result already. Nothing was written."""
 
 
+class RequestsOutOfOrder(Exception):
+    """Some request of the batch would be carried out before an earlier one of its saga. Nothing was written."""
+
+
 class StoreUnavailable(Exception):
     """Postgres could not be reached, or asked for a retry. Nothing is known to have been written."""
 
@@ -101,6 +105,7 @@ class Failure(StrEnum):
     LOST_RACE = "another replica was quicker"
     CONTENDED = "another replica was quicker again and again"
     ANSWERED = "a request was answered meanwhile"
+    OUT_OF_ORDER = "an earlier request of the saga is open"
     REFUSED = "the data is refused"
     BUG = "an internal error"
     BROKEN = "postgres does not fit this release"
@@ -124,6 +129,7 @@ class Remedy(StrEnum):
     WAIT = "wait"
     READ_AFRESH = "read afresh"
     WITHOUT_REQUESTS = "without requests"
+    PUT_BACK = "put back"
     HALVE = "halve"
     TRY_AGAIN = "try again"
     DEFER = "defer"
@@ -139,7 +145,8 @@ def _row(*remedies: Remedy) -> Mapping[Place, Remedy]:
 
 
 _WAIT, _AFRESH, _WITHOUT, _HALVE = Remedy.WAIT, Remedy.READ_AFRESH, Remedy.WITHOUT_REQUESTS, Remedy.HALVE
-_AGAIN, _DEFER, _LEAVE, _LETTER, _BARE = (
+_BACK, _AGAIN, _DEFER, _LEAVE, _LETTER, _BARE = (
+    Remedy.PUT_BACK,
     Remedy.TRY_AGAIN,
     Remedy.DEFER,
     Remedy.LEAVE,
@@ -158,6 +165,7 @@ REMEDIES: Mapping[Failure, Mapping[Place, Remedy]] = {
     Failure.LOST_RACE: _row(_AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH),
     Failure.CONTENDED: _row(_HALVE,   _DEFER,   _DEFER,   _WAIT,    _LEAVE,   _DEFER,   _DEFER),
     Failure.ANSWERED:  _row(_WITHOUT, _WITHOUT, _WITHOUT, _WITHOUT, _WITHOUT, _WITHOUT, _WITHOUT),
+    Failure.OUT_OF_ORDER: _row(_BACK, _BACK,    _BACK,    _BACK,    _BACK,    _BACK,    _BACK),
     Failure.REFUSED:   _row(_HALVE,   _LETTER,  _LETTER,  _LETTER,  _LETTER,  _BARE,    _END),
     Failure.BUG:       _row(_HALVE,   _AGAIN,   _LETTER,  _LETTER,  _LETTER,  _BARE,    _END),
     Failure.BROKEN:    _row(_END,     _END,     _END,     _END,     _END,     _END,     _END),
@@ -175,6 +183,8 @@ def failure_of(error: Exception, lost_races: int) -> Failure:
             return Failure.CONTENDED if lost_races >= RACES_MAX else Failure.LOST_RACE
         case RequestsAnswered():
             return Failure.ANSWERED
+        case RequestsOutOfOrder():
+            return Failure.OUT_OF_ORDER
         case StoreTimedOut():
             return Failure.TIMED_OUT
         case StoreFailed():

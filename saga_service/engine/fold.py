@@ -13,8 +13,8 @@ from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import Verdict
 from saga_service.engine.decode import Received
-from saga_service.engine.deferral import NO_DEFERRAL, DeferralPolicy, deferrable, deferred
-from saga_service.engine.ports import Deferred, RequestResult, Write
+from saga_service.engine.deferral import NO_DEFERRAL, DeferralPolicy, asked_of, deferrable, deferred
+from saga_service.engine.ports import Asked, Deferred, RequestResult, Write
 from saga_service.wire.dead_letters import DeadLetter, dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.wire.saga_spec import UnreadableDocument
@@ -40,6 +40,8 @@ class Folded:
     results: list[RequestResult] = field(default_factory=list)
     deferred: list[Deferred] = field(default_factory=list)
     """Entries that cannot be handled yet, or not by this release."""
+    asked: list[Asked] = field(default_factory=list)
+    """Sagas of which entries of streams ask something: no earlier request of theirs may be open."""
     refusals: list[tuple[SagaId, str]] = field(default_factory=list)
     """Refused events that have no dead letter, each with its reason: a log line has to tell of them."""
     without_effect: set[SagaId] = field(default_factory=set)
@@ -96,8 +98,9 @@ class _Fold:
             return
         if self._may_be_early(item, transition):
             self._idle.add(item.event.saga_id)
-            self._defer(item.entry)
+            self._defer(item.entry, item.event)
             return
+        self._note_asked(item)
         if transition.reply is not None:
             self._folded.replies.append(transition.reply)
         if item.entry is not None and item.entry.request is not None:
@@ -108,6 +111,14 @@ class _Fold:
         self._idle.add(item.event.saga_id)
         if transition.verdict is Verdict.REFUSED:
             self._refuse(item, transition.reason)
+
+    def _note_asked(self, item: Received) -> None:
+        if item.entry is None or item.entry.request is not None:
+            return
+        asked = asked_of(item.event)
+        if asked is not None:
+            state = self._current.get(asked.saga_id)
+            self._folded.asked.append(asked if state is None else Asked(asked.saga_id, state.key))
 
     def finish(self) -> Folded:
         for item in self._early:
@@ -140,13 +151,13 @@ class _Fold:
     def _leave_to_others(self, item: Received, reason: str) -> None:
         """A replica of another release may read the definition; this one changes nothing. A timer's lease runs out."""
         entry = deferrable(item.event, item.entry)
-        self._defer(entry)
+        self._defer(entry, item.event)
         if entry is None:
             self._folded.refusals.append((item.event.saga_id, reason))
 
-    def _defer(self, entry: Entry | None) -> None:
+    def _defer(self, entry: Entry | None, event: Event) -> None:
         if entry is not None:
-            self._folded.deferred.append(deferred(entry, self._now_ms))
+            self._folded.deferred.append(deferred(entry, self._now_ms, asked_of(event)))
 
     def _apply(self, transition: Transition) -> None:
         state, folded = transition.state, self._folded

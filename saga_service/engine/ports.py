@@ -41,11 +41,21 @@ class KeyedSaga(NamedTuple):
     has_ended: bool
 
 
+class Asked(NamedTuple):
+    """A saga of which a signal or an operation asks something. Such requests keep their order."""
+
+    saga_id: SagaId
+    key: str | None
+    """The saga's business key, as far as it is known."""
+
+
 class Deferred(NamedTuple):
     """An entry that cannot be handled yet. It is tried again at `due_at_ms`."""
 
     entry: Entry
     due_at_ms: int
+    asked: Asked | None = None
+    """The saga with whose other requests the entry keeps its order."""
 
 
 @dataclass(slots=True)
@@ -62,6 +72,8 @@ class Batch:
     results: list[RequestResult] = field(default_factory=list)
     """Of requests, which are deleted unless somebody waits for the result."""
     deferred: list[Deferred] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    """Sagas of which entries of streams ask something: no earlier request of theirs may be open."""
     parked: list[SagaId] = field(default_factory=list)
     """Sagas whose timer became a dead letter: their wake-up is moved out of the way."""
 
@@ -82,7 +94,7 @@ class Store(Protocol):
     async def commit(self, batch: Batch) -> int | None:
         """Write all of it or nothing, in one round trip; the id of the outbox row, if there is one.
 
-        Raises RevisionConflict, RequestsAnswered, StoreUnavailable, StoreRefused.
+        Raises RevisionConflict, RequestsAnswered, RequestsOutOfOrder, StoreUnavailable, StoreRefused.
         """
         ...
 
@@ -160,7 +172,8 @@ class Requests(Protocol):
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
         """Entries that are due, which no other replica gets until the lease is over.
 
-        A request by SQL has `wire.transport.REQUESTS` for its stream. Raises StoreUnavailable.
+        An entry is left out while an earlier one of its saga is open and is not returned with it. A request by SQL has
+        `wire.transport.REQUESTS` for its stream. Raises StoreUnavailable.
         """
         ...
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from saga_service.core.effects import HistoryEntry
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
-from saga_service.engine.ports import Deferred, RequestResult, Write
+from saga_service.engine.ports import Asked, Deferred, RequestResult, Write
 from saga_service.store.rows import write_detail, write_extra, write_fault, write_json, write_readable, write_steps
 from saga_service.wire.dead_letters import DeadLetter, write_raw
 
@@ -99,6 +99,12 @@ RESULTS: tuple[Column[RequestResult], ...] = (
 )
 """Requests that are answered."""
 
+ASKED: tuple[Column[Asked], ...] = (
+    Column("id", "uuid", attrgetter("saga_id")),
+    Column("key", "text", attrgetter("key"), is_text_of_others=True),
+)
+"""Sagas of which entries of streams ask something."""
+
 WAITING: tuple[Column[Deferred], ...] = (
     Column("id", "bigint", attrgetter("entry.request.number")),
     Column("due_at_ms", "bigint", attrgetter("due_at_ms")),
@@ -111,6 +117,13 @@ DEFERRED: tuple[Column[Deferred], ...] = (
     Column("entry_id", "text", attrgetter("entry.id"), is_text_of_others=True),
     Column("fields", "json", lambda deferred: write_readable(deferred.entry)),
     Column("raw", "text", lambda deferred: write_raw(deferred.entry)),
+    Column("addressed_id", "uuid", lambda deferred: None if deferred.asked is None else deferred.asked.saga_id),
+    Column(
+        "addressed_key",
+        "text",
+        lambda deferred: None if deferred.asked is None else deferred.asked.key,
+        is_text_of_others=True,
+    ),
 )
 """Deferred entries that become rows."""
 

@@ -15,6 +15,7 @@ import orjson
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.columns import (
     ADVANCED,
+    ASKED,
     DEAD_LETTERS,
     DEFERRED,
     HISTORY,
@@ -50,6 +51,7 @@ def arguments(batch: Batch, now_ms: int, cipher: Cipher | None = None) -> list[o
     deferred = [each for each in batch.deferred if each.entry.request is None]
     return [
         *_arrays(RESULTS, sorted(batch.results, key=_BY_REQUEST)),
+        *_arrays(ASKED, batch.asked),
         *_arrays(WAITING, sorted(waiting, key=_BY_NUMBER)),
         *_arrays(DEFERRED, sorted(deferred, key=lambda each: _place(each.entry.stream, each.entry.id))),
         *_arrays(STARTED, [write.state for write in writes if write.expected_revision == 0]),

@@ -26,6 +26,7 @@ from saga_service.base.postgres import (
 )
 from saga_service.engine.failures import (
     RequestsAnswered,
+    RequestsOutOfOrder,
     RevisionConflict,
     StoreBroken,
     StoreFailed,
@@ -34,12 +35,13 @@ from saga_service.engine.failures import (
     StoreUnavailable,
 )
 
-REVISION_CONFLICT, REQUESTS_ANSWERED = "SG001", "SG002"
+REVISION_CONFLICT, REQUESTS_ANSWERED, REQUESTS_OUT_OF_ORDER = "SG001", "SG002", "SG003"
 """Raised by saga_private.commit_batch."""
 
 _LOST_RACES: Mapping[str, type[Exception]] = {
     REVISION_CONFLICT: RevisionConflict,
     REQUESTS_ANSWERED: RequestsAnswered,
+    REQUESTS_OUT_OF_ORDER: RequestsOutOfOrder,
 }
 _BY_KIND: Mapping[ErrorKind, type[Exception]] = {
     ErrorKind.UNAVAILABLE: StoreUnavailable,

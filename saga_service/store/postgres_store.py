@@ -99,8 +99,9 @@ class PostgresStore:
     async def commit(self, batch: Batch) -> int | None:
         """Write all of it or nothing, in one round trip; the id of the outbox row, if there is one.
 
-        Raises RevisionConflict, RequestsAnswered, and StoreRefused. A cancelled caller gets its cancellation once
-        Postgres has answered: a commit that was cut off half-way would leave nobody knowing whether it happened.
+        Raises RevisionConflict, RequestsAnswered, RequestsOutOfOrder, and StoreRefused. A cancelled caller gets its
+        cancellation once Postgres has answered: a commit that was cut off half-way would leave nobody knowing whether
+        it happened.
         """
         return await _to_the_end(self._commit(batch))
 
@@ -177,7 +178,7 @@ class PostgresStore:
         return [row[0] for row in rows]
 
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
-        """Open requests and deferred entries that are due, by their ids.
+        """Open requests and deferred entries that are due, by their ids, and of one saga in their order.
 
         No replica gets them again before the lease is over.
         """

@@ -19,18 +19,20 @@ cross join lateral (
 COMMIT = """
 select saga_private.commit_batch(
     $1::text::bigint[], $2::text::text[], $3::text[], $4::text::uuid[],
-    $5::text::bigint[], $6::text::bigint[],
-    $7::text::bigint[], $8::text[], $9::text[], $10::text::text[], $11::text::text[],
-    $12::text::uuid[], $13::text::bigint[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text::text[],
-    $19::text::text[], $20::text::integer[], $21::text::bigint[], $22::text::bigint[], $23::text::bigint[],
-    $24::text::text[], $25::text::text[], $26::text::uuid[], $27::text::text[],
-    $28::text::uuid[], $29::text::integer[], $30::text::text[], $31::text::integer[], $32::text::bigint[],
-    $33::text::bigint[], $34::text::bigint[], $35::text::text[], $36::text::text[], $37::text::text[],
-    $38::text::uuid[],
-    $39::text::uuid[], $40::text::integer[], $41::text::integer[], $42::text::bigint[], $43::text[],
-    $44::text::text[], $45::text[], $46::text::text[], $47::text::text[],
-    $48::text::bigint[], $49::text[], $50::text[], $51::text[], $52::text[], $53::text[],
-    $54::bigint, $55::text, $56::bigint[]
+    $5::text::uuid[], $6::text[],
+    $7::text::bigint[], $8::text::bigint[],
+    $9::text::bigint[], $10::text[], $11::text[], $12::text::text[], $13::text::text[], $14::text::uuid[],
+    $15::text[],
+    $16::text::uuid[], $17::text::bigint[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text::text[],
+    $23::text::text[], $24::text::integer[], $25::text::bigint[], $26::text::bigint[], $27::text::bigint[],
+    $28::text::text[], $29::text::text[], $30::text::uuid[], $31::text::text[],
+    $32::text::uuid[], $33::text::integer[], $34::text::text[], $35::text::integer[], $36::text::bigint[],
+    $37::text::bigint[], $38::text::bigint[], $39::text::text[], $40::text::text[], $41::text::text[],
+    $42::text::uuid[],
+    $43::text::uuid[], $44::text::integer[], $45::text::integer[], $46::text::bigint[], $47::text[],
+    $48::text::text[], $49::text[], $50::text::text[], $51::text::text[],
+    $52::text::bigint[], $53::text[], $54::text[], $55::text[], $56::text[], $57::text[],
+    $58::bigint, $59::text, $60::bigint[]
 )
 """
 
@@ -115,11 +117,21 @@ DEAD_LETTER = """
 select stream, entry_id, reason, at_ms, preview::text as preview, raw from saga_private.dead_letters where id = $1
 """
 
+# Dead letters are locked by stream and entry, as a commit writes them.
 MARK_REPLAYED = """
-update saga_private.dead_letters set replayed_at_ms = $2 where id = any($1::bigint[]) returning id
+with held as materialized (
+    select id from saga_private.dead_letters where id = any($1::bigint[]) order by stream, entry_id for update
+)
+update saga_private.dead_letters set replayed_at_ms = $2 from held where dead_letters.id = held.id
+returning dead_letters.id
 """
 
-DROP_DEAD_LETTERS = "delete from saga_private.dead_letters where id = any($1::bigint[]) returning id"
+DROP_DEAD_LETTERS = """
+with held as materialized (
+    select id from saga_private.dead_letters where id = any($1::bigint[]) order by stream, entry_id for update
+)
+delete from saga_private.dead_letters using held where dead_letters.id = held.id returning dead_letters.id
+"""
 
 REPLAY_REQUEST = """
 with replayed as (update saga_private.dead_letters set replayed_at_ms = $2 where id = $1 returning id)

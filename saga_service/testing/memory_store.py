@@ -14,8 +14,8 @@ from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import ENDED, SAGA_PAUSED, SAGA_STUCK
-from saga_service.engine.failures import RequestsAnswered, RevisionConflict
-from saga_service.engine.ports import Batch, Deferred, KeyedSaga, RequestResult
+from saga_service.engine.failures import RequestsAnswered, RequestsOutOfOrder, RevisionConflict
+from saga_service.engine.ports import Asked, Batch, Deferred, KeyedSaga, RequestResult
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message, RequestRow
 from saga_service.wire.fields import MOMENT_MS_MAX
@@ -33,6 +33,14 @@ class Request:
     due_at_ms: int = 0
     first_attempt_at_ms: int | None = None
     attempts: int = 0
+    asked: Asked | None = None
+    """The saga with whose other requests this one keeps its order."""
+
+    def is_of_the_saga_of(self, asked: Asked) -> bool:
+        """True where both ask something of one saga, whether they name it by its id or by its key."""
+        if self.asked is None:
+            return False
+        return self.asked.saga_id == asked.saga_id or (asked.key is not None and self.asked.key == asked.key)
 
     def claimed(self, request_id: int, now_ms: int) -> Entry:
         """The entry as the next claim returns it."""
@@ -70,9 +78,10 @@ class MemoryStore:
     async def commit(self, batch: Batch) -> int | None:
         """Write all of it or nothing; the id of the outbox row, if there is one.
 
-        Raises RevisionConflict and RequestsAnswered.
+        Raises RevisionConflict, RequestsAnswered and RequestsOutOfOrder.
         """
         self._refuse_answered(batch.results)
+        self._refuse_out_of_order(batch)
         self._refuse_lost_races(batch)
         for result in batch.results:
             del self.requests[result.request_id]
@@ -98,6 +107,26 @@ class MemoryStore:
         if not_open := [number for number, count in times.items() if count > 1 or number not in self.requests]:
             raise RequestsAnswered(f"{len(not_open)} of {len(results)} requests are not open any more")
 
+    def _refuse_out_of_order(self, batch: Batch) -> None:
+        answered = {result.request_id for result in batch.results}
+        of_requests = [(self.requests[number].asked, number) for number in answered]
+        of_streams = [(self._with_key_of(asked), None) for asked in batch.asked]
+        for asked, number in (*of_requests, *of_streams):
+            if asked is not None and self._earlier(asked, number) - answered:
+                raise RequestsOutOfOrder("an earlier request of the same saga is open")
+
+    def _earlier(self, asked: Asked, before: int | None) -> set[int]:
+        """The open requests of the saga, of ids below `before` where that is given."""
+        return {
+            number
+            for number, request in self.requests.items()
+            if (before is None or number < before) and request.is_of_the_saga_of(asked)
+        }
+
+    def _with_key_of(self, asked: Asked | None) -> Asked | None:
+        state = None if asked is None else self.sagas.get(asked.saga_id)
+        return asked if asked is None or state is None or asked.key is not None else asked._replace(key=state.key)
+
     def _refuse_lost_races(self, batch: Batch) -> None:
         for write in batch.writes:
             stored = self.sagas.get(write.state.id)
@@ -105,12 +134,14 @@ class MemoryStore:
                 raise RevisionConflict(f"saga {write.state.id} is not at the expected revision")
 
     def _defer(self, deferred: Deferred) -> None:
-        entry, due_at_ms = deferred
+        entry, due_at_ms, asked = deferred
         if entry.request is not None:
             if waiting := self.requests.get(entry.request.number):
                 waiting.due_at_ms = due_at_ms
         elif not any((each.entry.stream, each.entry.id) == (entry.stream, entry.id) for each in self.requests.values()):
-            self.requests[next(self._request_ids)] = Request(entry, due_at_ms, self._clock_ms(), 1)
+            self.requests[next(self._request_ids)] = Request(
+                entry, due_at_ms, self._clock_ms(), 1, self._with_key_of(asked)
+            )
 
     def _wake(self, saga_id: SagaId, at_ms: int) -> None:
         if saga_id in self.sagas:
@@ -153,25 +184,32 @@ class MemoryStore:
         )
         return sorted(saga_id for saga_id in found if after_id is None or saga_id > after_id)[:limit]
 
-    def request(self, fields: Mapping[str, str], *, wants_result: bool = False) -> int:
-        """Make a request as the contract's SQL functions do; its id."""
+    def request(self, fields: Mapping[str, str], *, wants_result: bool = False, asked: Asked | None = None) -> int:
+        """Make a request as the contract's SQL functions do; its id. `asked` is the saga that it is addressed to."""
         request_id = next(self._request_ids)
         encoded = {name.encode(): value.encode() for name, value in fields.items()}
         awaited = {WANTS_RESULT: b"true"} if wants_result else {}
-        self.requests[request_id] = Request(Entry(REQUESTS, str(request_id), encoded | awaited))
+        self.requests[request_id] = Request(
+            Entry(REQUESTS, str(request_id), encoded | awaited), asked=self._with_key_of(asked)
+        )
         return request_id
 
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
-        """Requests that are due, by their ids, not again before the lease is over."""
+        """Requests that are due, by their ids, not again before the lease is over, and of one saga in their order."""
         due = sorted((each.due_at_ms, number) for number, each in self.requests.items() if each.due_at_ms <= now_ms)
-        return [self._claim(number, now_ms, lease_ms) for number in sorted(number for _, number in due[:limit])]
+        claimed: set[int] = set()
+        for number in sorted(number for _, number in due):
+            asked = self.requests[number].asked
+            if len(claimed) < limit and (asked is None or self._earlier(asked, number) <= claimed):
+                claimed.add(number)
+        return [self._claim(number, now_ms, lease_ms) for number in sorted(claimed)]
 
     def _claim(self, request_id: int, now_ms: int, lease_ms: int) -> Entry:
         request = self.requests[request_id]
         entry = request.claimed(request_id, now_ms)
         assert entry.request is not None
         self.requests[request_id] = Request(
-            request.entry, now_ms + lease_ms, entry.request.since_ms, entry.request.attempts
+            request.entry, now_ms + lease_ms, entry.request.since_ms, entry.request.attempts, request.asked
         )
         return entry
 

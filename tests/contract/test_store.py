@@ -17,8 +17,9 @@ from saga_service.core.ids import SagaId, saga_id_from_key
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import SAGA_COMPLETED, SAGA_RUNNING, SAGA_STUCK, SagaStatus
 from saga_service.definitions import definition_from_document, definition_to_document
-from saga_service.engine.failures import RequestsAnswered, RevisionConflict
+from saga_service.engine.failures import RequestsAnswered, RequestsOutOfOrder, RevisionConflict
 from saga_service.engine.ports import (
+    Asked,
     Batch,
     Deferred,
     DueSagas,
@@ -61,7 +62,7 @@ class Subject:
     async def request(self, fields: Mapping[str, str]) -> int:
         """As a caller of the contract's SQL functions makes it."""
         if isinstance(self.store, MemoryStore):
-            return self.store.request(fields)
+            return self.store.request(fields, asked=Asked(saga_id_from_key("?", fields["subject"]), fields["subject"]))
         assert self.pool is not None
         return int(await self.pool.fetchval("select saga.signal($1, key => $2)", fields["type"], fields["subject"]))
 
@@ -220,6 +221,47 @@ async def test_a_request_cannot_be_answered_twice_in_one_batch(subject: Subject)
     number = await subject.request({"type": "approved", "subject": "A-17"})
     with pytest.raises(RequestsAnswered):
         await subject.store.commit(Batch(results=[RequestResult(number, "applied", "", None)] * 2))
+
+
+async def test_a_request_is_not_claimed_before_an_earlier_one_of_its_saga_is_answered(subject: Subject) -> None:
+    first = await subject.request({"type": "approved", "subject": "A-17"})
+    await subject.store.claim_requests(NOW_MS, 10, LEASE_MS)
+    second = await subject.request({"type": "approved", "subject": "A-17"})
+    other = await subject.request({"type": "approved", "subject": "B-18"})
+    assert [entry.id for entry in await subject.store.claim_requests(NOW_MS, 10, LEASE_MS)] == [str(other)]
+    await subject.store.commit(Batch(results=[RequestResult(first, "applied", "", None)]))
+    assert [entry.id for entry in await subject.store.claim_requests(NOW_MS, 10, LEASE_MS)] == [str(second)]
+
+
+async def test_a_batch_that_answers_a_request_before_an_earlier_one_of_its_saga_writes_nothing(
+    subject: Subject,
+) -> None:
+    first, second = [await subject.request({"type": "approved", "subject": "A-17"}) for _ in range(2)]
+    losing = batch(start("one"))
+    losing.results.append(RequestResult(second, "applied", "", None))
+    with pytest.raises(RequestsOutOfOrder):
+        await subject.store.commit(losing)
+    assert await subject.counts() == dict.fromkeys(KINDS, 0) | {"requests": 2}
+    both = [RequestResult(number, "applied", "", None) for number in (second, first)]
+    await subject.store.commit(Batch(results=both))
+
+
+async def test_what_a_stream_asks_of_a_saga_is_not_done_before_an_open_request(subject: Subject) -> None:
+    number = await subject.request({"type": "approved", "subject": "A-17"})
+    asked = Asked(saga_id_from_key("order", "A-17"), "A-17")
+    with pytest.raises(RequestsOutOfOrder):
+        await subject.store.commit(Batch(asked=[asked]))
+    await subject.store.commit(Batch(results=[RequestResult(number, "applied", "", None)]))
+    await subject.store.commit(Batch(asked=[asked]))
+
+
+async def test_a_deferred_entry_keeps_its_place_among_the_requests_of_its_saga(subject: Subject) -> None:
+    asked = Asked(saga_id_from_key("order", "A-17"), "A-17")
+    await subject.store.commit(Batch(deferred=[Deferred(ENTRY, NOW_MS + 5, asked)]))
+    await subject.request({"type": "approved", "subject": "A-17"})
+    assert await subject.store.claim_requests(NOW_MS, 10, LEASE_MS) == []
+    claimed = await subject.store.claim_requests(NOW_MS + 5, 10, LEASE_MS)
+    assert claimed[0].id == ENTRY.id
 
 
 @pytest.mark.parametrize("entry", [ENTRY, AWKWARD], ids=["text", "any bytes"])

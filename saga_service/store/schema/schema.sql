@@ -30,8 +30,9 @@
 --   3. dead letters, by stream and entry;
 --   4. outbox rows, by their id.
 -- `commit_batch` alone waits for locks of more than one kind, and its caller hands it every array in this order. All
--- else that is here waits for rows of one kind, in one statement, or passes over rows that somebody else holds (SKIP
--- LOCKED). An insert that meets an uncommitted row of the same key waits as for a lock.
+-- else waits for rows of one kind, in this order and in one statement, or passes over rows that somebody else holds
+-- (SKIP LOCKED). Definitions, by saga and version, are such a kind. An insert that meets an uncommitted row of the same
+-- key waits as for a lock.
 --
 -- Nothing here is kept by a session (no SET, no LISTEN, no session lock), so that any pooler may stand between.
 
@@ -143,12 +144,20 @@ create table saga_private.requests (
     attempts integer not null default 0,
     stream text,
     entry_id text,
-    raw text
+    raw text,
+    addressed_id uuid,
+    addressed_key text
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 comment on table saga_private.requests is
     'What was asked by SQL, until it is answered; and entries of streams that came before their saga.';
 create index requests_open on saga_private.requests (due_at_ms, id) where answered_at_ms is null;
 create index requests_answered on saga_private.requests (answered_at_ms) where answered_at_ms is not null;
+-- What is requested of one saga is carried out in the order of the ids, so the open requests of a saga have to be found.
+-- The saga may be named by its id or by its key. A start has neither here: it waits for nothing.
+create index requests_by_id on saga_private.requests (addressed_id, id)
+where answered_at_ms is null and addressed_id is not null;
+create index requests_by_key on saga_private.requests (addressed_key, id)
+where answered_at_ms is null and addressed_key is not null;
 -- An entry that is delivered again after a crash is kept once.
 create unique index requests_deferred on saga_private.requests (stream, entry_id) where stream is not null;
 
@@ -246,17 +255,41 @@ grant execute on function
     to public;
 
 
+-- The order of requests
+
+
+-- The open requests of a saga before this one. Postgres puts the body in the call's place.
+create function saga_private.earlier_requests(request_id bigint, saga_id uuid, key text)
+returns table (id bigint, due_at_ms bigint)
+language sql stable
+as $$
+    select requests.id, requests.due_at_ms from saga_private.requests
+    where answered_at_ms is null and addressed_id is not null and addressed_id = $2 and requests.id < $1
+    union all
+    select requests.id, requests.due_at_ms from saga_private.requests
+    where answered_at_ms is null and addressed_key is not null and addressed_key = $3 and requests.id < $1
+$$;
+
+-- The key of a saga that a request names by its id, so that those which name it by its key keep their order with it.
+create function saga_private.key_of(saga_id uuid)
+returns text
+language sql stable
+return (select key from saga_private.sagas where id = saga_id);
+
+
 -- One batch, in one commit
 
 
--- All of it, or nothing. Raises SG001 where a saga is not at the revision that the batch expects, and SG002 where a
--- request that it would answer is not open any more: what was asked has been carried out. The parameters and the lists
--- of columns follow `saga_service.store.columns`. The parts stand in the order in which their locks are taken.
+-- All of it, or nothing. Raises SG001 where a saga is not at the revision that the batch expects, SG002 where a request
+-- that it would answer is not open any more (what was asked has been carried out), and SG003 where an earlier request of
+-- a saga is still open. `asked_id` and `asked_key` are the sagas of which entries of streams ask something: these come
+-- after whatever is open. The parameters and the lists of columns follow `saga_service.store.columns`. The parts stand in the order in which their locks are taken.
 create function saga_private.commit_batch(
     result_id bigint[], result_verdict text[], result_reason text[], result_saga_id uuid[],
+    asked_id uuid[], asked_key text[],
     waiting_id bigint[], waiting_due_at_ms bigint[],
     deferred_due_at_ms bigint[], deferred_stream text[], deferred_entry_id text[], deferred_fields text[],
-    deferred_raw text[],
+    deferred_raw text[], deferred_addressed_id uuid[], deferred_addressed_key text[],
     started_id uuid[], started_created_at_ms bigint[], started_saga text[], started_version text[],
     started_key text[], started_traceparent text[], started_input text[], started_status text[],
     started_revision integer[], started_updated_at_ms bigint[], started_ended_at_ms bigint[],
@@ -290,6 +323,21 @@ begin
         -- In one order, whatever becomes of each.
         perform id from saga_private.requests where id = any(result_id || waiting_id) order by id for update;
     end if;
+    if exists (
+        select
+        from saga_private.requests as answered
+        cross join lateral saga_private.earlier_requests(
+            answered.id, answered.addressed_id, answered.addressed_key
+        ) as earlier
+        where answered.id = any(result_id) and earlier.id not in (select unnest(result_id))
+    ) or exists (
+        select
+        from unnest(asked_id, asked_key) as asked (id, key)
+        cross join lateral saga_private.earlier_requests(9223372036854775807, asked.id, asked.key) as earlier
+        where earlier.id not in (select unnest(result_id))
+    ) then
+        raise exception 'an earlier request of the same saga is open' using errcode = 'SG003';
+    end if;
     if cardinality(result_id) > 0 then
         delete from saga_private.requests where id = any(result_id) and not wants_result;
         get diagnostics deleted = row_count;
@@ -311,11 +359,15 @@ begin
     end if;
     if cardinality(deferred_stream) > 0 then
         insert into saga_private.requests (
-            at_ms, first_attempt_at_ms, attempts, due_at_ms, stream, entry_id, fields, raw
+            at_ms, first_attempt_at_ms, attempts, due_at_ms, stream, entry_id, fields, raw, addressed_id, addressed_key
         )
-        select now_ms, now_ms, 1, due_at_ms, stream, entry_id, fields::json, raw
-        from unnest(deferred_due_at_ms, deferred_stream, deferred_entry_id, deferred_fields, deferred_raw)
-            as deferred (due_at_ms, stream, entry_id, fields, raw)
+        select
+            now_ms, now_ms, 1, due_at_ms, stream, entry_id, fields::json, raw, addressed_id,
+            coalesce(addressed_key, saga_private.key_of(addressed_id))
+        from unnest(
+            deferred_due_at_ms, deferred_stream, deferred_entry_id, deferred_fields, deferred_raw,
+            deferred_addressed_id, deferred_addressed_key
+        ) as deferred (due_at_ms, stream, entry_id, fields, raw, addressed_id, addressed_key)
         on conflict (stream, entry_id) where stream is not null do nothing;
     end if;
     if cardinality(started_id) > 0 then
@@ -448,7 +500,9 @@ begin
 end
 $$;
 
--- Requests are claimed by their moment and not by a cursor: a lower number may be committed later.
+-- Requests are claimed by their moment and not by a cursor: a lower number may be committed later. One is left alone
+-- while an earlier one of its saga is in the hands of another replica, or deferred: that is, while an earlier one is due
+-- later, or is due and not among those claimed here.
 create function saga_private.claim_requests(now_ms bigint, requests_max integer, lease_ms bigint)
 returns table (
     id bigint, fields text, wants_result boolean, first_attempt_at_ms bigint, attempts integer, stream text,
@@ -465,15 +519,24 @@ as $$
 begin
     return query
     with due as materialized (
-        select id from saga_private.requests
+        select id, addressed_id, addressed_key from saga_private.requests
         where answered_at_ms is null and due_at_ms <= now_ms
+            and not exists (
+                select from saga_private.earlier_requests(requests.id, addressed_id, addressed_key) as earlier
+                where earlier.due_at_ms > requests.due_at_ms
+            )
         order by due_at_ms, id limit requests_max
-        for update skip locked
+        for update of requests skip locked
     )
     update saga_private.requests
     set due_at_ms = now_ms + lease_ms, attempts = requests.attempts + 1,
         first_attempt_at_ms = coalesce(requests.first_attempt_at_ms, now_ms)
-    from due where requests.id = due.id
+    from due
+    where requests.id = due.id
+        and not exists (
+            select from saga_private.earlier_requests(due.id, due.addressed_id, due.addressed_key) as earlier
+            where earlier.id not in (select id from due)
+        )
     returning
         requests.id, requests.fields::text, requests.wants_result, requests.first_attempt_at_ms, requests.attempts,
         requests.stream, requests.entry_id, requests.raw;
@@ -509,6 +572,7 @@ returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 begin
     delete from saga_private.outbox where id = any(published_ids);
@@ -798,7 +862,9 @@ create function saga_private.delete_answered(before_ms bigint)
 returns void
 language sql
 as $$
-    delete from saga_private.requests where answered_at_ms < before_ms
+    delete from saga_private.requests where id in (
+        select id from saga_private.requests where answered_at_ms < before_ms for update skip locked
+    )
 $$;
 
 
@@ -883,10 +949,12 @@ begin
         raise exception 'the data of a signal is a JSON object, but is %', coalesce(jsonb_typeof(data), 'null')
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into saga_private.requests (at_ms, wants_result, fields)
+    insert into saga_private.requests (at_ms, wants_result, addressed_id, addressed_key, fields)
     values (
         (extract(epoch from clock_timestamp()) * 1000)::bigint,
         coalesce(signal.wants_result, false),
+        coalesce(signal.saga_id, saga_private.saga_id_from_key(saga, key)),
+        coalesce(nullif(key, ''), saga_private.key_of(signal.saga_id)),
         json_build_object(
             'type', name, 'data', data::text, 'saga_id', signal.saga_id, 'saga', saga, 'subject', key,
             'id', coalesce(nullif(signal.id, ''), gen_random_uuid()::text)
@@ -934,10 +1002,12 @@ begin
         raise exception 'an output is a JSON object, and of a step that is resolved as succeeded'
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into saga_private.requests (at_ms, wants_result, fields)
+    insert into saga_private.requests (at_ms, wants_result, addressed_id, addressed_key, fields)
     values (
         (extract(epoch from clock_timestamp()) * 1000)::bigint,
         true,
+        operate.saga_id,
+        saga_private.key_of(operate.saga_id),
         json_build_object(
             'type', 'saga.' || operation, 'saga_id', operate.saga_id,
             'actor', coalesce(nullif(actor, ''), session_user), 'reason', reason, 'step', step,

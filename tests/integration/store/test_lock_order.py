@@ -31,8 +31,8 @@ async def _waits(pool: asyncpg.Pool, commits: int) -> None:
 
 
 async def _requests(store: PostgresStore, pool: asyncpg.Pool, count: int) -> list[Entry]:
-    for _ in range(count):
-        await pool.execute("select saga.signal('approved', key => 'A-17', saga => 'order')")
+    for number in range(count):
+        await pool.execute("select saga.signal('approved', key => $1, saga => 'order')", f"A-{number}")
     return await store.claim_requests(1, count, 10_000)
 
 

@@ -12,7 +12,7 @@ import pytest
 from saga_service.base.postgres import close_pool
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
-from saga_service.engine.ports import Batch, Deferred, Write
+from saga_service.engine.ports import Asked, Batch, Deferred, RequestResult, Write
 from saga_service.store import queries
 from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
@@ -54,7 +54,8 @@ select 'saga-' || number, 'v1', '{}', '{"steps": []}' from generate_series(1, 50
 
 
 FILL_REQUESTS = """
-insert into saga_private.requests (at_ms, due_at_ms, fields) select 1, 9000000000000, '{}'
+insert into saga_private.requests (at_ms, due_at_ms, fields, addressed_id, addressed_key)
+select 1, 9000000000000, '{}', gen_random_uuid(), 'request-' || number
 from generate_series(1, 5000) as number
 """
 
@@ -210,9 +211,22 @@ async def _one_round(store: PostgresStore, number: int) -> None:
     await store.claim_due(START_MS, 100, 1_000)
     await store.ids_with_key([BusinessKey("order", f"key-{number}")])
     await store.commit(
-        Batch(deferred=[Deferred(Entry("saga:events", f"{number}-0", {b"type": b"approved"}), START_MS)])
+        Batch(
+            deferred=[
+                Deferred(
+                    Entry("saga:events", f"{number}-0", {b"type": b"approved"}),
+                    START_MS,
+                    Asked(state_of(started).id, None),
+                )
+            ]
+        )
     )
-    await store.claim_requests(START_MS, 100, 1_000)
+    results = [
+        RequestResult(entry.request.number, "applied", "", None)
+        for entry in await store.claim_requests(START_MS, 100, 1_000)
+        if entry.request is not None
+    ]
+    await store.commit(Batch(results=results, asked=[Asked(state_of(started).id, f"round-{number}")]))
     await store.claim_unpublished(START_MS, 50, 20)
     await store.forget_published([1, 2, 3])
 

@@ -18,6 +18,7 @@ from saga_service.engine.failures import (
     Place,
     Remedy,
     RequestsAnswered,
+    RequestsOutOfOrder,
     RevisionConflict,
     StoreBroken,
     StoreFailed,
@@ -46,6 +47,7 @@ postgres met an internal error               | halve       | defer       | defer
 another replica was quicker                  | read afresh | read afresh | read afresh | read afresh| read afresh| read afresh| read afresh
 another replica was quicker again and again  | halve       | defer       | defer       | wait       | leave      | defer      | defer
 a request was answered meanwhile             | without requests | without requests | without requests | without requests | without requests | without requests | without requests
+an earlier request of the saga is open       | put back    | put back    | put back    | put back   | put back   | put back   | put back
 the data is refused                          | halve       | quarantine  | quarantine  | quarantine | quarantine | drop the fields | end
 an internal error                            | halve       | try again   | quarantine  | quarantine | quarantine | drop the fields | end
 postgres does not fit this release           | end         | end         | end         | end        | end        | end        | end
@@ -64,6 +66,7 @@ ERRORS: dict[Failure, list[Exception]] = {
     Failure.LOST_RACE: [RevisionConflict()],
     Failure.CONTENDED: [RevisionConflict() for _ in range(RACES_MAX)],
     Failure.ANSWERED: [RequestsAnswered()],
+    Failure.OUT_OF_ORDER: [RequestsOutOfOrder()],
     Failure.REFUSED: [StoreRefused("a NUL")],
     Failure.BUG: [ZeroDivisionError("a bug")],
     Failure.BROKEN: [StoreBroken("no such function")],
