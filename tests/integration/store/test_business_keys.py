@@ -81,7 +81,7 @@ NUMBERS = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.integers(-(2**60), 2**60).map(float),
 )
-VALUES = st.one_of(TEXTS, UUIDS, NUMERALS, NUMBERS, st.none(), st.booleans(), st.lists(st.integers(), max_size=2))
+VALUES = st.one_of(TEXTS, UUIDS, NUMERALS, NUMBERS, st.none(), st.booleans(), st.lists(st.booleans(), max_size=2))
 """Values of a key's field: texts of all characters, UUIDs and whole numbers in all spellings, and what is no key."""
 
 FEW = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
