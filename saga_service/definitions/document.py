@@ -267,6 +267,12 @@ class DefinedSaga:
             raise InvalidInput(f"{text}; send {shown(key)}", (self.key,))
         return key
 
+    def sent_key(self, data: JsonObject) -> str | None:
+        if self.key is None:
+            return None
+        key = key_text(self.key_form, data[self.key]) if self.key in data else self.document.get("key_default")
+        return key if key and len(key) <= KEY_CHARACTERS_MAX else None
+
     def written_key(self, key: str) -> str:
         return written_key(self.key_form, key)
 

@@ -18,7 +18,7 @@ from saga_service.core.vocabulary import Verdict
 from saga_service.engine.decode import Announced, Decoder, Received, Reported, Unresolved
 from saga_service.engine.deferral import DeferralPolicy, asked_of, deferrable, deferred, put_back
 from saga_service.engine.ports import Asked, Deferred, DefinitionRegistry, RequestResult
-from saga_service.wire.dead_letters import DeadLetter, dead_letter
+from saga_service.wire.dead_letters import DeadLetter, NamedSaga, dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.wire.events import write_own_event
 from saga_service.wire.saga_spec import NotDeployedHere, SagaSpec
@@ -201,13 +201,13 @@ class BatchDecoder:
         """A batch that makes a dead letter of this one item, and does nothing else."""
         decoded, now_ms = Decoded(), self._now_ms()
         if isinstance(item, Entry):
-            entry = item
+            entry, saga = item, self._decoder.named_saga(item)
             decoded.acknowledge(item)
         else:
             assert isinstance(item, TimerDue | TransportLost), "other events come in entries"
-            entry = write_own_event(item, f"{item.saga_id}:{now_ms}")
+            entry, saga = write_own_event(item, f"{item.saga_id}:{now_ms}"), NamedSaga(item.saga_id)
             decoded.parked = [item.saga_id] if isinstance(item, TimerDue) else []
-        letter = dead_letter(entry if with_fields else _bare(entry), reason, now_ms)
+        letter = dead_letter(entry if with_fields else _bare(entry), reason, now_ms, saga)
         decoded.add_dead_letter(entry, letter)
         return decoded
 

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from saga_service.core.events import Event
-from saga_service.wire.dead_letters import DeadLetter, dead_letter, is_announcement, read_dead_letter
+from saga_service.wire.addresses import named_saga
+from saga_service.wire.dead_letters import (
+    PREVIEW_BYTES_MAX,
+    DeadLetter,
+    NamedSaga,
+    dead_letter,
+    is_announcement,
+    read_dead_letter,
+)
 from saga_service.wire.encryption import Cipher, DecryptionFailed
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.events import read_event, read_own_event, read_trigger
@@ -98,7 +106,7 @@ class Decoder:
         except NotDeployedHere as unknown:
             return Unresolved(entry, unknown)
         except (Malformed, DecryptionFailed) as error:
-            return dead_letter(entry, str(error), now_ms)
+            return dead_letter(entry, str(error), now_ms, self.named_saga(entry))
 
     def decode_finally(self, entry: Entry, now_ms: int) -> Received | Reported | Announced | DeadLetter:
         """The entry where there are no other replicas: what is not deployed is unknown."""
@@ -113,15 +121,22 @@ class Decoder:
         waiting: Mapping[str, Sequence[str]] = NOTHING_ON_RECORD,
     ) -> Received | DeadLetter:
         """The entry by what is deployed here and what was found on record."""
-        entry = unresolved.entry
+        entry, catalog = unresolved.entry, ResolvedCatalog(self._catalog, children, waiting)
         try:
-            return Received(self._event(entry, ResolvedCatalog(self._catalog, children, waiting)), entry)
+            return Received(self._event(entry, catalog), entry)
         except NotDeployedHere as unknown:
             if unknown.fallback is not None:
                 return Received(unknown.fallback, entry)
-            return dead_letter(entry, str(unknown), now_ms)
+            return dead_letter(entry, str(unknown), now_ms, self.named_saga(entry, catalog))
         except (Malformed, DecryptionFailed) as error:
-            return dead_letter(entry, str(error), now_ms)
+            return dead_letter(entry, str(error), now_ms, self.named_saga(entry, catalog))
+
+    def named_saga(self, entry: Entry, catalog: Catalog | None = None) -> NamedSaga:
+        """The saga that an unusable entry names or would start. Long fields of one that is too large are not read."""
+        if entry.size_bytes > self._data_bytes_max:
+            short = {name: value for name, value in entry.fields.items() if len(value) <= PREVIEW_BYTES_MAX}
+            entry = Entry(entry.stream, entry.id, short)
+        return named_saga(entry, catalog or self._catalog, self._cipher)
 
     def _event(self, entry: Entry, catalog: Catalog) -> Event:
         self._check_size(entry)

@@ -15,7 +15,7 @@ from saga_service.core.vocabulary import Verdict
 from saga_service.engine.decode import Received
 from saga_service.engine.deferral import NO_DEFERRAL, DeferralPolicy, asked_of, deferrable, deferred
 from saga_service.engine.ports import Asked, Deferred, RequestResult, Write
-from saga_service.wire.dead_letters import DeadLetter, dead_letter
+from saga_service.wire.dead_letters import DeadLetter, NamedSaga, dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.wire.saga_spec import UnreadableDocument
 from saga_service.wire.transport import REQUESTS, WANTS_RESULT
@@ -172,7 +172,17 @@ class _Fold:
         if item.entry is None or _has_another_answer(item.event, item.entry):
             self._folded.refusals.append((item.event.saga_id, reason))
         else:
-            self._folded.dead_letters.append(dead_letter(item.entry, reason, self._now_ms))
+            self._folded.dead_letters.append(dead_letter(item.entry, reason, self._now_ms, _named(item.event)))
+
+
+def _named(event: Event) -> NamedSaga:
+    match event:
+        case Started():
+            return NamedSaga(event.saga_id, event.key)
+        case Signalled() | OperationRequested() if event.by_key is not None:
+            return NamedSaga(event.saga_id, event.by_key.key)
+        case _:
+            return NamedSaga(event.saga_id)
 
 
 def _is_addressed(event: Event) -> bool:

@@ -89,6 +89,8 @@ DEAD_LETTERS: tuple[Column[DeadLetter], ...] = (
     Column("reason", "text", attrgetter("reason"), is_text_of_others=True),
     Column("preview", "jsonb", attrgetter("preview"), is_text_of_others=True),
     Column("raw", "text", attrgetter("raw"), is_text_of_others=True),
+    Column("saga_id", "uuid", attrgetter("saga_id")),
+    Column("key", "text", attrgetter("key"), is_text_of_others=True),
 )
 
 RESULTS: tuple[Column[RequestResult], ...] = (

@@ -31,8 +31,9 @@ select saga_private.commit_batch(
     $42::text::uuid[],
     $43::text::uuid[], $44::text::integer[], $45::text::integer[], $46::text::bigint[], $47::text[],
     $48::text::text[], $49::text[], $50::text::text[], $51::text::text[],
-    $52::text::bigint[], $53::text[], $54::text[], $55::text[], $56::text[], $57::text[],
-    $58::bigint, $59::text, $60::bigint[]
+    $52::text::bigint[], $53::text[], $54::text[], $55::text[], $56::text[], $57::text[], $58::text::uuid[],
+    $59::text[],
+    $60::bigint, $61::text, $62::bigint[]
 )
 """
 
@@ -114,7 +115,8 @@ SIGNAL = "select saga.signal($1, $2::uuid, $3::text::jsonb, id => $4, wants_resu
 REQUEST_RESULTS = "select request_id, verdict, reason from saga.request_results($1)"
 
 DEAD_LETTER = """
-select stream, entry_id, reason, at_ms, preview::text as preview, raw from saga_private.dead_letters where id = $1
+select stream, entry_id, reason, at_ms, preview::text as preview, raw, saga_id::text as saga_id, key
+from saga_private.dead_letters where id = $1
 """
 
 # Dead letters are locked by stream and entry, as a commit writes them.

@@ -14,9 +14,11 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import orjson
 
+from saga_service.core.ids import SagaId, parse_saga_id
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
 from saga_service.wire.fields import required_moment_ms, required_text
 from saga_service.wire.json import read_object, write
@@ -40,12 +42,26 @@ class DeadLetter:
     at_ms: int
     preview: str
     raw: str
+    saga_id: SagaId | None = None
+    """The saga that the entry names, or would have started; None where the entry does not tell."""
+    key: str | None = None
+    """That saga's business key, where the entry has it."""
 
 
-def dead_letter(entry: Entry, reason: str, at_ms: int) -> DeadLetter:
+class NamedSaga(NamedTuple):
+    """The saga that an entry names, or would start."""
+
+    saga_id: SagaId | None = None
+    key: str | None = None
+
+
+NOBODY = NamedSaga()
+
+
+def dead_letter(entry: Entry, reason: str, at_ms: int, saga: NamedSaga = NOBODY) -> DeadLetter:
     """The dead letter of an entry, with the reason shortened to its limit."""
     shortened = _storable(reason)[:REASON_CHARACTERS_MAX]
-    return DeadLetter(entry.stream, entry.id, shortened, at_ms, write(_preview(entry)), write_raw(entry))
+    return DeadLetter(entry.stream, entry.id, shortened, at_ms, write(_preview(entry)), write_raw(entry), *saga)
 
 
 def write_raw(entry: Entry) -> str:
@@ -73,6 +89,8 @@ def _message(letter: DeadLetter, names: StreamNames, raw: str | None = None, sto
         fields=letter.preview,
         raw=raw,
         stored_in=stored_in,
+        saga_id=letter.saga_id,
+        key=letter.key,
     )
 
 
@@ -86,13 +104,16 @@ def read_dead_letter(entry: Entry) -> DeadLetter:
     fields = entry.fields
     raw, preview = required_text(fields, "raw"), required_text(fields, "fields")
     raw_pairs(raw)
+    entry_fields = read_object(preview.encode(), "fields")
+    named = entry_fields.get("saga_id")
     return DeadLetter(
         stream=required_text(fields, "stream"),
         entry_id=required_text(fields, "entry_id"),
         reason=required_text(fields, "reason"),
         at_ms=required_moment_ms(fields, "time"),
-        preview=write(read_object(preview.encode(), "fields")),
+        preview=write(entry_fields),
         raw=raw,
+        saga_id=parse_saga_id(named) if isinstance(named, str) else None,
     )
 
 

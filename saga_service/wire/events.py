@@ -60,7 +60,7 @@ def _start(entry: Entry, event_type: str, spec: SagaSpec, cipher: Cipher | None)
     except InvalidInput as error:
         misfit = error.without_values if came_encrypted(entry) else str(error)
         raise Malformed(f"the data does not fit the input of saga '{spec.definition.name}': {misfit}") from None
-    started_id = _given_id(spec, entry, key) or _derived_id(spec, entry, key, optional_text(entry.fields, "id"))
+    started_id = _given_id(spec, entry, key) or derived_saga_id(spec, entry, key, optional_text(entry.fields, "id"))
     return _started(spec, started_id, key, saga_input, optional_text(entry.fields, "traceparent"))
 
 
@@ -127,7 +127,7 @@ def read_trigger(entry: Entry, catalog: Catalog) -> Started:
         key = spec.business_key(fields, saga_input)
     except InvalidInput as error:
         raise Malformed(f"the fields do not fit the input of saga '{spec.definition.name}': {error}") from None
-    return _started(spec, _derived_id(spec, entry, key, None), key, saga_input, None)
+    return _started(spec, derived_saga_id(spec, entry, key, None), key, saga_input, None)
 
 
 def write_event(
@@ -156,7 +156,8 @@ def _started(
     return Started(started_id, definition.name, definition.version, key, saga_input, traceparent)
 
 
-def _derived_id(spec: SagaSpec, entry: Entry, key: str | None, event_id: str | None) -> SagaId:
+def derived_saga_id(spec: SagaSpec, entry: Entry, key: str | None, event_id: str | None) -> SagaId:
+    """The id of the saga that an entry starts, from its key, its event or its own id. Raises Malformed."""
     name = spec.definition.name
     if key is not None:
         return saga_id_from_key(name, key)

@@ -73,6 +73,10 @@ class SagaSpec(Protocol):
         """
         ...
 
+    def sent_key(self, data: JsonObject) -> str | None:
+        """The business key in data that may be unreadable otherwise; None where none can be told."""
+        ...
+
     def written_key(self, key: str) -> str:
         """A key that was given beside the input, in the form in which the definition's keys are written."""
         ...

@@ -383,6 +383,9 @@ class PlainBlueprint:
         value = None if self._key_field is None else saga_input.get(self._key_field)
         return None if value is None else str(value)
 
+    def sent_key(self, data: JsonObject) -> str | None:
+        return self.business_key(data, data)
+
     def written_key(self, key: str) -> str:
         return key
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 import orjson
 from asyncpg import Connection
 
+from saga_service.cli.access.absence import no_such_saga
 from saga_service.cli.access.views import SagaRow, SagaStory, saga_with_id, sagas_to_operate, sagas_with_key, story_of
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.text import quoted
@@ -108,7 +109,7 @@ async def find_saga(
             code=ExitCode.USAGE,
         )
     if not with_key:
-        raise CommandFailed(f"no saga has the id or the key {quoted(given)}", "see: saga-service list")
+        raise await no_such_saga(connection, given, saga_id)
     return with_key[0]
 
 

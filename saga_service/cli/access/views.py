@@ -127,6 +127,8 @@ class DeadLetterRow:
     entry_id: str
     reason: str
     at: datetime
+    saga_id: str | None
+    key: str | None
     fields: Json
     replayed_at: datetime | None
 
@@ -277,6 +279,22 @@ async def dead_letters_with_ids(connection: Connection, ids: Sequence[int]) -> l
     return await _rows(
         connection, DeadLetterRow, "dead_letters", "where id = any($1::bigint[]) order by id", [list(ids)]
     )
+
+
+async def latest_dead_letter_of(connection: Connection, saga_id: str | None, key: str) -> DeadLetterRow | None:
+    """The latest dead letter that names a saga by this id or this business key."""
+    condition = "where saga_id = $1 or key = $2 order by id desc limit 1"
+    rows = await _rows(connection, DeadLetterRow, "dead_letters", condition, [saga_id, key])
+    return rows[0] if rows else None
+
+
+async def has_open_request(connection: Connection, saga_id: str | None, key: str) -> bool:
+    """True if a request for the saga with this id or business key waits for a replica."""
+    condition = "answered_at is null and (saga_id = $1 or key = $2)"
+    found: bool = await connection.fetchval(
+        f"select exists (select from saga.requests where {condition})", saga_id, key
+    )
+    return found
 
 
 async def dead_letter_of_entry(connection: Connection, stream: str, entry_id: str) -> DeadLetterRow | None:

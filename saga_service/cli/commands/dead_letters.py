@@ -125,6 +125,9 @@ async def _letter(settings: Settings, number: int) -> DeadLetterRow:
 def _print_letter(letter: DeadLetterRow) -> None:
     print_heading(f"dead letter {letter.id}")
     print_line(f"found on {letter.stream} as {letter.entry_id}, put aside {moment(letter.at)} UTC")
+    if letter.saga_id is not None:
+        of_key = "" if letter.key is None else f", with the key {letter.key}"
+        print_line(f"for the saga {letter.saga_id}{of_key}")
     print_line(f"because {letter.reason}")
     if letter.replayed_at is not None:
         print_line(f"replayed {moment(letter.replayed_at)} UTC")

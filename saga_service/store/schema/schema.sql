@@ -170,8 +170,14 @@ create table saga_private.dead_letters (
     preview jsonb not null,
     raw text not null,
     replayed_at_ms bigint,
+    saga_id uuid,
+    key text,
     unique (stream, entry_id)
 );
+comment on column saga_private.dead_letters.saga_id is
+    'The saga that the entry names, or would have started: a caller who was given its id asks what became of it.';
+create index dead_letters_by_saga on saga_private.dead_letters (saga_id) where saga_id is not null;
+create index dead_letters_by_key on saga_private.dead_letters (key) where key is not null;
 create index dead_letters_replayed on saga_private.dead_letters (replayed_at_ms) where replayed_at_ms is not null;
 
 
@@ -303,7 +309,7 @@ create function saga_private.commit_batch(
     history_event text[], history_status text[], history_step text[], history_direction text[],
     history_detail text[],
     letter_at_ms bigint[], letter_stream text[], letter_entry_id text[], letter_reason text[],
-    letter_preview text[], letter_raw text[],
+    letter_preview text[], letter_raw text[], letter_saga_id uuid[], letter_key text[],
     now_ms bigint, outgoing_messages text, published_ids bigint[]
 ) returns bigint
 language plpgsql
@@ -430,10 +436,12 @@ begin
         ) as history (saga_id, revision, attempt, at_ms, event, status, step, direction, detail);
     end if;
     if cardinality(letter_stream) > 0 then
-        insert into saga_private.dead_letters (at_ms, stream, entry_id, reason, preview, raw)
-        select at_ms, stream, entry_id, reason, preview::jsonb, raw
-        from unnest(letter_at_ms, letter_stream, letter_entry_id, letter_reason, letter_preview, letter_raw)
-            as letter (at_ms, stream, entry_id, reason, preview, raw)
+        insert into saga_private.dead_letters (at_ms, stream, entry_id, reason, preview, raw, saga_id, key)
+        select at_ms, stream, entry_id, reason, preview::jsonb, raw, saga_id, key
+        from unnest(
+            letter_at_ms, letter_stream, letter_entry_id, letter_reason, letter_preview, letter_raw, letter_saga_id,
+            letter_key
+        ) as letter (at_ms, stream, entry_id, reason, preview, raw, saga_id, key)
         on conflict (stream, entry_id) do nothing;
     end if;
     if cardinality(published_ids) > 0 then
@@ -1398,6 +1406,8 @@ select
     dead_letters.entry_id,
     dead_letters.reason,
     saga_private.moment(dead_letters.at_ms) as at,
+    dead_letters.saga_id,
+    dead_letters.key,
     dead_letters.preview as fields,
     dead_letters.raw,
     saga_private.moment(dead_letters.replayed_at_ms) as replayed_at
@@ -1408,6 +1418,9 @@ comment on column saga.dead_letters.stream is 'The stream of the entry.';
 comment on column saga.dead_letters.entry_id is 'The entry''s id on that stream.';
 comment on column saga.dead_letters.reason is 'Why the entry could not be used.';
 comment on column saga.dead_letters.at is 'When it became a dead letter.';
+comment on column saga.dead_letters.saga_id is
+    'The saga that the entry names, or would have started. Null where the entry does not tell.';
+comment on column saga.dead_letters.key is 'That saga''s business key, where the entry has it.';
 comment on column saga.dead_letters.fields is
     'The entry''s fields for people: long values are shortened, and what is not text is escaped.';
 comment on column saga.dead_letters.raw is 'The entry''s fields exactly as they came: JSON pairs of base64.';

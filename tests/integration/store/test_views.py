@@ -471,6 +471,8 @@ async def test_a_dead_letter_can_be_read_and_replayed_exactly_as_it_came(
         "entry_id": "5-1",
         "reason": "broken",
         "at": moment(5_000),
+        "saga_id": None,
+        "key": None,
         "fields": '{"a": "\\\\xff"}',
         "raw": letter.raw,
         "replayed_at": None,

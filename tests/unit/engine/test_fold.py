@@ -78,6 +78,7 @@ def test_a_refused_event_is_a_dead_letter_with_its_reason_and_its_entry() -> Non
     folded = _fold(_replied("reserve", attempt=7), state=_running_state())
     assert [(letter.stream, letter.entry_id) for letter in folded.dead_letters] == [("saga:replies", "1700-0")]
     assert "was never sent" in folded.dead_letters[0].reason
+    assert folded.dead_letters[0].saga_id == SAGA_ID
     assert folded.without_effect == {SAGA_ID}
     assert not folded.writes
 
