@@ -25,6 +25,8 @@ class Command(NamedTuple):
     traceparent: str | None
     heartbeat_ms: int | None = None
     """The longest silence of its worker after a sign of life."""
+    is_copy: bool = False
+    """Whether the command was sent before and may be lost. A worker may have begun on what was sent first."""
 
     @property
     def id(self) -> CommandId:

@@ -54,7 +54,8 @@ def in_flight_again(definition: Definition, saga: SagaState, steps: Sequence[Ste
         sent_input = step_input(definition, saga, steps, position)
     except ExpressionFailed:
         return []
-    return [in_flight(definition, saga, steps, position, sent_input)]
+    sent = in_flight(definition, saga, steps, position, sent_input)
+    return [sent._replace(is_copy=True) if isinstance(sent, Command) else sent]
 
 
 def child_request(

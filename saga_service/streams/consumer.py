@@ -138,6 +138,16 @@ class Consumer:
         except StreamLost:
             return 0
 
+    async def pass_on(self, entry: Entry, names_dropped: Collection[bytes] = ()) -> bool:
+        """Move an entry to the end of the stream, where any consumer of the group is given it as new.
+
+        Fields of these names are dropped. False where the entry was not ours any more.
+        """
+        flat = [part for pair in entry.pairs() if pair[0] not in names_dropped for part in pair]
+        moved = await scripts.pass_on(self._acting, self.stream, self.group, self.name, entry.id, flat)
+        self.settle([entry.id])
+        return moved == 1
+
     async def hand_back_all(self) -> int:
         """Hand back all that is pending for this consumer; how many entries that was.
 

@@ -14,6 +14,7 @@ from saga_service.base.lifecycle import heeding_cancellation
 from saga_service.streams.connection import RedisClient
 from saga_service.streams.errors import translated, transport_error
 from saga_service.wire.entries import Message
+from saga_service.wire.transport import TransportError
 
 Command = tuple[str | bytes | int, ...]
 Reply = object
@@ -22,7 +23,7 @@ Reply = object
 
 def add(message: Message) -> Command:
     """XADD: the message goes to the end of its stream."""
-    return ("XADD", message.stream, "*", *message.fields)
+    return ("XADD", message.stream, "*", *message.fields_to_add)
 
 
 def acknowledge(stream: str, group: str, entry_ids: Iterable[str]) -> Command:
@@ -33,7 +34,8 @@ def acknowledge(stream: str, group: str, entry_ids: Iterable[str]) -> Command:
 async def send(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
     """Every command's reply in order; a command that Redis refused has a TransportError there.
 
-    Raises TransportError where the connection failed: any number of the commands may have been carried out.
+    Raises TransportError where the connection failed: any number of the commands may have been carried out, unless its
+    `nothing_was_sent` says that no connection was to be had.
     """
     if not commands:
         return []
@@ -44,7 +46,12 @@ async def send(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
 async def _send(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
     # The client's pipeline class costs several times as much per command as the connection below it.
     pool = client.connection_pool
-    connection = await pool.get_connection()
+    try:
+        with translated():
+            connection = await pool.get_connection()
+    except TransportError as error:
+        error.nothing_was_sent = True
+        raise
     complete = False
     try:
         # Packed in C: the connection's own packing is in Python and costs five times as much.

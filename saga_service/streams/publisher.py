@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
@@ -52,6 +53,9 @@ class RedisPublisher:
                 replies = await send(self._client, [*map(add, waiting), *acknowledgements.values()])
             except TransportUnavailable as error:
                 log.warning("redis is away; publishing waits", error=str(error), messages=len(waiting))
+                if not error.nothing_was_sent:
+                    # Redis may have them already, so what is sent from here on may be a copy.
+                    waiting = [replace(message, is_original=False) for message in waiting]
                 await backoff.wait()
                 continue
             refused = _refusals(waiting, replies)

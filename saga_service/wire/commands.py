@@ -13,7 +13,7 @@ from saga_service.core.effects import Command
 from saga_service.core.ids import CommandId, CommandName, IdempotencyKey, SagaId
 from saga_service.core.vocabulary import Direction
 from saga_service.wire.encryption import COMMAND, Cipher, DecryptionFailed, decrypt_data, is_encrypted, write_data
-from saga_service.wire.entries import Entry, Message, message_of
+from saga_service.wire.entries import ORIGINAL, Entry, Message, message_of
 from saga_service.wire.fields import optional_text, required_command, required_moment_ms, required_text
 from saga_service.wire.json import NESTING_MAX, read_object
 from saga_service.wire.transport import StreamNames
@@ -40,6 +40,8 @@ class ReceivedCommand:
     expects_heartbeats: bool = False
     """True where the step has a heartbeat time-out. The worker that begins on the command sends the first one."""
     was_delivered_before: bool = field(default=False, compare=False)
+    is_original: bool = field(default=False, compare=False)
+    """True for the one entry of this command that is no copy. Copies are sent where the original may be lost."""
     data_json: bytes = field(default=b"{}", compare=False, repr=False)
     """`data` as JSON text, decrypted."""
     decryption_error: str | None = None
@@ -63,7 +65,7 @@ class ReceivedCommand:
 def write_command(command: Command, names: StreamNames, cipher: Cipher | None = None) -> Message:
     """The entry of the commands stream of the worker's service."""
     command_id = command.id
-    return message_of(
+    message = message_of(
         names.commands(service_of(command.type)),
         id=command_id,
         type=command.type,
@@ -79,6 +81,7 @@ def write_command(command: Command, names: StreamNames, cipher: Cipher | None = 
         traceparent=command.traceparent,
         heartbeat=None if command.heartbeat_ms is None else str(command.heartbeat_ms),
     )
+    return Message(message.stream, message.fields, is_original=not command.is_copy)
 
 
 def read_command(entry: Entry, cipher: Cipher | None = None) -> ReceivedCommand:
@@ -102,6 +105,7 @@ def read_command(entry: Entry, cipher: Cipher | None = None) -> ReceivedCommand:
         traceparent=optional_text(fields, "traceparent"),
         expects_heartbeats=b"heartbeat" in fields,
         was_delivered_before=entry.was_delivered_before,
+        is_original=ORIGINAL.encode() in fields,
         data_json=data_json,
         decryption_error=decryption_error,
         cipher=cipher,

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
+ORIGINAL = "original"
+"""A field of a command: no other entry with it was ever added for the same command."""
+
 WIRE_VERSION = "1"
 """The field `v` of every message that the service and its workers send."""
 
@@ -70,6 +73,13 @@ class Message:
 
     stream: str
     fields: tuple[str, ...]
+    is_original: bool = field(default=False, compare=False)
+    """True for a command until a try of adding it may have reached Redis. Copies, and what was stored, are none."""
+
+    @property
+    def fields_to_add(self) -> tuple[str, ...]:
+        """The fields as they are added: an original says that it is one."""
+        return (*self.fields, ORIGINAL, "true") if self.is_original else self.fields
 
 
 def message_of(stream: str, /, **fields: str | None) -> Message:

@@ -50,9 +50,16 @@ class StreamNames:
     def commands(self, service: str) -> str:
         return f"{self.prefix}commands:{service}"
 
+    def begun(self, command_id: str) -> str:
+        """The key that says, for a day, that a worker began on a copy of this command."""
+        return f"{self.prefix}begun:{command_id}"
+
 
 class TransportError(Exception):
     """Redis did not do what it was asked to do; the text has its reason."""
+
+    nothing_was_sent = False
+    """True where it is certain that Redis was not asked: no connection was to be had."""
 
 
 class TransportUnavailable(TransportError):

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from saga_service.base import clock
 from saga_service.core.vocabulary import Direction
 from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
 
@@ -16,9 +17,15 @@ from saga_service.wire.commands import OUTPUTS_FIELD, ReceivedCommand
 class StepContext:
     """The context of one command, for as long as its handler runs."""
 
-    __slots__ = ("_command", "_logger", "_report_progress")
+    __slots__ = ("_command", "_logger", "_now_ms", "_report_progress")
 
-    def __init__(self, command: ReceivedCommand, report_progress: Callable[[ReceivedCommand], None]) -> None:
+    def __init__(
+        self,
+        command: ReceivedCommand,
+        report_progress: Callable[[ReceivedCommand], None],
+        now_ms: Callable[[], int] = clock.now_ms,
+    ) -> None:
+        self._now_ms = now_ms
         self._command = command
         self._report_progress = report_progress
         self._logger: FilteringBoundLogger | None = None
@@ -69,8 +76,8 @@ class StepContext:
 
     @property
     def remaining_seconds(self) -> float:
-        """The time until the deadline, by this machine's clock; 0 once it has passed."""
-        return max(0.0, self._command.deadline_ms / 1000 - datetime.now(UTC).timestamp())
+        """The time until the deadline, by Redis' clock; 0 once it has passed."""
+        return max(0.0, (self._command.deadline_ms - self._now_ms()) / 1000)
 
     @property
     def outputs(self) -> Mapping[str, Any]:

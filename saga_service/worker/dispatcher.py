@@ -1,18 +1,20 @@
 """Many commands at once: each in a task of its own, never more than there is room for.
 
 A command whose type has reached its limit is queued (`limits`) and takes no slot. If it is still queued at its deadline
-it is skipped; the queue is handed back at a shutdown. How a handler that was started comes to its end is in `endings`.
+it is passed over, as one is that is read after its deadline (`copies`); the queue is handed back at a shutdown. What
+this process cannot carry out is passed on to another (`handover`). How a handler that was started comes to its end is
+in `endings`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from structlog.contextvars import bind_contextvars
 from structlog.typing import FilteringBoundLogger
 
-from saga_service.base.clock import now_ms
+from saga_service.base import clock
 from saga_service.base.lifecycle import Milestone
 from saga_service.base.liveness import moved, waiting
 from saga_service.core.ids import CommandId
@@ -21,8 +23,10 @@ from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.replies import write_progress
 from saga_service.worker.context import StepContext
+from saga_service.worker.copies import Copies
 from saga_service.worker.endings import Endings, RunningHandler, identity
-from saga_service.worker.execution import ExactlyOnce, encrypted_command, execute, unknown_command
+from saga_service.worker.execution import ExactlyOnce, encrypted_command, execute, not_begun, unknown_command
+from saga_service.worker.handover import Handover
 from saga_service.worker.lease import Deadlines
 from saga_service.worker.limits import Limits, QueuedCommand
 from saga_service.worker.registration import Handler
@@ -30,30 +34,40 @@ from saga_service.worker.replies import Replies
 
 REPLIES_UNSENT_PER_SLOT_MAX = 4
 """Replies that may wait for Redis, for each command that may run; past it, no more commands are accepted."""
+LATE_PER_SLOT_MAX = 8
+"""Late commands that Redis may be asked about at once, for each command that may run."""
 QUEUED_PER_SLOT_MAX = 8
-"""Commands that may be queued for their type's limit, for each that may run. With more than that a flood of one type
-holds up the others, for a stream is read in its order."""
+"""Commands that may be queued for their type's limit, or wait to be passed on, for each that may run. With more than
+that a flood of one type holds up the others, for a stream is read in its order."""
 
 
 class Dispatcher:
+    """Starts handlers and answers for them. `now_ms` is the clock that deadlines are judged by."""
+
     def __init__(
         self,
         handlers: Mapping[str, Handler],
         replies: Replies,
+        copies: Copies,
+        handover: Handover,
         concurrency: int,
         reply_bytes_max: int,
         log: FilteringBoundLogger,
         cipher: Cipher | None = None,
         exactly_once: ExactlyOnce | None = None,
+        now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
         self._handlers = handlers
+        self._copies = copies
+        self._handover = handover
+        self._now_ms = now_ms
         self._replies = replies
         self._concurrency = concurrency
         self._reply_bytes_max = reply_bytes_max
         self._log = log
         self._cipher = cipher
         self._exactly_once = exactly_once
-        self._deadlines = Deadlines(self._overdue)
+        self._deadlines = Deadlines(self._overdue, now_ms)
         self._endings = Endings(concurrency, replies, self._slot_freed, log)
         self._limits = Limits(handlers.values())
         self._rate_timer: asyncio.TimerHandle | None = None
@@ -95,31 +109,32 @@ class Dispatcher:
     async def cancel(self) -> None:
         """End all handlers, in a bounded time."""
         self._deadlines.stop()
+        self._handover.stop()
         self._hand_back_queue()
         await self._endings.cancel_all()
 
     def _room(self) -> int:
         too_many_unsent = self._replies.unsent >= self._concurrency * REPLIES_UNSENT_PER_SLOT_MAX
-        too_many_queued = len(self._limits) >= self._concurrency * QUEUED_PER_SLOT_MAX
-        if too_many_unsent or too_many_queued or self._replies.are_held_up:
+        too_many_queued = len(self._limits) + len(self._handover) >= self._concurrency * QUEUED_PER_SLOT_MAX
+        too_many_late = len(self._copies) >= self._concurrency * LATE_PER_SLOT_MAX
+        if too_many_unsent or too_many_queued or too_many_late or self._replies.are_held_up:
             return 0
         return self._endings.free_slots
 
     def _accept(self, entry: Entry, command: ReceivedCommand) -> None:
-        late_ms = now_ms() - command.deadline_ms
+        late_ms = self._now_ms() - command.deadline_ms
         handler = self._handlers.get(command.type)
         if command in self._endings or command in self._limits:
             self._replies.acknowledge_unanswered(entry.id)
         elif late_ms > 0:
-            # The saga has given up on this attempt: its next one, if any, is a command of its own.
             self._log.warning("a command came after its deadline and is skipped", late_ms=late_ms, **identity(command))
-            self._replies.acknowledge_unanswered(entry.id)
+            self._pass_over(command, entry)
         elif handler is None:
-            self._log.error("a command is of unknown type", type=command.type, **identity(command))
-            self._replies.send(unknown_command(command, self._handlers), entry)
-        elif command.decryption_error is not None:
-            self._log.error("a command's data cannot be decrypted", error=command.decryption_error, **identity(command))
-            self._replies.send(encrypted_command(command, command.decryption_error), entry)
+            known = ", ".join(sorted(self._handlers)) or "none"
+            why = f"this worker has no handler for it; it knows: {known}"
+            self._handover.take(command, entry, unknown_command(command, self._handlers), why)
+        elif (why_not := command.decryption_error) is not None:
+            self._handover.take(command, entry, encrypted_command(command, why_not), why_not)
         else:
             self._deadlines.watch(command.id, command.deadline_ms)
             self._start_or_enqueue(QueuedCommand(handler, command, entry))
@@ -139,8 +154,12 @@ class Dispatcher:
 
     async def _carry_out(self, handler: Handler, command: ReceivedCommand, entry: Entry) -> None:
         bind_contextvars(**identity(command))
-        context = StepContext(command, self._report_progress)
+        context = StepContext(command, self._report_progress, self._now_ms)
         try:
+            if not await self._copies.may_begin(command):
+                self._log.warning("a copy of a command is past its deadline and is skipped", **identity(command))
+                self._replies.acknowledge_unanswered(entry.id)
+                return
             reply = await execute(
                 handler, command, context, self._reply_bytes_max, self._endings.was_asked_to_end, self._exactly_once
             )
@@ -176,8 +195,23 @@ class Dispatcher:
 
     def _skip(self, queued: QueuedCommand) -> None:
         self._log.warning("a command was queued for its type's limit until its deadline", **identity(queued.command))
-        self._replies.acknowledge_unanswered(queued.entry.id)
+        self._pass_over(queued.command, queued.entry)
         self._room_changed.set()
+
+    def _pass_over(self, command: ReceivedCommand, entry: Entry) -> None:
+        """Leave a command that is past its deadline undone, and say that it never began where that is known.
+
+        The saga has given up on this attempt: its next one, if any, is a command of its own.
+        """
+
+        def answer(never_began: bool) -> None:
+            if never_began:
+                self._replies.send(not_begun(command), entry)
+            else:
+                self._replies.acknowledge_unanswered(entry.id)
+            self._room_changed.set()
+
+        self._copies.ask(command, entry, answer)
 
     def _hand_back_queue(self) -> None:
         for queued in self._limits.clear():

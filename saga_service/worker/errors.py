@@ -15,6 +15,7 @@ INVALID_COMMAND = "invalid_command"
 INVALID_RESULT = "invalid_result"
 UNKNOWN_COMMAND = "unknown_command"
 ENCRYPTED_COMMAND = "encrypted_command"
+NOT_BEGUN_IN_TIME = "not_begun_in_time"
 RETRYABLE = "retryable"
 NOT_A_PROBE = "not_a_probe"
 INBOX_UNAVAILABLE = "inbox_unavailable"
@@ -27,8 +28,9 @@ ACTION_ENDED_MEANWHILE = "action_ended_meanwhile"
 FAULT_CODES: Mapping[str, str] = {
     INVALID_COMMAND: "The command's data does not fit the handler's model. The message names each field.",
     INVALID_RESULT: "The handler's result is no JSON object, cannot be written as JSON, or is too large.",
-    UNKNOWN_COMMAND: "This process has no handler for the command's type. Another process may have one.",
-    ENCRYPTED_COMMAND: "The command's data cannot be decrypted with the keys of this process.",
+    UNKNOWN_COMMAND: "No process that read the command until shortly before its deadline has a handler for its type.",
+    ENCRYPTED_COMMAND: "No process that read the command until shortly before its deadline has the key of its data.",
+    NOT_BEGUN_IN_TIME: "The command was read after its deadline, and no worker had begun on it. Nothing was done.",
     RETRYABLE: "The handler raised `Retryable` without a code of its own.",
     NOT_A_PROBE: "An action or a compensation was sent to a type that the inbox answers probes of.",
     INBOX_UNAVAILABLE: "The inbox's database could not be reached before the deadline. Nothing was done.",

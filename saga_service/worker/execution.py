@@ -40,8 +40,10 @@ from saga_service.wire.replies import write_failure, write_success
 from saga_service.worker.context import StepContext
 from saga_service.worker.errors import (
     ENCRYPTED_COMMAND,
+    FAULT_CODES,
     INVALID_COMMAND,
     INVALID_RESULT,
+    NOT_BEGUN_IN_TIME,
     UNKNOWN_COMMAND,
     Rejected,
     Retryable,
@@ -148,6 +150,11 @@ def unknown_command(command: ReceivedCommand, known_types: Iterable[str]) -> Mes
 def encrypted_command(command: ReceivedCommand, why: str) -> Message:
     """Reply to a command whose data this process has no key for."""
     return failure(command, Outcome.FAILED, ENCRYPTED_COMMAND, why)
+
+
+def not_begun(command: ReceivedCommand) -> Message:
+    """Reply to a command that was read after its deadline, and that never began anywhere."""
+    return failure(command, Outcome.FAILED, NOT_BEGUN_IN_TIME, FAULT_CODES[NOT_BEGUN_IN_TIME])
 
 
 def success(command: ReceivedCommand, result: object, reply_bytes_max: int) -> Message:

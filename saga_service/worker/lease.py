@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
-from saga_service.base.clock import now_ms
+from saga_service.base import clock
 from saga_service.base.liveness import waiting
 from saga_service.core.ids import CommandId
 from saga_service.wire.transport import TransportError
@@ -39,8 +39,9 @@ _NEVER_MS = float("inf")
 class Deadlines:
     """Calls `overdue` with each command, once, when its deadline and the grace after it have passed."""
 
-    def __init__(self, overdue: Callable[[CommandId], None]) -> None:
+    def __init__(self, overdue: Callable[[CommandId], None], now_ms: Callable[[], int] = clock.now_ms) -> None:
         self._overdue = overdue
+        self._now_ms = now_ms
         self._ends_at_ms: dict[CommandId, int] = {}
         self._timer_at_ms: float = _NEVER_MS
         self._timer: asyncio.TimerHandle | None = None
@@ -55,7 +56,7 @@ class Deadlines:
     def unwatch(self, command_id: CommandId) -> bool:
         """Stop watching. True if the command was overdue without notice: the event loop was blocked."""
         ends_at_ms = self._ends_at_ms.pop(command_id, None)
-        return ends_at_ms is not None and ends_at_ms <= now_ms()
+        return ends_at_ms is not None and ends_at_ms <= self._now_ms()
 
     def stop(self) -> None:
         """Give no more notice until another command is watched."""
@@ -65,13 +66,13 @@ class Deadlines:
 
     def _set_timer(self, at_ms: int) -> None:
         self.stop()
-        now = now_ms()
+        now = self._now_ms()
         self._timer_at_ms = min(at_ms, now + TIMER_DELAY_MS_MAX)
         self._timer = asyncio.get_running_loop().call_later(max(0, self._timer_at_ms - now) / 1000, self._check)
 
     def _check(self) -> None:
         self.stop()
-        now = now_ms()
+        now = self._now_ms()
         overdue = [command_id for command_id, ends_at_ms in self._ends_at_ms.items() if ends_at_ms <= now]
         for command_id in overdue:
             del self._ends_at_ms[command_id]

@@ -20,11 +20,14 @@ from saga_service.streams.consumer_loop import ConsumerLoop, Outage, Pace
 from saga_service.streams.pipeline import Command, Reply, send
 from saga_service.wire.entries import Entry
 from saga_service.wire.transport import StreamNames, TransportError, TransportUnavailable
+from saga_service.worker.copies import Copies
 from saga_service.worker.dispatcher import Dispatcher
+from saga_service.worker.handover import Handover
 from saga_service.worker.inbox.connection import InboxUnavailable
 from saga_service.worker.inbox.postgres import InboxNotCreated, OpenInbox
 from saga_service.worker.lease import LeaseRenewal, PendingEntries
 from saga_service.worker.options import WorkerOptions
+from saga_service.worker.redis_clock import RedisClock
 from saga_service.worker.replies import Replies
 from saga_service.worker.worker import Worker
 
@@ -121,14 +124,19 @@ class RunningWorker:
         self._consumer = Consumer(self._reading, self._writing, stream, worker.group, options.consumer_name)
         self._pending = PendingEntries()
         self._replies = Replies(self._send, self._consumer.acknowledgement, names, self._settled, self._log)
+        self._clock = RedisClock(self._send)
+        self._copies = Copies(self._send, names, stream, worker.group, options.consumer_name, self._log)
         self._dispatcher = Dispatcher(
             worker.handlers,
             self._replies,
+            self._copies,
+            Handover(self._consumer.pass_on, self._replies.send, self._passed_on, self._clock.now_ms, self._log),
             options.concurrency or worker.concurrency,
             options.reply_bytes_max,
             self._log,
             options.cipher,
             None if inbox is None else inbox.exactly_once,
+            self._clock.now_ms,
         )
         self._renewal = LeaseRenewal(self._pending, self._consumer.renew, options.reclaim_idle_ms, self._log)
 
@@ -159,7 +167,9 @@ class RunningWorker:
     def _loops_until_the_end(self) -> Iterator[Coroutine[object, object, None]]:
         watched, service = self._liveness.watched, self._worker.service
         yield watched(f"replies of {service}", self._replies.run())
+        yield watched(f"late commands of {service}", self._copies.run())
         yield watched(f"renewal of commands of {service}", self._renewal.run())
+        yield watched(f"clock of {service}", self._clock.run(self._log))
         if self._inbox is not None:
             yield watched(f"upkeep of the inbox of {service}", self._inbox.run_upkeep(self._log))
 
@@ -191,6 +201,8 @@ class RunningWorker:
             else:
                 break
         outage.over()
+        # Before the first command is read, so that none is judged by a clock that is wrong.
+        await self._clock.compare(self._log)
         del awaited[service]
         self._log.info("worker started", types=sorted(self._worker.handlers))
 
@@ -227,6 +239,10 @@ class RunningWorker:
     def _accept(self, entries: list[Entry]) -> None:
         self._pending.add(entry.id for entry in entries)
         self._dispatcher.accept(entries)
+
+    def _passed_on(self, entry_id: str) -> None:
+        self._pending.remove([entry_id])
+        self._dispatcher.recheck_room()
 
     def _settled(self, entry_ids: Sequence[str]) -> None:
         self._pending.remove(entry_ids)

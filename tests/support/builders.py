@@ -326,6 +326,11 @@ def in_short(sent: Sent) -> str:
     return f"{_VERBS_IN_SHORT[sent.direction]}{sent.step} {sent.attempt}"
 
 
+def copy_of(sent: Command) -> Command:
+    """What is sent where this command may be lost."""
+    return sent._replace(is_copy=True)
+
+
 def only_command(transition: Transition) -> Command:
     (sent,) = transition.commands
     assert isinstance(sent, Command), "it goes to a worker"
@@ -354,7 +359,8 @@ def entry(fields: Mapping[Name, bytes | str], stream: str = "saga:events", entry
 
 def delivered(message: Message, entry_id: str = "1700-0") -> Entry:
     """What a reader gets of a message that was sent."""
-    names, values = message.fields[::2], message.fields[1::2]
+    fields = message.fields_to_add
+    names, values = fields[::2], fields[1::2]
     assert len(set(names)) == len(names) == len(values), "each field once, each with its value"
     return Entry(message.stream, entry_id, dict(zip(map(_octets, names), map(_octets, values), strict=True)))
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import structlog
 from redis.asyncio import Redis
 
+from saga_service.base import clock
 from saga_service.base.lifecycle import Milestone
 from saga_service.core.effects import Command
 from saga_service.core.events import Replied
@@ -18,10 +21,15 @@ from saga_service.core.vocabulary import Direction
 from saga_service.streams import pipeline
 from saga_service.streams.pipeline import Reply
 from saga_service.wire.commands import ReceivedCommand, read_command, write_command
+from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.replies import read_reply
 from saga_service.wire.transport import StreamNames, TransportError
+from saga_service.worker.copies import Copies
 from saga_service.worker.dispatcher import Dispatcher
+from saga_service.worker.handover import Handover
+from saga_service.worker.registration import Handler
+from saga_service.worker.replies import Replies
 from tests.support.builders import delivered
 from tests.support.fakes import Faults
 
@@ -95,6 +103,14 @@ class RedisInMemory:
         self.refusals: dict[str, TransportError] = {}
         """By stream to add to, or by 'XACK': what Redis answers instead."""
 
+        self.ahead_ms = 0
+        """How far this server's clock is ahead of the machine's."""
+        self.keys: set[str] = set()
+        """The keys that were set."""
+        self.deliveries: dict[str, int] = {}
+        """How often an entry was given out; 0 where it is not pending for us, and 1 where nothing else is said."""
+        self.passed_on: list[Entry] = []
+
         self.meanwhile: deque[Callable[[], None]] = deque()
         """What happens while a round trip is under way, one for each."""
 
@@ -110,6 +126,8 @@ class RedisInMemory:
         return replies
 
     def _carry_out(self, command: pipeline.Command) -> Reply:
+        if command[0] in self._QUESTIONS:
+            return self._answer(*map(str, command))
         name, stream, _, *rest = map(str, command)
         refusal = self.refusals.get(name if name == "XACK" else stream)
         if refusal is not None:
@@ -120,9 +138,56 @@ class RedisInMemory:
             self.added.append(Message(stream, tuple(rest)))
         return b"1-0"
 
+    _QUESTIONS = ("TIME", "SET", "EXISTS", "XPENDING")
+
+    def _answer(self, name: str, *words: str) -> Reply:
+        if refusal := self.refusals.get(name):
+            return refusal
+        match name:
+            case "TIME":
+                now_us = time.time_ns() // 1_000 + self.ahead_ms * 1_000
+                return [str(now_us // 1_000_000).encode(), str(now_us % 1_000_000).encode()]
+            case "SET":
+                self.keys.add(words[0])
+                return b"OK"
+            case "EXISTS":
+                return int(words[0] in self.keys)
+            case _:
+                deliveries = self.deliveries.get(words[2], 1)
+                return [[words[2].encode(), words[-1].encode(), 5, deliveries]] if deliveries else []
+
+    async def pass_on(self, entry: Entry, names_dropped: Collection[bytes] = ()) -> bool:
+        self.tried.reached()
+        self.faults.strike()
+        kept = {name: value for name, value in entry.fields.items() if name not in names_dropped}
+        self.passed_on.append(replace(entry, fields=kept))
+        return True
+
     @property
     def replies(self) -> list[Replied]:
         return [understood(message) for message in self.added if message.stream == NAMES.replies]
+
+
+def dispatcher_of(
+    handlers: Mapping[str, Handler],
+    replies: Replies,
+    redis: RedisInMemory | None = None,
+    *,
+    concurrency: int = 1,
+    copies: Copies | None = None,
+    cipher: Cipher | None = None,
+    reply_bytes_max: int = 10_000,
+    now_ms: Callable[[], int] = clock.now_ms,
+) -> Dispatcher:
+    """A dispatcher with all that it needs. Late commands and copies wait for `copies`, whose loop the test runs."""
+    server, log = redis or RedisInMemory(), structlog.get_logger()
+    handover = Handover(server.pass_on, replies.send, lambda _: None, now_ms, log)
+    asking = copies_of(server) if copies is None else copies
+    return Dispatcher(handlers, replies, asking, handover, concurrency, reply_bytes_max, log, cipher, now_ms=now_ms)
+
+
+def copies_of(redis: RedisInMemory) -> Copies:
+    return Copies(redis.send, NAMES, STREAM, GROUP, "me", structlog.get_logger())
 
 
 async def waiting_for_room(dispatcher: Dispatcher) -> asyncio.Task[int]:

@@ -24,7 +24,7 @@ class _Script:
         # The name that Redis gives a script: nothing rests on its strength.
         self._digest = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, client: RedisClient, key: str, *arguments: str | int) -> int:
+    async def run(self, client: RedisClient, key: str, *arguments: str | bytes | int) -> int:
         with translated(), heeding_cancellation():
             try:
                 return int(await client.execute_command("EVALSHA", self._digest, 1, key, *arguments))
@@ -34,6 +34,7 @@ class _Script:
 
 _RENEW = _Script("renew")
 _HAND_BACK = _Script("hand_back")
+_PASS_ON = _Script("pass_on")
 _REMOVE_IDLE_CONSUMERS = _Script("remove_idle_consumers")
 _TRIM_HANDLED = _Script("trim_handled")
 
@@ -48,6 +49,13 @@ async def hand_back(
 ) -> int:
     """`hand_back.lua`: let entries look as if idle for `idle_ms`, if they are still this consumer's; how many were."""
     return await _HAND_BACK.run(client, stream, group, consumer, idle_ms, *entry_ids)
+
+
+async def pass_on(
+    client: RedisClient, stream: str, group: str, consumer: str, entry_id: str, flat: Sequence[bytes]
+) -> int:
+    """`pass_on.lua`: move an entry to the end of the stream, if it is still this consumer's; 1 if it was moved."""
+    return await _PASS_ON.run(client, stream, group, consumer, entry_id, *flat)
 
 
 async def remove_idle_consumers(

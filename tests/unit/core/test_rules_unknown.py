@@ -50,6 +50,28 @@ def test_a_late_failure_of_a_held_step_is_retried_by_its_policy() -> None:
     assert saga.timer_when_due().commands[0].attempt == 2
 
 
+def test_a_pivot_that_never_began_goes_on_by_its_retry_policy() -> None:
+    """A worker read the command after its deadline, and no other had begun on it."""
+    saga = running("reserve", step("charge", kind=Kind.PIVOT, on_unknown=OnUnknown.HOLD, retry=RETRY), "ship")
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    assert saga.status == SagaStatus.STUCK
+    saga.fail("charge", code="not_begun_in_time")
+    assert (saga.status, saga.state.fault) == (SagaStatus.RUNNING, None)
+    assert saga.timer_when_due().commands[0].attempt == 2
+    saga.succeed("charge")
+    saga.succeed("ship")
+    assert saga.status == SagaStatus.COMPLETED
+
+
+def test_a_step_whose_last_attempt_never_began_is_given_up_with_nothing_to_undo() -> None:
+    saga = running("reserve", step("charge", kind=Kind.PIVOT, on_unknown=OnUnknown.HOLD, retry=ONCE), "ship")
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    saga.fail("charge", code="not_begun_in_time")
+    assert (saga.statuses("charge"), saga.sent_names[-1]) == (["failed"], "undo reserve 1")
+
+
 def test_a_late_rejection_of_a_held_step_gives_it_up_with_nothing_to_undo() -> None:
     saga = _held()
     saga.reject("charge")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saga_service.core.state import SagaState, StepState
 from saga_service.core.vocabulary import Due, StepStatus, Verdict
-from tests.support.builders import COMPENSATION_TIMEOUT_MS, START_MS, TIMEOUT_MS, SagaInMemory, running, step
+from tests.support.builders import COMPENSATION_TIMEOUT_MS, START_MS, TIMEOUT_MS, SagaInMemory, copy_of, running, step
 
 
 def _without_wake(saga: SagaInMemory) -> SagaState:
@@ -110,7 +110,7 @@ def test_after_a_lost_stream_the_command_in_flight_is_sent_again_as_it_was() -> 
     saga.now_ms += 7_000
     transition = saga.lose_transport()
     assert transition.verdict is Verdict.APPLIED
-    assert transition.commands == (saga.sent[1],)
+    assert transition.commands == (copy_of(saga.sent[1]),)
     assert transition.state == before
     assert (transition.history, transition.ended) == ((), None)
     assert saga.lose_transport().commands == transition.commands
@@ -120,7 +120,7 @@ def test_after_a_lost_stream_a_later_attempt_is_sent_under_its_own_id() -> None:
     saga = running("reserve")
     saga.fail("reserve")
     saga.timer_when_due()
-    assert saga.lose_transport().commands == (saga.sent[1],)
+    assert saga.lose_transport().commands == (copy_of(saga.sent[1]),)
 
 
 def test_after_a_lost_stream_an_undo_in_flight_is_sent_again_as_it_was() -> None:
@@ -128,7 +128,7 @@ def test_after_a_lost_stream_an_undo_in_flight_is_sent_again_as_it_was() -> None
     saga.succeed("reserve")
     saga.reject("charge")
     transition = saga.lose_transport()
-    assert transition.commands == (saga.sent[2],)
+    assert transition.commands == (copy_of(saga.sent[2]),)
 
 
 def test_after_a_lost_stream_a_saga_that_waits_for_a_retry_sends_nothing() -> None:

@@ -224,3 +224,47 @@ async def test_a_connection_lost_between_two_tries_repeats_only_what_is_left(
         ["b"],
     ]
     assert len(backoffs) == 2
+
+
+def _command(type_of_stream: str = "a") -> Message:
+    return Message(type_of_stream, ("id", "1"), is_original=True)
+
+
+async def test_a_command_says_that_it_is_the_original(publishing: Publishing, server: Server) -> None:
+    await publishing.publisher.publish([_command()], ())
+    assert server.sent("XADD") == [("a", "*", "id", "1", "original", "true")]
+
+
+async def test_what_redis_may_have_already_is_sent_again_as_a_copy(
+    publishing: Publishing, server: Server, backoffs: list[float]
+) -> None:
+    server.failures.append(exceptions.TimeoutError("no answer"))
+    await publishing.publisher.publish([_command()], ())
+    assert server.sent("XADD")[1:] == [("a", "*", "id", "1")]
+
+
+async def test_what_never_left_for_want_of_a_connection_is_still_the_original(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch, backoffs: list[float]
+) -> None:
+    sent: list[Sequence[Command]] = []
+
+    async def send(_: Redis, commands: Sequence[Command]) -> list[Reply]:
+        if not sent:
+            sent.append([])
+            error = transport_error(ConnectionRefusedError(111, "refused"))
+            error.nothing_was_sent = True
+            raise error
+        sent.append(commands)
+        return [b"1-0"]
+
+    monkeypatch.setattr(module, "send", send)
+    await publishing.publisher.publish([_command()], ())
+    assert sent[1] == [("XADD", "a", "*", "id", "1", "original", "true")]
+
+
+async def test_what_redis_refused_is_still_the_original(
+    publishing: Publishing, server: Server, backoffs: list[float]
+) -> None:
+    server.refuse_for(1, lambda command: command[0] == "XADD", OOM)
+    await publishing.publisher.publish([_command()], ())
+    assert server.sent("XADD")[1] == ("a", "*", "id", "1", "original", "true")

@@ -13,12 +13,21 @@ import structlog
 from saga_service.base.lifecycle import Milestone, cancel
 from saga_service.core.vocabulary import Outcome
 from saga_service.worker import StepContext, Worker
-from saga_service.worker.dispatcher import QUEUED_PER_SLOT_MAX, Dispatcher
+from saga_service.worker.dispatcher import QUEUED_PER_SLOT_MAX
 from saga_service.worker.limits import CATCH_UP_S_MAX
 from saga_service.worker.replies import Replies
 from tests.support.fakes import backoffs
 from tests.support.waiting import eventually
-from tests.support.workers import NAMES, RedisInMemory, acknowledgement, command, command_entry, waiting_for_room
+from tests.support.workers import (
+    NAMES,
+    RedisInMemory,
+    acknowledgement,
+    command,
+    command_entry,
+    copies_of,
+    dispatcher_of,
+    waiting_for_room,
+)
 
 __all__ = ["backoffs"]
 CONCURRENCY = 3
@@ -53,7 +62,10 @@ class AtWork:
         self.replies = Replies(
             self.redis.send, acknowledgement, NAMES, lambda _: self.dispatcher.recheck_room(), structlog.get_logger()
         )
-        self.dispatcher = Dispatcher(worker.handlers, self.replies, CONCURRENCY, 10_000, structlog.get_logger())
+        self.copies = copies_of(self.redis)
+        self.dispatcher = dispatcher_of(
+            worker.handlers, self.replies, self.redis, concurrency=CONCURRENCY, copies=self.copies
+        )
 
     def slow(self, *numbers: int, **more: Any) -> None:
         self.dispatcher.accept([command_entry(number, data={"kind": "slow"}, **more) for number in numbers])
@@ -125,12 +137,13 @@ async def test_too_many_queued_commands_stop_the_reading(replying: list[AtWork])
 
 async def test_a_command_queued_past_its_deadline_is_skipped(replying: list[AtWork]) -> None:
     work = begin(replying, concurrency=1)
-    running = asyncio.create_task(work.replies.run())
+    running = [asyncio.create_task(work.replies.run()), asyncio.create_task(work.copies.run())]
     work.slow(1)
     work.slow(2, deadline_in_ms=5)
     await eventually(lambda: "1702-0" in work.redis.acknowledged)
-    assert (work.begun_of("slow"), work.redis.replies) == (1, [])
-    await cancel([running])
+    assert work.begun_of("slow") == 1
+    assert [reply.fault and reply.fault.code for reply in work.redis.replies] == ["not_begun_in_time"]
+    await cancel(running)
 
 
 async def test_a_command_that_comes_again_while_queued_is_queued_once(replying: list[AtWork]) -> None:

@@ -18,11 +18,18 @@ from saga_service.wire.entries import Entry
 from saga_service.worker import Rejected, StepContext, Worker
 from saga_service.worker import endings as endings_module
 from saga_service.worker import lease as deadlines_module
-from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.registration import HandlerFunction
 from saga_service.worker.replies import Replies
 from tests.support.waiting import eventually
-from tests.support.workers import NAMES, RedisInMemory, acknowledgement, command, command_entry, waiting_for_room
+from tests.support.workers import (
+    NAMES,
+    RedisInMemory,
+    acknowledgement,
+    command,
+    command_entry,
+    dispatcher_of,
+    waiting_for_room,
+)
 
 START_MS = 1_700_000_000_000
 FOREVER_S = 60.0
@@ -44,7 +51,7 @@ class AtWork:
         )
         self.worker.handler("payment.charge")(self.heedful)
         self.worker.handler("payment.mine")(self.heedless)
-        self.dispatcher = Dispatcher(self.worker.handlers, self.replies, concurrency, 10_000, structlog.get_logger())
+        self.dispatcher = dispatcher_of(self.worker.handlers, self.replies, concurrency=concurrency)
 
     async def heedful(self, data: dict[str, Any], context: StepContext) -> dict[str, Any]:
         self.begun.append(context.command_id)
@@ -123,7 +130,7 @@ async def _carried_out(work: AtWork, function: HandlerFunction) -> None:
     """One command whose deadline comes soon, to its end, by this handler."""
     worker = Worker("payment")
     worker.handler("payment.charge")(function)
-    dispatcher = Dispatcher(worker.handlers, work.replies, 1, 10_000, structlog.get_logger())
+    dispatcher = dispatcher_of(worker.handlers, work.replies)
     dispatcher.accept([overdue_soon(1)])
     async with asyncio.timeout(10):
         assert await dispatcher.wait_for_room() == 1
@@ -273,7 +280,7 @@ async def test_a_stop_does_not_cut_short_what_is_timing_out(work: AtWork, monkey
     monkeypatch.setattr(deadlines_module, "CANCELLED_HANDLER_WAIT_S", FOREVER_S)
     worker = Worker("payment")
     worker.handler("payment.charge")(charge)
-    dispatcher = Dispatcher(worker.handlers, work.replies, 1, 10_000, structlog.get_logger())
+    dispatcher = dispatcher_of(worker.handlers, work.replies)
     dispatcher.accept([overdue_soon(1)])
     async with asyncio.timeout(10):
         await cancelled.wait()
@@ -291,9 +298,7 @@ async def test_a_handler_cancelled_before_its_first_turn_frees_its_slot(work: At
     assert (work.outcomes, work.redis.acknowledged) == ([], [])
 
 
-async def test_a_handler_that_ends_at_its_deadline_leaves_nothing_behind(
-    work: AtWork, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_handler_that_ends_at_its_deadline_leaves_nothing_behind(work: AtWork) -> None:
     results: list[dict[str, Any]] = [{"in": "time"}]
 
     async def charge(data: dict[str, Any]) -> dict[str, Any]:
@@ -308,10 +313,9 @@ async def test_a_handler_that_ends_at_its_deadline_leaves_nothing_behind(
 
     worker = Worker("payment")
     worker.handler("payment.charge")(charge)
-    dispatcher = Dispatcher(worker.handlers, work.replies, 1, 10_000, structlog.get_logger())
     entry = overdue_soon(1)
     deadline_ms = read_command(entry).deadline_ms
-    monkeypatch.setattr(deadlines_module, "now_ms", lets_go_at_the_deadline)
+    dispatcher = dispatcher_of(worker.handlers, work.replies, now_ms=lets_go_at_the_deadline)
     dispatcher.accept([entry])
     await work.settled("1701-0")
     dispatcher.accept([command_entry(1, "1709-0")])

@@ -10,7 +10,6 @@ from itertools import count
 import pytest
 
 from saga_service.core.ids import CommandId
-from saga_service.worker import lease as deadlines_module
 from saga_service.worker.lease import DEADLINE_GRACE_MS, TIMER_DELAY_MS_MAX, Deadlines
 
 START_MS = 1_700_000_000_000
@@ -64,15 +63,14 @@ class Time:
 @pytest.fixture
 async def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
-    monkeypatch.setattr(deadlines_module, "now_ms", lambda: time.now_ms)
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", time.call_later)
     return time
 
 
 class Watched:
-    def __init__(self) -> None:
+    def __init__(self, time: Time) -> None:
         self.told: list[str] = []
-        self.deadlines = Deadlines(self.told.append)
+        self.deadlines = Deadlines(self.told.append, lambda: time.now_ms)
 
     def watch(self, name: str, in_ms: int) -> None:
         self.deadlines.watch(CommandId(name), START_MS + in_ms)
@@ -82,7 +80,7 @@ class Watched:
 
 
 async def test_each_is_overdue_once_a_grace_after_its_deadline_in_any_order(time: Time) -> None:
-    watched = Watched()
+    watched = Watched(time)
     for name, in_ms in (("second", 2_000), ("first", 1_000), ("third", 3_000)):
         watched.watch(name, in_ms)
     time.goes_on(1_000 + DEADLINE_GRACE_MS - 1)
@@ -95,7 +93,7 @@ async def test_each_is_overdue_once_a_grace_after_its_deadline_in_any_order(time
 
 
 async def test_a_command_that_ended_is_not_overdue(time: Time) -> None:
-    watched = Watched()
+    watched = Watched(time)
     watched.watch("ends", 1_000)
     watched.watch("stays", 1_000)
     assert not watched.ended("ends")
@@ -105,7 +103,7 @@ async def test_a_command_that_ended_is_not_overdue(time: Time) -> None:
 
 
 async def test_a_deadline_can_be_moved_both_ways(time: Time) -> None:
-    watched = Watched()
+    watched = Watched(time)
     watched.watch("later", 1_000)
     watched.watch("later", 4_000)
     watched.watch("earlier", 9_000)
@@ -117,7 +115,7 @@ async def test_a_deadline_can_be_moved_both_ways(time: Time) -> None:
 
 
 async def test_thousands_that_end_in_time_share_one_timer(time: Time) -> None:
-    watched = Watched()
+    watched = Watched(time)
     for number in range(5_000):
         watched.watch(f"c{number}", 60_000 + number)
         watched.ended(f"c{number}")
@@ -128,7 +126,7 @@ async def test_thousands_that_end_in_time_share_one_timer(time: Time) -> None:
 
 
 async def test_an_end_after_a_blocked_loop_is_known_to_be_late(time: Time) -> None:
-    watched = Watched()
+    watched = Watched(time)
     watched.watch("blocked the loop", 1_000)
     time.is_set_forward(1_000 + DEADLINE_GRACE_MS)
     assert watched.ended("blocked the loop")
@@ -136,7 +134,7 @@ async def test_an_end_after_a_blocked_loop_is_known_to_be_late(time: Time) -> No
 
 
 async def test_a_clock_that_is_set_forward_is_noticed_before_long(time: Time) -> None:
-    watched = Watched()
+    watched = Watched(time)
     watched.watch("far", 3_600_000)
     time.is_set_forward(3_600_000 + DEADLINE_GRACE_MS)
     time.goes_on(TIMER_DELAY_MS_MAX)
@@ -144,7 +142,7 @@ async def test_a_clock_that_is_set_forward_is_noticed_before_long(time: Time) ->
 
 
 async def test_a_clock_that_is_set_back_makes_nothing_overdue_too_early(time: Time) -> None:
-    watched = Watched()
+    watched = Watched(time)
     watched.watch("patient", 1_000)
     time.is_set_forward(-5_000)
     time.goes_on(1_000 + DEADLINE_GRACE_MS)
@@ -154,7 +152,7 @@ async def test_a_clock_that_is_set_back_makes_nothing_overdue_too_early(time: Ti
 
 
 async def test_a_stop_leaves_no_timer_and_a_later_watch_works(time: Time) -> None:
-    watched = Watched()
+    watched = Watched(time)
     watched.watch("first", 1_000)
     watched.deadlines.stop()
     assert time.timers_left == 0

@@ -20,13 +20,12 @@ from saga_service.wire.commands import read_command, write_command
 from saga_service.wire.entries import Entry
 from saga_service.wire.replies import read_reply
 from saga_service.worker import Worker
-from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.execution import body_of, success
 from saga_service.worker.inbox.deduplication import Decision, Mark, Row, Side, reply_to
 from saga_service.worker.replies import Replies
 from tests.support.builders import SagaInMemory, definition, delivered
 from tests.support.ciphers import MARKER, OF_BOTH, OF_NEW, OF_OLD
-from tests.support.workers import FAR_AWAY_MS, NAMES, RedisInMemory, acknowledgement
+from tests.support.workers import FAR_AWAY_MS, NAMES, RedisInMemory, acknowledgement, dispatcher_of
 
 
 class Charge(BaseModel):
@@ -37,10 +36,10 @@ class Charged(BaseModel):
     charged: str
 
 
-def encrypted_command(cipher: Cipher | None, *, attempt: int = 1) -> Entry:
+def encrypted_command(cipher: Cipher | None, *, attempt: int = 1, in_ms: int = FAR_AWAY_MS) -> Entry:
     [sent] = SagaInMemory(definition("charge")).start({"name": MARKER}).commands
     assert isinstance(sent, Command)
-    return delivered(write_command(sent._replace(deadline_ms=now_ms() + FAR_AWAY_MS, attempt=attempt), NAMES, cipher))
+    return delivered(write_command(sent._replace(deadline_ms=now_ms() + in_ms, attempt=attempt), NAMES, cipher))
 
 
 async def answer_to(entry: Entry, cipher: Cipher | None, *, reply_bytes_max: int = 10_000) -> RedisInMemory:
@@ -53,10 +52,11 @@ async def answer_to(entry: Entry, cipher: Cipher | None, *, reply_bytes_max: int
 
     redis = RedisInMemory()
     replies = Replies(redis.send, acknowledgement, NAMES, lambda _: None, structlog.get_logger())
-    dispatcher = Dispatcher(worker.handlers, replies, 1, reply_bytes_max, structlog.get_logger(), cipher)
+    dispatcher = dispatcher_of(worker.handlers, replies, reply_bytes_max=reply_bytes_max, cipher=cipher)
     running = asyncio.create_task(replies.run())
     dispatcher.accept([entry])
     async with asyncio.timeout(10):
+        await asyncio.sleep(0)  # what cannot be decrypted has its turn
         await dispatcher.drain(10)
         await replies.flushed()
     await cancel([running])
@@ -81,8 +81,8 @@ async def test_a_plain_command_is_carried_out_too() -> None:
 
 
 @pytest.mark.parametrize("cipher", [OF_NEW, None])
-async def test_a_worker_without_the_key_asks_for_another_attempt(cipher: Cipher | None) -> None:
-    redis = await answer_to(encrypted_command(OF_OLD), cipher)
+async def test_a_worker_without_the_key_says_so_shortly_before_the_deadline(cipher: Cipher | None) -> None:
+    redis = await answer_to(encrypted_command(OF_OLD, in_ms=1_000), cipher)
     [replied] = redis.replies
     assert replied.outcome is Outcome.FAILED
     assert replied.fault is not None

@@ -1,0 +1,110 @@
+"""Commands that are too late for a worker, and those that it does not know, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from saga_service.core.vocabulary import Outcome
+from saga_service.streams.pipeline import add, send
+from saga_service.worker import Worker, WorkerOptions, run_workers
+from saga_service.worker import handover as handover_module
+from tests.support.waiting import eventually
+from tests.support.workers import GROUP, STREAM, message, replies_in
+
+TOO_LATE_MS = -5_000
+
+
+@pytest.fixture
+def options(any_redis_url: str) -> WorkerOptions:
+    return WorkerOptions(redis_url=any_redis_url, read_block_ms=100, reclaim_period_ms=100)
+
+
+@asynccontextmanager
+async def at_work(options: WorkerOptions, *types: str) -> AsyncIterator[list[str]]:
+    """A worker with handlers of these types; the types that it carried out."""
+    carried_out: list[str] = []
+    worker = Worker("payment")
+
+    def handle(command_type: str) -> None:
+        @worker.handler(command_type)
+        async def carry_out(data: dict[str, Any]) -> None:
+            carried_out.append(command_type)
+
+    for command_type in types:
+        handle(command_type)
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_workers([worker], replace(options, consumer_name=f"of {types}"), stop=stop))
+    try:
+        yield carried_out
+    finally:
+        stop.set()
+        async with asyncio.timeout(20):
+            await task
+
+
+async def codes(client: Redis) -> list[str | None]:
+    return [reply.fault.code if reply.fault else None for reply in await replies_in(client)]
+
+
+async def nothing_is_pending(client: Redis) -> bool:
+    rows = await client.execute_command("XINFO", "GROUPS", STREAM)
+    if not rows:
+        return False
+    row = rows[0]
+    group = dict(zip(row[::2], row[1::2], strict=True))
+    last = (await client.execute_command("XREVRANGE", STREAM, "+", "-", "COUNT", 1))[0][0]
+    return bool(group[b"pending"] == 0 and group[b"last-delivered-id"] == last)
+
+
+async def test_a_command_that_is_read_after_its_deadline_is_said_never_to_have_begun(
+    client: Redis, options: WorkerOptions
+) -> None:
+    await send(client, [add(message(number, deadline_in_ms=TOO_LATE_MS)) for number in range(50)])
+    async with at_work(options, "payment.charge") as carried_out:
+        await eventually(lambda: nothing_is_pending(client))
+    assert carried_out == []
+    assert await codes(client) == ["not_begun_in_time"] * 50
+
+
+async def test_nothing_is_said_of_a_late_copy_and_of_one_that_another_worker_was_given(
+    client: Redis, options: WorkerOptions
+) -> None:
+    await client.execute_command("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    await send(client, [add(message(1, deadline_in_ms=TOO_LATE_MS))])
+    await client.execute_command("XREADGROUP", "GROUP", GROUP, "one that died", "STREAMS", STREAM, ">")
+    await send(client, [add(replace(message(2, deadline_in_ms=TOO_LATE_MS), is_original=False))])
+    async with at_work(replace(options, reclaim_idle_ms=100), "payment.charge"):
+        await eventually(lambda: nothing_is_pending(client))
+    assert await codes(client) == []
+
+
+async def test_a_copy_is_carried_out_and_its_late_original_is_not_denied(client: Redis, options: WorkerOptions) -> None:
+    await send(client, [add(replace(message(1), is_original=False))])
+    await send(client, [add(message(1, deadline_in_ms=TOO_LATE_MS))])
+    async with at_work(options, "payment.charge") as carried_out:
+        await eventually(lambda: nothing_is_pending(client))
+    assert carried_out == ["payment.charge"]
+    assert [reply.outcome for reply in await replies_in(client)] == [Outcome.SUCCEEDED]
+
+
+async def test_a_command_that_one_worker_does_not_know_is_carried_out_by_another(
+    client: Redis, options: WorkerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover_module, "PAUSE_S_MAX", 0.05)
+    monkeypatch.setattr(handover_module, "PAUSE_S_MIN", 0.01)
+    async with at_work(options, "payment.charge") as old:
+        await send(client, [add(message(number, command_type="payment.refund")) for number in range(20)])
+        await send(client, [add(message(100))])
+        await eventually(lambda: len(old) == 1)
+        async with at_work(options, "payment.charge", "payment.refund") as new:
+            await eventually(lambda: nothing_is_pending(client))
+    assert sorted(new) == ["payment.refund"] * 20
+    assert {reply.outcome for reply in await replies_in(client)} == {Outcome.SUCCEEDED}
+    assert len(await replies_in(client)) == 21
