@@ -23,6 +23,8 @@ class ErrorKind(Enum):
     """What an error of Postgres says about the next try."""
 
     UNAVAILABLE = "the server or the link to it: the next try may succeed"
+    CONFLICT = "another transaction: the next try may succeed at once"
+    DENIED = "the user, the password or the database: no try succeeds before a person has changed it there, or here"
     TIMED_OUT = "this statement: the next try may succeed, and other statements may go through meanwhile"
     INTERNAL = "the server's inside: the next try may succeed"
     DATA = "the data: no try succeeds with it"
@@ -34,9 +36,12 @@ SQLSTATES: Mapping[str, ErrorKind] = MappingProxyType(
         "08": ErrorKind.UNAVAILABLE,  # connection lost
         "22": ErrorKind.DATA,  # a value that cannot be stored
         "23": ErrorKind.DATA,  # a constraint
-        "25006": ErrorKind.UNAVAILABLE,  # read-only, after a failover
-        "25P03": ErrorKind.UNAVAILABLE,  # the transaction was idle for too long, and its session is over
-        "40": ErrorKind.UNAVAILABLE,  # deadlock or serialization failure: the server asks for a retry
+        "25": ErrorKind.UNAVAILABLE,  # a session out of step: read-only after a failover, idle for too long
+        "26000": ErrorKind.UNAVAILABLE,  # a prepared statement that the session does not have, behind a pooler
+        "28": ErrorKind.DENIED,  # user or password
+        "3D000": ErrorKind.DENIED,  # the database is not there, while it is restored, say
+        "40": ErrorKind.CONFLICT,  # deadlock or serialization failure: the server asks for a retry
+        "42P05": ErrorKind.UNAVAILABLE,  # a prepared statement that another client left in the session
         "53": ErrorKind.UNAVAILABLE,  # out of connections or disk
         "53200": ErrorKind.TIMED_OUT,  # no memory for this statement
         "54": ErrorKind.DATA,  # a limit of the server
@@ -49,6 +54,10 @@ SQLSTATES: Mapping[str, ErrorKind] = MappingProxyType(
 )
 """Kinds of errors by SQLSTATE, a code going before its class; any other is the installation's."""
 
+_CONDEMNING = ("0A000", "25", "26000", "42P05", "XX")
+"""Errors by which a session may go on failing though their cause is over: it is read-only because its server was, or it
+keeps plans, statements or catalogs of before."""
+
 CLIENT_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """Errors of the network and of asyncpg itself. Its internal ones come of a connection that the server is closing."""
 CONNECTION_ERRORS = (asyncpg.PostgresError, *CLIENT_ERRORS)
@@ -57,8 +66,25 @@ CONNECTION_ERRORS = (asyncpg.PostgresError, *CLIENT_ERRORS)
 
 def kind_of(error: asyncpg.PostgresError) -> ErrorKind:
     """Return what the error says about the next try."""
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        return ErrorKind.UNAVAILABLE
     state = error.sqlstate or ""
     return SQLSTATES.get(state) or SQLSTATES.get(state[:2]) or ErrorKind.INSTALLATION
+
+
+def condemns_sessions(error: BaseException) -> bool:
+    """True if sessions made before the error may go on failing by it when its cause is over.
+
+    Such sessions are given up: `pool.expire_connections()` replaces each before its next use.
+    """
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(_CONDEMNING)
+
+
+def is_worth_waiting(error: BaseException) -> bool:
+    """True where a program that starts should wait and try again; false where a person has to mend something first."""
+    if isinstance(error, asyncpg.PostgresError):
+        return kind_of(error) not in (ErrorKind.DENIED, ErrorKind.DATA, ErrorKind.INSTALLATION)
+    return isinstance(error, CLIENT_ERRORS) and not isinstance(error, asyncpg.ClientConfigurationError)
 
 
 def is_lost(connection: PoolConnectionProxy) -> bool:

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 _FAILURES: Mapping[Remedy, tuple[int, str]] = {
     Remedy.WAIT: (logging.WARNING, "{failure}; a batch waits"),
-    Remedy.READ_AFRESH: (logging.INFO, "another replica was quicker; the batch is read afresh"),
+    Remedy.READ_AFRESH: (logging.INFO, "{failure}; the batch is read afresh"),
     Remedy.WITHOUT_REQUESTS: (logging.WARNING, "some request was answered meanwhile; the batch goes on without any"),
     Remedy.PUT_BACK: (logging.INFO, "an earlier request of a saga is open; the batch goes on without later ones"),
     Remedy.HALVE: (logging.WARNING, "a batch cannot be committed; it is taken apart"),

@@ -25,6 +25,7 @@ from saga_service.engine.failures import (
     Place,
     Remedy,
     RevisionConflict,
+    StoreConflict,
     StoreUnavailable,
     dead_letter_reason,
     failure_of,
@@ -279,7 +280,7 @@ class Engine:
                 assert_never(remedy)
 
     async def _what_failed(self, attempt: _Attempt, error: Exception) -> Failure:
-        attempt.lost_races += isinstance(error, RevisionConflict)
+        attempt.lost_races += isinstance(error, RevisionConflict | StoreConflict)
         failure = failure_of(error, attempt.lost_races)
         if failure not in STATEMENT_FAILURES:
             return failure

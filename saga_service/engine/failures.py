@@ -7,6 +7,7 @@ that it concerns. `Engine.process` follows it and knows no failure by name.
     read afresh         trust no copy, read every saga, fold again
     without requests    go on without the requests of the batch
     halve               try each half as a batch of its own, until the entry at fault is alone
+    put back            requests come again in a moment, after what is open before them; all else of the batch goes on
     try again           once more, alone: a failure that does not come again was not the entry's fault
     defer               keep the entry in Postgres, to be tried again after a growing wait; all else goes on
     leave               nothing: a lease runs out, and with it the entry comes again
@@ -18,13 +19,16 @@ Whose fault a failure is decides the row.
 
 - *The link's or the server's* (connection lost, fail-over, disk full): every batch would fail, so nothing is learned by
   taking one apart. It waits.
+- *The password's, the user's, the database's*: refused at the start. A running service waits, for a change may be under
+  way there; it is read here at the next start.
 - *A statement's* (it timed out, a lock was not to be had, no memory, an internal error of Postgres): the server may be
   well and one row at fault, held by a session that nobody attends to. Or every statement fails. A probe tells: it takes
   the locks on tables that a commit takes, writes, and touches no row of a saga. If the probe fails too, this is an
   outage, and the batch waits whole. If the probe goes through, the batch is tried whole once more, for an outage may
   just have ended; then it is halved, and the entry that still fails alone is deferred. It is never a dead letter:
   nothing is wrong with it.
-- *A race's*: another replica was quicker. A batch reads afresh and tries again, with growing pauses. One that loses
+- *A race's*: another replica was quicker, or Postgres undid the transaction for the sake of another one (a deadlock, a
+  serialization failure). A batch reads afresh and tries again, with growing pauses. One that loses
   `RACES_MAX` times is contended: it is halved, so that a hot saga holds up no other, and the entry alone is deferred.
 - *The data's* (Postgres refuses a value, a payload cannot be decrypted): it would fail for ever. Dead letter.
 - *Ours* (any other exception): tried once more, then a dead letter that asks for a report. A bug costs one entry.
@@ -66,7 +70,12 @@ class RequestsOutOfOrder(Exception):
 
 
 class StoreUnavailable(Exception):
-    """Postgres could not be reached, or asked for a retry. Nothing is known to have been written."""
+    """Postgres could not be reached, or asked for a retry. Nothing is known to have been written.
+
+    `summary` says in a few words for the log what is the matter.
+    """
+
+    summary = "postgres is away"
 
 
 class StoreRefused(Exception):
@@ -80,15 +89,34 @@ class StoreBroken(Exception):
     """
 
 
+class StoreDenied(StoreUnavailable):
+    """Postgres does not accept the user, the password or the database's name.
+
+    A running service waits, because passwords get changed and databases restored.
+    """
+
+    summary = "postgres lets us in no more"
+
+
+class StoreConflict(StoreUnavailable):
+    """Another transaction was in the way: a deadlock, or a serialization failure. Nothing was written."""
+
+    summary = "another transaction was in the way"
+
+
 class StoreTimedOut(StoreUnavailable):
     """A statement, or its wait for a lock, took longer than it may, or Postgres had no memory for it.
 
     Other statements may go through. Nothing is known to have been written.
     """
 
+    summary = "a statement timed out"
+
 
 class StoreFailed(StoreUnavailable):
     """Postgres met an internal error at a statement. Another try, or another statement, may go through."""
+
+    summary = "postgres met an internal error"
 
 
 RACES_MAX = 10
@@ -99,9 +127,11 @@ class Failure(StrEnum):
     """What failed."""
 
     OUTAGE = "postgres is away"
+    DENIED = "postgres lets us in no more"
     SUSPECTED = "a statement failed, for the first time"
     TIMED_OUT = "a statement timed out"
     INTERNAL = "postgres met an internal error"
+    CONFLICT = "another transaction was in the way"
     LOST_RACE = "another replica was quicker"
     CONTENDED = "another replica was quicker again and again"
     ANSWERED = "a request was answered meanwhile"
@@ -159,9 +189,11 @@ _END = Remedy.END
 REMEDIES: Mapping[Failure, Mapping[Place, Remedy]] = {
     #                       together  alone     again     deferral  of a row  letter    bare letter
     Failure.OUTAGE:    _row(_WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT),
+    Failure.DENIED:    _row(_WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT),
     Failure.SUSPECTED: _row(_WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT,    _WAIT),
     Failure.TIMED_OUT: _row(_HALVE,   _DEFER,   _DEFER,   _WAIT,    _LEAVE,   _DEFER,   _DEFER),
     Failure.INTERNAL:  _row(_HALVE,   _DEFER,   _DEFER,   _WAIT,    _LEAVE,   _DEFER,   _DEFER),
+    Failure.CONFLICT:  _row(_AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH),
     Failure.LOST_RACE: _row(_AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH,  _AFRESH),
     Failure.CONTENDED: _row(_HALVE,   _DEFER,   _DEFER,   _WAIT,    _LEAVE,   _DEFER,   _DEFER),
     Failure.ANSWERED:  _row(_WITHOUT, _WITHOUT, _WITHOUT, _WITHOUT, _WITHOUT, _WITHOUT, _WITHOUT),
@@ -185,6 +217,10 @@ def failure_of(error: Exception, lost_races: int) -> Failure:
             return Failure.ANSWERED
         case RequestsOutOfOrder():
             return Failure.OUT_OF_ORDER
+        case StoreConflict():
+            return Failure.CONTENDED if lost_races >= RACES_MAX else Failure.CONFLICT
+        case StoreDenied():
+            return Failure.DENIED
         case StoreTimedOut():
             return Failure.TIMED_OUT
         case StoreFailed():

@@ -71,7 +71,7 @@ class Recovery:
             try:
                 page = await self._in_flight.in_flight(after, limit)
             except StoreUnavailable as error:
-                log.warning("postgres is away; recovery waits", error=str(error))
+                log.warning(f"{error.summary}; recovery waits", error=str(error))
                 await self._shutdown.pause(self._backoff.next_s())
             else:
                 self._backoff.reset()

@@ -20,6 +20,7 @@ from saga_service.base.postgres import (
     STATEMENT_CACHE_SIZE,
     STATEMENT_TIMEOUT_S,
     ErrorKind,
+    condemns_sessions,
     describe,
     kind_of,
     new_pool,
@@ -29,6 +30,8 @@ from saga_service.engine.failures import (
     RequestsOutOfOrder,
     RevisionConflict,
     StoreBroken,
+    StoreConflict,
+    StoreDenied,
     StoreFailed,
     StoreRefused,
     StoreTimedOut,
@@ -45,6 +48,8 @@ _LOST_RACES: Mapping[str, type[Exception]] = {
 }
 _BY_KIND: Mapping[ErrorKind, type[Exception]] = {
     ErrorKind.UNAVAILABLE: StoreUnavailable,
+    ErrorKind.CONFLICT: StoreConflict,
+    ErrorKind.DENIED: StoreDenied,
     ErrorKind.TIMED_OUT: StoreTimedOut,
     ErrorKind.INTERNAL: StoreFailed,
     ErrorKind.DATA: StoreRefused,
@@ -108,7 +113,10 @@ async def create_pool(
 async def borrowed(
     pool: asyncpg.Pool, acquire_timeout_s: float = STATEMENT_TIMEOUT_S
 ) -> AsyncIterator[PoolConnectionProxy]:
-    """A connection for a while. Raises the errors of `engine.failures` for what goes wrong with it."""
+    """A connection for a while. Raises the errors of `engine.failures` for what goes wrong with it.
+
+    An error that may outlive its cause in a session gives up all sessions of the pool, for they were made alike.
+    """
     moved()
     with translated():
         # Keeping time costs a task of its own, and an idle connection is there at once.
@@ -119,5 +127,9 @@ async def borrowed(
             raise StoreUnavailable("no connection to postgres in time") from error
         try:
             yield connection
+        except asyncpg.PostgresError as error:
+            if condemns_sessions(error):
+                await pool.expire_connections()
+            raise
         finally:
             await pool.release(connection)

@@ -18,7 +18,7 @@ from asyncpg.transaction import Transaction
 from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.clock import Backoff
-from saga_service.base.postgres import CONNECTION_ERRORS, ErrorKind, describe, is_lost, kind_of
+from saga_service.base.postgres import CONNECTION_ERRORS, ErrorKind, condemns_sessions, describe, is_lost, kind_of
 from saga_service.worker.errors import INBOX_UNAVAILABLE, Retryable
 
 REPLY_PART = 0.1
@@ -28,7 +28,7 @@ RELEASE_S_MAX = 5.0
 """Without a bound of its own, a connection's release has that of its acquisition, which may be next to nothing."""
 NO_CONNECTION = "no connection in time: Postgres does not answer, or all connections_max are in use"
 
-_MENDED_BY_A_RETRY = (ErrorKind.UNAVAILABLE, ErrorKind.TIMED_OUT)
+_MENDED_BY_A_RETRY = (ErrorKind.UNAVAILABLE, ErrorKind.CONFLICT, ErrorKind.DENIED, ErrorKind.TIMED_OUT)
 
 T = TypeVar("T")
 
@@ -115,6 +115,10 @@ async def borrowed(pool: asyncpg.Pool, budget: WaitBudget) -> AsyncIterator[Pool
             raise TimeoutError(NO_CONNECTION) from error
     try:
         yield connection
+    except BaseException as error:
+        if condemns_sessions(error) or condemns_sessions(error.__cause__ or error):
+            await pool.expire_connections()
+        raise
     finally:
         # A connection whose link is lost is released all the same. What was committed stays committed.
         with suppress(*CONNECTION_ERRORS):

@@ -7,15 +7,18 @@ from collections.abc import Iterable
 import asyncpg
 import pytest
 
-from saga_service.base.postgres import SQLSTATES, ErrorKind, describe, kind_of
+from saga_service.base.postgres import SQLSTATES, ErrorKind, condemns_sessions, describe, kind_of
 from saga_service.worker.inbox.connection import InboxUnavailable, inbox_errors
 
 KNOWN: dict[type[asyncpg.PostgresError], ErrorKind] = {
     asyncpg.ConnectionDoesNotExistError: ErrorKind.UNAVAILABLE,
     asyncpg.ReadOnlySQLTransactionError: ErrorKind.UNAVAILABLE,
     asyncpg.IdleInTransactionSessionTimeoutError: ErrorKind.UNAVAILABLE,
-    asyncpg.DeadlockDetectedError: ErrorKind.UNAVAILABLE,
-    asyncpg.SerializationError: ErrorKind.UNAVAILABLE,
+    asyncpg.InvalidCachedStatementError: ErrorKind.UNAVAILABLE,
+    asyncpg.InvalidSQLStatementNameError: ErrorKind.UNAVAILABLE,
+    asyncpg.DuplicatePreparedStatementError: ErrorKind.UNAVAILABLE,
+    asyncpg.DeadlockDetectedError: ErrorKind.CONFLICT,
+    asyncpg.SerializationError: ErrorKind.CONFLICT,
     asyncpg.TooManyConnectionsError: ErrorKind.UNAVAILABLE,
     asyncpg.DiskFullError: ErrorKind.UNAVAILABLE,
     asyncpg.CannotConnectNowError: ErrorKind.UNAVAILABLE,
@@ -30,15 +33,38 @@ KNOWN: dict[type[asyncpg.PostgresError], ErrorKind] = {
     asyncpg.ProgramLimitExceededError: ErrorKind.DATA,
     asyncpg.UndefinedTableError: ErrorKind.INSTALLATION,
     asyncpg.InsufficientPrivilegeError: ErrorKind.INSTALLATION,
-    asyncpg.InvalidPasswordError: ErrorKind.INSTALLATION,
-    asyncpg.InFailedSQLTransactionError: ErrorKind.INSTALLATION,
+    asyncpg.InvalidPasswordError: ErrorKind.DENIED,
+    asyncpg.InvalidCatalogNameError: ErrorKind.DENIED,
+    asyncpg.InFailedSQLTransactionError: ErrorKind.UNAVAILABLE,
 }
-MENDED_BY_A_RETRY = (ErrorKind.UNAVAILABLE, ErrorKind.TIMED_OUT)
+MENDED_BY_A_RETRY = (ErrorKind.UNAVAILABLE, ErrorKind.CONFLICT, ErrorKind.DENIED, ErrorKind.TIMED_OUT)
 
 
 @pytest.mark.parametrize(("error", "kind"), KNOWN.items(), ids=lambda value: getattr(value, "__name__", ""))
 def test_an_errors_kind_follows_from_its_sqlstate(error: type[asyncpg.PostgresError], kind: ErrorKind) -> None:
     assert kind_of(error("said by the server")) is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "condemns"),
+    [
+        (asyncpg.ReadOnlySQLTransactionError, True),
+        (asyncpg.InvalidCachedStatementError, True),
+        (asyncpg.InvalidSQLStatementNameError, True),
+        (asyncpg.InternalServerError, True),
+        # New sessions could not be had, and those that are there do well.
+        (asyncpg.TooManyConnectionsError, False),
+        (asyncpg.InvalidPasswordError, False),
+        (asyncpg.DiskFullError, False),
+        (asyncpg.DeadlockDetectedError, False),
+        (asyncpg.UniqueViolationError, False),
+        (asyncpg.QueryCanceledError, False),
+    ],
+)
+def test_sessions_are_given_up_for_errors_that_may_outlive_their_cause(
+    error: type[asyncpg.PostgresError], condemns: bool
+) -> None:
+    assert condemns_sessions(error("said by the server")) is condemns
 
 
 def test_every_row_of_the_table_is_met_by_a_case() -> None:

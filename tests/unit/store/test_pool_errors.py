@@ -12,6 +12,8 @@ from saga_service.engine.failures import (
     RequestsAnswered,
     RevisionConflict,
     StoreBroken,
+    StoreConflict,
+    StoreDenied,
     StoreFailed,
     StoreRefused,
     StoreTimedOut,
@@ -28,8 +30,8 @@ def of_postgres(sqlstate: str) -> asyncpg.PostgresError:
 @pytest.mark.parametrize(
     "sqlstate",
     [
-        *("08003", "08006", "40001", "40P01", "53100", "53300"),
-        *("57P01", "57P02", "57P03", "58030", "25006"),
+        *("08003", "08006", "53100", "53300", "25006", "25P02", "26000", "42P05"),
+        *("57P01", "57P02", "57P03", "57P05", "58030"),
     ],
 )
 def test_a_lost_link_or_a_busy_server_is_worth_another_try(sqlstate: str) -> None:
@@ -52,6 +54,18 @@ def test_a_broken_connection_is_worth_another_try(error: Exception) -> None:
     with pytest.raises(StoreUnavailable, match=r"\w") as raised, translated():
         raise error
     assert raised.type is StoreUnavailable
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+def test_a_transaction_that_was_in_the_way_is_no_outage(sqlstate: str) -> None:
+    with pytest.raises(StoreConflict, match="the server's own words"), translated():
+        raise of_postgres(sqlstate)
+
+
+@pytest.mark.parametrize("sqlstate", ["28P01", "28000", "3D000"])
+def test_a_changed_password_is_no_outage_and_no_reason_to_end(sqlstate: str) -> None:
+    with pytest.raises(StoreDenied, match="the server's own words"), translated():
+        raise of_postgres(sqlstate)
 
 
 @pytest.mark.parametrize("sqlstate", ["57014", "55P03", "53200"])

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -42,6 +43,18 @@ async def test_a_command_waits_for_postgres_and_fails_only_if_nothing_was_done()
             await asyncio.to_thread(servers.postgres.start)
             async with asyncio.timeout(30):
                 assert output(await waiting) == {"by": 2}
+
+
+@pytest.mark.parametrize("transactional", [True, False], ids=["transactional", "recorded"])
+async def test_sessions_made_while_the_server_was_read_only_are_given_up(
+    dsn: str, ledger: asyncpg.Connection, *, transactional: bool
+) -> None:
+    database = urlsplit(dsn).path[1:]
+    await ledger.execute(f'alter database "{database}" set default_transaction_read_only = on')
+    async with asyncpg.create_pool(dsn, min_size=4, max_size=4) as pool, PostgresInbox(pool).open() as inbox:
+        await ledger.execute(f'alter database "{database}" reset default_transaction_read_only')
+        payment = Payment(inbox, dsn, ledger, transactional=transactional)
+        assert output(await payment.deliver(deadline_in_ms=10_000)) == {"by": 1}
 
 
 class Away:
