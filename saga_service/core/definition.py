@@ -29,11 +29,15 @@ class Expression(Protocol):
         ...
 
 
-class Shape(Protocol):
-    """The declared form of an action's output."""
+class OutputMisfit(Exception):
+    """An output does not have the form that its step declares. The text quotes no values: they may be secret."""
 
-    def misfit(self, output: Mapping[str, Any]) -> str | None:
-        """The reason why an output does not fit; None where it does. It quotes no values: they may be secret."""
+
+class Shape(Protocol):
+    """The declared form of a step's output."""
+
+    def read(self, output: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The output as it is kept: with its defaults, and with numbers in the declared types. Raises OutputMisfit."""
         ...
 
 
@@ -71,11 +75,23 @@ class StepDefinition:
     default: Mapping[str, Any] | None = None
     """The output where a signal does not come in time. Without a default the step fails then."""
     output: Shape | None = None
-    """The form that the action's output must have; anything without one."""
+    """The form of what the action returns, or of a signal's data; anything without one."""
 
     @property
     def is_undoable(self) -> bool:
         return self.compensation is not None or self.task is Task.CHILD
+
+    def read_output(self, output: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The output as it is kept. Raises OutputMisfit."""
+        return output if self.output is None else self.output.read(output)
+
+    def misfit(self, output: Mapping[str, Any]) -> str | None:
+        """The reason why an output does not fit; None where it does."""
+        try:
+            self.read_output(output)
+        except OutputMisfit as misfit:
+            return str(misfit)
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from saga_service.core.children import resend_child_request
 from saga_service.core.compensation import start_compensating
-from saga_service.core.definition import Definition
+from saga_service.core.definition import Definition, OutputMisfit
 from saga_service.core.draft import Draft, Reaction
 from saga_service.core.effects import ParentReply, Transition, refused, repeated
 from saga_service.core.events import OperationRequested
@@ -150,10 +150,14 @@ def _operate_on_steps(definition: Definition, state: SagaState, event: Operation
     if isinstance(positions, str):
         return refused(state, positions)
     draft = Draft(definition, state, now_ms)
-    unchanged = []
+    unchanged, is_success = [], event.resolution is Resolution.SUCCEEDED
     for position in positions:
         fault = Fault(RESOLVED, _by(event)) if event.resolution is Resolution.FAILED else None
-        output = event.output or {} if event.resolution is Resolution.SUCCEEDED else None
+        try:
+            output = definition.steps[position].read_output(event.output or {}) if is_success else None
+        except OutputMisfit as misfit:
+            name = definition.steps[position].name
+            return refused(state, f"the output does not fit step '{name}': {misfit}; give it as the step declares it")
         reaction = Reaction(
             draft, position, _stimulus(event), output=output, fault=fault, actor=event.actor, reason=event.reason
         )

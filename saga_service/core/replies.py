@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import Definition, Shape
+from saga_service.core.definition import Definition, OutputMisfit
 from saga_service.core.draft import Draft, Reaction
 from saga_service.core.effects import Transition, refused, repeated
 from saga_service.core.events import Replied
@@ -47,11 +47,15 @@ def reply(definition: Definition, state: SagaState, event: Replied, now_ms: int)
         return refused(
             state, f"{name.direction} {name.attempt} of step '{name.step}' was never sent ({sent} attempts were)"
         )
-    shape = definition.steps[position].output
-    # While the saga compensates, only that it happened matters.
-    misfit = None if shape is None or state.course is BACKWARD else _misfit(shape, event)
-    if misfit is not None:
-        return refused(state, f"the output of step '{name.step}' does not fit: {misfit}")
+    output, shape = event.output, definition.steps[position].output
+    if shape is not None and _says_that_it_happened(event):
+        try:
+            output = shape.read(output or {})
+        except OutputMisfit as misfit:
+            # Such a reply is refused, and the step waits on as if none had come, for nobody knows what happened. While
+            # the saga compensates, only that it happened matters.
+            if state.course is not BACKWARD:
+                return refused(state, f"the output of step '{name.step}' does not fit: {misfit}")
     stimulus = _late_failure(step, event) if step.unanswered else None
     stimulus = stimulus or _STIMULI.get((name.direction, event.outcome))
     if stimulus is None:
@@ -60,7 +64,7 @@ def reply(definition: Definition, state: SagaState, event: Replied, now_ms: int)
     if overtaken and stimulus is not Stimulus.ACTION_FAILED_LATE:
         return repeated(state, "a later attempt is under way, which decides")
     draft = Draft(definition, state, now_ms)
-    reaction = Reaction(draft, position, stimulus, name.attempt, event.output, event.fault, event.retry_after_ms)
+    reaction = Reaction(draft, position, stimulus, name.attempt, output, event.fault, event.retry_after_ms)
     return react(reaction) or draft.transition()
 
 
@@ -68,11 +72,9 @@ def _sent(step: StepState, direction: Direction) -> int:
     return step.probes if direction is PROBE else step.compensation_attempts
 
 
-def _misfit(shape: Shape, event: Replied) -> str | None:
-    """The fault of the output of an action that has happened, as the reply says. Such a reply is refused, and the step
-    waits on as if none had come, for nobody knows what happened."""
-    has_output = event.outcome is _SUCCEEDED and event.command.direction in (ACTION, PROBE)
-    return shape.misfit(event.output or {}) if has_output else None
+def _says_that_it_happened(event: Replied) -> bool:
+    """Whether the reply has the output of its step's action."""
+    return event.outcome is _SUCCEEDED and event.command.direction in (ACTION, PROBE)
 
 
 def _late_failure(step: StepState, event: Replied) -> Stimulus | None:

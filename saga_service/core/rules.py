@@ -244,7 +244,8 @@ def _end_wait(reaction: Reaction) -> None:
     if defined.task is SLEEP:
         finish(reaction.draft, reaction.position, None)
     elif defined.default is not None:
-        finish(reaction.draft, reaction.position, defined.default)
+        # When the definition was read, the default was found to fit.
+        finish(reaction.draft, reaction.position, defined.read_output(defined.default))
     else:
         reaction.fault = _NO_SIGNAL
         give_up(reaction.draft, reaction.position, _NO_SIGNAL)

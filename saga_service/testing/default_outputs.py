@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saga_service.core.definition import Definition, Shape
+from saga_service.core.definition import Definition, OutputMisfit, Shape
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Direction
 from saga_service.definitions.schema.example import example_of
@@ -37,10 +37,11 @@ class DefaultOutputs:
 
 def _made_up(saga: str, step: str, action: str, shape: Shape) -> JsonObject:
     output = example_of(shape.schema) if isinstance(shape, OutputSchema) else {}
-    misfit = shape.misfit(output)
-    if misfit is not None:
+    try:
+        shape.read(output)
+    except OutputMisfit as misfit:
         raise NoOutput(
             f"step '{step}' of saga '{saga}' declares an output that cannot be made up ({misfit}); give one: "
             f"sim.on('{action}').succeeds({{...}}), or every_failure's run(outputs={{'{action}': {{...}}}})"
-        )
+        ) from None
     return output

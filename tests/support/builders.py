@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from saga_service.core.advance import advance
-from saga_service.core.definition import Definition, Expression, ExpressionFailed, StepDefinition, Variables
+from saga_service.core.definition import (
+    Definition,
+    Expression,
+    ExpressionFailed,
+    OutputMisfit,
+    Shape,
+    StepDefinition,
+    Variables,
+)
 from saga_service.core.effects import ChildRequest, Command, Ended, HistoryEntry, ParentReply, Sent, Transition
 from saga_service.core.events import Event, OperationRequested, Replied, Signalled, Started, TimerDue, TransportLost
 from saga_service.core.ids import CommandName, SagaId, saga_id_from_key
@@ -81,11 +90,31 @@ def approval(
     default: JsonObject | None = None,
     after: tuple[str, ...] | None = None,
     kind: Kind = Kind.COMPENSATABLE,
+    output: Shape | None = None,
 ) -> StepDefinition:
     """A step that waits for a signal."""
     return StepDefinition(
-        name=name, task=Task.SIGNAL, action=signal, timeout_ms=timeout_ms, default=default, after=after, kind=kind
+        name=name,
+        task=Task.SIGNAL,
+        action=signal,
+        timeout_ms=timeout_ms,
+        default=default,
+        after=after,
+        kind=kind,
+        output=output,
     )
+
+
+@dataclass(frozen=True)
+class Only:
+    """A form of outputs: the one property must be there, and is all that is kept."""
+
+    name: str
+
+    def read(self, output: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self.name not in output:
+            raise OutputMisfit(f"{self.name} is missing")
+        return {self.name: output[self.name]}
 
 
 def child(
@@ -243,8 +272,16 @@ class SagaInMemory:
     def nobody_can_tell(self, name: str, *, attempt: int | None = None) -> Transition:
         return self._reply(name, Direction.PROBE, Outcome.FAILED, attempt, "no answer")
 
-    def signal(self, name: str, data: JsonObject | None = None, *, signal_id: str = "signal-1") -> Transition:
-        return self.apply(Signalled(self.state.id, name, signal_id, data or {}))
+    def signal(
+        self,
+        name: str,
+        data: JsonObject | None = None,
+        *,
+        signal_id: str = "signal-1",
+        step: str | None = None,
+        data_bytes: int = 0,
+    ) -> Transition:
+        return self.apply(Signalled(self.state.id, name, signal_id, data or {}, step=step, data_bytes=data_bytes))
 
     def operate(
         self,

@@ -22,7 +22,8 @@ _ANYTHING: JsonObject = {"type": "object"}
 def known_output(step: StepOutline, sagas_by_name: SagasByName) -> JsonObject | None:
     """The JSON Schema of the step's output; None where nothing is known of it.
 
-    Of a command it is what the author wrote. A child saga returns the outputs of its own steps, by their names.
+    Of a command and of a signal it is what the author wrote. A child saga returns the outputs of its own steps, by
+    their names.
     """
     return _known(step, sagas_by_name, {})
 
@@ -49,8 +50,8 @@ def child_of(step: StepOutline, sagas_by_name: SagasByName) -> Outline | None:
 
 
 def _known(step: StepOutline, sagas_by_name: SagasByName, of_sagas: dict[str, JsonObject]) -> JsonObject | None:
-    if step.task is Task.COMMAND:
-        return None if step.output_schema is None else step.output_schema.schema
+    if step.task in (Task.COMMAND, Task.SIGNAL):
+        return None if step.output_schema is None else step.output_schema.kept_schema
     name = _child_name(step)
     if name is None or name not in sagas_by_name:
         return None
@@ -145,7 +146,7 @@ def _way(path: tuple[str, ...], reference: Reference) -> tuple[str | None, ...]:
 def _inputs(outline: Outline, ways: _Ways) -> Samples:
     if not ways or outline.reader is None:
         return Samples([UNKNOWN if ways else {}], are_all=True)
-    return samples_of(outline.reader.stored_schema, ways, levels_read=outline.reader.levels_read)
+    return samples_of(outline.reader.stored_schema, ways)
 
 
 def _returned(step: StepOutline, outline: Outline, ways: _Ways) -> Samples:

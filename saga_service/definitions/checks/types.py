@@ -99,7 +99,7 @@ def _why_missing(missing: Reference, place: Place) -> str:
     step = _step_of(missing, place)
     if len(missing.path) == 1:
         return f"and '{name}' has no output where its 'when' is false"
-    if step is not None and step.task is Task.SIGNAL:
+    if step is not None and step.task is Task.SIGNAL and step.output_schema is None:
         return f"and the 'default' of '{step.name}' has no '{name}'"
     if step is not None and step.task is Task.CHILD and len(missing.path) == 2:
         return f"and the step '{name}' of the saga '{step.content['saga']}' has no output where its 'when' is false"

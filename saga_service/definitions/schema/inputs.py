@@ -5,7 +5,6 @@ An input is read for every saga that starts, so all that can be prepared is prep
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from saga_service.core.state import JsonObject
 from saga_service.definitions.problems import Path, path_text, shown
 from saga_service.definitions.schema.coercion import Coercion, coercions
 from saga_service.definitions.schema.json_schema import comparable, is_closed, properties_of, validator_of
+from saga_service.definitions.schema.numbers import declared_numbers
 from saga_service.wire.commands import OUTPUTS_FIELD
 from saga_service.wire.entries import Malformed
 from saga_service.wire.json import NESTING_MAX, read_object
@@ -40,11 +40,6 @@ class Input(Protocol):
     @property
     def stored_schema(self) -> JsonObject:
         """The JSON Schema of the stored input, which is what expressions see."""
-        ...
-
-    @property
-    def levels_read(self) -> int:
-        """The depth in a stored input down to which `1` has become `1.0` where the schema asks for a number."""
         ...
 
     @property
@@ -77,12 +72,11 @@ class Input(Protocol):
 class SchemaInput:
     """An input that a JSON Schema describes. Properties that it does not name are kept."""
 
-    levels_read = 1
-
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = comparable(schema)
         self._validator = validator_of(schema)
         self._coercions = coercions(schema)
+        self._numbers = declared_numbers(schema)
         self._defaults = {
             name: inner["default"]
             for name, inner in schema.get("properties", {}).items()
@@ -107,6 +101,7 @@ class SchemaInput:
         for name, coercion in self._coercions.items():
             if name in value:
                 value[name] = coercion.from_json(value[name])
+        value = dict(self._numbers.read(value))
         if not self._validator.is_valid(value):
             errors = list(self._validator.iter_errors(value))
             raise InvalidInput(_joined(map(_schema_text, errors)), _declared(map(_schema_path, errors), self.stored))
@@ -131,8 +126,6 @@ class _AsStored(GenerateJsonSchema):
 
 class ModelInput:
     """An input that a pydantic model describes. The model validates it, and its JSON is what is stored."""
-
-    levels_read = sys.maxsize
 
     def __init__(self, model: type[BaseModel]) -> None:
         described = model.model_json_schema()

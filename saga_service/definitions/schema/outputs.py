@@ -1,4 +1,7 @@
-"""The schema of what a step's action returns. Every answer is validated by it while sagas run.
+"""The schema of a step's output: what its action returns, or the data of the signal that it waits for.
+
+Every output is read by it while sagas run. It is kept with the defaults of the properties that were left out, and with
+numbers in the declared types. Texts are no numbers: a worker, or who signals, knows the types of what it sends.
 
 The text of a misfit ends up in dead letters and logs, and the answer may have come encrypted. So the text has names
 that the schema has, and what the schema asks for there, and nothing of the answer itself.
@@ -14,9 +17,11 @@ from typing import Any
 import orjson
 from jsonschema_rs import ValidationError, ValidationErrorKind, Validator
 
+from saga_service.core.definition import OutputMisfit
 from saga_service.core.state import JsonObject
 from saga_service.definitions.problems import SHOWN_CHARACTERS_MAX, Path, path_text
 from saga_service.definitions.schema.json_schema import canonical_numbers, comparable, validator_of
+from saga_service.definitions.schema.numbers import DeclaredNumbers, declared_numbers
 
 PROBLEMS_SHOWN_MAX = 5
 
@@ -29,19 +34,43 @@ class OutputSchema:
     schema: JsonObject = field(compare=False, repr=False)
     """The schema in the form that can be compared, which is also the one that is stored."""
     validator: Validator = field(compare=False, repr=False)
+    numbers: DeclaredNumbers = field(compare=False, repr=False)
+    defaults: JsonObject = field(compare=False, repr=False)
+    """The values that are filled in for properties that are left out."""
 
-    def misfit(self, output: Mapping[str, Any]) -> str | None:
+    @property
+    def kept_schema(self) -> JsonObject:
+        """The schema of an output as it is kept: a property with a default is always there."""
+        return {**self.schema, "required": sorted({*self.schema.get("required", ()), *self.defaults})}
+
+    def read(self, output: Mapping[str, Any]) -> Mapping[str, Any]:
+        filled = {**self.defaults, **output} if self.defaults else output
+        read: Mapping[str, Any] = self.numbers.read(filled)
         # Looking for all errors takes longer, and nearly every answer has none.
-        if self.validator.is_valid(output):
-            return None
-        errors = islice(self.validator.iter_errors(output), PROBLEMS_SHOWN_MAX)
-        return "; ".join(dict.fromkeys(_problem(error, self.schema) for error in errors))
+        if not self.validator.is_valid(read):
+            errors = islice(self.validator.iter_errors(read), PROBLEMS_SHOWN_MAX)
+            raise OutputMisfit("; ".join(dict.fromkeys(_problem(error, self.schema) for error in errors)))
+        return read
+
+    def misfit_defaults(self) -> Iterator[tuple[Path, str]]:
+        """The defaults that do not fit their own properties: the path of each, and why."""
+        for error in self.validator.iter_errors(self.numbers.read(self.defaults)):
+            if error.instance_path:
+                name = str(error.instance_path[0])
+                yield ("properties", name, "default"), f"does not fit its own property: {_problem(error, self.schema)}"
 
 
 def output_schema(schema: Mapping[str, Any]) -> OutputSchema:
     """Raises ValueError where the schema cannot be used."""
     plain: dict[str, Any] = canonical_numbers(comparable(schema))
-    return OutputSchema(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), plain, validator_of(plain))
+    validator = validator_of(plain)
+    defaults = {
+        name: inner["default"]
+        for name, inner in plain.get("properties", {}).items()
+        if isinstance(inner, Mapping) and "default" in inner
+    }
+    canonical = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+    return OutputSchema(canonical, plain, validator, declared_numbers(plain), defaults)
 
 
 def _problem(error: ValidationError, schema: JsonObject) -> str:

@@ -46,17 +46,12 @@ class Samples(NamedTuple):
 @dataclass(slots=True)
 class _Drawing:
     schema: Mapping[str, Any]
-    levels_read: int
     is_thinned: bool = False
 
 
-def samples_of(schema: Mapping[str, Any], paths: Paths, *, levels_read: int = 0) -> Samples:
-    """Samples of a value that fits the schema, with every type that the parts at these paths may have.
-
-    `levels_read` is the depth down to which the value's reader makes `1.0` of `1` where the schema says `number`. Not
-    every reader goes deeper than an object's own properties.
-    """
-    drawing = _Drawing(schema, levels_read)
+def samples_of(schema: Mapping[str, Any], paths: Paths) -> Samples:
+    """Samples of a value that fits the schema, with every type that the parts at these paths may have."""
+    drawing = _Drawing(schema)
     values = _samples(schema, drawing, 0, paths)
     return Samples(values, not drawing.is_thinned)
 
@@ -66,7 +61,7 @@ def input_samples(schema: Mapping[str, Any], names: Iterable[str]) -> list[dict[
     wanted = set(names)
     if not wanted:
         return [{}]
-    found = samples_of(schema, [(name,) for name in wanted], levels_read=1).values
+    found = samples_of(schema, [(name,) for name in wanted]).values
     return [sample for sample in found if not is_unknown(sample) and wanted <= sample.keys()]
 
 
@@ -96,11 +91,6 @@ def _of_leaf(schema: Any, drawing: _Drawing, level: int, paths: Paths) -> list[A
     for kind in sorted(types - seen - ({"number"} if "integer" in seen else set())):
         found += _OF_TYPE[kind](schema, drawing, level, paths)
     return found or [UNKNOWN]
-
-
-def _numbers(schema: Any, drawing: _Drawing, level: int, _: Paths) -> list[Any]:
-    is_read = level <= drawing.levels_read and "string" not in types_of(schema, drawing.schema)
-    return [1.5] if is_read else [1.5, 1]
 
 
 def _texts(schema: Any, *_: Any) -> list[Any]:
@@ -160,7 +150,7 @@ def _without_missing(sample: Mapping[str, Any]) -> dict[str, Any]:
 
 _OF_TYPE: dict[str, Callable[[Any, _Drawing, int, Paths], list[Any]]] = {
     "integer": lambda schema, drawing, level, paths: [1],
-    "number": _numbers,
+    "number": lambda schema, drawing, level, paths: [1.5],
     "boolean": lambda schema, drawing, level, paths: [True, False],
     "null": lambda schema, drawing, level, paths: [None],
     "string": _texts,

@@ -41,8 +41,9 @@ def read_input_source(description: object) -> tuple[Input | None, list[Violation
 def read_output_source(description: object) -> tuple[OutputSchema | None, list[Violation]]:
     """The schema that outputs must fit, or all that is wrong with its description."""
     # A model is described as it goes over the wire. A field with a default may be left out there: a worker need not be
-    # written in Python, and nothing fills in what it leaves out.
-    return _read(description, "an output", "serialization", _output_of_model, output_schema)
+    # written in Python.
+    schema, violations = _read(description, "an output", "serialization", _output_of_model, output_schema)
+    return (None, violations) if schema is None else (schema, list(schema.misfit_defaults()))
 
 
 def _output_of_model(model: type[BaseModel]) -> OutputSchema:

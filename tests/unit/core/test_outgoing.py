@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from saga_service.core.definition import Shape
-from saga_service.core.vocabulary import OnUnknown, StepStatus, Verdict
-from tests.support.builders import SagaInMemory, running, step
+from saga_service.core.vocabulary import OnUnknown, Operation, Resolution, StepStatus, Verdict
+from tests.support.builders import Only, SagaInMemory, running, step
 
-
-@dataclass(frozen=True)
-class Has:
-    name: str
-
-    def misfit(self, output: Mapping[str, Any]) -> str | None:
-        return None if self.name in output else f"{self.name} is missing"
-
-
-RECEIPT: Shape = Has("receipt")
+RECEIPT = Only("receipt")
 
 
 def _charging(on_unknown: OnUnknown = OnUnknown.RETRY) -> SagaInMemory:
@@ -31,8 +20,8 @@ def _charging(on_unknown: OnUnknown = OnUnknown.RETRY) -> SagaInMemory:
 def test_what_fits_is_taken() -> None:
     saga = _charging()
     saga.succeed("reserve")
-    assert saga.succeed("charge", {"receipt": "R-1"}).verdict is Verdict.APPLIED
-    assert saga.step("charge").output == {"receipt": "R-1"}
+    assert saga.succeed("charge", {"receipt": "R-1", "more": 5}).verdict is Verdict.APPLIED
+    assert saga.step("charge").output == {"receipt": "R-1"}, "as it was read"
 
 
 @pytest.mark.parametrize("output", [{}, {"amount": 5}, None])
@@ -87,3 +76,27 @@ def test_the_output_of_a_confirming_probe_is_checked() -> None:
     assert saga.step("charge").status is not StepStatus.SUCCEEDED
     saga.it_happened("charge", {"receipt": "R-1"})
     assert saga.sent_names[-1] == "ship 1"
+
+
+def test_an_output_that_a_person_gives_is_read_as_a_worker_s_is() -> None:
+    saga = _charging(OnUnknown.HOLD)
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    before = saga.state
+    refused = saga.operate(Operation.RESOLVE, "charge", resolution=Resolution.SUCCEEDED, output={"reciept": "R-1"})
+    assert (refused.verdict, refused.reason) == (
+        Verdict.REFUSED,
+        "the output does not fit step 'charge': receipt is missing; give it as the step declares it",
+    )
+    assert saga.state is before
+    saga.operate(Operation.RESOLVE, "charge", resolution=Resolution.SUCCEEDED, output={"receipt": "R-1", "by": "ada"})
+    assert saga.step("charge").output == {"receipt": "R-1"}
+
+
+@pytest.mark.parametrize("operation", [Operation.SKIP, Operation.RESOLVE])
+def test_a_step_that_has_no_output_needs_none_that_fits(operation: Operation) -> None:
+    saga = _charging(OnUnknown.HOLD)
+    saga.succeed("reserve")
+    saga.timer_when_due()
+    resolution = Resolution.FAILED if operation is Operation.RESOLVE else None
+    assert saga.operate(operation, "charge", resolution=resolution).verdict is Verdict.APPLIED

@@ -89,9 +89,9 @@ WRONG_INPUTS: list[tuple[str, str]] = [
         f"""'input.level + 1': there is no string + int; {NO_MIXING}; tried with input.level = "all\"""",
     ),
     (
-        "input.items.map(item, item.price * 2.0)",
-        f"'input.items.map(item, item.price * 2.0)': the types do not fit; {NO_MIXING}; "
-        """tried with input.items = [{"price":1,"sku":"some text"}]""",
+        "input.items.map(item, item.price * 2)",
+        f"'input.items.map(item, item.price * 2)': there is no float * int; {NO_MIXING}; "
+        """tried with input.items = [{"price":1.5,"sku":"some text"}]""",
     ),
     (
         "input.flag ? '1' : 1 - '1'",

@@ -375,3 +375,11 @@ def test_a_schema_that_holds_itself_is_asked_once_of_each_part() -> None:
     for _ in range(NESTING_MAX - 2):
         deep = {"inner": deep}
     assert spec.read_input({"tree": deep}) == {"tree": deep}
+
+
+def test_numbers_deep_in_an_input_are_kept_in_their_declared_types() -> None:
+    """Or an expression over them, which the check calls right, would have no value."""
+    line = schema_of(count={"type": "integer"}, price={"type": "number"})
+    spec = reading(schema_of(lines={"type": "array", "items": line}))
+    kept = spec.read_input({"lines": [{"count": 2.0, "price": 3}]})["lines"][0]
+    assert repr(kept) == repr({"count": 2, "price": 3.0})

@@ -106,7 +106,7 @@ async def test_a_result_is_written_by_the_names_by_which_an_output_is_declared()
     declared, _ = read_output_source(Receipt)
     assert declared is not None
     assert replied.output is not None
-    assert (replied.output, declared.misfit(replied.output)) == ({"receiptId": "R-1"}, None)
+    assert replied.output == declared.read(replied.output) == {"receiptId": "R-1"}
 
 
 async def test_a_model_reaches_the_results_of_earlier_steps_by_their_names() -> None:
