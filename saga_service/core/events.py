@@ -69,6 +69,10 @@ class Signalled:
     data: JsonObject
     by_key: BusinessKey | None = None
     """The saga's name and key, where the request gave no id. `saga_id` is then the one that follows from them."""
+    step: str | None = None
+    """The step that is meant; None for any that waits for a signal of this name."""
+    data_bytes: int = 0
+    """The size of the data as it came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

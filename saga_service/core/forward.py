@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from saga_service.core.compensation import start_compensating, undo_next
-from saga_service.core.definition import ExpressionFailed
+from saga_service.core.definition import ExpressionFailed, OutputMisfit
 from saga_service.core.draft import Draft
 from saga_service.core.fault_codes import EXPRESSION_FAILED
 from saga_service.core.outgoing import in_flight, step_input, variables
 from saga_service.core.pivot import can_only_go_forward
-from saga_service.core.state import Fault, JsonObject, StepState
+from saga_service.core.state import Fault, JsonObject, Signal, StepState
 from saga_service.core.transitions import ALL_DONE, CONDITION_NOT_MET, UNDER_WAY, SagaCondition
 from saga_service.core.vocabulary import (
     BACKWARD,
@@ -105,13 +105,17 @@ def _wait(draft: Draft, position: int, due: Due) -> None:
 
 
 def take_signal(draft: Draft, position: int) -> bool:
-    """Give a waiting step the oldest signal of its name that no step has taken; whether there is one."""
-    name = draft.definition.steps[position].action
+    """Give a waiting step the oldest signal that is for it, fits it, and was taken by no step; whether there is one."""
+    defined = draft.definition.steps[position]
     for place, signal in enumerate(draft.signals):
-        if signal.name == name and signal.data is not None:
+        if signal.name == defined.action and signal.data is not None and signal.step in (None, defined.name):
+            try:
+                output = defined.read_output(signal.data)
+            except OutputMisfit:
+                continue
             # Its id stays, so that a repeat is known.
-            draft.signals = (*draft.signals[:place], signal._replace(data=None), *draft.signals[place + 1 :])
-            finish(draft, position, signal.data)
+            draft.signals = (*draft.signals[:place], Signal(signal.name, signal.id, None), *draft.signals[place + 1 :])
+            finish(draft, position, output)
             return True
     return False
 

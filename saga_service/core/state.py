@@ -134,6 +134,10 @@ class Signal(NamedTuple):
     id: str
     data: JsonObject | None
     """None once a step has taken it."""
+    step: str | None = None
+    """The step that it is for; None for any that waits for a signal of this name, and once it was taken."""
+    data_bytes: int = 0
+    """The size of its data as it came; 0 once a step has taken it."""
 
 
 class SagaState(NamedTuple):

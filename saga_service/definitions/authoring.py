@@ -94,8 +94,9 @@ class Step:
     """The output of a signal that does not come in time. Without one the step fails then, with the code
     `signal_timed_out`."""
     output: type[BaseModel] | Mapping[str, Any] | None = field(default=None, kw_only=True)
-    """The schema of what the action returns, a pydantic model or a JSON Schema. Expressions are checked by it when the
-    definition is read, and answers of workers while sagas run. Any JSON object by default."""
+    """The schema of what the action returns, or of the signal's data: a pydantic model or a JSON Schema. Expressions
+    are checked by it when the definition is read, and outputs are read by it while sagas run. Any JSON object by
+    default."""
 
 
 @dataclass(frozen=True, kw_only=True)

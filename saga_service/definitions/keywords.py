@@ -85,7 +85,7 @@ KEYWORDS_OF: dict[Task, frozenset[str]] = {
         _OF_EVERY_STEP | _OF_EFFECTS | {"action", "compensation", "heartbeat", "probe", "output"},
     ),
     Task.SLEEP: frozenset(_OF_EVERY_STEP | {"sleep"}),
-    Task.SIGNAL: frozenset(_OF_EVERY_STEP | {"signal", "timeout", "default"}),
+    Task.SIGNAL: frozenset(_OF_EVERY_STEP | {"signal", "timeout", "default", "output"}),
     Task.CHILD: frozenset(_OF_EVERY_STEP | _OF_EFFECTS | {"saga"}),
 }
 

@@ -59,11 +59,16 @@ class PostgresRequests:
         # Encrypted, it fits one saga alone.
         return write_data(call.output, self._cipher, EVENT, f"{OWN_TYPES_PREFIX}{call.operation.value}", saga_id)
 
-    async def signal(self, saga_id: SagaId, name: str, data: JsonObject, signal_id: str | None) -> int:
-        """Signal a saga; the request's id. Without `signal_id` it is a new signal each time."""
+    async def signal(
+        self, saga_id: SagaId, name: str, data: JsonObject, signal_id: str | None, step: str | None = None
+    ) -> int:
+        """Signal a saga; the request's id. Without `signal_id` it is a new signal each time.
+
+        Without `step` it is for any step that waits for a signal of this name.
+        """
         written = write_data(data, self._cipher, EVENT, name, saga_id)
         async with borrowed(self._pool) as connection:
-            request_id: int = await connection.fetchval(queries.SIGNAL, name, saga_id, written, signal_id)
+            request_id: int = await connection.fetchval(queries.SIGNAL, name, saga_id, written, signal_id, step)
             return request_id
 
     async def results(self, request_ids: Sequence[int]) -> dict[int, Result]:

@@ -122,7 +122,7 @@ def write_extra(state: SagaState) -> str | None:
     if state.deadline_ms is not None:
         extra["deadline_ms"] = state.deadline_ms
     if state.signals:
-        extra["signals"] = [tuple(signal) for signal in state.signals]
+        extra["signals"] = [_signal_places(signal) for signal in state.signals]
     if state.parent is not None:
         extra["parent"] = command_id(*state.parent)
     return write_json(extra)
@@ -222,6 +222,11 @@ def _fault_places(fault: Fault | None) -> tuple[str, ...] | None:
         if fault.step is None
         else (fault.code, fault.message, fault.step)
     )
+
+
+def _signal_places(signal: Signal) -> tuple[object, ...]:
+    """The places of a signal; those that a taken one never has are left out."""
+    return tuple(signal) if signal.data_bytes or signal.step is not None else signal[:3]
 
 
 _READABLE_FIELDS = ("type", "saga_id", "saga", "subject")

@@ -105,11 +105,13 @@ class Simulation:
         *,
         key: str | None = None,
         signal_id: str | None = None,
+        step: str | None = None,
     ) -> None:
         """Send a signal now, to a saga of this simulation or to the saga with this name and business key.
 
         A signal by key may come before its saga is started, and may be for a child saga. One `signal_id` is one signal
-        however often it is sent. Raises Refused, and ValueError for a name without its key.
+        however often it is sent. A `step` is the one that is meant, where several wait for a signal of this name.
+        Raises Refused, and ValueError for a name without its key.
         """
         if isinstance(saga, SimulatedSaga):
             address: dict[str, str] = {"saga_id": saga.id}
@@ -118,7 +120,7 @@ class Simulation:
         else:
             raise ValueError(f"a signal by name needs the key as well: sim.signal('{saga}', '{name}', key=...)")
         signal_id = signal_id or f"signal-{next(self._ids)}"
-        self._add(self._event(name, **address, id=signal_id, data=write(plain(data))))
+        self._add(self._event(name, **address, id=signal_id, step=step or "", data=write(plain(data))))
 
     def cancel(self, saga: SimulatedSaga, *, reason: str = "") -> None:
         """Stop the saga, and compensate its steps. Raises Refused, as every operation does."""

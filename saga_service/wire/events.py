@@ -35,6 +35,9 @@ from saga_service.wire.transport import (
     StreamNames,
 )
 
+SIGNAL_ID_CHARACTERS_MAX = 500
+"""The longest id of a signal. A saga keeps the ids of all its signals, to know a repeat."""
+
 _ENTRY_ID = re.compile("[0-9]{1,20}-[0-9]{1,20}")
 
 
@@ -90,8 +93,17 @@ def _signal(entry: Entry, name: str, catalog: Catalog, cipher: Cipher | None) ->
         by_key = _signalled_key(entry, name, catalog)
         addressed_id = saga_id_from_key(*by_key)
     data = read_data(entry.fields.get(b"data"), cipher, EVENT, name, subject(entry.fields) or addressed_id)
-    signal_id = optional_text(entry.fields, "id") or f"{entry.stream} {entry.id}"
-    return Signalled(addressed_id, name, signal_id, data, by_key)
+    signal_id = _signal_id(entry) or f"{entry.stream} {entry.id}"
+    step, data_bytes = optional_text(entry.fields, "step"), len(entry.fields.get(b"data", b""))
+    return Signalled(addressed_id, name, signal_id, data, by_key, step, data_bytes)
+
+
+def _signal_id(entry: Entry) -> str | None:
+    given = optional_text(entry.fields, "id")
+    if given is not None and len(given) > SIGNAL_ID_CHARACTERS_MAX:
+        limit = f"a signal's id may have {SIGNAL_ID_CHARACTERS_MAX}, because its saga keeps it"
+        raise Malformed(f"field 'id' has {len(given):,} characters, and {limit}")
+    return given
 
 
 def _signalled_key(entry: Entry, name: str, catalog: Catalog) -> BusinessKey:

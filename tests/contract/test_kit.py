@@ -30,6 +30,11 @@ class Order(BaseModel):
     amount: int = 1
 
 
+class Approval(BaseModel):
+    by: str = "somebody"
+    places: int = 1
+
+
 ORDER = Saga(
     "order",
     input=Order,
@@ -47,7 +52,7 @@ PURCHASE = Saga(
     key="order_id",
     steps=[
         Step("reserve", action="stock.reserve", compensation="stock.release"),
-        Step("approval", signal="approved", timeout="10m"),
+        Step("approval", signal="approved", timeout="10m", output=Approval),
         Step("buy", action="stock.buy"),
     ],
 )
@@ -222,6 +227,31 @@ async def a_signal_by_key_comes_before_its_saga(system: System) -> None:
 async def a_signal_by_id_comes_before_its_saga(system: System) -> None:
     await system.add(EVENTS, type="approved", saga_id=saga_id_from_key("purchase", "A"), id="s-1", data="{}")
     await start(system, "purchase", "A")
+    await system.run()
+
+
+async def a_signal_does_not_fit_and_comes_again(system: System) -> None:
+    await start(system, "tour", "T")
+    await system.advance("1m")
+    await system.add(EVENTS, type="approved", saga="purchase", subject="item of T", id="s-1", data='{"by": 5}')
+    await system.advance("1m")
+    fitting = '{"by": "ada", "places": 2.0}'
+    await system.add(EVENTS, type="approved", saga="purchase", subject="item of T", id="s-1", data=fitting)
+    await system.run()
+
+
+async def a_signal_that_comes_early_does_not_fit(system: System) -> None:
+    system.on("stock.reserve").succeeds().after("20s")
+    await start(system, "purchase", "A")
+    await system.add(EVENTS, type="approved", subject="A", id="s-1", data='{"places": "two"}')
+    await approve(system, "purchase", "A", id="s-2")
+    await system.run()
+
+
+async def a_signal_names_the_step_that_it_answers(system: System) -> None:
+    await start(system, "purchase", "A")
+    await approve(system, "purchase", "A", id="s-1", step="buy")
+    await approve(system, "purchase", "A", id="s-2", step="approval")
     await system.run()
 
 
@@ -452,6 +482,9 @@ CASES = [
     Case(a_signal_comes_before_its_step, {"A": "completed"}),
     Case(a_signal_by_key_comes_before_its_saga, {"A": "completed"}),
     Case(a_signal_by_id_comes_before_its_saga, {"A": "completed"}),
+    Case(a_signal_does_not_fit_and_comes_again, {"T": "completed", "item of T": "completed"}, dead_letters=1),
+    Case(a_signal_that_comes_early_does_not_fit, {"A": "completed"}, dead_letters=1),
+    Case(a_signal_names_the_step_that_it_answers, {"A": "completed"}, dead_letters=1),
     Case(a_signal_for_no_saga_is_refused_at_last, {}, dead_letters=2),
     Case(a_signal_never_comes, {"A": "compensated"}),
     Case(a_signal_comes_after_the_wait, {"A": "compensated"}, dead_letters=1),

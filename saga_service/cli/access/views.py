@@ -89,6 +89,7 @@ class SignalRow:
     position: int
     name: str
     signal_id: str
+    step: str | None
     taken: bool
     data: Json
 

@@ -162,12 +162,15 @@ def signal_command(
     signal_id: Annotated[
         str | None, typer.Option("--id", help="Signal id: two signals with the same one are the same signal.")
     ] = None,
+    step: Annotated[
+        str | None, typer.Option(help="The step that is meant; else any that waits for a signal of this name.")
+    ] = None,
     saga: Definition = None,
     timeout_s: AnswerTimeout = ANSWER_TIMEOUT_S,
     as_json: AsJson = False,
 ) -> None:
     given = given_data(data, field) or {key: read_value(value) for key, value in given_fields(field).items()}
-    outcome = run_to_end(_signal(read_settings(), name, target, saga, given, signal_id, timeout_s))
+    outcome = run_to_end(_signal(read_settings(), name, target, saga, given, signal_id, step, timeout_s))
     if as_json:
         print_json(outcome)
     else:
@@ -182,10 +185,11 @@ async def _signal(
     saga: str | None,
     data: JsonObject,
     signal_id: str | None,
+    step: str | None,
     timeout_s: float,
 ) -> RequestOutcome:
     async with open_postgres(settings) as connection, open_requests(settings) as requests:
         found = await find_saga(connection, target, saga)
-        request_id = await requests.signal(SagaId(found.id), name, data, signal_id)
+        request_id = await requests.signal(SagaId(found.id), name, data, signal_id, step)
         [outcome] = await request_outcomes(connection, requests, [found], [request_id], timeout_s)
         return outcome

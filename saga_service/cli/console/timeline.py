@@ -214,7 +214,8 @@ def _child(child: SagaRow) -> Row:
 
 
 def _signal(signal: SignalRow) -> Row:
-    return signal.name, signal.signal_id, "taken" if signal.taken else "kept until a step waits for it"
+    waits = "a step waits" if signal.step is None else f"step {signal.step} waits"
+    return signal.name, signal.signal_id, "taken" if signal.taken else f"kept until {waits} for it"
 
 
 def _awaited(story: SagaStory, now: datetime) -> Iterator[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from saga_service.core.definition import OutputMisfit
 from saga_service.core.vocabulary import Kind, OnUnknown, Task
 from saga_service.definitions.keywords import KEYWORDS_OF, TASK_KEYWORDS, TASK_NAMES, duration_text
 from saga_service.definitions.outline import Outline, StepOutline, after_of, milliseconds_of
@@ -126,7 +127,6 @@ _INSTEAD = {
     (Task.CHILD, "compensation"): "a child saga undoes itself",
     (Task.CHILD, "heartbeat"): "the child's own steps have theirs",
     (Task.CHILD, "output"): "it is what the child's own steps return",
-    (Task.SIGNAL, "output"): "it is what the sender of the signal says",
     (Task.COMMAND, "default"): "it stands for a signal that does not come",
 }
 _NO_COMPENSATION = {
@@ -145,10 +145,21 @@ def check_names(outline: Outline) -> Iterator[Violation]:
 
 
 def check_outputs(outline: Outline) -> Iterator[Violation]:
-    """The description of each step's output is one that can be used."""
+    """The description of each step's output is one that can be used, and the default of a signal fits it."""
     for step in outline.steps:
         for path, text in step.output_violations:
             yield step.path("output", *path), text
+        yield from _misfit_default(step)
+
+
+def _misfit_default(step: StepOutline) -> Iterator[Violation]:
+    default = step.content.get("default")
+    if step.task is not Task.SIGNAL or step.output_schema is None or not isinstance(default, Mapping):
+        return
+    try:
+        step.output_schema.read(default)
+    except OutputMisfit as misfit:
+        yield step.path("default"), f"does not fit 'output': {misfit}"
 
 
 def check_tasks(outline: Outline) -> Iterator[Violation]:

@@ -928,7 +928,7 @@ comment on function saga.start is
 
 create function saga.signal(
     name text, saga_id uuid default null, data jsonb default '{}', saga text default null, key text default null,
-    id text default null, wants_result boolean default false
+    id text default null, wants_result boolean default false, step text default null
 )
 returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -957,6 +957,10 @@ begin
         raise exception 'the data of a signal is a JSON object, but is %', coalesce(jsonb_typeof(data), 'null')
             using errcode = 'invalid_parameter_value';
     end if;
+    if length(signal.id) > 500 then
+        raise exception 'the id of a signal has at most 500 characters, but this one has %', length(signal.id)
+            using errcode = 'invalid_parameter_value';
+    end if;
     insert into saga_private.requests (at_ms, wants_result, addressed_id, addressed_key, fields)
     values (
         (extract(epoch from clock_timestamp()) * 1000)::bigint,
@@ -964,7 +968,7 @@ begin
         coalesce(signal.saga_id, saga_private.saga_id_from_key(saga, key)),
         coalesce(nullif(key, ''), saga_private.key_of(signal.saga_id)),
         json_build_object(
-            'type', name, 'data', data::text, 'saga_id', signal.saga_id, 'saga', saga, 'subject', key,
+            'type', name, 'data', data::text, 'saga_id', signal.saga_id, 'saga', saga, 'subject', key, 'step', step,
             'id', coalesce(nullif(signal.id, ''), gen_random_uuid()::text)
         )
     )
@@ -974,8 +978,8 @@ end
 $$;
 comment on function saga.signal is
     'Signal a saga inside the caller''s own transaction: the saga by its id, or by its key (and its name, where several'
-    ' wait for such a signal). The same id twice is one signal. Returns the request''s id, for saga.request_results if'
-    ' wants_result is true.';
+    ' wait for such a signal). The same id twice is one signal. A step is the one that is meant, where several wait for'
+    ' such a signal. Returns the request''s id, for saga.request_results if wants_result is true.';
 
 create function saga.operate(
     operation text, saga_id uuid, actor text default null, reason text default null, step text default null,
@@ -1247,6 +1251,7 @@ select
     signal.position::integer as position,
     signal.state ->> 0 as name,
     signal.state ->> 1 as signal_id,
+    signal.state ->> 3 as step,
     (signal.state ->> 2) is null as taken,
     nullif((signal.state -> 2)::jsonb, 'null') as data
 from saga_private.sagas
@@ -1256,6 +1261,8 @@ comment on column saga.signals.saga_id is 'The saga that received the signal.';
 comment on column saga.signals.position is 'From 1, in the order in which they arrived.';
 comment on column saga.signals.name is 'The signal''s name.';
 comment on column saga.signals.signal_id is 'The signal''s id: the same id twice is one signal.';
+comment on column saga.signals.step is
+    'The step that it is for, until one takes it. Null if it is for any that waits for a signal of this name.';
 comment on column saga.signals.taken is 'True once a step has taken it.';
 comment on column saga.signals.data is 'The data that came with it, until a step takes it.';
 

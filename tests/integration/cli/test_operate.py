@@ -463,6 +463,17 @@ async def test_a_signal_that_no_step_waits_for_is_refused_with_those_that_some_d
     assert (await run_aside("dead-letters", "list", "--json")).json == [], "who asked has been told"
 
 
+@pytest.mark.usefixtures("replica")
+async def test_a_signal_is_for_the_step_that_it_names(postgres_dsn: str) -> None:
+    await keep(postgres_dsn, begun(APPROVAL, "P-1"))
+
+    refused = await run_aside("signal", "approved", "P-1", "--step", "other")
+    taken = await run_aside("signal", "approved", "P-1", "--step", "approve")
+
+    assert (refused.exit_code, taken.exit_code) == (1, 0)
+    assert "has no step 'other' that waits for a signal 'approved'; such steps: approve" in refused.out
+
+
 async def test_a_verb_is_no_signal(postgres_dsn: str) -> None:
     await keep(postgres_dsn, begun(APPROVAL, "P-1"))
 

@@ -146,6 +146,7 @@ async def test_the_newest_version_of_a_definition_says_what_the_key_is(pool: asy
         (f"saga.signal('order', '{ONE}')", "'order' is a saga, and no signal"),
         (f"saga.signal('approved', '{ONE}', '[]')", "a JSON object, but is array"),
         (f"saga.signal('approved', '{ONE}', null)", "a JSON object, but is null"),
+        (f"saga.signal('approved', '{ONE}', id => repeat('i', 501))", "the id of a signal has at most 500 characters"),
         ("saga.signal('approved', 'A-1')", "invalid input syntax for type uuid"),
         (f"saga.operate('explode', '{ONE}')", "there is no operation 'explode'"),
         (f"saga.operate(null, '{ONE}')", "there is no operation NULL"),
@@ -234,9 +235,17 @@ async def test_a_signal_is_read_as_it_was_told(pool: asyncpg.Pool, store: Postgr
 
     first, second = await events(store)
 
-    assert first == Signalled(ONE, "approved", "ticket-9", {"by": "anna"})
+    assert first == Signalled(ONE, "approved", "ticket-9", {"by": "anna"}, data_bytes=len('{"by": "anna"}'))
     assert isinstance(second, Signalled)
     assert second.saga_id == saga_id_from_key("order", "order-1")
+
+
+async def test_a_signal_by_sql_may_name_the_step_that_it_answers(
+    requests: PostgresRequests, pool: asyncpg.Pool, store: PostgresStore
+) -> None:
+    await pool.execute("select saga.signal('approved', $1, step => 'second')", ONE)
+    await requests.signal(ONE, "approved", {}, None, "first")
+    assert [event.step for event in await events(store) if isinstance(event, Signalled)] == ["second", "first"]
 
 
 async def test_two_signals_without_an_id_are_two(pool: asyncpg.Pool, store: PostgresStore) -> None:

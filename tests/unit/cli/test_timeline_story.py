@@ -196,11 +196,16 @@ def test_a_deadline_is_told_with_care_where_the_definition_is_not_known(capsys: 
 
 
 def test_signals_are_listed_with_what_became_of_them(capsys: pytest.CaptureFixture[str]) -> None:
-    signals = [SignalRow(1, "approved", "t-1", True, None), SignalRow(2, "paid", "t-2", False, {"amount": 5})]
+    signals = [
+        SignalRow(1, "approved", "t-1", None, True, None),
+        SignalRow(2, "paid", "t-2", None, False, {"amount": 5}),
+        SignalRow(3, "paid", "t-3", "second", False, {}),
+    ]
 
     text = told(story(saga("running"), signals=signals), capsys)
 
     assert "approved  t-1  taken\npaid      t-2  kept until a step waits for it\n" in text
+    assert "paid      t-3  kept until step second waits for it\n" in text
 
 
 def test_probes_have_a_column_only_where_some_were_sent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from saga_service.core.signals import SIGNALS_MAX
+from saga_service.core.signals import BUFFERED_BYTES_MAX, SIGNALS_MAX
 from saga_service.core.state import Signal
 from saga_service.core.vocabulary import Due, Kind, Operation, Resolution, SagaStatus, Verdict
-from tests.support.builders import START_MS, SagaInMemory, approval, nap, running, step
+from tests.support.builders import START_MS, Only, SagaInMemory, approval, nap, running, step
 
 
 def _waiting() -> SagaInMemory:
@@ -152,3 +152,111 @@ def test_a_signal_wakes_no_other_step() -> None:
     saga = running(approval("approve"), nap("rest", after=()), step("charge", after=()))
     saga.signal("approved")
     assert saga.statuses("approve", "rest", "charge") == ["succeeded", "waiting", "dispatched"]
+
+
+BY = Only("by")
+
+
+def test_data_that_does_not_fit_is_refused_and_the_wait_goes_on() -> None:
+    saga = running("reserve", approval("approve", output=BY), "charge")
+    saga.succeed("reserve")
+    before = saga.state
+    refusal = saga.signal("approved", {"approved_by": "ada"})
+    assert (refusal.verdict, refusal.reason) == (
+        Verdict.REFUSED,
+        "the data of the signal 'approved' does not fit step 'approve': by is missing",
+    )
+    assert saga.state is before
+    assert saga.signal("approved", {"by": "ada", "more": 5}).verdict is Verdict.APPLIED, "under the same id"
+    assert saga.step("approve").output == {"by": "ada"}, "as it was read"
+
+
+def test_data_that_comes_before_its_wait_is_read_when_it_comes() -> None:
+    saga = running("reserve", approval("approve", output=BY), "charge")
+    assert saga.signal("approved", {}).verdict is Verdict.REFUSED
+    assert saga.signal("approved", {"by": "ada", "more": 5}).verdict is Verdict.APPLIED
+    saga.succeed("reserve")
+    assert saga.step("approve").output == {"by": "ada"}
+
+
+def test_a_signal_is_taken_by_the_first_wait_that_it_fits() -> None:
+    saga = running("reserve", approval("first", output=Only("n")), approval("second", output=BY), "charge")
+    saga.signal("approved", {"by": "ada"}, signal_id="a")
+    saga.signal("approved", {"n": 1}, signal_id="b")
+    saga.succeed("reserve")
+    assert (saga.step("first").output, saga.step("second").output) == ({"n": 1}, {"by": "ada"})
+
+
+def test_a_signal_that_only_a_later_wait_can_take_waits_for_it() -> None:
+    saga = running(approval("first", output=Only("n")), approval("second", output=BY), "charge")
+    assert saga.signal("approved", {"by": "ada"}, signal_id="a").history[0].event == "signal_buffered"
+    saga.signal("approved", {"n": 1}, signal_id="b")
+    assert (saga.statuses("first", "second"), saga.sent_names) == (["succeeded", "succeeded"], ["charge 1"])
+
+
+def test_a_default_is_read_as_the_signal_would_be() -> None:
+    saga = running(approval("approve", default={"by": "nobody", "more": 5}, output=BY), "charge")
+    saga.timer_when_due()
+    assert saga.step("approve").output == {"by": "nobody"}
+
+
+def _two_waits() -> SagaInMemory:
+    """The first wait was not answered in time, and the second one waits."""
+    saga = running(approval("first", default={}), approval("second"), "charge")
+    saga.timer_when_due()
+    assert saga.statuses("first", "second") == ["succeeded", "waiting"]
+    return saga
+
+
+def test_a_late_answer_that_names_its_step_is_not_taken_by_another_step() -> None:
+    saga = _two_waits()
+    refusal = saga.signal("approved", step="first")
+    assert (refusal.verdict, refusal.reason) == (
+        Verdict.REFUSED,
+        "the saga is running, and step 'first' is succeeded: it takes no signal any more",
+    )
+    assert saga.signal("approved", {"n": 2}, step="second").verdict is Verdict.APPLIED
+    assert saga.step("second").output == {"n": 2}
+
+
+def test_an_answer_that_comes_early_waits_for_the_step_that_it_names() -> None:
+    saga = running("reserve", approval("first"), approval("second"), "charge")
+    saga.signal("approved", {"n": 2}, signal_id="b", step="second")
+    saga.succeed("reserve")
+    assert saga.statuses("first", "second") == ["waiting", "pending"]
+    saga.signal("approved", {"n": 1}, signal_id="a", step="first")
+    assert (saga.step("first").output, saga.step("second").output) == ({"n": 1}, {"n": 2})
+
+
+def test_a_step_that_does_not_wait_for_the_signal_is_refused_with_those_that_do() -> None:
+    saga = running("reserve", approval("approve"), approval("pay", "paid"))
+    for name in ("reserve", "pay", "unheard-of"):
+        refusal = saga.signal("approved", step=name)
+        assert refusal.reason == (
+            f"saga 'order' has no step '{name}' that waits for a signal 'approved'; such steps: approve"
+        )
+
+
+def test_a_saga_keeps_only_so_many_bytes_of_signals() -> None:
+    saga = running("reserve", approval("approve"), approval("again"), "charge")
+    half = BUFFERED_BYTES_MAX // 2
+    assert saga.signal("approved", signal_id="a", data_bytes=half).verdict is Verdict.APPLIED
+    assert saga.signal("approved", signal_id="b", data_bytes=half).verdict is Verdict.APPLIED
+    refusal = saga.signal("approved", signal_id="c", data_bytes=1)
+    assert refusal.verdict is Verdict.REFUSED
+    assert "1,048,577" not in refusal.reason
+    assert "keeps 1,048,576 bytes of signals that no step has taken yet" in refusal.reason
+    saga.succeed("reserve")
+    assert [each.data_bytes for each in saga.state.signals] == [0, 0], "what was taken is an output"
+
+
+def test_a_single_signal_may_be_as_large_as_an_entry_may() -> None:
+    saga = running("reserve", approval("approve"), "charge")
+    assert saga.signal("approved", data_bytes=5 * BUFFERED_BYTES_MAX).verdict is Verdict.APPLIED
+
+
+def test_a_signal_that_is_taken_at_once_needs_no_room() -> None:
+    saga = running(approval("approve"), approval("later", "other"))
+    saga.signal("other", signal_id="a", data_bytes=BUFFERED_BYTES_MAX)
+    assert saga.signal("approved", signal_id="b", data_bytes=BUFFERED_BYTES_MAX).verdict is Verdict.APPLIED
+    assert saga.status == SagaStatus.COMPLETED

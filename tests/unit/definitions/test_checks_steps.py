@@ -45,11 +45,6 @@ FOREIGN: list[tuple[Step, str, str]] = [
         ".output",
         "means nothing for a child saga; leave it out: it is what the child's own steps return",
     ),
-    (
-        Step("a", signal="b", output={}),
-        ".output",
-        "means nothing for a wait for a signal; leave it out: it is what the sender of the signal says",
-    ),
     (Step("a", sleep="1h", output={}), ".output", "means nothing for a sleep; leave it out"),
     (
         command("a", default={}),

@@ -42,9 +42,7 @@ def step_of(output: Any) -> StepDefinition:
 
 
 def misfit(output: Any, schema: Any = None) -> str | None:
-    shape = step_of(OUTPUT if schema is None else schema).output
-    assert shape is not None
-    return shape.misfit(output)
+    return step_of(OUTPUT if schema is None else schema).misfit(output)
 
 
 def problem(output: Any) -> tuple[str, str]:
@@ -124,9 +122,7 @@ def test_it_comes_back_from_the_document_and_is_asked_as_before() -> None:
     spec = check_saga(booking(Booked))
     stored = definition_from_document(orjson.loads(orjson.dumps(spec.document)))
     assert stored == spec.definition
-    shape = stored.steps[0].output
-    assert shape is not None
-    assert shape.misfit({"place": "Oslo", "stars": 0}) == "stars must fit 'minimum': 1"
+    assert stored.steps[0].misfit({"place": "Oslo", "stars": 0}) == "stars must fit 'minimum': 1"
 
 
 def test_a_step_without_an_output_schema_takes_any_output() -> None:
@@ -161,3 +157,98 @@ def test_a_pattern_that_backtracks_too_much_is_a_misfit() -> None:
     schema = {"properties": {"note": {"type": "string", "pattern": "^((?!foo).)*$"}}}
     assert misfit({"note": "a" * 1_000}, schema) is None
     assert misfit({"note": "a" * 100_000}, schema) == "note must fit 'pattern': \"^((?!foo).)*$\""
+
+
+class Counted(BaseModel):
+    n: int
+    price: float
+    note: str = "none"
+    lines: list[dict[str, int]] = []
+
+
+def test_an_output_is_kept_with_its_defaults_and_its_numbers_in_the_declared_types() -> None:
+    kept = step_of(Counted).read_output({"n": 5.0, "price": 3, "lines": [{"a": 1}], "more": 1.0})
+    assert kept == {"n": 5, "price": 3.0, "note": "none", "lines": [{"a": 1}], "more": 1.0}
+    assert [type(kept[name]) for name in ("n", "price")] == [int, float]
+
+
+def test_a_text_in_the_place_of_a_number_does_not_fit() -> None:
+    assert misfit({"n": "5", "price": 3}, Counted.model_json_schema()) == "n must be integer"
+
+
+def test_an_output_that_is_complete_is_kept_as_it_is() -> None:
+    whole = {"place": "Oslo", "stars": 3}
+    assert step_of(OUTPUT).read_output(whole) is whole
+    assert step_of(None).read_output(whole) is whole
+
+
+def test_an_expression_that_the_check_calls_right_has_a_value_for_any_spelling_of_a_number() -> None:
+    described = {"required": ["n"], "properties": {"n": {"type": "integer"}}}
+    steps = [
+        Step("count", action="a.count", output=described),
+        Step("next", action="a.b", when="outputs.count.n + 1 > 5"),
+    ]
+    definition = check_saga(Saga("order", steps=steps)).definition
+    output = definition.steps[0].read_output({"n": 5.0})
+    assert definition.steps[1].when is not None
+    assert definition.steps[1].when.evaluate({"input": {}, "outputs": {"count": output}}) is True
+
+
+def test_a_default_that_does_not_fit_is_told_with_its_place() -> None:
+    path, text = problem({"properties": {"n": {"type": "integer", "default": "many"}}})
+    assert (path, text) == ("steps[0].output.properties.n.default", "does not fit its own property: n must be integer")
+
+
+def waiting(**keywords: Any) -> Saga:
+    """An approval whose data is described, and a step that reads it."""
+    described = {
+        "required": ["approved_by"],
+        "properties": {"approved_by": {"type": "string"}, "n": {"type": "integer"}},
+    }
+    return Saga(
+        "trip",
+        steps=[
+            Step("approval", signal="approved", output=described, **keywords),
+            Step("book", action="hotels.book", when="outputs.approval.approved_by != ''"),
+        ],
+    )
+
+
+def test_the_data_of_a_signal_is_described_by_the_word_output() -> None:
+    spec = check_saga(waiting())
+    step = definition_from_document(spec.document).steps[0]
+    assert step.read_output({"approved_by": "Ann", "n": 5.0}) == {"approved_by": "Ann", "n": 5}
+    assert step.misfit({"by": "Ann"}) == "approved_by is missing"
+
+
+def test_a_signal_is_described_in_yaml_as_it_is_in_python(directory: Path) -> None:
+    (directory / "trip.yaml").write_text("""
+name: trip
+steps:
+  - name: approval
+    signal: approved
+    output: {required: [approved_by], properties: {approved_by: {type: string}, n: {type: integer}}}
+  - {name: book, action: hotels.book, when: outputs.approval.approved_by != ''}
+""")
+    assert load_definitions(["trip.yaml"]).documents() == [check_saga(waiting()).document]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("outputs.approval.by == 'Ann'", "and 'outputs.approval' has no 'by'; its properties: approved_by, n"),
+        ("outputs.approval.approved_by + 1 > 2", "there is no string + int"),
+        ("outputs.approval.n > 2", "'n' may be missing: it is not among 'required'"),
+    ],
+)
+def test_expressions_know_the_data_of_a_signal(text: str, told: str) -> None:
+    saga = waiting()
+    with pytest.raises(DefinitionErrors) as raised:
+        check_saga(Saga("trip", steps=[saga.steps[0], Step("book", action="hotels.book", when=text)]))
+    assert told in str(raised.value)
+
+
+def test_a_default_of_a_signal_fits_what_is_declared() -> None:
+    assert check_saga(waiting(default={"approved_by": "nobody"})).version
+    with pytest.raises(DefinitionErrors, match=r"steps\[0\]\.default: does not fit 'output': approved_by is missing"):
+        check_saga(waiting(default={"by": "nobody"}))

@@ -56,7 +56,7 @@ STEPS = st.builds(
     series_since_ms=st.none() | MOMENTS_MS,
     called_off_at_ms=st.none() | MOMENTS_MS,
 )
-SIGNALS = st.builds(Signal, name=TEXTS, id=TEXTS, data=st.none() | OBJECTS)
+SIGNALS = st.builds(Signal, TEXTS, TEXTS, st.none() | OBJECTS, st.none() | TEXTS, st.integers(0, 2**20))
 PARENTS = st.builds(
     CommandName,
     st.just(SAGA_ID),

@@ -18,7 +18,9 @@ CATALOG = PlainCatalog(PlainBlueprint(definition("reserve", APPROVAL)))
 
 def test_a_signal_by_the_sagas_id() -> None:
     fields = {"type": "order.approved", "saga_id": SAGA_ID, "id": "a-1", "data": '{"by":"Ann"}'}
-    assert read_event(entry(fields), CATALOG) == Signalled(SAGA_ID, "order.approved", "a-1", {"by": "Ann"})
+    assert read_event(entry(fields), CATALOG) == Signalled(
+        SAGA_ID, "order.approved", "a-1", {"by": "Ann"}, data_bytes=12
+    )
 
 
 def test_a_signal_by_the_business_key_of_the_only_saga_that_waits_for_it() -> None:
@@ -63,6 +65,18 @@ def test_a_signal_that_several_sagas_wait_for_has_to_say_which() -> None:
 
     with pytest.raises(Malformed, match=r"write which in field 'saga' \(order, refund\)"):
         read_event(entry({"type": "order.approved", "subject": "A-17"}), Two(PlainBlueprint(definition("reserve"))))
+
+
+def test_a_signal_may_name_the_step_that_it_answers() -> None:
+    event = read_event(entry({"type": "order.approved", "saga_id": SAGA_ID, "id": "a-1", "step": "second"}), CATALOG)
+    assert event == Signalled(SAGA_ID, "order.approved", "a-1", {}, step="second")
+
+
+def test_an_id_that_is_too_long_to_be_kept_is_refused() -> None:
+    fields = {"type": "order.approved", "saga_id": SAGA_ID}
+    assert isinstance(read_event(entry({**fields, "id": "a" * 500}), CATALOG), Signalled)
+    with pytest.raises(Malformed, match="field 'id' has 501 characters, and a signal's id may have 500"):
+        read_event(entry({**fields, "id": "a" * 501}), CATALOG)
 
 
 def test_data_that_is_no_object_is_refused() -> None:
