@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -24,9 +24,10 @@ from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Engine
 from saga_service.engine.outbox import OutboxRows, Outgoing
 from saga_service.engine.saga_loader import SagaCache, SagaLoader
-from saga_service.runtime.intake import Inlet, Intake
+from saga_service.runtime.intake import Inlets, Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.maintenance import Maintenance, Retention, Task
+from saga_service.runtime.process_registry import ProcessRegistration
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
 from saga_service.runtime.request_poller import RequestPoller
@@ -42,10 +43,12 @@ from saga_service.startup import (
 )
 from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresDefinitionRegistry, PostgresStore
+from saga_service.store.process_registry import PostgresProcesses
 from saga_service.store.retention import PostgresRemoval
-from saga_service.streams.connection import RedisClient, connect
+from saga_service.streams.connection import RedisClient, connected
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop, Pace
+from saga_service.streams.process_registry import ProcessRegistry, own_report
 from saga_service.streams.publisher import RedisPublisher
 from saga_service.streams.starts_backlog import UnhandledStarts
 from saga_service.streams.trimming import StreamTrimmer
@@ -58,6 +61,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 STILL_DEPLOYED_PERIOD_S = 15.0
 """How often a replica says which definitions it has. Those of which none has said so for a minute count as replaced."""
+PROCESSES_PERIOD_S = 10.0
 STANDSTILL_S = 60.0
 LAST_READ_MS = 500
 """How long a read may go on at a stop. A busy stream answers well within it, so that nothing is left to hand back."""
@@ -110,20 +114,6 @@ async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) ->
     log.info("saga_service has stopped")
 
 
-@dataclass(frozen=True, slots=True)
-class _Inlets:
-    """The inlets of the intake, in the order in which lanes take from them.
-
-    What begins sagas comes last: those that run are kept moving however many starts pile up.
-    """
-
-    replies: Inlet
-    recovery: Inlet
-    timers: Inlet
-    requests: Inlet
-    beginnings: tuple[Inlet, ...]
-
-
 @dataclass(frozen=True)
 class Deployment:
     """One replica as it is configured and connected. Its methods make the parts of the service and wire them.
@@ -142,6 +132,7 @@ class Deployment:
 
     def service(self, liveness: Liveness) -> Service:
         """All loops, ready to run."""
+        lanes = self.lanes()
         return Service(
             intake=self.intake,
             feeders=[
@@ -151,8 +142,9 @@ class Deployment:
                 self.recovery,
                 self.maintenance(),
                 self.registration(),
+                self.process_registration(lanes),
             ],
-            lanes=self.lanes(),
+            lanes=lanes,
             relay=self.relay(),
             members=self.consumers,
             shutdown=self.shutdown,
@@ -180,7 +172,7 @@ class Deployment:
         groups = [(each.stream, each.group) for each in self.consumers if each.stream not in not_starting]
         return UnhandledStarts(self.client, groups, now_ms)
 
-    def lanes(self) -> list[Loop]:
+    def lanes(self) -> list[Lane]:
         engine, batch_max = self.engine(), self.settings.batch_entries_max
         lane = partial(Lane, self.intake, engine, self.publisher, self.outbox, batch_max, self.timers.expect)
         return [lane() for _ in range(self.settings.lanes)]
@@ -259,6 +251,22 @@ class Deployment:
         """The upkeep of what is on record of this replica's definitions: that they are still deployed."""
         return Maintenance([self._still_deployed], STILL_DEPLOYED_PERIOD_S, self.shutdown)
 
+    def process_registration(self, lanes: Sequence[Lane]) -> Loop:
+        return ProcessRegistration(
+            own_report(
+                "service",
+                self.settings.consumer_name,
+                reads=[(consumer.stream, consumer.group) for consumer in self.consumers],
+                definitions={definition.name: definition.version for definition in self.catalog.definitions()},
+                slots=len(lanes),
+            ),
+            lanes,
+            ProcessRegistry(self.client, self.names),
+            PostgresProcesses(self.pool, acquire_timeout_s=self.postgres_timeout_s),
+            period_s=PROCESSES_PERIOD_S,
+            shutdown=self.shutdown,
+        )
+
     async def _still_deployed(self) -> None:
         await self.store.still_deployed(self.catalog.definitions())
 
@@ -304,9 +312,9 @@ class Deployment:
         return Intake(self.settings.batch_bytes_max, self.shutdown)
 
     @cached_property
-    def inlets(self) -> _Inlets:
+    def inlets(self) -> Inlets:
         intake, settings = self.intake, self.settings
-        return _Inlets(
+        return Inlets(
             replies=intake.inlet(settings.intake_entries_max),
             recovery=intake.inlet(settings.batch_entries_max),
             timers=intake.inlet(settings.timers_batch_sagas_max),
@@ -344,10 +352,11 @@ async def _deployment(
     async with AsyncExitStack() as connections:
         pool = await connections.enter_async_context(_postgres(settings))
         # Each lane publishes on a connection of its own; the loops that do small things share the others.
-        client = await _redis(settings, connections, connections_max=settings.lanes + 4)
+        redis = partial(connected, connections, settings.redis_url.get_secret_value())
+        client = redis(connections_max=settings.lanes + 4)
         consumers = [
             Consumer(
-                await _redis(settings, connections, connections_max=1, blocking_ms=settings.read_block_ms),
+                redis(connections_max=1, blocking_ms=settings.read_block_ms),
                 client,
                 stream,
                 group,
@@ -383,11 +392,3 @@ async def _postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
         yield pool
     finally:
         await close_pool(pool)
-
-
-async def _redis(
-    settings: Settings, connections: AsyncExitStack, *, connections_max: int, blocking_ms: int = 0
-) -> RedisClient:
-    client = connect(settings.redis_url.get_secret_value(), blocking_ms=blocking_ms, connections_max=connections_max)
-    connections.push_async_callback(client.aclose)
-    return client

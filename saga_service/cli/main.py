@@ -184,6 +184,13 @@ COMMANDS = (
         "settings --json",
     ),
     CommandEntry(
+        "processes",
+        CHECK,
+        "processes:processes_command",
+        "List the services and workers that are alive: what each has, since when, and how busy it is.",
+        "processes --json",
+    ),
+    CommandEntry(
         "doctor",
         CHECK,
         "doctor:doctor_command",

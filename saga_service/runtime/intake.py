@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from saga_service.base.lifecycle import Milestone, Shutdown
 from saga_service.base.liveness import moved, waiting
@@ -140,3 +141,17 @@ class Intake:
         for inlet in self._inlets:
             inlet.move_to(taken)
         return taken.items
+
+
+@dataclass(frozen=True, slots=True)
+class Inlets:
+    """The inlets of the intake, in the order in which lanes take from them.
+
+    What begins sagas comes last: those that run are kept moving however many starts pile up.
+    """
+
+    replies: Inlet
+    recovery: Inlet
+    timers: Inlet
+    requests: Inlet
+    beginnings: tuple[Inlet, ...]

@@ -32,6 +32,10 @@ class Lane:
         self.name = "lane"
         self.started = Milestone()
         self.published = Milestone()
+        self.is_busy = False
+        """True from the take of a batch until it is published."""
+        self.handled = 0
+        """How many items this lane has taken all the way."""
         self._intake = intake
         self._engine = engine
         self._publisher = publisher
@@ -49,10 +53,12 @@ class Lane:
         items = await self._intake.take(self._items_max)
         if not items:
             return False
+        self.is_busy = True
         async with aclosing(self._engine.process(items)) as committing:
             async for committed in committing:
                 await self._publish(committed)
                 self.published.reached()
+        self.is_busy, self.handled = False, self.handled + len(items)
         return True
 
     async def _publish(self, committed: Committed) -> None:

@@ -105,6 +105,37 @@ from seen where definitions.saga = seen.saga and definitions.version = seen.vers
 """
 
 
+# What a process is never changes, so only what it does is written again, and by one of the replicas that copy it.
+RECORD_PROCESSES = """
+with dead as (
+    delete from saga_private.processes where (kind, name) in (
+        select kind, name from saga_private.processes where seen_at < now() - interval '1 day'
+        order by kind, name for update skip locked
+    )
+)
+insert into saga_private.processes as known (
+    kind, name, host, pid, version, started_at_ms, reads, services, definitions, seen_at,
+    slots, in_flight, handled_per_s, clock_ahead_ms, has_stopped
+)
+select
+    kind, name, host, pid, version, started_at_ms, reads::jsonb, services::jsonb, definitions::jsonb,
+    now() - age_ms * interval '1 millisecond', slots, in_flight, handled_per_s, clock_ahead_ms, has_stopped
+from unnest(
+    $1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[],
+    $10::bigint[], $11::bigint[], $12::bigint[], $13::float8[], $14::bigint[], $15::boolean[]
+) as given (
+    kind, name, host, pid, version, started_at_ms, reads, services, definitions, age_ms, slots, in_flight,
+    handled_per_s, clock_ahead_ms, has_stopped
+)
+order by kind, name
+on conflict (kind, name) do update set
+    seen_at = excluded.seen_at, slots = excluded.slots, in_flight = excluded.in_flight,
+    handled_per_s = excluded.handled_per_s, clock_ahead_ms = excluded.clock_ahead_ms,
+    has_stopped = excluded.has_stopped
+where excluded.seen_at > known.seen_at + interval '1 second' or excluded.has_stopped > known.has_stopped
+"""
+
+
 OPERATE = """
 select saga.operate($2, saga_id, $3, $4, $5, $6, output::jsonb) as request_id
 from unnest($1::uuid[], $7::text[]) with ordinality as given (saga_id, output, place) order by place

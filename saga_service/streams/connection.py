@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 import redis
@@ -55,6 +56,13 @@ def connect(url: str, *, blocking_ms: int = 0, connections_max: int = 8) -> Redi
         options["socket_keepalive"] = True
     client = Redis.from_pool(_PatientPool(**options))
     client.response_callbacks.clear()
+    return client
+
+
+def connected(until: AsyncExitStack, url: str, *, blocking_ms: int = 0, connections_max: int = 8) -> RedisClient:
+    """A client as `connect` makes it, which is closed with the stack."""
+    client = connect(url, blocking_ms=blocking_ms, connections_max=connections_max)
+    until.push_async_callback(client.aclose)
     return client
 
 

@@ -68,7 +68,10 @@ async def _check_eviction(client: RedisClient) -> None:
             "set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction",
         )
     if policy != "noeviction":
-        log.warning("redis evicts keys that expire; ours do not, but noeviction is the safe policy", policy=policy)
+        log.warning(
+            "redis evicts keys that expire; of ours only the reports of workers do, but noeviction is the safe policy",
+            policy=policy,
+        )
 
 
 SCAN_PAGE_KEYS = 1_000

@@ -54,6 +54,15 @@ class StreamNames:
         """The key that says, for a day, that a worker began on a copy of this command."""
         return f"{self.prefix}begun:{command_id}"
 
+    @property
+    def processes(self) -> str:
+        """The index of workers that are alive; no stream, but a key beside them."""
+        return f"{self.prefix}processes"
+
+    def process(self, name: str) -> str:
+        """The key of one worker's report."""
+        return f"{self.prefix}process:{name}"
+
 
 class TransportError(Exception):
     """Redis did not do what it was asked to do; the text has its reason."""

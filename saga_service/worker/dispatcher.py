@@ -72,6 +72,8 @@ class Dispatcher:
         self._limits = Limits(handlers.values())
         self._rate_timer: asyncio.TimerHandle | None = None
         self._room_changed = asyncio.Event()
+        self.handled = 0
+        """How many commands were carried out, with any end."""
         self.without_room = Milestone()
         """Reached whenever `wait_for_room` finds none."""
 
@@ -84,6 +86,11 @@ class Dispatcher:
             with waiting():
                 await self._room_changed.wait()
         return room
+
+    @property
+    def in_flight(self) -> int:
+        """How many commands are being carried out."""
+        return self._concurrency - self._endings.free_slots
 
     def recheck_room(self) -> None:
         """Have `wait_for_room` look again: replies were sent, which may have made room."""
@@ -170,6 +177,7 @@ class Dispatcher:
         finally:
             self._endings.release(command, was_overdue_unnoticed=self._deadlines.unwatch(command.id))
             self._limits.count_end(command.type)
+            self.handled += 1
             self._slot_freed()
 
     def _slot_freed(self) -> None:

@@ -11,9 +11,7 @@ from contextlib import asynccontextmanager
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from saga_service.base.health_file import Identity, kept_health_file
 from saga_service.base.lifecycle import Shutdown, cancel, shutdown_on, stop_on_signals
-from saga_service.base.liveness import Liveness
 from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop, Outage, Pace
@@ -27,6 +25,7 @@ from saga_service.worker.inbox.connection import InboxUnavailable
 from saga_service.worker.inbox.postgres import InboxNotCreated, OpenInbox
 from saga_service.worker.lease import LeaseRenewal, PendingEntries
 from saga_service.worker.options import WorkerOptions
+from saga_service.worker.presence import Presence
 from saga_service.worker.redis_clock import RedisClock
 from saga_service.worker.replies import Replies
 from saga_service.worker.worker import Worker
@@ -34,8 +33,6 @@ from saga_service.worker.worker import Worker
 HANDLERS_PART_OF_GRACE = 3 / 4
 """The rest of a shutdown's grace period is for Redis to take the last replies and what is handed back."""
 LAST_REPLIES_S_MIN = 1.0
-STANDSTILL_S = 60.0
-"""How long a loop may be at work without a move, beyond the longest read. Redis answers in 5 s or is away."""
 
 
 class WorkerCannotStart(Exception):
@@ -74,11 +71,9 @@ def _check(workers: Sequence[Worker]) -> None:
 
 
 async def _run_all(workers: Sequence[Worker], options: WorkerOptions, stop: asyncio.Event) -> None:
-    services, liveness = [worker.service for worker in workers], Liveness()
-    standstill_s = STANDSTILL_S + options.read_block_ms / 1000
-    identity = Identity("worker", options.consumer_name, services, standstill_s)
-    async with kept_health_file(options.health_dir, identity, liveness):
-        running = [asyncio.create_task(_run(worker, options, liveness, stop)) for worker in workers]
+    presence = Presence(workers, options)
+    async with presence.shown():
+        running = [asyncio.create_task(_run(worker, options, presence, stop)) for worker in workers]
         try:
             await asyncio.gather(*running)
         finally:
@@ -86,9 +81,9 @@ async def _run_all(workers: Sequence[Worker], options: WorkerOptions, stop: asyn
             await cancel(running)
 
 
-async def _run(worker: Worker, options: WorkerOptions, liveness: Liveness, stop: asyncio.Event) -> None:
+async def _run(worker: Worker, options: WorkerOptions, presence: Presence, stop: asyncio.Event) -> None:
     async with _opened_inbox(worker) as inbox:
-        await RunningWorker(worker, options, inbox, liveness).run(stop)
+        await RunningWorker(worker, options, inbox, presence).run(stop)
 
 
 @asynccontextmanager
@@ -108,14 +103,15 @@ class RunningWorker:
         worker: Worker,
         options: WorkerOptions,
         inbox: OpenInbox | None = None,
-        liveness: Liveness | None = None,
+        presence: Presence | None = None,
     ) -> None:
+        presence = presence or Presence([worker], options)
         names = StreamNames(options.stream_prefix)
         stream = names.commands(worker.service)
         self._worker = worker
         self._options = options
         self._inbox = inbox
-        self._liveness = liveness or Liveness()
+        self._liveness = presence.liveness
         self._log: FilteringBoundLogger = structlog.get_logger(__name__).bind(
             service=worker.service, stream=stream, group=worker.group, consumer=options.consumer_name
         )
@@ -138,6 +134,7 @@ class RunningWorker:
             None if inbox is None else inbox.exactly_once,
             self._clock.now_ms,
         )
+        presence.dispatchers.append(self._dispatcher)
         self._renewal = LeaseRenewal(self._pending, self._consumer.renew, options.reclaim_idle_ms, self._log)
 
     async def run(self, stop: asyncio.Event) -> None:

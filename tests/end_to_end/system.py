@@ -196,7 +196,7 @@ class System:
 
     def streams(self, *foreign: str) -> list[str]:
         """Every stream of this system that is there now, and those of the others named."""
-        own = [_text(name) for name in self.redis.scan_iter(match=f"{self.names.prefix}*", count=1_000)]
+        own = [_text(name) for name in self.redis.scan_iter(match=f"{self.names.prefix}*", count=1_000, _type="stream")]
         return [*sorted(own), *foreign]
 
     def groups(self, stream: str) -> dict[str, dict[str, Any]]:

@@ -262,3 +262,16 @@ async def test_a_start_that_does_not_fit_becomes_a_dead_letter_that_can_be_repla
     [second] = await eventually(again, what="the dead letter of the request that was made again")
     assert second["fields"] == letter["fields"]
     assert second["entry_id"] != letter["entry_id"]
+
+
+async def test_the_service_and_its_workers_are_listed_as_alive(standing: System) -> None:
+    async def alive() -> list[dict[str, object]]:
+        ran = await standing.command("processes", "--json")
+        assert ran.exit_code == 0
+        found: list[dict[str, object]] = orjson.loads(ran.out)
+        return found if {each["kind"] for each in found} == {"service", "worker"} else []
+
+    [service, worker] = await eventually(alive, within_s=30)
+    assert service["name"] == worker["name"], "the workers run inside"
+    assert sorted(service["definitions"]) == ["approval", "errand"]  # type: ignore[call-overload]  # an object
+    assert {each["service"] for each in worker["services"]} >= {"travel", "rental"}  # type: ignore[attr-defined]  # a list

@@ -135,6 +135,27 @@ class DeadLetterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """One row of `saga.processes`."""
+
+    kind: str
+    name: str
+    status: str
+    host: str
+    pid: int | None
+    version: str
+    started_at: datetime | None
+    last_seen_at: datetime
+    reads: Json
+    services: Json
+    definitions: Json
+    slots: int | None
+    in_flight: int | None
+    handled_per_s: float | None
+    clock_ahead_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class SagaStory:
     """One saga with its steps, history, debt, signals and children, as of one moment."""
 
@@ -146,7 +167,7 @@ class SagaStory:
     children: list[SagaRow]
 
 
-_Row = TypeVar("_Row", SagaRow, StepRow, HistoryRow, SignalRow, DebtRow, DefinitionRow, DeadLetterRow)
+_Row = TypeVar("_Row", SagaRow, StepRow, HistoryRow, SignalRow, DebtRow, DefinitionRow, DeadLetterRow, ProcessRow)
 
 
 async def list_sagas(
@@ -302,6 +323,12 @@ async def dead_letter_of_entry(connection: Connection, stream: str, entry_id: st
     condition = "where stream = $1 and entry_id = $2"
     rows = await _rows(connection, DeadLetterRow, "dead_letters", condition, [stream, entry_id])
     return rows[0] if rows else None
+
+
+async def list_processes(connection: Connection, *, with_dead: bool = False) -> list[ProcessRow]:
+    """The services and workers that are alive; with those of a day that are not if `with_dead`."""
+    condition = "" if with_dead else "where status = 'alive'"
+    return await _rows(connection, ProcessRow, "processes", f"{condition} order by kind, started_at, name", [])
 
 
 def _conditions(wanted: dict[str, str | None]) -> tuple[list[str], list[object]]:

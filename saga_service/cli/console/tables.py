@@ -232,6 +232,9 @@ STATUS_COLOURS = {
     "stuck": "red",
     "compensation_failed": "red",
     "ok": "green",
+    "alive": "green",
+    "lost": "bold red",
+    "stopped": "dim",
     "problem": "red",
 }
 STATUSES_IN_BOLD = {"stuck", "compensation_failed", "problem"}

@@ -67,6 +67,27 @@ comment on table saga_private.definitions is
 comment on column saga_private.definitions.deployed_at is 'When a replica that has this version last started.';
 comment on column saga_private.definitions.seen_at is 'When a running replica that has this version last said so.';
 
+create table saga_private.processes (
+    kind text not null,
+    name text not null,
+    host text not null,
+    pid bigint,
+    version text not null,
+    started_at_ms bigint,
+    reads jsonb not null,
+    services jsonb not null,
+    definitions jsonb not null,
+    seen_at timestamptz not null,
+    slots bigint,
+    in_flight bigint,
+    handled_per_s double precision,
+    clock_ahead_ms bigint,
+    has_stopped boolean not null,
+    primary key (kind, name)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+comment on table saga_private.processes is
+    'Services and workers, as they last said of themselves. Those that say nothing more are forgotten after a day.';
+
 -- Columns that never change come first: Postgres leaves the common beginning of the old and the new row out of its log.
 -- Nothing that changes at each step is indexed, and pages are filled by half, so that an update stays on its page and
 -- touches no index (HOT): sagas that lie together began together and take their steps together. At 70 percent, 4 of 10
@@ -1366,6 +1387,54 @@ comment on column saga.definitions.document is
     'The whole definition as it is stored: key, input schema, deadline and steps, times in milliseconds. `format` is the'
     ' number of its form, which rises when the form changes.';
 comment on column saga.definitions.open_sagas is 'How many sagas of this version have not ended.';
+
+create view saga.processes as
+select
+    processes.kind,
+    processes.name,
+    case
+        when processes.has_stopped then 'stopped'
+        when processes.seen_at > now() - interval '45 seconds' then 'alive'
+        else 'lost'
+    end as status,
+    processes.host,
+    processes.pid,
+    processes.version,
+    saga_private.moment(processes.started_at_ms) as started_at,
+    processes.seen_at as last_seen_at,
+    processes.reads,
+    processes.services,
+    processes.definitions,
+    processes.slots,
+    processes.in_flight,
+    processes.handled_per_s,
+    processes.clock_ahead_ms
+from saga_private.processes;
+comment on view saga.processes is
+    'Services and workers that are alive, or were within a day. Workers are known by way of Redis and of a service that'
+    ' runs: while none does, nothing here is renewed.';
+comment on column saga.processes.kind is 'service or worker. A service that has workers inside is there as both.';
+comment on column saga.processes.name is 'Name in its consumer groups. No two processes have the same.';
+comment on column saga.processes.status is
+    'alive (has said so within 45 seconds), stopped (ended in good order) or lost (has said nothing for longer: killed,'
+    ' hung or cut off). Those that are not alive are forgotten after a day.';
+comment on column saga.processes.host is 'The machine, or the container.';
+comment on column saga.processes.pid is 'The process''s id on that machine.';
+comment on column saga.processes.version is 'The version of saga_service that it runs.';
+comment on column saga.processes.started_at is 'When it started, by its own clock.';
+comment on column saga.processes.last_seen_at is 'When it last said that it was alive, by the clock of this database.';
+comment on column saga.processes.reads is 'The streams that it reads: a JSON array of objects with stream and group.';
+comment on column saga.processes.services is
+    'A worker''s services, with the handlers of each: the command type, and JSON schemas of what it takes and returns if'
+    ' they are known.';
+comment on column saga.processes.definitions is 'A service''s definitions: a JSON object with the version of each saga.';
+comment on column saga.processes.slots is
+    'How much it does at once, at most: a worker commands, a service batches. Null if it does not say.';
+comment on column saga.processes.in_flight is 'How much it was doing when it was last seen.';
+comment on column saga.processes.handled_per_s is
+    'What it handled each second between its last two reports: a worker commands, a service entries.';
+comment on column saga.processes.clock_ahead_ms is
+    'How far its clock is ahead of Redis'' clock, in milliseconds; negative if behind. Null if it does not know.';
 
 create view saga.requests as
 select

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from saga_service.base.health_report import read_health_reports
+from saga_service.base.health_report import ProcessHealth, read_health_reports
 from saga_service.base.lifecycle import cancel
 from saga_service.worker import StepContext, Worker, WorkerOptions, run_workers
 from tests.support.command_line import run_aside
@@ -45,12 +45,16 @@ async def working(redis_url: str, directory: str) -> AsyncIterator[None]:
         await cancel(left)
 
 
+def _reads(process: ProcessHealth) -> bool:
+    return "reading saga:commands:payment" in [loop.name for loop in process.loops]
+
+
 async def test_a_worker_without_a_postgres_is_ready(
     redis_url: str, directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAGA_REDIS_URL", redis_url)
     async with working(redis_url, directory):
-        await eventually(lambda: [len(each.loops) for each in read_health_reports(Path(directory))] == [3])
+        await eventually(lambda: any(_reads(each) for each in read_health_reports(Path(directory))))
         alive, ready = await run_aside("health"), await run_aside("health", "--ready")
     assert (alive.exit_code, ready.exit_code) == (0, 0), ready.err
     assert ready.out.startswith("ok: worker of payment ")

@@ -29,6 +29,7 @@ COMMANDS = [
     "definitions",
     "archive",
     "settings",
+    "processes",
     "doctor",
     "health",
 ]

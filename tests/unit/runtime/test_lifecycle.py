@@ -17,12 +17,14 @@ from saga_service.engine.outbox import OutboxRows
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.maintenance import Maintenance
+from saga_service.runtime.process_registry import ProcessRegistration, Received
 from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
 from saga_service.runtime.request_poller import RequestPoller
 from saga_service.runtime.timers import Timers
 from saga_service.streams.consumer_loop import ConsumerLoop, Pace
 from saga_service.wire.entries import Entry, Message
+from saga_service.wire.process_report import ProcessReport
 from tests.support.fakes import BATCH_BYTES_MAX, MemoryPublisher, ServiceInMemory
 
 LONG_S = 3_600.0
@@ -73,6 +75,16 @@ class Outside:
         self.asked.reached()
 
     async def keep_unpublished(self, outbox_id: int, messages: Sequence[Message]) -> None:
+        self.asked.reached()
+
+    async def reports(self) -> Sequence[Received]:
+        self.asked.reached()
+        return ()
+
+    async def clock_ahead_ms(self) -> int | None:
+        return None
+
+    async def record(self, reports: Sequence[tuple[ProcessReport, int]]) -> None:
         self.asked.reached()
 
     async def task(self) -> None:
@@ -150,10 +162,15 @@ def lane(around: Around) -> Loop:
     return Lane(around.intake, service.engine, service.publisher, service.outbox, 10, lambda _: None)
 
 
+def process_registration(around: Around) -> Loop:
+    own = ProcessReport(kind="service", name="me")
+    return ProcessRegistration(own, [], around.outside, around.outside, period_s=LONG_S, shutdown=around.shutdown)
+
+
 Make = Callable[[Around], Loop]
 SOURCES: list[Make] = [consumer, timers, request_poller, recovery_after_a_loss]
 """The loops that fill the intake."""
-LOOPS: list[Make] = [*SOURCES, recovery, relay, maintenance, lane]
+LOOPS: list[Make] = [*SOURCES, recovery, relay, maintenance, process_registration, lane]
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""The loop that records which processes are alive: with either server away it goes on with what it has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from structlog.testing import capture_logs
+
+from saga_service.base.lifecycle import Shutdown
+from saga_service.engine.failures import StoreBroken, StoreUnavailable
+from saga_service.runtime.process_registry import ProcessRegistration
+from saga_service.wire.process_report import ProcessReport
+from saga_service.wire.transport import StreamRefused, TransportUnavailable
+from tests.support.fakes import Faults
+
+OWN = ProcessReport(kind="service", name="me", slots=2)
+
+
+@dataclass
+class Received:
+    report: ProcessReport
+    age_ms: int
+
+
+class Workers:
+    def __init__(self) -> None:
+        self.faults = Faults()
+
+    async def reports(self) -> list[Received]:
+        self.faults.strike()
+        return [Received(ProcessReport(kind="worker", name="w-1"), 700)]
+
+    async def clock_ahead_ms(self) -> int | None:
+        return -40
+
+
+class Rows:
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.recorded: list[list[tuple[ProcessReport, int]]] = []
+
+    async def record(self, reports: Sequence[tuple[ProcessReport, int]]) -> None:
+        self.faults.strike()
+        self.recorded.append(list(reports))
+
+
+class Registration:
+    def __init__(self) -> None:
+        self.workers, self.rows, self.shutdown = Workers(), Rows(), Shutdown()
+        self.loop = ProcessRegistration(OWN, [], self.workers, self.rows, period_s=0.001, shutdown=self.shutdown)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.loop.run())
+        try:
+            async with asyncio.timeout(10):
+                yield
+        finally:
+            self.shutdown.request()
+            await task
+
+
+async def test_this_replica_and_all_workers_are_recorded_at_once() -> None:
+    registration = Registration()
+    async with registration.running():
+        await registration.loop.reported.times(1)
+    [(own, own_age_ms), (worker, worker_age_ms)] = registration.rows.recorded[0]
+    assert (own.name, own.clock_ahead_ms, own.in_flight, own_age_ms) == ("me", -40, 0, 0)
+    assert (worker.name, worker_age_ms) == ("w-1", 700)
+
+
+async def test_a_replica_that_ends_in_good_order_says_so() -> None:
+    registration = Registration()
+    async with registration.running():
+        await registration.loop.reported.times(1)
+    [(last, _)] = registration.rows.recorded[-1]
+    assert (last.name, last.has_stopped) == ("me", True)
+
+
+@pytest.mark.parametrize("fault", [TransportUnavailable("away"), StreamRefused("NOPERM")])
+async def test_with_redis_away_this_replica_is_recorded_and_the_log_says_so_once(fault: Exception) -> None:
+    registration = Registration()
+    registration.workers.faults.lasting = fault
+    with capture_logs() as logs:
+        async with registration.running():
+            await registration.loop.reported.times(3)
+    assert [report.name for report, _ in registration.rows.recorded[0]] == ["me"]
+    assert [line["event"] for line in logs] == ["the reports of workers cannot be read; saga.processes lacks them"]
+
+
+@pytest.mark.parametrize("fault", [StoreUnavailable("gone"), StoreBroken("no such table"), ValueError("a bug")])
+async def test_with_postgres_away_nothing_ends(fault: Exception) -> None:
+    registration = Registration()
+    registration.rows.faults.then(fault, fault)
+    async with registration.running():
+        await registration.loop.reported.times(3)
+    assert registration.rows.recorded
