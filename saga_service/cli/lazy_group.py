@@ -89,9 +89,15 @@ def _listed(entry: CommandEntry) -> TyperCommand:
 
 
 def _loaded(entry: CommandEntry) -> Any:  # typer's own class of commands is private
-    """The command itself, out of its module."""
+    """The command itself, out of its module; in its place one that says what to install, where that cannot be had."""
     module, _, attribute = entry.target.partition(":")
-    target = getattr(import_module(f"{COMMANDS_PACKAGE}.{module}"), attribute)
+    try:
+        target = getattr(import_module(f"{COMMANDS_PACKAGE}.{module}"), attribute)
+    except ModuleNotFoundError as error:
+        failure = extra_missing(error)
+        if failure is None:
+            raise
+        return _without_extra(entry, failure)
     app = typer.Typer(add_completion=False)
     epilog = None if entry.example is None else f"Example: saga-service {entry.example}"
     if isinstance(target, typer.Typer):
@@ -100,4 +106,18 @@ def _loaded(entry: CommandEntry) -> Any:  # typer's own class of commands is pri
         assert isinstance(group, TyperGroup), "a Typer with a Typer in it is a group"
         return group.commands[entry.name]
     app.command(entry.name, help=entry.help, epilog=epilog)(target)
+    return get_command(app)
+
+
+def _without_extra(entry: CommandEntry, failure: CommandFailed) -> Any:
+    """A command that has its help, and fails whatever it is given."""
+
+    def fail() -> None:
+        raise failure
+
+    app = typer.Typer(add_completion=False)
+    anything = {"allow_extra_args": True, "ignore_unknown_options": True}
+    # The name of an extra stands in brackets, and would be read as a style.
+    epilog = str(failure).replace("[", r"\[")
+    app.command(entry.name, help=entry.help, epilog=epilog, context_settings=anything)(fail)
     return get_command(app)

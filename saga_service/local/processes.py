@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from saga_service.settings import ENVIRONMENT_PREFIX
 
@@ -21,7 +22,8 @@ LOG_TAIL_LINES_MAX = 15
 class Child:
     """A `saga-service` command as a process. With a `pipe` it ends with the process that holds the pipe's other end.
 
-    Its log goes to the file `log`, or, without one, to the terminal.
+    Its log goes to the file `log`, or, without one, to the terminal. Its standard output goes there too, or into the
+    file `output`.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class Child:
         log: Path | None,
         cwd: Path | None,
         pipe: int | None = None,
+        output: IO[bytes] | None = None,
     ) -> None:
         self.name = name
+        self._output = output
         self._arguments = arguments
         self._pipe = pipe
         self._environment = environment
@@ -48,7 +52,7 @@ class Child:
         return self._process.pid
 
     def start(self) -> Self:
-        output = None if self._log is None else self._log.open("ab")
+        log = None if self._log is None else self._log.open("ab")
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *self._program, *self._arguments],
@@ -56,14 +60,14 @@ class Child:
                 env=self._environment,
                 cwd=self._cwd,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=self._output or log,
+                stderr=log,
                 # Ctrl-C is for the parent, which then stops its children in order.
                 start_new_session=True,
             )
         finally:
-            if output is not None:
-                output.close()
+            if log is not None:
+                log.close()
         return self
 
     @property
@@ -140,12 +144,19 @@ class ChildGroup:
         self.children.append(child)
         return child.start()
 
-    def run(self, name: str, *arguments: str) -> int | None:
-        """Run a command that ends by itself. Returns its exit code."""
-        child = self.start(name, *arguments)
-        child.wait_until_ended()
+    def output_of(self, name: str, *arguments: str) -> tuple[int, bytes]:
+        """Run a command that ends by itself, its standard output apart. Returns its exit code and that output."""
+        with tempfile.TemporaryFile() as output:
+            child = Child(name, list(arguments), self._environment, None, self._folder, self._pipe, output)
+            self.children.append(child)
+            child.start().wait_until_ended()
+            self.children.remove(child)
+            output.seek(0)
+            return child.exit_code or 0, output.read()
+
+    def forget(self, child: Child) -> None:
+        """Leave out a child that has ended."""
         self.children.remove(child)
-        return child.exit_code
 
     def dead(self) -> list[Child]:
         """The children that should be running and are not."""
@@ -156,11 +167,17 @@ class ChildGroup:
         child.kill()
         self.children.remove(child)
 
-    def stop(self) -> None:
+    def end(self) -> None:
+        """Stop all children, side by side. Others may be started then."""
         for child in self.children:
             child.ask_to_stop()
         for child in self.children:
             child.wait_until_stopped()
+        self.children.clear()
+
+    def stop(self) -> None:
+        """Stop all children, and start no more."""
+        self.end()
         os.close(self._held)
         os.close(self._pipe)
 

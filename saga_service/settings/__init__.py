@@ -6,7 +6,15 @@ directory, a secrets file (`/run/secrets/saga_postgres_dsn`), the default. An em
 
 from saga_service.settings.reference import EffectiveSetting, effective_settings, settings_reference
 from saga_service.settings.sources import ENVIRONMENT_PREFIX, EncryptionKeys, ServerUrl, without_password
-from saga_service.settings.table import InvalidSettings, LogFormat, LogLevel, Settings, load_settings
+from saga_service.settings.table import (
+    InvalidSettings,
+    LogFormat,
+    LogLevel,
+    Settings,
+    at_addresses,
+    load_settings,
+    sets_an_address,
+)
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
@@ -17,8 +25,10 @@ __all__ = [
     "LogLevel",
     "ServerUrl",
     "Settings",
+    "at_addresses",
     "effective_settings",
     "load_settings",
+    "sets_an_address",
     "settings_reference",
     "without_password",
 ]

@@ -10,6 +10,7 @@ from saga_service.settings.sources import (
     ENVIRONMENT_FILE,
     SECRETS_DIRECTORY_DEFAULT,
     SECRETS_DIRECTORY_VARIABLE,
+    Place,
     place_of,
     read_places,
     variable_of,
@@ -30,11 +31,16 @@ def effective_settings(settings: Settings) -> list[EffectiveSetting]:
     places = read_places(Settings)
     shown = settings.model_dump(mode="json")
     return [
-        EffectiveSetting(
-            variable_of(field), shown[field], place.name if (place := place_of(field, places)) else "default"
-        )
+        EffectiveSetting(variable_of(field), shown[field], _origin(field, settings, places))
         for field in Settings.model_fields
     ]
+
+
+def _origin(field: str, settings: Settings, places: list[Place]) -> str:
+    place = place_of(field, places)
+    if place is None:
+        return "running dev" if field in settings.model_fields_set else "default"
+    return place.name
 
 
 def settings_reference() -> str:

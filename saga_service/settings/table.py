@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -307,6 +308,20 @@ def load_settings() -> Settings:
     if problems:
         raise InvalidSettings(problems)
     return settings
+
+
+_ADDRESSES = ("postgres_dsn", "redis_url")
+
+
+def sets_an_address(settings: Settings) -> bool:
+    """True if the address of a server comes from anywhere but the defaults."""
+    return not settings.model_fields_set.isdisjoint(_ADDRESSES)
+
+
+def at_addresses(settings: Settings, variables: Mapping[str, str]) -> Settings:
+    """The settings, with the addresses that these variables have."""
+    given = {field: ServerUrl(variables[name]) for field in _ADDRESSES if (name := variable_of(field)) in variables}
+    return settings.model_copy(update=given)
 
 
 def _explained(detail: ErrorDetails, places: list[Place]) -> str:

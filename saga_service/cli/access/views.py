@@ -196,6 +196,12 @@ async def list_sagas(
 _WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), None)
 
 
+async def sagas_at_rest_since(connection: Connection, moment: datetime) -> list[SagaRow]:
+    """The sagas that have ended, or got stuck, after this moment, in the order in which they did."""
+    condition = "where status in ('completed', 'compensated', 'stuck') and updated_at > $1 order by updated_at, id"
+    return await _rows(connection, SagaRow, "sagas", condition, [moment])
+
+
 async def sagas_with_key(connection: Connection, key: str) -> list[SagaRow]:
     """The sagas with this business key, one at most of each definition."""
     return await _rows(connection, SagaRow, "sagas", "where key = $1 order by created_at desc", [key])

@@ -9,6 +9,7 @@ import typer
 
 from saga_service.cli.access.definitions import given_sources, load_catalog
 from saga_service.cli.commands.worker import load_named_worker
+from saga_service.cli.console.findings import print_finding
 from saga_service.cli.console.output import AsJson, print_json, print_line
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings
@@ -69,7 +70,7 @@ def _facts(
 
 def _print(specs: Sequence[DefinedSaga], workers: Sequence[WorkerDescription], found: Sequence[Finding]) -> None:
     for each in found:
-        print_line(f"{'problem' if each.is_problem else 'hint'}: {each}")
+        print_finding(each)
     if not any(each.is_problem for each in found):
         sagas, services = _count(len(specs), "saga"), _count(len({worker.service for worker in workers}), "worker")
         print_line(f"right: {sagas} and {services} fit together")

@@ -22,6 +22,7 @@ from saga_service.cli.console.local import (
     DEMO_WORKERS,
     demo_entries,
     embedded_servers,
+    fail_if_dead,
     print_lines_to_paste,
     settings_for,
     stay_until_signal,
@@ -62,7 +63,7 @@ def demo_command(
             print_heading(f"All of it came true, in {time.monotonic() - began_s:.1f} s")
             if keep:
                 print_lines_to_paste(servers, demo_entries(), [DEMO_DEFINITIONS])
-                stay_until_signal(children)
+                stay_until_signal(lambda: fail_if_dead(children))
 
 
 class _Demo:

@@ -2,55 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.definitions import load_catalog
-from saga_service.cli.console.local import (
-    DEMO_DEFINITIONS,
-    DEMO_WORKERS,
-    demo_entries,
-    embedded_servers,
-    entries_of,
-    print_lines_to_paste,
-    settings_for,
-    stay_until_signal,
-)
-from saga_service.local.processes import ChildGroup
-from saga_service.wire.transport import PREFIX_DEFAULT
-
-DATA_FOLDER = Path(".saga")
+from saga_service.cli.console.development import chosen, develop
+from saga_service.cli.invocation import read_own_settings
+from saga_service.local.dev_record import DEV_FOLDER
 
 
 def dev_command(
     definitions: Annotated[
         list[str] | None,
-        typer.Option("--definitions", "-d", help="Your sagas: YAML files or Python modules. The demo's without it."),
+        typer.Option(
+            "--definitions",
+            "-d",
+            help="Your sagas: YAML files or Python modules; else SAGA_DEFINITIONS, else the demo.",
+        ),
     ] = None,
     workers: Annotated[
         list[str] | None,
-        typer.Option("--worker", "-w", metavar="MODULE:WORKER", help="Your workers. The demo's without any."),
+        typer.Option("--worker", "-w", metavar="MODULE:WORKER", help="Your workers; else SAGA_WORKERS. Repeatable."),
     ] = None,
-    folder: Annotated[Path, typer.Option(help="Where the servers keep their data.")] = DATA_FOLDER,
+    folder: Annotated[Path, typer.Option(help="Where the servers keep their data.")] = Path(DEV_FOLDER),
+    reload: Annotated[
+        bool, typer.Option("--reload/--no-reload", help="Start service and workers anew when a file is saved.")
+    ] = True,
 ) -> None:
-    sources = definitions or [DEMO_DEFINITIONS]
-    catalog = load_catalog(sources, PREFIX_DEFAULT)
-    with embedded_servers(folder) as servers:
-        settings = {**settings_for(servers), "SAGA_DEFINITIONS": ",".join(sources)}
-        with ChildGroup(settings, None) as children:
-            children.start("service", "run")
-            if workers:
-                _check(children, workers)
-            children.start("workers", "worker", *(workers or DEMO_WORKERS))
-            print_lines_to_paste(servers, entries_of(catalog) if definitions else demo_entries(), sources)
-            stay_until_signal(children)
-
-
-def _check(children: ChildGroup, workers: Sequence[str]) -> None:
-    """Check the workers before anything to paste is printed. What is wrong is on the terminal by then."""
-    # In a process of its own: only there the modules find the settings that they may need when they are imported.
-    if code := children.run("workers", "worker", "--check", *workers):
-        raise typer.Exit(code)
+    settings = read_own_settings()
+    develop(settings, chosen(definitions, workers, settings), folder, reload=reload)

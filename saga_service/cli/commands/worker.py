@@ -19,12 +19,15 @@ def worker_command(
     check: Annotated[
         bool, typer.Option("--check", help="Only check that they can be run. With the definitions: saga-service check")
     ] = False,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="First make the tables of the inboxes, where they are missing.")
+    ] = False,
 ) -> None:
     settings = read_settings()
     configure_logging(settings.log_format, settings.log_level)
     loaded = [load_named_worker(target) for target in workers]
     if not check:
-        run_fast(_work(settings, loaded))
+        run_fast(_work(settings, loaded, migrate=migrate))
 
 
 def load_named_worker(target: str) -> Worker:
@@ -35,10 +38,19 @@ def load_named_worker(target: str) -> Worker:
         raise CommandFailed(str(error), code=ExitCode.USAGE) from None
 
 
-async def _work(settings: Settings, workers: list[Worker]) -> None:
+async def _work(settings: Settings, workers: list[Worker], *, migrate: bool) -> None:
+    if migrate:
+        await _migrate(workers)
     try:
         await run_workers(workers, worker_options(settings))
     except WorkerCannotStart as error:
         raise CommandFailed(str(error)) from None
     except ValueError as error:
         raise CommandFailed(str(error), code=ExitCode.USAGE) from None
+
+
+async def _migrate(workers: list[Worker]) -> None:
+    from saga_service.cli.access.inboxes import create_inbox  # a worker without an inbox needs no Postgres client
+
+    for worker in workers:
+        await create_inbox(worker)

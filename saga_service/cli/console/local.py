@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from saga_service.definitions.schema.samples import input_samples
 from saga_service.local.processes import ChildGroup
 from saga_service.local.servers import EmbeddedServerError, EmbeddedServers
 from saga_service.wire.saga_spec import InvalidInput
-from saga_service.wire.transport import StreamNames
+from saga_service.wire.transport import PREFIX_DEFAULT, StreamNames
 
 DEMO_DEFINITIONS = "saga_service.demo.sagas"
 DEMO_WORKERS = tuple(
@@ -64,22 +64,27 @@ def settings_for(servers: EmbeddedServers) -> dict[str, str]:
     }
 
 
-def stay_until_signal(children: ChildGroup) -> None:
-    """Wait for one of END_SIGNALS. A line says so once they are listened for.
+def stay_until_signal(look: Callable[[], None]) -> None:
+    """Wait for one of END_SIGNALS, and look now and then. A line says so once the signals are listened for.
 
-    Raises CommandFailed where one of the children ends before.
+    Raises what `look` raises.
     """
     ended = threading.Event()
     before = [(number, signal.signal(number, lambda *_: ended.set())) for number in END_SIGNALS if _is_heeded(number)]
     typer.echo("\nrunning; Ctrl-C ends it", err=True)
     try:
         while not ended.wait(CHECK_S):
-            if dead := children.dead():
-                names = ", ".join(child.name for child in dead)
-                raise CommandFailed(f"ended by itself: {names}", "see the log above")
+            look()
     finally:
         for number, handler in before:
             signal.signal(number, handler)
+
+
+def fail_if_dead(children: ChildGroup) -> None:
+    """Raise CommandFailed where one of the children has ended."""
+    if dead := children.dead():
+        names = ", ".join(child.name for child in dead)
+        raise CommandFailed(f"ended by itself: {names}", "see the log above")
 
 
 def _is_heeded(number: int) -> bool:
@@ -92,9 +97,9 @@ def demo_entries() -> list[str]:
     return [f"saga_requests '*' robot_count 2 area {area}" for area in ("ZoneA", "Crater")]
 
 
-def entries_of(catalog: Catalog) -> list[str]:
+def entries_of(catalog: Catalog, stream_prefix: str = PREFIX_DEFAULT) -> list[str]:
     """An entry for each saga that starts it, as arguments of XADD. The data fits the schema and means nothing."""
-    events = StreamNames().events
+    events = StreamNames(stream_prefix).events
     return [
         f"{events} '*' type {shlex.quote(event_type)} data {shlex.quote(json.dumps(data))}"
         for event_type in catalog.event_types()
@@ -135,9 +140,9 @@ def lines_to_paste(servers: EmbeddedServers, entries: Sequence[str], sources: Se
     return {
         "Start sagas": [f"{redis_cli} XADD {entry}" for entry in entries],
         "Read them": [f"{psql} -c {shlex.quote(query)}" for query in (LATEST_SAGAS, LATEST_STEPS)],
-        "Look at the latest": [
-            f"export {environment}",
+        "Look at the latest, in this folder": [
             f"{command} list",
             f'{command} show "$({psql} -Atc {shlex.quote(LATEST_SAGA)})"',
         ],
+        "In another folder, first": [f"export {environment}"],
     }

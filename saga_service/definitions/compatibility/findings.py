@@ -21,5 +21,7 @@ class Finding:
     """The file or module of the definition."""
 
     def __str__(self) -> str:
-        step = f"{self.saga}, step '{self.step}'" if self.step is not None else self.saga
-        return ": ".join(part for part in (self.place, step, self.text) if part)
+        # The place of a saga in Python has the saga's name in it.
+        saga = None if self.place is not None and self.place.endswith(f"saga '{self.saga}'") else self.saga
+        step = None if self.step is None else f"step '{self.step}'"
+        return ": ".join(part for part in (self.place, saga, step, self.text) if part)

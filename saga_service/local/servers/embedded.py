@@ -21,6 +21,7 @@ from saga_service.local.servers.redis import EmbeddedRedis
 
 LOCK_S_MAX = 30.0
 LOCK_POLL_S = 0.1
+PROCESS_CHARACTERS_MAX = 20
 
 
 class EmbeddedServers:
@@ -99,6 +100,9 @@ class EmbeddedServers:
 
     def stop(self) -> None:
         """Stop both, also where they never started. A given folder keeps its data, a temporary one is removed."""
+        if self._lock is not None:
+            # Whoever comes now has a moment to wait, and no other process to look for.
+            self._lock.truncate(0)
         for server in (self._redis, self._postgres):
             if server is not None:
                 server.stop()
@@ -147,17 +151,43 @@ class EmbeddedServers:
 
 
 def _locked(path: Path) -> IO[bytes]:
-    # The servers of a process that was killed a moment ago may still be on their way out.
-    lock = path.open("wb")
+    """Lock the folder for this process, whose id the file then has until it stops the servers.
+
+    Raises EmbeddedServerError at once where another process uses the servers.
+    """
+    # Not truncated before it is locked: it may have another process's id.
+    lock = path.open("a+b")
+    # A process that was stopped a moment ago may still be on its way out.
     deadline = time.monotonic() + LOCK_S_MAX
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
         except BlockingIOError:
-            if time.monotonic() > deadline:
+            holder = _process_in(lock)
+            if holder is not None or time.monotonic() > deadline:
                 lock.close()
+                named = "another process" if holder is None else f"process {holder}"
                 raise EmbeddedServerError(
-                    f"another process uses the embedded servers in {path.parent}: stop it, or choose another folder"
+                    f"{named} uses the embedded servers in {path.parent}: stop it, or choose another folder"
                 ) from None
             time.sleep(LOCK_POLL_S)
+        else:
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}".encode())
+            lock.flush()
+            return lock
+
+
+def _process_in(lock: IO[bytes]) -> int | None:
+    """The process that has written its id into the file; None where there is none, or none that lives."""
+    lock.seek(0)
+    written = lock.read(PROCESS_CHARACTERS_MAX).decode(errors="replace")
+    if not written.isdecimal():
+        return None
+    try:
+        os.kill(int(written), 0)
+    except ProcessLookupError:
+        return None
+    except (PermissionError, OverflowError):
+        pass
+    return int(written)

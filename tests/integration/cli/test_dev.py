@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -87,6 +89,106 @@ async def test_when_dev_is_killed_nothing_of_its_process_tree_stays(dev: subproc
     dev.kill()
 
     await eventually(lambda: not living(family), within_s=30)
+
+
+SHOP = """
+import os
+from asyncpg import Connection
+from pydantic import BaseModel
+from saga_service import Saga, Step
+from saga_service.worker import PostgresInbox, Worker
+
+class Order(BaseModel):
+    order_id: str
+
+order = Saga("shop-order", input=Order, key="order_id", steps=[Step("reserve", action="shop.reserve")])
+shop = Worker("shop", inbox=PostgresInbox(os.environ["SAGA_POSTGRES_DSN"]))
+
+@shop.handler("shop.reserve")
+async def reserve(order: Order, connection: Connection) -> dict[str, int]:
+    return {"version": 1}
+"""
+
+
+def dev_of(folder: Path, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "saga_service", "dev", "--folder", str(folder / "data"), *arguments],
+        cwd=folder,
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+class Said:
+    """What a process says, line by line; each line is waited for."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self._lines = process.stdout
+        self.all: list[str] = []
+
+    async def until(self, part: str) -> str:
+        while line := await asyncio.to_thread(self._lines.readline):
+            self.all.append(line)
+            if part in line:
+                return line
+        raise AssertionError(f"it ended without '{part}': {''.join(self.all)}")
+
+
+async def test_a_first_hour_with_dev(folder: Path) -> None:
+    """The inbox has its table, `list` finds dev, an end is one line, and a saved file is taken up or refused."""
+    shop = folder / "shop_of_dev.py"
+    shop.write_text(SHOP)
+    dev = dev_of(folder, "-d", "shop_of_dev", "-w", "shop_of_dev:shop", SAGA_STREAM_PREFIX="mine:")
+    beside = {name: value for name, value in os.environ.items() if not name.startswith("SAGA_")}
+
+    async def command(*arguments: str) -> str:
+        program = [sys.executable, "-m", "saga_service", *arguments]
+        process = await asyncio.create_subprocess_exec(
+            *program, cwd=folder, env={**beside, "SAGA_STREAM_PREFIX": "mine:"}, stdout=subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        return out.decode()
+
+    try:
+        said = Said(dev)
+        await said.until("XADD mine:events")
+        await said.until("Ctrl-C ends it")
+
+        await command("start", "shop-order", "-f", "order_id=A-1", "--wait")
+        assert "completed: shop-order A-1 (" in await said.until("completed: ")
+        assert "A-1" in await command("list")
+
+        shop.write_text(SHOP.replace('action="shop.reserve"', 'action="shop.reserv"'))
+        assert "did you mean 'shop.reserve'?" in await said.until("problem: ")
+        await said.until("started anew")
+
+        shop.write_text(SHOP + "import no_such_module")
+        await said.until("no_such_module")
+        await said.until("what ran before goes on")
+
+        second = await asyncio.to_thread(dev_of(folder).communicate, timeout=20)
+        assert f"process {dev.pid} uses the embedded servers" in second[0]
+    finally:
+        dev.terminate()
+        await asyncio.to_thread(dev.communicate)
+    assert dev.returncode == 0
+    assert await command("list") == ""
+
+
+async def test_sagas_without_workers_of_ones_own_are_answered_by_nobody(folder: Path) -> None:
+    (folder / "order.yaml").write_text("name: order\nsteps: [{name: charge, action: payment.charge}]\n")
+    dev = dev_of(folder, "-d", "order.yaml", "--no-reload")
+    try:
+        said = Said(dev)
+        await said.until("no workers run here, and the sagas need payment")
+        await said.until("Ctrl-C ends it")
+        assert not any("worker started" in line for line in said.all)
+    finally:
+        dev.terminate()
+        await asyncio.to_thread(dev.communicate)
 
 
 async def test_a_worker_that_is_not_there_is_told_before_anything_else(folder: Path) -> None:

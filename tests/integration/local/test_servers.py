@@ -138,9 +138,11 @@ def test_data_in_a_given_folder_is_kept_and_redis_has_its_port_again(short_folde
         assert ask_redis(running.redis_url, "GET", "kept") == "7"
 
 
-def test_two_processes_do_not_share_a_folder(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "LOCK_S_MAX", 0)
-    with EmbeddedServers(short_folder), pytest.raises(EmbeddedServerError, match="another process uses"):
+def test_a_folder_that_another_process_uses_is_told_at_once(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "LOCK_S_MAX", 1e9)
+    with EmbeddedServers(short_folder), pytest.raises(EmbeddedServerError, match=f"process {os.getpid()} uses"):
         EmbeddedServers(short_folder).start()
 
 

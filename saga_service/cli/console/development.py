@@ -1,0 +1,198 @@
+"""The run of `dev`: servers, service and workers, checked at their start and started anew when a file is saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import typer
+
+from saga_service.cli.access.definitions import load_catalog
+from saga_service.cli.console.findings import print_finding
+from saga_service.cli.console.local import (
+    ADDRESSES,
+    DEMO_DEFINITIONS,
+    DEMO_WORKERS,
+    demo_entries,
+    embedded_servers,
+    entries_of,
+    fail_if_dead,
+    print_lines_to_paste,
+    settings_for,
+    stay_until_signal,
+)
+from saga_service.cli.console.saga_ends import told_ends
+from saga_service.cli.exits import ExitCode
+from saga_service.definitions import Catalog
+from saga_service.definitions.compatibility import Finding
+from saga_service.local.dev_record import recorded
+from saga_service.local.processes import ChildGroup
+from saga_service.local.source_watch import Changes, watched
+from saga_service.settings import ENVIRONMENT_PREFIX, Settings, at_addresses, effective_settings
+
+DECIDED_BY_DEV = ("SAGA_POSTGRES_DSN", "SAGA_REDIS_URL", "SAGA_MIGRATE_AT_START")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What to run: sources of definitions, and workers."""
+
+    sources: tuple[str, ...]
+    workers: tuple[str, ...]
+
+    @property
+    def is_demo(self) -> bool:
+        return self.sources == (DEMO_DEFINITIONS,)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The sources and workers as options of `check`."""
+        return [*(f"--definitions={each}" for each in self.sources), *(f"--worker={each}" for each in self.workers)]
+
+
+def chosen(definitions: Sequence[str] | None, workers: Sequence[str] | None, settings: Settings) -> Chosen:
+    """What the command names, else what the settings name. The demo is whole: its workers belong to its sagas alone."""
+    sources = tuple(definitions or settings.definitions) or (DEMO_DEFINITIONS,)
+    named = tuple(workers or settings.workers)
+    return Chosen(sources, named or (DEMO_WORKERS if sources == (DEMO_DEFINITIONS,) else ()))
+
+
+def develop(own: Settings, what: Chosen, folder: Path, *, reload: bool) -> None:
+    """Run until a signal ends it. Raises CommandFailed where it cannot start.
+
+    Without `reload` it also raises CommandFailed where a process ends by itself.
+    """
+    tell_what_is_not_used(own)
+    with ExitStack() as stack:
+        servers = stack.enter_context(embedded_servers(folder))
+        settings = environment(settings_for(servers), what)
+        # The author's modules may look for these as they are imported, here as in the children.
+        os.environ.update(settings)
+        catalog = load_catalog(what.sources, own.stream_prefix)
+        children = stack.enter_context(ChildGroup(settings, None))
+        development = Development(children, what)
+        development.begin()
+        entries = demo_entries() if what.is_demo else entries_of(catalog, own.stream_prefix)
+        print_lines_to_paste(servers, entries, what.sources)
+        _tell_what_workers_get(what, catalog)
+        stack.enter_context(recorded(Path.cwd(), {name: settings[name] for name in ADDRESSES}))
+        stack.enter_context(told_ends(at_addresses(own, settings)))
+        changes = stack.enter_context(_watched(what, folder)) if reload else None
+        stay_until_signal(development.at_each_look(changes))
+
+
+def environment(addresses: dict[str, str], what: Chosen) -> dict[str, str]:
+    """The settings of the children: this process's own, and over them what `dev` decides."""
+    inherited = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX)}
+    preferred = {name: value for name, value in addresses.items() if name not in DECIDED_BY_DEV}
+    decided = {name: addresses[name] for name in DECIDED_BY_DEV}
+    # The workers run apart from the service, so that one of them can be debugged, and started anew, by itself.
+    run_apart = {"SAGA_DEFINITIONS": ",".join(what.sources), "SAGA_WORKERS": ","}
+    return {**preferred, **inherited, **decided, **run_apart}
+
+
+def tell_what_is_not_used(own: Settings) -> None:
+    """Name the settings that `dev` does not pass on."""
+    for setting in effective_settings(own):
+        if setting.variable in DECIDED_BY_DEV and setting.origin != "default":
+            typer.echo(
+                f"{setting.variable} (from the {setting.origin}) is not used: dev has servers of its own", err=True
+            )
+
+
+def _tell_what_workers_get(what: Chosen, catalog: Catalog) -> None:
+    if what.workers or not catalog.services():
+        return
+    typer.echo(
+        f"\nno workers run here, and the sagas need {', '.join(catalog.services())}: name them with --worker, "
+        "or run them beside, in this folder: saga-service worker MODULE:WORKER",
+        err=True,
+    )
+
+
+@contextmanager
+def _watched(what: Chosen, folder: Path) -> Iterator[Changes]:
+    files = [Path(source) for source in what.sources if Path(source).exists()]
+    folders = [Path.cwd(), *(file if file.is_dir() else file.parent for file in files)]
+    with watched(folders, folder) as changes:
+        yield changes
+
+
+class Development:
+    """The service and the workers of one `dev`, as child processes."""
+
+    def __init__(self, children: ChildGroup, what: Chosen) -> None:
+        self._children = children
+        self._what = what
+        self._failed_watch: str | None = None
+
+    def begin(self) -> None:
+        """Start the service, check the workers beside it, and start those. Raises Exit where they cannot be loaded."""
+        self._children.start("service", "run")
+        # Nothing is printed to be pasted before that: what is wrong is on the terminal by then.
+        if code := self._check():
+            raise typer.Exit(code)
+        self._start_workers()
+
+    def at_each_look(self, changes: Changes | None) -> Callable[[], None]:
+        """What is to be done twice a second. Without `changes` it raises CommandFailed where a process has ended."""
+
+        def look() -> None:
+            if changes is None:
+                fail_if_dead(self._children)
+                return
+            if files := changes.take():
+                self._start_anew(files)
+            self._tell_of_dead()
+            self._tell_of_failure(changes)
+
+        return look
+
+    def _start_anew(self, files: Sequence[str]) -> None:
+        named = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+        typer.echo(f"\n{named} changed", err=True)
+        if self._check():
+            typer.echo("not started anew: what ran before goes on", err=True)
+            return
+        self._children.end()
+        self._children.start("service", "run")
+        self._start_workers()
+        typer.echo("started anew", err=True)
+
+    def _start_workers(self) -> None:
+        if self._what.workers:
+            self._children.start("workers", "worker", "--migrate", *self._what.workers)
+
+    def _check(self) -> int:
+        """Tell what does not fit. Returns an exit code other than 0 where something cannot even be loaded.
+
+        A process of its own loads the modules: only there they find the settings that they may need, and the latest
+        code.
+        """
+        if not self._what.workers:
+            code, _ = self._children.output_of("check", "definitions", "check", *self._what.sources)
+            return code
+        code, out = self._children.output_of("check", "check", "--json", *self._what.arguments)
+        try:
+            found = orjson.loads(out)
+        except orjson.JSONDecodeError:
+            return code or ExitCode.PROBLEM
+        for each in [*found["problems"], *found["hints"]]:
+            print_finding(Finding(**each))
+        return ExitCode.FINE
+
+    def _tell_of_dead(self) -> None:
+        for child in self._children.dead():
+            self._children.forget(child)
+            typer.echo(
+                f"\n{child.name} ended by itself: see the log above; started anew when a file is saved", err=True
+            )
+
+    def _tell_of_failure(self, changes: Changes) -> None:
+        if changes.failed != self._failed_watch:
+            self._failed_watch = changes.failed
+            typer.echo(f"files are not watched any more ({changes.failed}): start dev anew after a change", err=True)

@@ -1,0 +1,74 @@
+"""The record of a running `dev`, by which other commands in the same folder find its servers.
+
+`dev` writes the file into `.saga` in its working directory; a command looks there, and in the folders above. A record
+counts only while the process that wrote it lives.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+DEV_FOLDER = ".saga"
+"""Where `dev` keeps its record, and by default its servers' data; relative to its working directory."""
+_FILE = "dev.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningDev:
+    """A `dev` that runs: the folder that it was started in, its process, and the settings that lead to its servers."""
+
+    folder: Path
+    pid: int
+    settings: Mapping[str, str]
+
+
+def running_dev(below: Path) -> RunningDev | None:
+    """Find the `dev` that runs in this folder, or in the nearest one above it; None where none does."""
+    for folder in (below, *below.parents):
+        path = folder / DEV_FOLDER / _FILE
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            if path.stat().st_uid == os.getuid():
+                written = json.loads(_text_if_alive(path))
+                settings = {str(name): str(value) for name, value in written["settings"].items()}
+                return RunningDev(folder, int(written["pid"]), settings)
+    return None
+
+
+def _text_if_alive(path: Path) -> str:
+    """The record's text; empty where nobody holds it. The system lets go of a lock when its process ends."""
+    with path.open() as record:
+        try:
+            fcntl.flock(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return record.read()
+        return ""
+
+
+@contextmanager
+def recorded(folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
+    """Keep the record of this process while the context lasts. Where it cannot be written, others do not find it."""
+    path = folder / DEV_FOLDER / _FILE
+    try:
+        path.parent.mkdir(exist_ok=True)
+        # Never another process's file: that one may still be read, or be held.
+        path.unlink(missing_ok=True)
+        record = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
+    except OSError:
+        yield
+        return
+    with record:
+        fcntl.flock(record, fcntl.LOCK_EX)
+        json.dump({"pid": os.getpid(), "settings": dict(settings)}, record)
+        record.flush()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if path.stat().st_ino == os.fstat(record.fileno()).st_ino:
+                    path.unlink()

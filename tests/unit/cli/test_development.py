@@ -1,0 +1,66 @@
+"""What `dev` runs, and the settings that it passes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from saga_service.cli.console.development import chosen, environment, tell_what_is_not_used
+from saga_service.cli.console.local import DEMO_DEFINITIONS, DEMO_WORKERS
+from saga_service.cli.invocation import read_own_settings
+from saga_service.encryption.keys import fresh_key, write_key
+from saga_service.settings import load_settings
+
+OF_DEV = {
+    "SAGA_POSTGRES_DSN": "postgresql://dev/saga",
+    "SAGA_REDIS_URL": "redis://dev/0",
+    "SAGA_MIGRATE_AT_START": "true",
+    "SAGA_RECLAIM_IDLE_MS": "2000",
+}
+ORDER = ["order.yaml"]
+KEYS = write_key(fresh_key("k1"))
+
+
+def test_the_demo_is_run_where_nothing_is_named() -> None:
+    what = chosen(None, None, load_settings())
+    assert (what.sources, what.workers) == ((DEMO_DEFINITIONS,), DEMO_WORKERS)
+
+
+def test_sagas_of_ones_own_are_not_answered_by_the_demos_workers() -> None:
+    what = chosen(ORDER, None, load_settings())
+    assert (what.sources, what.workers) == (("order.yaml",), ())
+
+
+def test_what_the_settings_name_is_run_where_the_command_names_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_DEFINITIONS", "shop.yaml,more.yaml")
+    monkeypatch.setenv("SAGA_WORKERS", "shop:worker")
+    what = chosen(None, None, load_settings())
+    assert (what.sources, what.workers) == (("shop.yaml", "more.yaml"), ("shop:worker",))
+    assert chosen(ORDER, ["other:worker"], load_settings()).workers == ("other:worker",)
+
+
+def test_settings_are_passed_on_but_those_that_dev_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_ENCRYPTION_KEYS", KEYS)
+    monkeypatch.setenv("SAGA_RECLAIM_IDLE_MS", "7000")
+    monkeypatch.setenv("SAGA_POSTGRES_DSN", "postgresql://mine/saga")
+    monkeypatch.setenv("SAGA_WORKERS", "shop:worker")
+
+    passed = environment(OF_DEV, chosen(ORDER, None, load_settings()))
+
+    assert passed["SAGA_ENCRYPTION_KEYS"] == KEYS
+    assert passed["SAGA_POSTGRES_DSN"] == "postgresql://dev/saga"
+    assert passed["SAGA_RECLAIM_IDLE_MS"] == "7000"
+    assert passed["SAGA_DEFINITIONS"] == "order.yaml"
+    # The service runs no workers of its own: they run beside it.
+    for name, value in passed.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().workers == ()
+
+
+def test_a_setting_that_is_not_used_is_named_with_its_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SAGA_POSTGRES_DSN", "postgresql://me:hush@mine/saga")
+    monkeypatch.setenv("SAGA_LANES", "3")
+    tell_what_is_not_used(read_own_settings())
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == "SAGA_POSTGRES_DSN (from the environment) is not used: dev has servers of its own"

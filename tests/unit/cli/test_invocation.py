@@ -1,0 +1,43 @@
+"""The settings of one invocation: as they are set, and by a running `dev` where no address is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from saga_service.cli.invocation import read_settings
+from saga_service.local.dev_record import recorded
+from saga_service.settings import effective_settings
+
+ADDRESSES = {"SAGA_POSTGRES_DSN": "postgresql://dev/saga", "SAGA_REDIS_URL": "redis://dev/0"}
+
+
+def test_a_dev_that_runs_in_this_folder_is_found_and_named(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with recorded(directory, ADDRESSES):
+        settings = read_settings()
+
+    assert settings.postgres_dsn.get_secret_value() == "postgresql://dev/saga"
+    assert settings.redis_url.get_secret_value() == "redis://dev/0"
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"uses the servers of the dev that runs in {directory}" in line
+    origins = {setting.variable: setting.origin for setting in effective_settings(settings)}
+    assert (origins["SAGA_POSTGRES_DSN"], origins["SAGA_LANES"]) == ("running dev", "default")
+
+
+@pytest.mark.parametrize("variable", ["SAGA_POSTGRES_DSN", "SAGA_REDIS_URL"])
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_an_address_that_is_set_goes_before_a_running_dev(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, place: str
+) -> None:
+    address = {"SAGA_POSTGRES_DSN": "postgresql://mine/saga", "SAGA_REDIS_URL": "redis://mine/0"}[variable]
+    if place == "environment":
+        monkeypatch.setenv(variable, address)
+    else:
+        (directory / ".env").write_text(f"{variable}={address}\n")
+
+    with recorded(directory, ADDRESSES):
+        settings = read_settings()
+
+    assert "dev" not in settings.postgres_dsn.get_secret_value() + settings.redis_url.get_secret_value()
+    assert capsys.readouterr().err == ""
