@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from saga_service.cli.console.output import harmless
+from saga_service.cli.text import harmless
 from saga_service.definitions.compatibility import Finding
 
 

@@ -13,9 +13,10 @@ import asyncpg
 from saga_service.cli.access.encryption import cipher_of, decrypted_saga
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.views import SagaRow, sagas_at_rest_since
-from saga_service.cli.console.output import duration, harmless
+from saga_service.cli.console.output import duration
 from saga_service.cli.console.timeline import why
 from saga_service.cli.exits import CommandFailed
+from saga_service.cli.text import harmless
 from saga_service.settings import Settings
 
 POLL_S = 0.5

@@ -114,13 +114,17 @@ def _of_types(sent: Part, taken: Part, path: Path) -> Iterator[Difference]:
 def _reads(sent: str, wanted: str, taken: Part) -> Reads:
     if sent == wanted:
         return Reads.ALL
-    if wanted == "string" and sent in ("integer", "number"):
-        return Reads.ALL if isinstance(taken.schema, Mapping) and taken.schema.get("format") in _MOMENTS else Reads.NONE
-    return _CONVERTED.get((sent, wanted), Reads.NONE)
+    written_as = taken.schema.get("format") if wanted == "string" and isinstance(taken.schema, Mapping) else None
+    return _AS_TEXT.get((sent, written_as)) or _CONVERTED.get((sent, wanted), Reads.NONE)
 
 
-_MOMENTS = frozenset({"date-time", "date", "time", "duration"})
-"""Formats of text that are read from numbers as well."""
+_MOMENTS = ("date-time", "date", "time", "duration")
+_ADDRESSES = ("ipv4", "ipv6", "ipvanyaddress", "ipv4network", "ipv6network", "ipvanynetwork")
+_AS_TEXT: Mapping[tuple[str, Any], Reads] = {  # Any: whatever stands at `format`
+    **{(sent, moment): Reads.SOME for sent in ("integer", "number") for moment in _MOMENTS},
+    **{(sent, address): Reads.SOME for sent in ("boolean", "integer") for address in _ADDRESSES},
+}
+"""Formats of text that are read from other types as well."""
 _CONVERTED = {
     ("integer", "number"): Reads.ALL,
     ("boolean", "integer"): Reads.ALL,
