@@ -65,6 +65,7 @@ def compare(
         found += _of_call(call, handlers.get(service_of(call.type)), outline)
     found += _of_expressions(specs, outlines, handlers)
     found += _not_called(specs, handlers)
+    found += [hint for spec in specs for hint in _shared_signals(spec)]
     unique = list(dict.fromkeys(found))
     return [*(each for each in unique if each.is_problem), *(each for each in unique if not each.is_problem)]
 
@@ -207,3 +208,15 @@ def _not_called(specs: Sequence[DefinedSaga], handlers: _Handlers) -> Iterator[F
                 f"the worker of '{service}' has handlers that no definition here calls: {', '.join(idle)}; "
                 "remove them, or name the definitions that call them",
             )
+
+
+def _shared_signals(spec: DefinedSaga) -> Iterator[Finding]:
+    """Waits of one saga for signals of one name, each with the first of them."""
+    first: dict[str, str] = {}
+    for step in spec.definition.steps:
+        if step.task is Task.SIGNAL and first.setdefault(step.action, step.name) != step.name:
+            text = (
+                f"waits for '{step.action}', as step '{first[step.action]}' does: a late answer to one is taken by the "
+                "other, unless its sender names the step; give each wait a signal of its own"
+            )
+            yield Finding(False, text, spec.name, step.name, place=spec.place)
