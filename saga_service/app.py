@@ -35,11 +35,12 @@ from saga_service.runtime.service import Service
 from saga_service.runtime.timers import Timers
 from saga_service.settings import Settings
 from saga_service.startup import (
+    StartupStopped,
     check_keys,
     configured_catalog,
     configured_cipher,
-    still_starting,
     wait_for_servers,
+    with_postgres,
 )
 from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresDefinitionRegistry, PostgresStore
@@ -82,7 +83,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     liveness = Liveness()
     identity = Identity("service", settings.consumer_name, (), _standstill_s(settings))
     async with kept_health_file(settings.health_dir, identity, liveness):
-        await _serve(settings, stop, liveness)
+        try:
+            await _serve(settings, stop, liveness)
+        except StartupStopped:
+            log.info("stopped before the servers answered")
 
 
 def _standstill_s(settings: Settings) -> float:
@@ -94,9 +98,7 @@ async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) ->
     catalog, cipher = configured_catalog(settings), configured_cipher(settings)
     workers = [load_worker(target) for target in settings.workers]
     liveness.awaited["servers"] = "it waits for Postgres and Redis, or has just begun"
-    if not await wait_for_servers(settings, stop):
-        log.info("stopped before the servers answered")
-        return
+    await wait_for_servers(settings, stop)
     async with shutdown_on(stop) as shutdown, _deployment(settings, catalog, cipher, shutdown) as deployment:
         log.info(
             "saga_service runs",
@@ -247,6 +249,11 @@ class Deployment:
         ]
         return Maintenance(tasks, settings.trim_period_ms / 1000, self.shutdown)
 
+    async def register(self) -> None:
+        """Put the definitions on record and look at open sagas. Raises StartupRefused and StoreUnavailable."""
+        await self.store.remember_definitions(self.catalog.documents())
+        await check_keys(self.store)
+
     def registration(self) -> Maintenance:
         """The upkeep of what is on record of this replica's definitions: that they are still deployed."""
         return Maintenance([self._still_deployed], STILL_DEPLOYED_PERIOD_S, self.shutdown)
@@ -350,7 +357,7 @@ async def _deployment(
     """The deployment with its connections open and its definitions on record. Raises StartupRefused."""
     names = StreamNames(settings.stream_prefix)
     async with AsyncExitStack() as connections:
-        pool = await connections.enter_async_context(_postgres(settings))
+        pool = await connections.enter_async_context(_postgres(settings, shutdown))
         # Each lane publishes on a connection of its own; the loops that do small things share the others.
         redis = partial(connected, connections, settings.redis_url.get_secret_value())
         client = redis(connections_max=settings.lanes + 4)
@@ -365,9 +372,7 @@ async def _deployment(
             for stream, group in _streams(settings, catalog, names)
         ]
         deployment = Deployment(settings, catalog, names, cipher, pool, client, tuple(consumers), shutdown)
-        with still_starting(settings):
-            await deployment.store.remember_definitions(catalog.documents())
-            await check_keys(deployment.store)
+        await with_postgres(settings, deployment.register, shutdown)
         yield deployment
 
 
@@ -380,14 +385,15 @@ def _streams(settings: Settings, catalog: Catalog, names: StreamNames) -> Iterat
 
 
 @asynccontextmanager
-async def _postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    with still_starting(settings):
-        pool = await create_pool(
-            settings.postgres_dsn.get_secret_value(),
-            settings.postgres_pool_size,
-            statement_cache_size=settings.postgres_statement_cache_size,
-            statement_timeout_s=settings.postgres_timeout_ms / 1000,
-        )
+async def _postgres(settings: Settings, shutdown: Shutdown) -> AsyncIterator[asyncpg.Pool]:
+    connecting = partial(
+        create_pool,
+        settings.postgres_dsn.get_secret_value(),
+        settings.postgres_pool_size,
+        statement_cache_size=settings.postgres_statement_cache_size,
+        statement_timeout_s=settings.postgres_timeout_ms / 1000,
+    )
+    pool = await with_postgres(settings, connecting, shutdown)
     try:
         yield pool
     finally:

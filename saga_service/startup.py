@@ -6,21 +6,22 @@ Nothing of the service runs before all of this has passed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import asyncpg
 import structlog
 
 from saga_service.base.clock import Backoff
+from saga_service.base.lifecycle import Shutdown
+from saga_service.base.postgres import is_worth_waiting, one_line
 from saga_service.core.vocabulary import Task
 from saga_service.definitions import Catalog, load_definitions
 from saga_service.encryption import Cipher, CipherNotLoaded, DecryptionFailed, UnknownKey, load_cipher
-from saga_service.engine.failures import StoreUnavailable
+from saga_service.engine.failures import StoreBroken, StoreDenied, StoreUnavailable
 from saga_service.settings import Settings
-from saga_service.store.pool import translated
 from saga_service.store.postgres_store import PostgresStore
-from saga_service.store.schema.migrate import SchemaFit, SchemaUnfit, schema_state
+from saga_service.store.schema.migrate import SchemaFit, SchemaUnfit, check_encoding, schema_state
 from saga_service.streams.connection import connect
 from saga_service.streams.server import UnfitServer, check_server
 from saga_service.wire.transport import AccessDenied, StreamNames, TransportError, TransportUnavailable
@@ -31,9 +32,23 @@ CONNECT_S = 5.0
 DAY_MS = 24 * 3_600_000
 SAGAS_TRIED_AT_START = 100
 
+Answer = TypeVar("Answer")
+
 
 class StartupRefused(Exception):
     """The service cannot work here; the text is one line that says why and what to do."""
+
+
+class ServerRefused(StartupRefused):
+    """Postgres or Redis does not answer in time, or cannot be used."""
+
+
+class SchemaRefused(StartupRefused):
+    """The database's schema, or its encoding, does not fit this release."""
+
+
+class StartupStopped(Exception):
+    """The service was stopped before it ran."""
 
 
 def configured_catalog(settings: Settings) -> Catalog:
@@ -89,20 +104,8 @@ async def check_keys(store: PostgresStore) -> None:
         log.error("a saga cannot be decrypted, and cannot go on", error=str(error))
 
 
-@contextmanager
-def still_starting(settings: Settings) -> Iterator[None]:
-    """Raise StartupRefused where Postgres goes away again in the middle of the start."""
-    try:
-        with translated():
-            yield
-    except StoreUnavailable as error:
-        raise StartupRefused(
-            f"postgres at {settings.postgres_dsn} answered and went away again: {error}; start once more"
-        ) from error
-
-
-async def wait_for_servers(settings: Settings, stop: asyncio.Event) -> bool:
-    """Wait until both servers answer and are found fit; false if `stop` was set before that. Raises StartupRefused."""
+async def wait_for_servers(settings: Settings, stop: asyncio.Event) -> None:
+    """Wait until both servers answer and are found fit. Raises StartupRefused, StartupStopped once `stop` is set."""
 
     async def wait_for_both() -> None:
         await wait_for_postgres(settings)
@@ -111,31 +114,38 @@ async def wait_for_servers(settings: Settings, stop: asyncio.Event) -> bool:
     waiting, stopped = asyncio.create_task(wait_for_both()), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((waiting, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if waiting.done():
-            waiting.result()
-        return waiting.done()
+        if not waiting.done():
+            raise StartupStopped
+        waiting.result()
     finally:
         waiting.cancel()
         stopped.cancel()
         await asyncio.gather(waiting, stopped, return_exceptions=True)
 
 
-async def wait_for(server: str, probe: Callable[[], Awaitable[object]], within_s: float) -> None:
-    """Wait until `probe` goes through. `server` is its name for people: `postgres at localhost:5432`.
+async def wait_for(
+    server: str, probe: Callable[[], Awaitable[Answer]], within_s: float, shutdown: Shutdown | None = None
+) -> Answer:
+    """Wait until `probe` goes through, and return what it returns. `server` is its name for people.
 
-    Raises StartupRefused where it does not answer in time.
+    Raises ServerRefused where it does not answer in time, StartupStopped where `shutdown` is requested before, and what
+    the probe raises where waiting mends nothing.
     """
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     logged_s = -LOG_AGAIN_AFTER_S
     backoff = Backoff(first_s=0.1, most_s=2.0)
     while True:
+        if shutdown:
+            raise StartupStopped
         try:
-            await probe()
-        except (OSError, TransportUnavailable) as error:
+            answer = await probe()
+        except Exception as error:
+            if not _is_worth_waiting(error):
+                raise
             waited_s = loop.time() - began_s
             if waited_s >= within_s:
-                raise StartupRefused(
+                raise ServerRefused(
                     f"{server} did not answer within {within_s:g} s: {_text(error)}; "
                     "is it running, and is its address right?"
                 ) from error
@@ -146,12 +156,39 @@ async def wait_for(server: str, probe: Callable[[], Awaitable[object]], within_s
         else:
             if backoff.attempts:
                 log.info(f"{server} answers", waited_s=round(loop.time() - began_s, 1))
-            return
+            return answer
+
+
+def _is_worth_waiting(error: Exception) -> bool:
+    if isinstance(error, StoreDenied):
+        # A running service waits, since passwords get changed; at the start the settings are wrong.
+        return False
+    return isinstance(error, StoreUnavailable | TransportUnavailable) or is_worth_waiting(error)
 
 
 def _text(error: Exception) -> str:
-    # A transport's error says by itself which of Redis' errors it was.
-    return str(error) if isinstance(error, TransportError) else f"{type(error).__name__}: {error}"
+    # An error of ours says by itself which of the server's it was.
+    return (
+        str(error)
+        if isinstance(error, TransportError | StoreUnavailable)
+        else f"{type(error).__name__}: {one_line(error)}"
+    )
+
+
+async def with_postgres(
+    settings: Settings, work: Callable[[], Awaitable[Answer]], shutdown: Shutdown | None = None
+) -> Answer:
+    """Do the work in Postgres as soon as Postgres takes it, and return what it returns.
+
+    Raises StartupRefused where it is not done in time, or where waiting mends nothing; StartupStopped.
+    """
+    server = f"postgres at {settings.postgres_dsn}"
+    try:
+        return await wait_for(server, work, settings.startup_wait_s, shutdown)
+    except SchemaUnfit as error:
+        raise SchemaRefused(f"{server} refuses: {error}") from error
+    except (asyncpg.PostgresError, asyncpg.ClientConfigurationError, StoreDenied, StoreBroken) as error:
+        raise ServerRefused(f"{server} refuses: {one_line(error)}") from error
 
 
 async def wait_for_postgres(settings: Settings) -> None:
@@ -159,12 +196,9 @@ async def wait_for_postgres(settings: Settings) -> None:
     dsn = settings.postgres_dsn.get_secret_value()
 
     async def probe() -> None:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_S)
         try:
-            connection = await asyncpg.connect(dsn, timeout=CONNECT_S)
-        except (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
-            # It is there, and will let us in when it has started, or when others have left.
-            raise ConnectionError(str(error)) from error
-        try:
+            await check_encoding(connection)
             if settings.migrate_at_start:
                 # Its libraries cost a third of the start, and most starts need none of it.
                 from saga_service.store.schema.migrate import migrate
@@ -174,12 +208,9 @@ async def wait_for_postgres(settings: Settings) -> None:
         finally:
             await connection.close()
         if state.fit is not SchemaFit.CURRENT:
-            raise StartupRefused(str(state))
+            raise SchemaRefused(str(state))
 
-    try:
-        await wait_for(f"postgres at {settings.postgres_dsn}", probe, settings.startup_wait_s)
-    except (asyncpg.PostgresError, SchemaUnfit) as error:
-        raise StartupRefused(f"postgres at {settings.postgres_dsn} refuses: {error}") from error
+    await with_postgres(settings, probe)
 
 
 async def wait_for_redis(settings: Settings) -> None:
@@ -191,13 +222,13 @@ async def wait_for_redis(settings: Settings) -> None:
             await check_server(client)
         except AccessDenied as error:
             # A running service waits, since passwords get changed; at the start the settings are wrong.
-            raise StartupRefused(
+            raise ServerRefused(
                 f"redis at {settings.redis_url} refuses us: {error}; check user and password in SAGA_REDIS_URL"
             ) from error
 
     try:
         await wait_for(f"redis at {settings.redis_url}", probe, settings.startup_wait_s)
     except (UnfitServer, TransportError) as error:
-        raise StartupRefused(f"redis at {settings.redis_url} cannot be used: {error}") from error
+        raise ServerRefused(f"redis at {settings.redis_url} cannot be used: {error}") from error
     finally:
         await client.aclose()

@@ -96,9 +96,14 @@ def is_lost(connection: PoolConnectionProxy) -> bool:
         return True
 
 
+def one_line(error: BaseException) -> str:
+    """Return the error's text in one line. Postgres' details and hints come in lines of their own."""
+    return "; ".join(str(error).splitlines())
+
+
 def describe(error: BaseException) -> str:
     """Return the error's text with its class, for a log line."""
-    return f"{error} ({type(error).__name__})" if str(error) else type(error).__name__
+    return f"{one_line(error)} ({type(error).__name__})" if str(error) else type(error).__name__
 
 
 def new_pool(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from saga_service.cli.exits import ExitCode
 from saga_service.local.processes import Child
 from tests.end_to_end.laws import assert_lawful
 from tests.end_to_end.proxy import Cut, postgres_proxy, redis_proxy
@@ -116,14 +117,20 @@ async def test_a_service_started_before_its_servers_waits_for_them_and_then_runs
         await assert_lawful(system, 1)
 
 
-async def test_a_postgres_that_goes_away_during_the_start_is_told_in_one_line(
+async def test_a_postgres_that_goes_away_during_the_start_is_waited_for(system: System, postgres_dsn: str) -> None:
+    async with postgres_proxy(postgres_dsn) as (proxy, dsn):
+        # The pool's first connection, which says its name; the look at the schema before it says none.
+        proxy.cut = Cut(b"application_name\x00saga_service", b"R", times=2)
+        await system.ready(system.begin_service(SAGA_POSTGRES_DSN=dsn))
+
+
+async def test_a_postgres_that_stays_away_during_the_start_is_told_in_one_line(
     system: System, postgres_dsn: str
 ) -> None:
     async with postgres_proxy(postgres_dsn) as (proxy, dsn):
-        # The pool's first connection, which says its name; the look at the schema before it says none.
         proxy.cut = Cut(b"application_name\x00saga_service", b"R", times=1_000)
         line = await _refused(system, SAGA_POSTGRES_DSN=dsn)
-    assert "answered and went away again" in line
+    assert "did not answer within 0.3 s" in line
 
 
 async def test_a_service_that_waits_for_its_servers_can_be_stopped(system: System) -> None:
@@ -131,6 +138,17 @@ async def test_a_service_that_waits_for_its_servers_can_be_stopped(system: Syste
     await eventually(lambda: _says(system, service, "waiting for redis at "), within_s=20)
     service.ask_to_stop()
     assert await system.ended(service, within_s=5) == 0
+
+
+async def test_a_right_that_is_taken_away_ends_a_running_service_with_one_line(system: System) -> None:
+    """With an exit code for scripts, and no traceback."""
+    service = system.begin_service()
+    await system.ready(service)
+    await system.fetch("alter function saga_private.claim_requests rename to claimed_requests")
+    assert await system.ended(service, within_s=20) == ExitCode.UNREACHABLE
+    (line,) = [line for line in system.log_of(service).splitlines() if not line.startswith("{")]
+    assert "refuses what the service needs, and the service has ended" in line
+    assert "claim_requests" in line
 
 
 def _says(system: System, child: Child, beginning: str) -> bool:

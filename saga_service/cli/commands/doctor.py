@@ -27,7 +27,7 @@ from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Task
 from saga_service.definitions import UnreadableDocument, definition_from_document
 from saga_service.settings import Settings
-from saga_service.store.schema.migrate import SchemaFit
+from saga_service.store.schema.migrate import ENCODING, SchemaFit
 from saga_service.streams.connection import RedisClient
 from saga_service.streams.server import (
     GroupFacts,
@@ -78,7 +78,7 @@ STEPS_NAMED_MAX = 10
 
 async def postgres_findings(connection: Connection, settings: Settings) -> AsyncIterator[Finding]:
     """All findings. Those after the schema's only where the schema is current."""
-    yield ok("postgres", f"answers, version {await connection.fetchval('show server_version')}")
+    yield await _server_of_postgres(connection)
     schema = await _schema(connection)
     yield schema
     if schema.verdict == "ok":
@@ -87,6 +87,44 @@ async def postgres_findings(connection: Connection, settings: Settings) -> Async
         yield await _ended_sagas(connection, settings)
         yield await _killed_workers(connection, settings)
         yield await _keys(connection, settings)
+
+
+_SERVER = """
+select current_setting('server_version') as version, getdatabaseencoding() as encoding,
+    current_setting('transaction_read_only') = 'on' as is_read_only, pg_is_in_recovery() as is_standby,
+    current_setting('default_transaction_isolation') as isolation
+"""
+
+
+async def _server_of_postgres(connection: Connection) -> Finding:
+    server = await connection.fetchrow(_SERVER)
+    assert server is not None, "a select without a from has one row"
+    text = f"answers, version {server['version']}"
+    if server["encoding"] != ENCODING:
+        return problem(
+            "postgres",
+            f"{text}; the database has the encoding {server['encoding']}, which does not keep every text",
+            f"make one with {ENCODING}: create database saga encoding '{ENCODING}' template template0",
+        )
+    if server["is_standby"]:
+        return problem(
+            "postgres",
+            f"{text}; is a standby, and read-only",
+            "let SAGA_POSTGRES_DSN lead to the primary",
+        )
+    if server["is_read_only"]:
+        return problem(
+            "postgres",
+            f"{text}; is read-only, and no saga goes on",
+            "set default_transaction_read_only to off, for the server, the database and the role",
+        )
+    if server["isolation"] != "read committed":
+        return ok(
+            "postgres",
+            f"{text}; transactions are {server['isolation']} by default, so that they conflict more often",
+            "alter role … set default_transaction_isolation = 'read committed'",
+        )
+    return ok("postgres", text)
 
 
 async def _schema(connection: Connection) -> Finding:

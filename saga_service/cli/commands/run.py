@@ -6,8 +6,9 @@ from saga_service.app import run_service
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings, run_fast
 from saga_service.definitions import DefinitionErrors
+from saga_service.engine.failures import StoreBroken
 from saga_service.settings import Settings
-from saga_service.startup import StartupRefused
+from saga_service.startup import SchemaRefused, ServerRefused, StartupRefused
 from saga_service.telemetry import configure_logging
 from saga_service.worker import WorkerCannotStart, WorkerNotLoaded
 
@@ -22,15 +23,31 @@ async def _serve(settings: Settings) -> None:
     try:
         await run_service(settings)
     except StartupRefused as error:
-        raise CommandFailed(str(error)) from None
+        raise CommandFailed(str(error), code=_code_of(error)) from None
     except (DefinitionErrors, WorkerNotLoaded) as error:
         raise CommandFailed(str(error), code=ExitCode.USAGE) from None
     except ExceptionGroup as group:
-        # A worker inside the service is one task of several, and its error may come with those of others.
-        refusals = group.subgroup(WorkerCannotStart)
-        if refusals is None:
-            raise
-        raise CommandFailed(_first_of(refusals)) from None
+        # A loop and a worker inside the service are tasks of several, and their errors may come with those of others.
+        if refusals := group.subgroup(WorkerCannotStart):
+            raise CommandFailed(_first_of(refusals)) from None
+        if broken := group.subgroup(StoreBroken):
+            raise CommandFailed(
+                f"Postgres at {settings.postgres_dsn} refuses what the service needs, and the service has ended: "
+                f"{_first_of(broken)}",
+                "check the rights of the role in SAGA_POSTGRES_DSN, and run: saga-service migrate",
+                code=ExitCode.UNREACHABLE,
+            ) from None
+        raise
+
+
+def _code_of(error: StartupRefused) -> ExitCode:
+    match error:
+        case ServerRefused():
+            return ExitCode.UNREACHABLE
+        case SchemaRefused():
+            return ExitCode.SCHEMA
+        case _:
+            return ExitCode.PROBLEM
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> str:

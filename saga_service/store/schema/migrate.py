@@ -8,6 +8,8 @@ release can work with the revision that a database has.
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
@@ -22,6 +24,9 @@ MIGRATIONS = {"0001": "0001_initial.sql"}
 """Every migration that this release knows, oldest first: its revision, its file beside this module."""
 
 HEAD = max(MIGRATIONS)
+
+ENCODING = "UTF8"
+"""The one encoding of a database that holds every text, and compares keys as the service does."""
 
 
 class SchemaFit(StrEnum):
@@ -65,6 +70,25 @@ async def schema_state(reader: Reader) -> SchemaState:
     return judge(str(revision) if revision else None, str(migrated_by) if migrated_by else None)
 
 
+async def check_encoding(reader: Reader) -> None:
+    """Raises SchemaUnfit where the database cannot hold every text, and what asyncpg raises."""
+    encoding = await reader.fetchval("select getdatabaseencoding()")
+    if encoding != ENCODING:
+        raise SchemaUnfit(
+            f"the database has the encoding {encoding}, which does not keep every text; make one with {ENCODING}: "
+            f"create database saga encoding '{ENCODING}' template template0"
+        )
+
+
+async def _roles_are_set_up(reader: Reader) -> bool:
+    return bool(
+        await reader.fetchval(
+            "select count(*) = 3 from pg_roles where rolname in ('saga_reader', 'saga_client', 'saga_operator')"
+            " and has_schema_privilege(oid, 'saga', 'usage')"
+        )
+    )
+
+
 def judge(revision: str | None, migrated_by: str | None) -> SchemaState:
     """Compares a revision with this release. `migrated_by` is the version of saga_service that applied it."""
     migrate = "run: saga-service migrate"
@@ -91,17 +115,28 @@ logger = logging.getLogger(__name__)
 async def migrate(dsn: str) -> str:
     """Apply every missing migration and the roles' grants, all or nothing; the revision that the schema has then.
 
-    Raises SchemaUnfit where a newer version of the service has already been here, and what asyncpg raises.
+    Where nothing is missing nothing is written, and no right is needed but to read. Raises SchemaUnfit where a newer
+    version of the service has already been here or the encoding does not fit, and what asyncpg raises.
     """
+    async with _connected(dsn) as connection:
+        await check_encoding(connection)
+        if (await schema_state(connection)).fit is SchemaFit.CURRENT and await _roles_are_set_up(connection):
+            return HEAD
+    # In a session of its own: one that has looked for tables before may not see those that others make meanwhile.
+    async with _connected(dsn) as connection, connection.transaction(isolation="read_committed"):
+        await _migrate(connection)
+    return HEAD
+
+
+@asynccontextmanager
+async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     # Without a cache of statements, for poolers.
     connection: asyncpg.Connection = await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT_S, statement_cache_size=0)
     try:
         connection.add_log_listener(_log_notice)
-        async with connection.transaction(isolation="read_committed"):
-            await _migrate(connection)
+        yield connection
     finally:
         await connection.close()
-    return HEAD
 
 
 async def _migrate(connection: asyncpg.Connection) -> None:

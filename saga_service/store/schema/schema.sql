@@ -37,8 +37,22 @@
 -- Nothing here is kept by a session (no SET, no LISTEN, no session lock), so that any pooler may stand between.
 
 
-create schema if not exists saga;
-create schema if not exists saga_private;
+-- `create schema if not exists` asks for the right to create one even where it exists.
+do $$
+begin
+    if to_regnamespace('saga') is null then
+        create schema saga;
+        comment on schema saga is
+            'The contract of saga_service: views to read and functions to call. Grant saga_reader to read, saga_client to'
+            ' start and to signal sagas, saga_operator to operate them.';
+    end if;
+    if to_regnamespace('saga_private') is null then
+        create schema saga_private;
+        comment on schema saga_private is
+            'Tables of saga_service. They change with its versions: read the schema saga.';
+    end if;
+end
+$$;
 
 
 -- Tables
@@ -904,12 +918,6 @@ $$;
 --
 -- SECURITY DEFINER: who may call these needs no right to any table. Their search path leaves nothing to the caller.
 
-
-comment on schema saga is
-    'The contract of saga_service: views to read and functions to call. Grant saga_reader to read, saga_client to start'
-    ' and to signal sagas, saga_operator to operate them.';
-comment on schema saga_private is
-    'Tables of saga_service. They change with its versions: read the schema saga.';
 
 create function saga.start(name text, input jsonb default '{}', key text default null)
 returns uuid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -91,6 +92,33 @@ def test_the_doctor_finds_nothing_where_all_is_well(migrated: None, redis_url: s
 
     assert {verdict for verdict, _ in findings(ran).values()} == {"ok"}
     assert ran.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "verdict", "text", "advice"),
+    [
+        ("default_transaction_read_only = on", "problem", "is read-only, and no saga goes on", "read_only to off"),
+        (
+            "default_transaction_isolation = 'serializable'",
+            "ok",
+            "transactions are serializable by default",
+            "alter role … set default_transaction_isolation",
+        ),
+    ],
+)
+async def test_the_doctor_finds_defaults_of_sessions_that_hold_up_sagas(
+    migrated: None, postgres_dsn: str, setting: str, verdict: str, text: str, advice: str
+) -> None:
+    administrator: asyncpg.Connection = await asyncpg.connect(postgres_dsn)
+    try:
+        await administrator.execute(f'alter database "{urlsplit(postgres_dsn).path[1:]}" set {setting}')
+        ran = await run_aside("doctor", "--json")
+    finally:
+        await administrator.close()
+    [found] = [each for each in ran.json if each["check"] == "postgres"]
+    assert found["verdict"] == verdict
+    assert text in found["text"]
+    assert advice in found["advice"]
 
 
 def test_the_doctor_misses_the_service_and_the_workers(migrated: None, redis_url: str) -> None:

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from saga_service import app
 from saga_service.settings import ServerUrl, Settings
-from saga_service.startup import wait_for_postgres
+from saga_service.startup import ServerRefused, wait_for_postgres
+from tests.support.waiting import eventually
 
 
-@pytest.mark.parametrize("error", [asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError])
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.CannotConnectNowError,
+        asyncpg.TooManyConnectionsError,
+        asyncpg.AdminShutdownError,
+        asyncpg.IdleSessionTimeoutError,
+        asyncpg.ConnectionDoesNotExistError,
+        asyncpg.ReadOnlySQLTransactionError,
+        asyncpg.DeadlockDetectedError,
+        asyncpg.InternalClientError,
+        asyncpg.InterfaceError,
+        ConnectionResetError,
+        TimeoutError,
+    ],
+)
 async def test_a_postgres_that_lets_nobody_in_just_now_is_waited_for(
-    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, error: type[asyncpg.PostgresError]
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     connect = asyncpg.connect
     tries: list[str] = []
@@ -29,6 +46,39 @@ async def test_a_postgres_that_lets_nobody_in_just_now_is_waited_for(
     monkeypatch.setattr(asyncpg, "connect", connect_at_the_third_try)
     await wait_for_postgres(Settings(postgres_dsn=ServerUrl(postgres_dsn)))
     assert len(tries) == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [asyncpg.InvalidPasswordError, asyncpg.InvalidCatalogNameError, asyncpg.InsufficientPrivilegeError],
+)
+async def test_what_no_waiting_mends_is_refused_at_once(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> asyncpg.Connection:  # Any: as asyncpg has it
+        raise error("said by the server")
+
+    monkeypatch.setattr(asyncpg, "connect", refuse)
+    with pytest.raises(ServerRefused, match=r"postgres at .* refuses: said by the server"):
+        await wait_for_postgres(Settings(postgres_dsn=ServerUrl(postgres_dsn)))
+
+
+async def test_a_session_that_the_server_ends_at_every_idle_moment_does_not_end_the_start(
+    postgres_dsn: str, redis_url: str
+) -> None:
+    administrator: asyncpg.Connection = await asyncpg.connect(postgres_dsn)
+    await administrator.execute(f'alter database "{urlsplit(postgres_dsn).path[1:]}" set idle_session_timeout = 50')
+    stop = asyncio.Event()
+    settings = Settings(
+        postgres_dsn=ServerUrl(postgres_dsn), redis_url=ServerUrl(redis_url), definitions="saga_service.demo.sagas"
+    )
+    serving = asyncio.create_task(app.serve(settings, stop))
+    try:
+        await eventually(lambda: administrator.fetchval("select count(*) from saga.definitions"))
+    finally:
+        stop.set()
+        await serving
+        await administrator.close()
 
 
 async def test_the_time_out_bounds_every_wait_for_a_connection_too(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
@@ -12,6 +13,8 @@ import asyncpg
 import pytest
 
 from saga_service.local.servers import EmbeddedServers
+from saga_service.settings import ServerUrl, Settings
+from saga_service.startup import StartupRefused, wait_for_postgres
 from saga_service.store.schema import migrate as migrating
 from saga_service.store.schema import migrate as version
 from saga_service.store.schema.migrate import (
@@ -209,6 +212,57 @@ async def test_readers_can_read_every_view_and_no_table(postgres_dsn: str) -> No
         for view in VIEWS:
             may_write = "select has_table_privilege($1, 'insert, update, delete, truncate')"
             assert await connection.fetchval(may_write, f"saga.{view}") is False
+
+
+@asynccontextmanager
+async def limited_role(admin_dsn: str, database: str, *grants: str) -> AsyncIterator[str]:
+    """The address of a database for a role that owns nothing and has these rights."""
+    address = urlsplit(admin_dsn)
+    role = f"limited_{database}"
+    async with connected(urlunsplit(address._replace(path=f"/{database}"))) as connection:
+        await connection.execute(f"create role {role} login nocreaterole")
+        for grant in grants:
+            await connection.execute(grant.format(role=role))
+        try:
+            netloc = f"{role}:@{address.netloc.rpartition('@')[2]}"
+            yield urlunsplit(address._replace(netloc=netloc, path=f"/{database}"))
+        finally:
+            await connection.execute(f"drop owned by {role} cascade; drop role {role}")
+
+
+async def test_migrating_a_current_schema_needs_no_right_but_to_read(postgres_dsn: str) -> None:
+    grants = (
+        "grant usage on schema saga_private to {role}",
+        "grant select on saga_private.migrations to {role}",
+    )
+    async with limited_role(postgres_dsn, urlsplit(postgres_dsn).path[1:], *grants) as dsn:
+        async with connected(dsn) as connection:
+            database = await connection.fetchval("select current_database()")
+            assert not await connection.fetchval("select has_database_privilege($1, 'create')", database)
+        assert await migrate(dsn) == HEAD
+
+
+async def test_schemas_that_an_administrator_made_are_enough_to_migrate(blank_postgres_dsn: str) -> None:
+    schemas = ("create schema saga authorization {role}", "create schema saga_private authorization {role}")
+    async with limited_role(blank_postgres_dsn, urlsplit(blank_postgres_dsn).path[1:], *schemas) as dsn:
+        assert await migrate(dsn) == HEAD
+        assert await _fit(dsn) is SchemaFit.CURRENT
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_cannot_hold_every_text_is_refused(blank_postgres_dsn: str, encoding: str) -> None:
+    address, name = urlsplit(blank_postgres_dsn), f"in_{encoding.lower()}_{os.getpid()}"
+    dsn = urlunsplit(address._replace(path=f"/{name}"))
+    async with connected(blank_postgres_dsn) as connection:
+        await connection.execute(f"create database {name} encoding '{encoding}' locale 'C' template template0")
+        try:
+            with pytest.raises(SchemaUnfit, match=f"has the encoding {encoding}, which does not keep every text"):
+                await migrate(dsn)
+            assert await _fit(dsn) is SchemaFit.MISSING
+            with pytest.raises(StartupRefused, match=f"encoding {encoding}"):
+                await wait_for_postgres(Settings(postgres_dsn=ServerUrl(dsn), migrate_at_start=True))
+        finally:
+            await connection.execute(f"drop database {name}")
 
 
 async def test_without_the_right_to_make_roles_all_else_is_in_place_and_a_line_says_what_is_not(
