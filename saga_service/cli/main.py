@@ -47,7 +47,7 @@ COMMANDS = (
         "check",
         RUN,
         "check:check_command",
-        "Check that definitions and workers fit together: handlers, what they take, what they return.",
+        "Check that definitions and workers fit together: those that are named, or without any name those that run.",
         "check -d sagas.yaml -w shop.workers:payment",
     ),
     CommandEntry(

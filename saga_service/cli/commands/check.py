@@ -1,4 +1,4 @@
-"""`check`: definitions against workers, before the first saga."""
+"""`check`: definitions against workers, as they are in modules, or as they run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from saga_service.cli.access.definitions import given_sources, load_catalog
+from saga_service.cli.access.deployment_in_force import what_is_in_force
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.console.findings import print_finding
 from saga_service.cli.console.output import AsJson, print_json, print_line
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.invocation import read_settings
+from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.definitions import DefinedSaga
 from saga_service.definitions.compatibility import Finding, compare
 from saga_service.settings import Settings
@@ -39,9 +40,12 @@ def check_command(
     as_json: AsJson = False,
 ) -> None:
     settings = read_settings()
-    specs = load_catalog(given_sources(definitions, settings), settings.stream_prefix, ExitCode.PROBLEM).specs()
-    described = _described(workers, settings)
-    found = compare(specs, described, elsewhere or ())
+    if definitions or workers:
+        specs = load_catalog(given_sources(definitions, settings), settings.stream_prefix, ExitCode.PROBLEM).specs()
+        described, unread = _described(workers, settings), list[str]()
+    else:
+        specs, described, unread = run_to_end(what_is_in_force(settings))
+    found = [*compare(specs, described, elsewhere or ()), *(Finding(False, text) for text in unread)]
     if as_json:
         print_json(_facts(specs, described, found))
     else:

@@ -61,10 +61,9 @@ def test_what_does_not_fit_is_a_line_each_and_the_exit_code_says_so(shop: Path, 
 
 def test_a_hint_alone_is_no_failure(shop: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.with_name("order.yaml").write_text("name: order\nsteps: [{name: reserve, action: shop.reserve}]\n")
-    monkeypatch.setenv("SAGA_DEFINITIONS", "order.yaml")
     monkeypatch.setenv("SAGA_WORKERS", f"{module}:shop")
 
-    ran = run("check")
+    ran = run("check", "-d", "order.yaml")
 
     assert ran.exit_code == 0
     assert ran.lines[-1] == "right: 1 saga and 1 worker fit together"

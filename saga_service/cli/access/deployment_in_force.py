@@ -1,0 +1,70 @@
+"""What is deployed now: the definitions that services run, and the handlers of workers that are alive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from saga_service.cli.access.postgres import open_postgres
+from saga_service.cli.access.views import (
+    ProcessRow,
+    definitions_of_open_sagas,
+    deployed_documents,
+    list_processes,
+)
+from saga_service.cli.exits import CommandFailed
+from saga_service.definitions import DefinedSaga, readable_saga_spec
+from saga_service.settings import Settings
+from saga_service.wire.worker_description import (
+    UnreadableDescription,
+    WorkerDescription,
+    worker_description_from_json,
+)
+
+
+class InForce(NamedTuple):
+    """The sagas and the workers of a deployment, and a line for each that this release cannot read."""
+
+    specs: list[DefinedSaga]
+    workers: list[WorkerDescription]
+    unread: list[str]
+
+
+async def what_is_in_force(settings: Settings) -> InForce:
+    """Read the deployed version of every definition, the versions that open sagas go by, and all workers alive.
+
+    Raises CommandFailed where Postgres cannot be used, or nothing has ever been deployed.
+    """
+    async with open_postgres(settings) as connection:
+        deployed = await deployed_documents(connection)
+        of_open = await definitions_of_open_sagas(connection)
+        processes = await list_processes(connection)
+    if not deployed:
+        raise CommandFailed(
+            "no service has registered a definition in Postgres",
+            "start one, or name definitions and workers: saga-service check -d SOURCE -w MODULE:WORKER",
+        )
+    places = {(document["saga"], document["version"]): (document, "deployed") for document in deployed}
+    for row in of_open:
+        older = f"version {row.version}, by which sagas are open"
+        places.setdefault((row.saga, row.version), (row.document, older))
+    unread: list[str] = []
+    specs: list[DefinedSaga] = []
+    for (saga, version), (document, place) in places.items():
+        spec = readable_saga_spec(document)
+        if spec is None:
+            unread.append(f"version {version} of '{saga}' is of a release that this one cannot read")
+        else:
+            specs.append(replace(spec, place=place))
+    return InForce(specs, _workers([row for row in processes if row.kind == "worker"], unread), unread)
+
+
+def _workers(rows: list[ProcessRow], unread: list[str]) -> list[WorkerDescription]:
+    found: list[WorkerDescription] = []
+    for row in rows:
+        for written in row.services:
+            try:
+                found.append(worker_description_from_json(written))
+            except UnreadableDescription as error:
+                unread.append(f"worker '{row.name}': {error}")
+    return found
