@@ -28,6 +28,8 @@ class HandlerDescription:
     """The action that the handler compensates, or of which the inbox answers probes; None where it was not named."""
     answers_probes: bool = False
     """True if the inbox answers this type, as the probe of `undoes`."""
+    heartbeat_s: float | None = None
+    """The seconds between two signs of life that the worker gives by itself; None where the handler gives its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,19 @@ def _handler(written: Mapping[str, Any]) -> HandlerDescription:
         is_transactional=written.get("is_transactional") is True,
         undoes=None if undoes is None else _text(undoes),
         answers_probes=written.get("answers_probes") is True,
+        heartbeat_s=_seconds(written.get("heartbeat_s")),
     )
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _seconds(value: object) -> float | None:
+    if value is not None and not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is no number of seconds")
     return value
 
 

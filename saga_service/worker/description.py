@@ -42,6 +42,7 @@ def _described(handler: Handler) -> HandlerDescription:
         returns=_returned(handler.result),
         is_transactional=handler.takes_connection,
         undoes=handler.undoes,
+        heartbeat_s=handler.heartbeat_s,
     )
 
 

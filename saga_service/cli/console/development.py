@@ -105,6 +105,12 @@ def tell_what_is_not_used(own: Settings) -> None:
 
 
 def _tell_what_workers_get(what: Chosen, catalog: Catalog) -> None:
+    if what.workers and not what.is_demo:
+        typer.echo(
+            "\nworkers have these addresses in SAGA_POSTGRES_DSN and SAGA_REDIS_URL; an inbox may be in this Postgres: "
+            "PostgresInbox(os.environ['SAGA_POSTGRES_DSN'])",
+            err=True,
+        )
     if what.workers or not catalog.services():
         return
     typer.echo(

@@ -13,6 +13,7 @@ from saga_service.definitions.compatibility.command_data import command_data, ou
 from saga_service.definitions.compatibility.findings import Finding
 from saga_service.definitions.compatibility.schema_comparison import Part, differences
 from saga_service.definitions.document import DefinedSaga
+from saga_service.definitions.keywords import duration_text
 from saga_service.definitions.outline import Outline, StepOutline
 from saga_service.definitions.problems import closest, path_text
 from saga_service.definitions.schema.outputs import OutputSchema, output_schema
@@ -133,6 +134,7 @@ def _of_call(call: _Call, handlers: Mapping[str, HandlerDescription] | None, out
             text = f"{call.name}: {each.where} {each.text}, by the model of its handler"
             yield call.finding(f"{text}; {_remedy(call)}", is_problem=each.is_certain)
     if call.direction is ACTION:
+        yield from _of_heartbeat(call, handler)
         yield from _of_output(call, handler)
 
 
@@ -158,11 +160,23 @@ def _remedy(call: _Call) -> str:
     return "change the model, or the mapping at the step's 'input'"
 
 
+def _of_heartbeat(call: _Call, handler: HandlerDescription) -> Iterator[Finding]:
+    allowed_ms, every_s = call.step.heartbeat_ms, handler.heartbeat_s
+    if allowed_ms is not None and every_s is not None and every_s * 1000 >= allowed_ms:
+        yield call.finding(
+            f"{call.name} gives a sign of life every {every_s:g} s, and the step's 'heartbeat' is "
+            f"{duration_text(allowed_ms)}: each longer attempt would count as lost; write a shorter one at the handler"
+        )
+
+
 def _of_output(call: _Call, handler: HandlerDescription) -> Iterator[Finding]:
     declared = call.step.output
     if handler.returns is None or not isinstance(declared, OutputSchema):
         return
-    for each in differences(Part(handler.returns, handler.returns), Part(declared.schema, declared.schema)):
+    # What has a default is filled in before the output is looked at.
+    needed = [name for name in declared.schema.get("required", ()) if name not in declared.defaults]
+    taken = {**declared.schema, "required": needed}
+    for each in differences(Part(handler.returns, handler.returns), Part(taken, taken, converts=False)):
         where = f"{each.where} " if each.path else ""
         text = f"{call.name} is declared with an 'output' that its handler does not return: {where}{each.text}"
         yield call.finding(f"{text}; change the handler's result or the step's 'output'", is_problem=each.is_certain)

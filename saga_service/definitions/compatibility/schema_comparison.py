@@ -1,13 +1,13 @@
 """Two JSON Schemas compared: can a value that fits the one be read by a reader of the other?
 
-A reader converts as pydantic does by default: `1` is taken for a number, and "12" for an integer. A difference is
+A pydantic model converts by default: `1` is taken for a number, and "12" for an integer. A difference is
 certain where no value of the sent schema can be read. A schema that says nothing differs from none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -41,9 +41,11 @@ class Part:
 
     schema: Any
     root: Mapping[str, Any]
+    converts: bool = True
+    """True for a pydantic model as a reader; False for one that knows no more than that numbers may be whole."""
 
     def inner(self, schema: Any) -> Part:
-        return Part(schema, self.root)
+        return replace(self, schema=schema)
 
     @property
     def types(self) -> frozenset[str]:
@@ -114,6 +116,8 @@ def _of_types(sent: Part, taken: Part, path: Path) -> Iterator[Difference]:
 def _reads(sent: str, wanted: str, taken: Part) -> Reads:
     if sent == wanted:
         return Reads.ALL
+    if not taken.converts and {sent, wanted} != {"integer", "number"}:
+        return Reads.NONE
     written_as = taken.schema.get("format") if wanted == "string" and isinstance(taken.schema, Mapping) else None
     return _AS_TEXT.get((sent, written_as)) or _CONVERTED.get((sent, wanted), Reads.NONE)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from saga_service.wire.process_report import ProcessReport
 
 from saga_service.base.postgres import close_pool
 from saga_service.definitions import Saga, Step, check_saga
 from saga_service.engine.ports import Batch
 from saga_service.store.pool import create_pool
 from saga_service.store.process_registry import PostgresProcesses
+from saga_service.wire.process_report import ProcessReport
 from saga_service.worker import Worker
 from saga_service.worker.description import describe
 from tests.support.command_line import run_aside, store

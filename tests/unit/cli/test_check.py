@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from saga_service.cli.console.local import DEMO_DEFINITIONS, DEMO_WORKERS
 from tests.support.command_line import run
 
 SHOP = """
@@ -89,3 +90,8 @@ def test_definitions_that_are_wrong_by_themselves_are_told_as_such(shop: Path, m
     ran = run("check", "-d", "order.yaml", "-w", f"{module}:shop")
     assert ran.exit_code == 1
     assert "1 problem in the saga definitions" in ran.err
+
+
+def test_the_demos_sagas_and_workers_fit_together(directory: Path) -> None:
+    ran = run("check", "-d", DEMO_DEFINITIONS, *(part for worker in DEMO_WORKERS for part in ("-w", worker)))
+    assert (ran.exit_code, ran.out) == (0, "right: 2 sagas and 6 workers fit together\n")

@@ -284,6 +284,14 @@ def test_outputs_of_steps_that_do_not_come_before_are_surely_missing() -> None:
     assert "'outputs.reserve' is missing" in problems(saga(reserve, mapped), shop(WithOutputs, reserve=anything))[0]
 
 
+def test_a_sign_of_life_that_comes_too_late_is_a_problem() -> None:
+    worker = Worker("shop")
+    worker.handler("shop.do", heartbeat=10)(anything)
+    for allowed, count in (("10s", 1), ("11s", 0)):
+        step = Step("do", action="shop.do", timeout="5m", heartbeat=allowed)
+        assert len(problems(saga(step), worker)) == count
+
+
 # What a handler returns
 
 
@@ -305,6 +313,17 @@ DECLARED = {"type": "object", "required": ["number"], "properties": {"number": {
 def test_an_output_that_the_handler_does_not_return_is_a_problem(returns: Any, said: str) -> None:
     [text] = problems(saga(Step("do", action="shop.do", output=DECLARED)), shop(returns=returns))
     assert f"is declared with an 'output' that its handler does not return: {said}" in text
+
+
+def test_a_text_is_no_number_of_an_output() -> None:
+    do = Step("do", action="shop.do", output=DECLARED)
+    assert "'number' is string, not integer" in problems(saga(do), shop(returns=create_model("Told", number=str)))[0]
+    assert problems(saga(do), shop(returns=create_model("Counted", number=float))) == []
+
+
+def test_what_an_output_has_a_default_for_need_not_be_returned() -> None:
+    with_default = {**DECLARED, "properties": {"number": {"type": "integer", "default": 0}}}
+    assert found(saga(Step("do", action="shop.do", output=with_default)), shop(returns=None)) == []
 
 
 @pytest.mark.parametrize("returns", [dict[str, Any], dict[str, int]])

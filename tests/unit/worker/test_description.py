@@ -94,6 +94,7 @@ def test_a_field_of_a_later_release_does_not_matter() -> None:
 @pytest.mark.parametrize(
     "written",
     [{}, {"service": 1, "handlers": []}, {"service": "shop", "handlers": [{"type": "shop.do", "takes": "x"}]},
+     {"service": "shop", "handlers": [{"type": "shop.do", "heartbeat_s": "10"}]},
      {"service": "shop", "handlers": 3}, {"service": "shop", "handlers": [[]]}],
 )  # fmt: skip
 def test_what_is_no_description_is_refused(written: Mapping[str, Any]) -> None:
