@@ -17,7 +17,7 @@ STEP_MS = 100
 
 
 class Changes:
-    """What has changed since it was last asked."""
+    """The files that have changed since they were last taken."""
 
     def __init__(self) -> None:
         self._lock = Lock()

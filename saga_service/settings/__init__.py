@@ -5,7 +5,13 @@ directory, a secrets file (`/run/secrets/saga_postgres_dsn`), the default. An em
 """
 
 from saga_service.settings.reference import EffectiveSetting, effective_settings, settings_reference
-from saga_service.settings.sources import ENVIRONMENT_PREFIX, EncryptionKeys, ServerUrl, without_password
+from saga_service.settings.sources import (
+    ENVIRONMENT_PREFIX,
+    EncryptionKeys,
+    ServerUrl,
+    variable_of,
+    without_password,
+)
 from saga_service.settings.table import (
     InvalidSettings,
     LogFormat,
@@ -30,5 +36,6 @@ __all__ = [
     "load_settings",
     "sets_an_address",
     "settings_reference",
+    "variable_of",
     "without_password",
 ]

@@ -1,4 +1,4 @@
-"""What is deployed now: the definitions that services run, and the handlers of workers that are alive."""
+"""The deployment in force: the definitions that services run, and the handlers of workers that are alive."""
 
 from __future__ import annotations
 

@@ -32,14 +32,14 @@ from saga_service.definitions.compatibility import Finding
 from saga_service.local.dev_record import recorded
 from saga_service.local.processes import ChildGroup
 from saga_service.local.source_watch import Changes, watched
-from saga_service.settings import ENVIRONMENT_PREFIX, Settings, at_addresses, effective_settings
+from saga_service.settings import ENVIRONMENT_PREFIX, Settings, at_addresses, effective_settings, variable_of
 
 DECIDED_BY_DEV = ("SAGA_POSTGRES_DSN", "SAGA_REDIS_URL", "SAGA_MIGRATE_AT_START")
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What to run: sources of definitions, and workers."""
+    """Sources of definitions, and workers, to be run."""
 
     sources: tuple[str, ...]
     workers: tuple[str, ...]
@@ -55,7 +55,7 @@ class Chosen:
 
 
 def chosen(definitions: Sequence[str] | None, workers: Sequence[str] | None, settings: Settings) -> Chosen:
-    """What the command names, else what the settings name. The demo is whole: its workers belong to its sagas alone."""
+    """Choose what the command names, else what the settings name, else the demo: sagas and workers together."""
     sources = tuple(definitions or settings.definitions) or (DEMO_DEFINITIONS,)
     named = tuple(workers or settings.workers)
     return Chosen(sources, named or (DEMO_WORKERS if sources == (DEMO_DEFINITIONS,) else ()))
@@ -69,7 +69,7 @@ def develop(own: Settings, what: Chosen, folder: Path, *, reload: bool) -> None:
     tell_what_is_not_used(own)
     with ExitStack() as stack:
         servers = stack.enter_context(embedded_servers(folder))
-        settings = environment(settings_for(servers), what)
+        settings = environment(settings_for(servers), what, own)
         # The author's modules may look for these as they are imported, here as in the children.
         os.environ.update(settings)
         catalog = load_catalog(what.sources, own.stream_prefix)
@@ -85,11 +85,13 @@ def develop(own: Settings, what: Chosen, folder: Path, *, reload: bool) -> None:
         stay_until_signal(development.at_each_look(changes))
 
 
-def environment(addresses: dict[str, str], what: Chosen) -> dict[str, str]:
+def environment(of_dev: dict[str, str], what: Chosen, own: Settings) -> dict[str, str]:
     """The settings of the children: this process's own, and over them what `dev` decides."""
     inherited = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX)}
-    preferred = {name: value for name, value in addresses.items() if name not in DECIDED_BY_DEV}
-    decided = {name: addresses[name] for name in DECIDED_BY_DEV}
+    # The children read `.env` and secrets themselves, so nothing may stand before what these have.
+    set_by_user = {variable_of(field) for field in own.model_fields_set}
+    preferred = {name: value for name, value in of_dev.items() if name not in set_by_user}
+    decided = {name: of_dev[name] for name in DECIDED_BY_DEV}
     # The workers run apart from the service, so that one of them can be debugged, and started anew, by itself.
     run_apart = {"SAGA_DEFINITIONS": ",".join(what.sources), "SAGA_WORKERS": ","}
     return {**preferred, **inherited, **decided, **run_apart}
@@ -145,7 +147,7 @@ class Development:
         self._start_workers()
 
     def at_each_look(self, changes: Changes | None) -> Callable[[], None]:
-        """What is to be done twice a second. Without `changes` it raises CommandFailed where a process has ended."""
+        """Return what is to be done twice a second. Without `changes` it raises CommandFailed for an ended process."""
 
         def look() -> None:
             if changes is None:

@@ -1,4 +1,4 @@
-"""What does not fit between definitions and workers, one line each."""
+"""Findings of a comparison of definitions and workers, one line each."""
 
 from __future__ import annotations
 

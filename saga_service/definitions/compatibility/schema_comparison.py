@@ -70,7 +70,7 @@ class Difference:
 
 
 def differences(sent: Part, taken: Part, path: Path = ()) -> list[Difference]:
-    """What a reader of `taken` cannot read of values that fit `sent`."""
+    """Find what a reader of `taken` cannot read of values that fit `sent`."""
     sent_options, taken_options = _options(sent), _options(taken)
     if not sent_options or not taken_options or len(path) > LEVELS_MAX:
         return []

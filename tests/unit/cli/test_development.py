@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from saga_service.cli.console.development import chosen, environment, tell_what_is_not_used
@@ -44,7 +46,7 @@ def test_settings_are_passed_on_but_those_that_dev_decides(monkeypatch: pytest.M
     monkeypatch.setenv("SAGA_POSTGRES_DSN", "postgresql://mine/saga")
     monkeypatch.setenv("SAGA_WORKERS", "shop:worker")
 
-    passed = environment(OF_DEV, chosen(ORDER, None, load_settings()))
+    passed = environment(OF_DEV, chosen(ORDER, None, load_settings()), load_settings())
 
     assert passed["SAGA_ENCRYPTION_KEYS"] == KEYS
     assert passed["SAGA_POSTGRES_DSN"] == "postgresql://dev/saga"
@@ -54,6 +56,13 @@ def test_settings_are_passed_on_but_those_that_dev_decides(monkeypatch: pytest.M
     for name, value in passed.items():
         monkeypatch.setenv(name, value)
     assert load_settings().workers == ()
+
+
+def test_a_preference_of_dev_does_not_stand_before_a_setting_in_a_file(directory: Path) -> None:
+    (directory / ".env").write_text("SAGA_RECLAIM_IDLE_MS=7000\n")
+    passed = environment(OF_DEV, chosen(ORDER, None, load_settings()), load_settings())
+    assert "SAGA_RECLAIM_IDLE_MS" not in passed
+    assert passed["SAGA_MIGRATE_AT_START"] == "true"
 
 
 def test_a_setting_that_is_not_used_is_named_with_its_place(
