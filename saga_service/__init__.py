@@ -10,10 +10,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from saga_service.definitions import DefinitionErrors, Retry, Saga, Step, Trigger, check_saga, load_definitions
+    from saga_service.definitions import (
+        Defaults,
+        DefinitionErrors,
+        Retry,
+        Saga,
+        Step,
+        Trigger,
+        check_saga,
+        load_definitions,
+    )
     from saga_service.worker import PostgresInbox, Rejected, Retryable, StepContext, Worker
 
 __all__ = [
+    "Defaults",
     "DefinitionErrors",
     "PostgresInbox",
     "Rejected",

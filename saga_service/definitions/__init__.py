@@ -15,7 +15,7 @@ it), `catalog` (what the service starts sagas by, from the names of files) and `
 `problems` is the form in which all of them report.
 """
 
-from saga_service.definitions.authoring import Retry, Saga, Step, Trigger
+from saga_service.definitions.authoring import Defaults, Retry, Saga, Step, Trigger
 from saga_service.definitions.catalog import Catalog, load_definitions
 from saga_service.definitions.document import (
     DefinedSaga,
@@ -32,6 +32,7 @@ from saga_service.wire.saga_spec import UnreadableDocument
 
 __all__ = [
     "Catalog",
+    "Defaults",
     "DefinedSaga",
     "DefinitionErrors",
     "Problem",

@@ -6,10 +6,11 @@ is reported at once, and not the first one of the first module alone. `check_sag
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -22,8 +23,31 @@ Mapped = Constant | Sequence["Mapped"] | Mapping[str, "Mapped"]
 """A part of a step's `input`: a text is an expression, `"'web'"` a constant text, and anything else is itself."""
 
 
+class WrittenAt(NamedTuple):
+    """The place in a module at which an object was written."""
+
+    file: str
+    line: int
+
+
+class _Written:
+    """Keeps the place at which it was made, which errors name."""
+
+    def __post_init__(self) -> None:
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename in (__file__, "<string>"):
+            frame = frame.f_back
+        # No field of the dataclass: two sagas that say the same are equal wherever they stand.
+        object.__setattr__(self, "_written_at", WrittenAt(frame.f_code.co_filename, frame.f_lineno))
+
+
+def written_at(value: object) -> WrittenAt | None:
+    """The place at which a Saga, or a part of one, was made; None for any other value."""
+    return getattr(value, "_written_at", None)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Retry:
+class Retry(_Written):
     """How often a command is tried, and the waits between the attempts. Each place has its own defaults.
 
     As `retry`: 3 attempts, 200ms doubling up to 30s; of a retriable step 1000 attempts, up to 5m; of a child saga one
@@ -49,7 +73,7 @@ class Retry:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(_Written):
     """One step: a command to a worker, a sleep, a wait for a signal, or a child saga.
 
     Exactly one of `action`, `sleep`, `signal` and `saga` is given, and decides which other keywords the step may have.
@@ -97,10 +121,27 @@ class Step:
     """The schema of what the action returns, or of the signal's data: a pydantic model or a JSON Schema. Expressions
     are checked by it when the definition is read, and outputs are read by it while sagas run. Any JSON object by
     default."""
+    description: str | None = field(default=None, kw_only=True)
+    """A text for people. It changes nothing, not even the definition's version."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trigger:
+class Defaults(_Written):
+    """What the saga's commands have where they say nothing themselves. A `Retry` is completed keyword by keyword.
+
+    A retriable step keeps its own number of attempts, and waits for signals and child saga their own timeouts.
+    """
+
+    retry: Retry | None = None
+    timeout: Duration | None = None
+    """The time that one attempt may take."""
+    compensation_retry: Retry | None = None
+    compensation_timeout: Duration | None = None
+    """The time that one attempt of a compensation may take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger(_Written):
     """Another way to start the saga: a further event type on the common stream, or the entries of another stream."""
 
     event_type: str | None = None
@@ -111,7 +152,7 @@ class Trigger:
 
 
 @dataclass(frozen=True)
-class Saga:
+class Saga(_Written):
     """A saga. An event of its own name on the common stream starts it; triggers add other ways."""
 
     name: str
@@ -127,12 +168,16 @@ class Saga:
     undo: str | None = field(default=None, kw_only=True)
     """The order of compensation. `"reverse"`, the default: one step at a time, exactly backwards. `"parallel"`: each
     step as soon as all that came after it is undone."""
+    defaults: Defaults | None = field(default=None, kw_only=True)
+    """What the saga's commands have where they say nothing themselves."""
+    description: str | None = field(default=None, kw_only=True)
+    """A text for people. It changes nothing, not even the definition's version."""
 
 
 def as_mapping(value: object) -> object:
     """The author's objects as the mappings that YAML would have given; what was left out is absent."""
     match value:
-        case Saga() | Step() | Retry() | Trigger():
+        case Saga() | Step() | Retry() | Trigger() | Defaults():
             given = ((part.name, getattr(value, part.name)) for part in fields(value))
             return {name: as_mapping(part) for name, part in given if part is not None}
         case list() | tuple() | set() | frozenset():

@@ -78,7 +78,7 @@ TASK_NAMES = {
     Task.CHILD: "a child saga",
 }
 
-_OF_EVERY_STEP = {"name", "after", "when"}
+_OF_EVERY_STEP = {"name", "after", "when", "description"}
 _OF_EFFECTS = {"input", "kind", "retry", "timeout", "on_unknown", "compensation_retry", "compensation_timeout"}
 KEYWORDS_OF: dict[Task, frozenset[str]] = {
     Task.COMMAND: frozenset(
@@ -95,16 +95,21 @@ _ATTEMPT_TIMEOUT = "60s"
 _LONG_TIMEOUT = "7d"
 """A person sends a signal, and a child saga has steps of its own."""
 
-_RETRY: Mapping[str, Any] = {
+RETRY_DEFAULTS: Mapping[str, Any] = {
     "attempts": 3,
     "first_delay": "200ms",
     "factor": 2,
     "max_delay": "30s",
     "jitter": True,
 }
-_RETRY_OF_RETRIABLE: Mapping[str, Any] = {**_RETRY, "attempts": 1_000, "max_delay": "5m"}
-_RETRY_OF_CHILD: Mapping[str, Any] = {**_RETRY, "attempts": 1}
-COMPENSATION_RETRY_DEFAULTS: Mapping[str, Any] = {**_RETRY, "attempts": 10, "first_delay": "1s", "max_delay": "5m"}
+_RETRY_OF_RETRIABLE: Mapping[str, Any] = {**RETRY_DEFAULTS, "attempts": 1_000, "max_delay": "5m"}
+_RETRY_OF_CHILD: Mapping[str, Any] = {**RETRY_DEFAULTS, "attempts": 1}
+COMPENSATION_RETRY_DEFAULTS: Mapping[str, Any] = {
+    **RETRY_DEFAULTS,
+    "attempts": 10,
+    "first_delay": "1s",
+    "max_delay": "5m",
+}
 """More attempts than an action has: a compensation that is given up has to be taken on by a person."""
 
 
@@ -136,4 +141,27 @@ def retry_defaults_of(step: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values of `retry` that the step has when they are left out."""
     if kind_of(step) is Kind.RETRIABLE:
         return _RETRY_OF_RETRIABLE
-    return _RETRY_OF_CHILD if task_of(step) is Task.CHILD else _RETRY
+    return _RETRY_OF_CHILD if task_of(step) is Task.CHILD else RETRY_DEFAULTS
+
+
+def with_defaults(step: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The step with what it leaves out of the saga's own `defaults`, which are those of commands.
+
+    A retriable step keeps its number of attempts: it is tried until it is done.
+    """
+    if task_of(step) is not Task.COMMAND:
+        return step
+    may_have = {"timeout", "retry"} | (
+        {"compensation_timeout", "compensation_retry"} if step.get("compensation") else set()
+    )
+    spread = {keyword: value for keyword, value in defaults.items() if keyword in may_have and keyword not in step}
+    for keyword in ("retry", "compensation_retry"):
+        policy, own = defaults.get(keyword), step.get(keyword, {})
+        if keyword in may_have and isinstance(policy, dict) and isinstance(own, dict):
+            keeps_attempts = keyword == "retry" and kind_of(step) is Kind.RETRIABLE
+            spread[keyword] = {**_without_attempts(policy, keeps_attempts), **own}
+    return {**step, **spread}
+
+
+def _without_attempts(policy: Mapping[str, Any], is_without: bool) -> dict[str, Any]:
+    return {keyword: value for keyword, value in policy.items() if not (is_without and keyword == "attempts")}

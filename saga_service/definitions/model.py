@@ -12,19 +12,21 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from saga_service.core.vocabulary import Kind, OnUnknown, UndoOrder
 from saga_service.definitions.keywords import (
     COMPENSATION_RETRY_DEFAULTS,
+    RETRY_DEFAULTS,
     UNDO_DEFAULT,
     defaults_of,
     duration_ms,
     duration_text,
     retry_defaults_of,
 )
-from saga_service.definitions.problems import Path, Violation, closest, shown, unknown_keyword
+from saga_service.definitions.problems import Path, Violation, closest, shown
+from saga_service.definitions.synonyms import unknown_keyword
 from saga_service.wire.entries import Malformed
 from saga_service.wire.json import read_object
 
@@ -33,6 +35,7 @@ FACTOR_MAX = 100
 NAME_CHARACTERS_MAX = 100
 STEPS_MAX = 100
 TEXT_CHARACTERS_MAX = 500
+DESCRIPTION_CHARACTERS_MAX = 2_000
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _COMMAND_TYPE = re.compile(r"[a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*")
@@ -84,6 +87,12 @@ def _text(value: object) -> str:
     raise _invalid(f"must be text, but is {shown(value)}")
 
 
+def _description(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and "\0" not in value):
+        return None if value is None else _not_too_long(value.strip(), DESCRIPTION_CHARACTERS_MAX)
+    raise _invalid(f"must be text for people, but is {shown(value)}")
+
+
 def _not_too_long(value: str, characters_max: int) -> str:
     if len(value) > characters_max:
         raise _invalid(f"must have at most {characters_max} characters, but has {len(value)}")
@@ -103,6 +112,8 @@ def _factor(value: object) -> float:
 
 
 def _codes(value: object) -> frozenset[str]:
+    if isinstance(value, list) and any("*" in code for code in value if isinstance(code, str)):
+        raise _invalid("has no patterns, and '*' is in no code; write 'attempts: 1' for no retry after any error")
     if isinstance(value, list) and all(isinstance(code, str) and code for code in value):
         return frozenset(value)
     example = value if isinstance(value, str) and value else "out_of_stock"
@@ -124,6 +135,17 @@ def _more_than_nothing(what_to_write: str) -> Callable[[object], int]:
         return milliseconds
 
     return read
+
+
+_TIMEOUTS = {
+    "signal": "how long the signal is waited for, such as '7d'",
+    "saga": "how long the child saga may take, such as '7d'",
+}
+
+
+def _timeout(value: object, info: ValidationInfo) -> int:
+    kinds = [text for keyword, text in _TIMEOUTS.items() if info.data.get(keyword) is not None]
+    return _more_than_nothing(kinds[0] if kinds else "how long one attempt may take, such as '30s'")(value)
 
 
 def _truth(value: object) -> bool:
@@ -172,12 +194,14 @@ def _json_object(value: object) -> dict[str, Any]:
 Name = Annotated[str, PlainValidator(_name)]
 Compensation = Annotated[str | None, PlainValidator(_compensation)]
 Text = Annotated[str, PlainValidator(_text)]
+Description = Annotated[str | None, PlainValidator(_description)]
 Attempts = Annotated[int, PlainValidator(_attempts)]
 Factor = Annotated[float, PlainValidator(_factor)]
 Codes = Annotated[frozenset[str], PlainValidator(_codes)]
 DelayMs = Annotated[int, PlainValidator(_delay_ms)]
 # A keyword that may be left out has None for a default, and an author cannot write None.
-TimeoutMs = Annotated[int, PlainValidator(_more_than_nothing("how long one attempt may take, such as '30s'"))]
+AttemptTimeoutMs = Annotated[int, PlainValidator(_more_than_nothing("how long one attempt may take, such as '30s'"))]
+TimeoutMs = Annotated[int, PlainValidator(_timeout)]
 SleepMs = Annotated[int | None, PlainValidator(_more_than_nothing("how long to wait, such as '24h'"))]
 HeartbeatMs = Annotated[
     int | None, PlainValidator(_more_than_nothing("how long a worker may be silent, such as '10s'"))
@@ -219,6 +243,30 @@ class RetryModel(_Model):
         return self
 
 
+def _with_policies(written: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written, with its policies completed."""
+    completed = dict(written)
+    for keyword, of_policy in (("retry", defaults), ("compensation_retry", COMPENSATION_RETRY_DEFAULTS)):
+        policy = written.get(keyword)
+        if isinstance(policy, dict):
+            completed[keyword] = {**of_policy, **policy}
+    return completed
+
+
+class DefaultsModel(_Model):
+    """The saga's own defaults of its commands. `keywords.with_defaults` gives them to the steps."""
+
+    retry: RetryModel | None = None
+    timeout: AttemptTimeoutMs | None = None
+    compensation_retry: RetryModel | None = None
+    compensation_timeout: AttemptTimeoutMs | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, written: Any) -> Any:
+        return _with_policies(written, RETRY_DEFAULTS) if isinstance(written, dict) else written
+
+
 class StepModel(_Model):
     """One step. Which keywords go together is checked elsewhere, of all steps at once: see `checks`."""
 
@@ -238,23 +286,18 @@ class StepModel(_Model):
     on_unknown: OneOnUnknown
     probe: CommandType = None
     compensation_retry: RetryModel
-    compensation_timeout: TimeoutMs
+    compensation_timeout: AttemptTimeoutMs
     default: JsonMapping = None
     output: Any = None  # a JSON Schema or a pydantic class: read by `saga_service.definitions.schema.source`
+    description: Description = None
 
     @model_validator(mode="before")
     @classmethod
     def _with_defaults(cls, written: Any) -> Any:
         if not isinstance(written, dict):
             return written
-        completed = {**defaults_of(written), **written}
-        for keyword, defaults in (
-            ("retry", retry_defaults_of(written)),
-            ("compensation_retry", COMPENSATION_RETRY_DEFAULTS),
-        ):
-            policy = written.get(keyword, {})
-            completed[keyword] = {**defaults, **policy} if isinstance(policy, dict) else policy
-        return completed
+        completed = {**defaults_of(written), "retry": {}, "compensation_retry": {}, **written}
+        return _with_policies(completed, retry_defaults_of(written))
 
 
 class TriggerModel(_Model):
@@ -279,6 +322,8 @@ class SagaModel(_Model):
     triggers: list[TriggerModel] = Field(default=[], max_length=STEPS_MAX)
     deadline: DeadlineMs = None
     undo: OneUndoOrder = UNDO_DEFAULT
+    defaults: DefaultsModel | None = None
+    description: Description = None
 
 
 _MODELS: dict[Path, type[BaseModel]] = {
@@ -287,7 +332,18 @@ _MODELS: dict[Path, type[BaseModel]] = {
     ("steps", "retry"): RetryModel,
     ("steps", "compensation_retry"): RetryModel,
     ("triggers",): TriggerModel,
+    ("defaults",): DefaultsModel,
+    ("defaults", "retry"): RetryModel,
+    ("defaults", "compensation_retry"): RetryModel,
 }
+_PLACES: dict[type[BaseModel], str] = {
+    SagaModel: "saga",
+    StepModel: "step",
+    RetryModel: "retry",
+    TriggerModel: "trigger",
+    DefaultsModel: "defaults",
+}
+"""By model: the place by whose name `synonyms` knows the keywords of others."""
 
 _REQUIRED = {
     "name": "write a name of small letters, digits, '-' and '_', such as 'order'",
@@ -302,7 +358,7 @@ def _missing(details: ErrorDetails) -> str:
 def _unknown(details: ErrorDetails) -> str:
     *parents, keyword = details["loc"]
     model = _MODELS[tuple(part for part in parents if isinstance(part, str))]
-    return unknown_keyword(str(keyword), list(model.model_fields))
+    return unknown_keyword(str(keyword), list(model.model_fields), _PLACES[model])
 
 
 def _not_a_mapping(details: ErrorDetails) -> str:
@@ -328,3 +384,14 @@ def read_model(written: object) -> tuple[SagaModel | None, list[Violation]]:
         return SagaModel.model_validate(written), []
     except ValidationError as error:
         return None, [(details["loc"], _TEXTS[details["type"]](details)) for details in error.errors(include_url=False)]
+
+
+def readable_defaults(written: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `defaults` of a saga as they are written; nothing where there are none, or none that are right."""
+    defaults = written.get("defaults")
+    try:
+        DefaultsModel.model_validate(defaults)
+    except ValidationError:
+        return {}
+    assert isinstance(defaults, dict), "a mapping was validated"
+    return defaults

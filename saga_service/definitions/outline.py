@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saga_service.core.vocabulary import Kind, Task
-from saga_service.definitions.keywords import defaults_of, duration_ms, kind_of, task_of
+from saga_service.definitions.keywords import defaults_of, duration_ms, kind_of, task_of, with_defaults
+from saga_service.definitions.model import readable_defaults
 from saga_service.definitions.problems import Path, Violation, mappings
 from saga_service.definitions.schema.inputs import Input
 from saga_service.definitions.schema.outputs import OutputSchema
@@ -69,6 +70,7 @@ class Outline:
     """One saga as its author wrote it."""
 
     content: Mapping[str, Any]
+    """The saga, with its own defaults in the steps that they are for."""
     steps: tuple[StepOutline, ...]
     reader: Input | None
     """Reads the saga's input, where the description of that can be used."""
@@ -102,9 +104,17 @@ def outlines_of(contents: Sequence[object]) -> list[Outline]:
 
 
 def outline_of(content: Mapping[str, Any]) -> Outline:
-    """The outline of a saga that knows no other."""
+    """The outline of a saga that knows no other. Its content has the saga's own defaults in the steps they are for."""
     reader, violations = read_input_source(content.get("input"))
-    return Outline(content, tuple(_step_outlines(mappings(content.get("steps")))), reader, violations)
+    completed = _with_defaults(content)
+    return Outline(completed, tuple(_step_outlines(mappings(completed.get("steps")))), reader, violations)
+
+
+def _with_defaults(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    defaults, steps = readable_defaults(content), content.get("steps")
+    if not defaults or not isinstance(steps, list):
+        return content
+    return {**content, "steps": [with_defaults(step, defaults) if isinstance(step, dict) else step for step in steps]}
 
 
 def _step_outlines(steps: Sequence[Mapping[str, Any]]) -> Iterator[StepOutline]:

@@ -6,6 +6,7 @@ with it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ Violation = tuple[Path, str]
 """Where in the saga something is wrong, and what; a Problem once its file and line are known."""
 
 SHOWN_CHARACTERS_MAX = 80
+_OF_STEP = re.compile(r"^steps\[[0-9]+\]\.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,18 @@ class Problem:
     """The way to the value; empty for the whole saga."""
     text: str
     """The fault of the value, and what to write instead."""
+    step: str | None = None
+    """The name of the step that has the value, where one step has that name."""
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.place, self.path, self.text) if part)
+        return ": ".join(part for part in (self.place, self._where(), self.text) if part)
+
+    def _where(self) -> str:
+        if self.step is None:
+            return self.path
+        # A place among twenty steps is not one that people count to.
+        within = _OF_STEP.sub("", self.path, count=1)
+        return f"step '{self.step}', {within}" if within else f"step '{self.step}'"
 
 
 class DefinitionErrors(Exception):
@@ -79,14 +90,6 @@ def closest(written: str, known: Sequence[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def unknown_keyword(keyword: str, known: Sequence[str]) -> str:
-    """The text about a keyword that does not exist."""
-    close = get_close_matches(keyword, known, n=1)
-    if close:
-        return f"is not a known key; did you mean '{close[0]}'?"
-    return f"is not a known key; known here: {', '.join(known)}"
-
-
 @dataclass(frozen=True, slots=True)
 class SagaSource:
     """One saga in a file or a module."""
@@ -99,7 +102,17 @@ class SagaSource:
     """The line of each path in the content; empty for a saga in Python."""
 
     def problem(self, path: Path, text: str) -> Problem:
-        return Problem(self.place_of(path), path_text(path), text)
+        return Problem(self.place_of(path), path_text(path), text, self._step_at(path))
+
+    def _step_at(self, path: Path) -> str | None:
+        """The name of the step that the path leads through; None where it is no name, or that of two steps."""
+        if path[:1] != ("steps",) or len(path) < 2 or not isinstance(self.content, dict):
+            return None
+        steps = mappings(self.content.get("steps"))
+        names = [step.get("name") for step in steps]
+        name = names[path[1]] if isinstance(path[1], int) and path[1] < len(names) else None
+        is_name = isinstance(name, str) and name.isprintable() and len(name) <= SHOWN_CHARACTERS_MAX
+        return name if is_name and names.count(name) == 1 else None
 
     def place_of(self, path: Path) -> str:
         """The place of the value at this path; of a value that is missing, the place of what would hold it."""

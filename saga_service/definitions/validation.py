@@ -5,7 +5,7 @@ from __future__ import annotations
 from saga_service.core.definition import StepDefinition
 from saga_service.core.retry import RetryPolicy
 from saga_service.core.vocabulary import Task
-from saga_service.definitions.authoring import Saga, as_mapping
+from saga_service.definitions.authoring import Saga
 from saga_service.definitions.checks import CHECKS
 from saga_service.definitions.checks.texts import check_texts
 from saga_service.definitions.document import (
@@ -21,12 +21,13 @@ from saga_service.definitions.outline import Outline, outline_of
 from saga_service.definitions.problems import DefinitionErrors, Problem, SagaSource, shown
 from saga_service.definitions.schema.inputs import Input
 from saga_service.definitions.schema.outputs import OutputSchema
+from saga_service.definitions.sources.python import source_of
 from saga_service.wire.business_keys import KeyForm
 
 
 def check_saga(saga: Saga) -> DefinedSaga:
     """One saga as it would be loaded, for an author's own test. Raises DefinitionErrors."""
-    spec, problems = check(SagaSource(as_mapping(saga), f"saga {shown(saga.name)}"))
+    spec, problems = check(source_of(saga))
     if spec is None:
         raise DefinitionErrors(problems)
     return spec
@@ -41,8 +42,8 @@ def check(source: SagaSource, outline: Outline | None = None) -> tuple[DefinedSa
     if unstorable := list(check_texts(content)):
         # Everything else would stumble over these texts too, in words of its own.
         return None, [source.problem(path, text) for path, text in unstorable]
-    model, violations = read_model(content)
     outline = outline or outline_of(content)
+    model, violations = read_model(outline.content)
     violations += [each for check_one in CHECKS for each in check_one(outline)]
     if violations or model is None or outline.reader is None:
         in_order = sorted(violations, key=lambda each: source.line_of(each[0]))
@@ -58,6 +59,7 @@ def _spec(model: SagaModel, outline: Outline, reader: Input, source: SagaSource)
     document = definition_to_document(
         model.name, steps, reader.schema, model.key, deadline_ms=model.deadline, undo=model.undo
     )
+    descriptions = _descriptions(model)
     event_types = [trigger.event_type for trigger in model.triggers if trigger.event_type is not None]
     return DefinedSaga(
         # The definition is read back from the document that Postgres keeps, and not taken from the steps above. So a
@@ -67,10 +69,16 @@ def _spec(model: SagaModel, outline: Outline, reader: Input, source: SagaSource)
         key=model.key,
         event_types=(model.name, *event_types),
         streams=tuple(StreamTrigger(each.stream, each.group) for each in model.triggers if each.stream is not None),
-        document=document,
+        document={**document, "descriptions": descriptions} if descriptions else document,
         place=source.place_of(()),
         key_form=KeyForm(document["key_form"]),
     )
+
+
+def _descriptions(model: SagaModel) -> dict[str, str | dict[str, str]]:
+    """The author's texts for people. They stand beside the document's version, which does not change with them."""
+    of_steps = {step.name: step.description for step in model.steps if step.description}
+    return ({"saga": model.description} if model.description else {}) | ({"steps": of_steps} if of_steps else {})
 
 
 def _step(step: StepModel, output: OutputSchema | None) -> StepDefinition:

@@ -25,6 +25,7 @@ from saga_service.core.definition import ExpressionFailed, Variables
 from saga_service.definitions.expressions.cost import WorkMeter, tree_to_count
 from saga_service.definitions.expressions.parser import Node
 from saga_service.definitions.expressions.references import References, references_of
+from saga_service.definitions.expressions.syntax import syntax_error
 from saga_service.definitions.problems import Path, path_text, shown
 from saga_service.definitions.schema.json_schema import canonical_numbers
 from saga_service.wire.json import NESTING_MAX
@@ -108,7 +109,6 @@ EXPRESSION_CHARACTERS_MAX = 2_000
 """The library's parser goes as deep as a text is long, and a text ten times as long ends the process."""
 
 _REASON_CHARACTERS_MAX = 200
-_PARSE_ERROR = re.compile(r"ERROR: <input>:([0-9]+):([0-9]+): (?:Syntax error: )?(.*)")
 _UNDEFINED = re.compile(r"Undefined variable or function: '([^']*)'")
 _UNSUPPORTED = re.compile(r"Unsupported operation: (\w+) (\S+) (\w+)")
 _NO_MIXING = (
@@ -210,7 +210,7 @@ def compile_expression(text: str) -> CompiledExpression:
     try:
         program, references = compile_program(stripped), references_of(stripped)
     except ValueError as error:
-        raise InvalidExpression(_parse_error(str(error))) from None
+        raise InvalidExpression(syntax_error(stripped, str(error))) from None
     return CompiledExpression(stripped, program, references, tree_to_count(stripped) if references.bound else None)
 
 
@@ -249,15 +249,6 @@ def _expressions(part: Any) -> list[CompiledExpression]:
             return [found for inner in part for found in _expressions(inner)]
         case _:
             return []
-
-
-def _parse_error(text: str) -> str:
-    matched = _PARSE_ERROR.search(text)
-    if matched is None:
-        return _first_line(text)
-    line, column, reason = matched.groups()
-    short = reason.partition(" expecting {")[0].replace("'<EOF>'", "the end").replace("<EOF>", "the end")
-    return f"line {line}, column {column}: {_first_line(short)}"
 
 
 class _Evaluation:

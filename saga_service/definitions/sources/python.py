@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import fields
 from difflib import get_close_matches
+from pathlib import Path as FilePath
 from types import ModuleType
 
 from saga_service.base.user_modules import NoSuchModule, import_user_module, place_of
-from saga_service.definitions.authoring import Retry, Saga, Step, Trigger, as_mapping
-from saga_service.definitions.problems import Problem, SagaSource, shown, unknown_keyword
+from saga_service.definitions.authoring import Defaults, Retry, Saga, Step, Trigger, as_mapping, written_at
+from saga_service.definitions.problems import Path, Problem, SagaSource, shown
+from saga_service.definitions.synonyms import unknown_keyword
 
-_CLASSES: dict[str, type[Saga | Step | Retry | Trigger]] = {
+_CLASSES: dict[str, type[Saga | Step | Retry | Trigger | Defaults]] = {
     "Saga": Saga,
     "Step": Step,
     "Retry": Retry,
     "Trigger": Trigger,
+    "Defaults": Defaults,
 }
 _UNKNOWN_ARGUMENT = re.compile(rf"({'|'.join(_CLASSES)})\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
@@ -34,8 +38,34 @@ def read_python(source: str) -> tuple[list[SagaSource], list[Problem]]:
     sagas, problem = _at_attribute(module, attribute) if attribute else (_of_module(module), None)
     if problem is None and not sagas:
         problem = "holds no saga; write `order = Saga(...)` at the top level of the module"
-    sources = [SagaSource(as_mapping(saga), f"{module_name}, saga {shown(saga.name)}") for saga in sagas]
+    sources = [source_of(saga) for saga in sagas]
     return sources, [Problem(source, "", problem)] if problem else []
+
+
+def source_of(saga: Saga) -> SagaSource:
+    """The saga as plain values, each with the line of the Saga, Step, Retry or Trigger that it was given to."""
+    at = written_at(saga)
+    assert at is not None, "a Saga keeps its place"
+    return SagaSource(as_mapping(saga), _shown_file(at.file), dict(_lines(saga, (), at.file)))
+
+
+def _lines(value: object, path: Path, file: str) -> Iterator[tuple[Path, int]]:
+    """The lines of an object and of its parts. A part in another file has that of what holds it."""
+    at = written_at(value)
+    if isinstance(value, Saga | Step | Retry | Trigger | Defaults):
+        if at is not None and at.file == file:
+            yield path, at.line
+        for part in fields(value):
+            yield from _lines(getattr(value, part.name), (*path, part.name), file)
+    elif isinstance(value, list | tuple):
+        for position, each in enumerate(value):
+            yield from _lines(each, (*path, position), file)
+
+
+def _shown_file(file: str) -> str:
+    """The file's name from the working directory on, where it lies below it."""
+    here = f"{FilePath.cwd()}{os.sep}"
+    return file.removeprefix(here)
 
 
 def _of_module(module: ModuleType) -> list[Saga]:
@@ -82,5 +112,5 @@ def _unknown_argument(error: Exception) -> str | None:
     matched = _UNKNOWN_ARGUMENT.match(str(error)) if isinstance(error, TypeError) else None
     if matched is None:
         return None
-    of_class, argument = _CLASSES[matched[1]], matched[2]
-    return f"{matched[1]}(... {argument}=...): {unknown_keyword(argument, [part.name for part in fields(of_class)])}"
+    argument, known = matched[2], [part.name for part in fields(_CLASSES[matched[1]])]
+    return f"{matched[1]}(... {argument}=...): {unknown_keyword(argument, known, matched[1].lower())}"

@@ -1,7 +1,8 @@
 """Sagas in YAML, each value with its line.
 
 Plain values are read as YAML 1.2 and JSON have them: `yes`, `no`, `on` and `off` are text, and so are dates, `1:30` and
-`010`. Keys are always text. Anchors and aliases work; a key given twice is an error, and so are tags.
+`010`. Keys are always text. Anchors, aliases and merge keys (`<<`) work. A key given twice is
+an error, and so are tags.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from saga_service.definitions.problems import Path, Problem, SagaSource, path_text, shown
+from saga_service.definitions.sources.yaml_syntax import yaml_problem
 
 VALUES_MAX = 50_000
 """Values of one document. An alias counts each time it is used: ten lines of aliases to aliases can mean billions."""
@@ -51,8 +53,14 @@ def read_yaml_file(file: FilePath) -> tuple[list[SagaSource], list[Problem]]:
     """Every saga in the file, one a document, and the problems of the file as YAML."""
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return [], [Problem(str(file), "", f"cannot be read: {error}")]
+    except FileNotFoundError:
+        return [], [Problem(str(file), "", "there is no such file")]
+    except OSError as error:
+        return [], [Problem(str(file), "", f"cannot be read: {(error.strerror or str(error)).lower()}")]
+    except UnicodeDecodeError as error:
+        return [], [
+            Problem(str(file), "", f"is not UTF-8: the octet at {error.start} cannot be read; save it as UTF-8")
+        ]
     return read_yaml(text, str(file))
 
 
@@ -63,24 +71,26 @@ def read_yaml(text: str, place: str) -> tuple[list[SagaSource], list[Problem]]:
         readings = [_Reading(place) for _ in documents]
         sagas = [reading.document(node) for reading, node in zip(readings, documents, strict=True)]
     except (yaml.YAMLError, RecursionError, _TooMuch) as error:
-        return [], [_unreadable(place, error)]
+        return [], [_unreadable(text, place, error)]
     if not sagas:
         return [], [Problem(place, "", "holds no saga; write at least 'name' and 'steps'")]
     return sagas, [problem for reading in readings for problem in reading.problems]
 
 
-def _unreadable(place: str, error: Exception) -> Problem:
+def _unreadable(text: str, place: str, error: Exception) -> Problem:
     match error:
-        case yaml.MarkedYAMLError():
-            mark = error.problem_mark or error.context_mark
-            line = f":{mark.line + 1}" if mark else ""
-            return Problem(f"{place}{line}", "", f"is not valid YAML: {error.problem or error.context}")
         case RecursionError():
             return Problem(place, "", "is nested too deeply")
         case _TooMuch():
             return Problem(place, "", f"holds more than {VALUES_MAX} values, counting an alias as often as it is used")
+        case yaml.reader.ReaderError():
+            line, problem = text.count("\n", 0, error.position) + 1, yaml_problem(error)[1]
+            return Problem(f"{place}:{line}", "", problem)
+        case yaml.YAMLError():
+            line_known, problem = yaml_problem(error)
+            return Problem(place if line_known is None else f"{place}:{line_known}", "", problem)
         case _:
-            return Problem(place, "", f"is not valid YAML: {' '.join(str(error).split())}")
+            raise AssertionError("no other error is passed on") from error
 
 
 def _is_empty(node: Node) -> bool:
@@ -99,13 +109,15 @@ class _Reading:
         self._place = place
         self._lines: dict[Path, int] = {}
         self._open: list[Node] = []
+        self._values = 0
 
     def document(self, node: Node) -> SagaSource:
         self._lines[()] = _line(node)
         return SagaSource(self._value(node, ()), self._place, self._lines)
 
     def _value(self, node: Node, path: Path) -> object:
-        if len(self._lines) > VALUES_MAX:
+        self._values += 1
+        if self._values > VALUES_MAX:
             raise _TooMuch
         if node in self._open:
             self._report(self._lines[path], path, "is an alias of what holds it")
@@ -125,16 +137,20 @@ class _Reading:
             case ScalarNode() if node.tag in _SCALARS:
                 return self._scalar(node, path)
             case _:
-                self._report(
-                    _line(node), path, f"has the tag {shown(node.tag.replace(_TAG, '!!'))}; write plain values"
-                )
+                tag = shown(node.tag.replace(_TAG, "!!"))
+                text = f"has the tag {tag}; write plain values, and a text that begins with '!' between quotes"
+                self._report(_line(node), path, text)
                 return node.value if isinstance(node, ScalarNode) else None
 
     def _mapping(self, node: MappingNode, path: Path) -> dict[str, object]:
         content: dict[str, object] = {}
+        merged: list[Node] = []
         for key_node, value_node in node.value:
             if not isinstance(key_node, ScalarNode):
                 self._report(_line(key_node), path, "has a key that is not text")
+                continue
+            if _is_merge_key(key_node):
+                merged += value_node.value if isinstance(value_node, SequenceNode) else [value_node]
                 continue
             # As it is written, so that `on` or `1` is a key like any other.
             key = key_node.value
@@ -144,7 +160,28 @@ class _Reading:
                 continue
             self._lines[inner] = _line(key_node)
             content[key] = self._value(value_node, inner)
+        for each in merged:
+            self._merge(each, content, path)
         return content
+
+    def _merge(self, node: Node, content: dict[str, object], path: Path) -> None:
+        """Take over the keys of another mapping that this one does not have."""
+        if not isinstance(node, MappingNode):
+            self._report(
+                _line(node), (*path, "<<"), "merges what is no mapping; write '<<: *name' for one with '&name'"
+            )
+            return
+        lines = self._lines
+        self._lines = {path: lines[path]}
+        other, lines_of_other = self._value(node, path), self._lines
+        self._lines = lines
+        assert isinstance(other, dict) or other is None, "a mapping was read"
+        for key, value in (other or {}).items():
+            if key in content:
+                continue
+            content[key] = value
+            inner = (*path, key)
+            lines |= {known: line for known, line in lines_of_other.items() if known[: len(inner)] == inner}
 
     def _sequence(self, node: SequenceNode, path: Path) -> list[object]:
         content: list[object] = []
@@ -164,6 +201,10 @@ class _Reading:
 
     def _report(self, line: int, path: Path, text: str) -> None:
         self.problems.append(Problem(f"{self._place}:{line}", path_text(path), text))
+
+
+def _is_merge_key(node: ScalarNode) -> bool:
+    return node.value == "<<" and node.style is None
 
 
 def _line(node: Node) -> int:

@@ -33,9 +33,9 @@ def test_a_signal_is_no_event_that_starts_a_saga(directory: Path) -> None:
         "one", "{name: a, signal: two}", "{name: b, signal: e}", "{name: c, signal: one}", "{name: d, signal: x}"
     )
     assert problems_of(directory, one + saga("two", COMMAND, more="triggers: [{event_type: e}]\n")) == [
-        f"a.yaml:2: steps[{place}].signal: is '{signal}', an event type that starts the saga at a.yaml:{line}; "
+        f"a.yaml:2: step '{step}', signal: is '{signal}', an event type that starts the saga at a.yaml:{line}; "
         "change one of them"
-        for place, signal, line in ((0, "two", 4), (1, "e", 5), (2, "one", 1))
+        for step, signal, line in (("a", "two", 4), ("b", "e", 5), ("c", "one", 1))
     ]
 
 
@@ -44,7 +44,7 @@ def test_what_begins_like_the_services_own_events_is_reserved(directory: Path) -
     told = "and what begins with 'saga.' is the service's own; write another name"
     assert problems_of(directory, text) == [
         f"a.yaml:2: triggers[0].event_type: is 'saga.child.start', {told}",
-        f"a.yaml:3: steps[0].signal: is 'saga.cancel', {told}",
+        f"a.yaml:3: step 'a', signal: is 'saga.cancel', {told}",
     ]
 
 
@@ -52,8 +52,8 @@ def test_a_child_saga_is_among_the_definitions(directory: Path) -> None:
     text = saga("shipment", COMMAND) + saga("order", child("shipmnt"), child("zzz"))
     told = "and no saga of that name is among the definitions"
     assert problems_of(directory, text) == [
-        f"a.yaml:5: steps[0].saga: is 'shipmnt', {told}; did you mean 'shipment'?",
-        f"a.yaml:5: steps[1].saga: is 'zzz', {told}; there are: shipment, order",
+        f"a.yaml:5: step 'shipmnt', saga: is 'shipmnt', {told}; did you mean 'shipment'?",
+        f"a.yaml:5: step 'zzz', saga: is 'zzz', {told}; there are: shipment, order",
     ]
 
 
@@ -69,8 +69,8 @@ def test_a_child_may_come_from_another_source(directory: Path, module: str) -> N
 def test_a_saga_is_not_its_own_descendant(directory: Path) -> None:
     text = saga("one", child("two"), child("one")) + saga("two", COMMAND, child("three")) + saga("three", child("one"))
     assert problems_of(directory, text) == [
-        "a.yaml:2: steps[0].saga: starts itself over again: one -> two -> three -> one; break the circle",
-        "a.yaml:2: steps[1].saga: starts itself over again: one -> one; break the circle",
+        "a.yaml:2: step 'two', saga: starts itself over again: one -> two -> three -> one; break the circle",
+        "a.yaml:2: step 'one', saga: starts itself over again: one -> one; break the circle",
     ]
 
 
@@ -84,7 +84,7 @@ def test_two_sagas_may_have_the_same_child(directory: Path) -> None:
 def test_a_child_that_decides_is_no_step_that_can_be_undone(directory: Path, kind: str) -> None:
     deciding = saga("deciding", "{name: a, action: b.c, kind: pivot}")
     assert problems_of(directory, deciding + saga("order", child("deciding", kind))) == [
-        "a.yaml:5: steps[0].kind: must be 'pivot' or 'retriable': the child saga 'deciding' has a pivot, "
+        "a.yaml:5: step 'deciding', kind: must be 'pivot' or 'retriable': the child saga 'deciding' has a pivot, "
         "and cannot be undone after it"
     ]
 

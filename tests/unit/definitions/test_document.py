@@ -231,7 +231,7 @@ def without(*path: str | int) -> Callable[[dict[str, Any]], None]:
         ),
         (
             lambda document: document["steps"][0].update(when="input.("),
-            "the stored definition is damaged: InvalidExpression: line 1, column 7: ",
+            "the stored definition is damaged: InvalidExpression: column 7: ",
         ),
         (
             lambda document: document["steps"][2].update(after=["nobody"]),

@@ -35,7 +35,7 @@ def in_python(directory: Path, module: str) -> Catalog:
 
 
 def test_the_page_has_an_example_of_each_kind_of_saga_in_both_forms(in_yaml: Catalog, in_python: Catalog) -> None:
-    names = ["delivery", "trip", "transfer", "trial", "payment", "purchase", "order", "shipment"]
+    names = ["parcel", "delivery", "trip", "transfer", "trial", "payment", "purchase", "order", "shipment"]
     assert [spec.name for spec in in_yaml.specs()] == names
     assert in_yaml.documents() == in_python.documents()
     assert in_yaml.definitions() == in_python.definitions()

@@ -214,13 +214,17 @@ def test_a_panic_in_the_library_ends_no_more_than_the_expression() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "line 1, column 1: mismatched input the end"),
-        ("a b", "line 1, column 3: extraneous input 'b' expecting the end"),
-        ("1 +\n* 2", "line 2, column 1: extraneous input '*'"),
-        ("(1", "line 1, column 3: missing ')' at the end"),
-        ("9223372036854775808", "line 1, column 1: invalid int literal"),
+        ("", "is empty; write an expression, such as input.amount > 100.0"),
+        ("a b", "column 3: 'b' follows 'a' with no operator between them"),
+        ("1 +\n* 2", "line 2, column 1: '*' cannot stand here after '+'"),
+        ("(1", "column 1: '(' is not closed"),
+        ("9223372036854775808", "column 1: '9223372036854775808' is a number beyond 64 bits"),
         ("1 " * EXPRESSION_CHARACTERS_MAX, "must have at most 2000 characters, but has 4000"),
-        ("'\ud800'", "'utf-8' codec can't encode character '\\ud800' in position 1: surrogates not allowed"),
+        (
+            "'\ud800'",
+            "cannot be read as CEL: 'utf-8' codec can't encode character '\\ud800' in position 1: surrogates "
+            "not allowed",
+        ),
     ],
 )
 def test_what_is_no_expression_is_told_with_its_place(text: str, reason: str) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, RootModel
 
-from saga_service.definitions import DefinitionErrors, Retry, Saga, Step, Trigger, check_saga
+from saga_service.core.definition import StepDefinition
+from saga_service.definitions import Defaults, DefinitionErrors, Retry, Saga, Step, Trigger, check_saga
+from saga_service.definitions.document import definition_from_document
 from saga_service.definitions.model import STEPS_MAX
 
 RIGHT_STEP = Step("charge", action="payment.charge")
@@ -57,7 +59,7 @@ BAD_STEP_VALUES: list[tuple[dict[str, object], str, str]] = [
         "must be a list of error codes, each a text, but is 'sold_out'; ",
     ),
     ({"retry": {"never": [404]}}, "retry.never", "must be a list of error codes, each a text, but is a list; write ['"),
-    ({"retry": {"max_attempts": 3}}, "retry.max_attempts", "is not a known key; did you mean 'attempts'?"),
+    ({"retry": {"max_attempts": 3}}, "retry.max_attempts", "is not a known key; here it is 'attempts'"),
     ({"compensation_retry": {"jitter": 1}}, "compensation_retry.jitter", "must be true or false, but is 1"),
     (
         {"retry": {"spread": 1}},
@@ -94,12 +96,13 @@ BAD_STEP_VALUES: list[tuple[dict[str, object], str, str]] = [
     ({"when": None}, "when", "must be a CEL expression, such as 'input.amount > 100.0', but is empty"),
     ({"input": "input.amount"}, "input", "must be a mapping, such as {amount: input.amount}, but is 'input.amount'"),
     ({"input": None}, "input", "must be a mapping, such as {amount: input.amount}, but is empty"),
-    ({"compensate": "payment.refund"}, "compensate", "is not a known key; did you mean 'compensation'?"),
-    (
-        {"depends_on": "x"},
-        "depends_on",
-        "is not a known key; known here: name, action, sleep, signal, saga, compensation, after, ",
-    ),
+    ({"compensate": "payment.refund"}, "compensate", "is not a known key; here it is 'compensation'"),
+    ({"depends_on": "x"}, "depends_on", "is not a known key; here it is 'after'"),
+    ({"zzz": "x"}, "zzz", "is not a known key; known here: name, action, sleep, signal, saga, compensation, after, "),
+    ({"retry": {"never": ["*"]}}, "retry.never", "has no patterns, and '*' is in no code; write 'attempts: 1' for no "),
+    ({"retry": {"never": ["a", "card_*"]}}, "retry.never", "has no patterns, and '*' is in no code; write 'attempts: "),
+    ({"timeout": 0}, "timeout", "must be more than nothing; write how long one attempt may take, such as '30s'"),
+    ({"description": 5}, "description", "must be text for people, but is 5"),
 ]
 
 
@@ -134,7 +137,7 @@ BAD_SAGA_VALUES: list[tuple[dict[str, object], str, str]] = [
     ({"triggers": [Trigger(stream="a", event_type="b")]}, "triggers[0]", "must have either 'event_type' or 'stream', "),
     ({"triggers": [Trigger(event_type="a", group="g")]}, "triggers[0]", "'group' belongs to a 'stream'; the common"),
     ({"triggers": [Trigger(stream=" ")]}, "triggers[0].stream", "must be text, but is ' '"),
-    ({"triggers": [{"topic": "a"}]}, "triggers[0].topic", "is not a known key; known here: event_type, stream, group"),
+    ({"triggers": [{"topic": "a"}]}, "triggers[0].topic", "is not a known key; here it is 'stream'"),
     (
         {"triggers": [Trigger(event_type="order")]},
         "triggers[0].event_type",
@@ -236,3 +239,73 @@ def test_an_input_may_be_any_mapping() -> None:
             return 1
 
     assert check_saga(Saga("order", input=Frozen(), steps=[RIGHT_STEP])).input.schema == {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (Step("a", signal="go", timeout="0s"), "how long the signal is waited for, such as '7d'"),
+        (Step("a", saga="child", timeout="0s"), "how long the child saga may take, such as '7d'"),
+    ],
+)
+def test_a_wait_without_length_is_told_in_words_of_its_own(step: Step, told: str) -> None:
+    with pytest.raises(DefinitionErrors) as raised:
+        check_saga(Saga("order", steps=[step]))
+    assert [each.text for each in raised.value.problems] == [f"must be more than nothing; write {told}"]
+
+
+def step_of(saga: Saga, name: str = "a") -> StepDefinition:
+    definition = check_saga(saga).definition
+    return definition.steps[definition.positions[name]]
+
+
+def test_commands_have_the_sagas_own_defaults_where_they_say_nothing() -> None:
+    defaults = Defaults(
+        retry=Retry(attempts=7, max_delay="10s"),
+        timeout="5s",
+        compensation_retry=Retry(attempts=20),
+        compensation_timeout="9s",
+    )
+    steps = [
+        Step("a", action="b.c", compensation="b.d"),
+        Step("own", action="b.c", compensation="b.d", timeout="1s", retry=Retry(attempts=2)),
+        Step("plain", action="b.c"),
+        Step("wait", signal="go"),
+        Step("child", saga="child"),
+        Step("late", action="b.c", kind="retriable"),
+    ]
+    saga = Saga("order", steps=steps, defaults=defaults)
+    a, own, wait, late = (step_of(saga, name) for name in ("a", "own", "wait", "late"))
+    assert (a.retry.attempts_max, a.retry.delay_max_ms, a.retry.delay_first_ms, a.timeout_ms) == (7, 10_000, 200, 5_000)
+    assert (a.compensation_retry.attempts_max, a.compensation_retry.delay_first_ms) == (20, 1_000)
+    assert a.compensation_timeout_ms == 9_000
+    assert (own.retry.attempts_max, own.retry.delay_max_ms, own.timeout_ms) == (2, 10_000, 1_000)
+    assert (wait.timeout_ms, step_of(saga, "child").retry.attempts_max) == (7 * 86_400_000, 1)
+    assert (late.retry.attempts_max, late.retry.delay_max_ms, late.timeout_ms) == (1_000, 10_000, 5_000)
+    assert step_of(saga, "plain").compensation_timeout_ms == 60_000
+
+
+def test_defaults_that_are_wrong_are_told_once_and_where_they_stand() -> None:
+    steps = [Step("a", action="b.c"), Step("b", action="b.c")]
+    with pytest.raises(DefinitionErrors) as raised:
+        check_saga(Saga("order", steps=steps, defaults=Defaults(retry=Retry(attempts=0), timeout="soon")))
+    assert [each.path for each in raised.value.problems] == ["defaults.retry.attempts", "defaults.timeout"]
+
+
+def test_a_default_is_held_against_what_a_step_says() -> None:
+    saga = Saga("order", steps=[Step("a", action="b.c", heartbeat="10s")], defaults=Defaults(timeout="5s"))
+    with pytest.raises(DefinitionErrors, match="is 10s, and must be less than the timeout of 5s"):
+        check_saga(saga)
+
+
+def test_a_description_is_kept_and_changes_no_version() -> None:
+    plain = check_saga(Saga("order", steps=[Step("a", action="b.c")]))
+    told = check_saga(
+        Saga(
+            "order", steps=[Step("a", action="b.c", description="Takes the money.")], description="An order,\nat last."
+        )
+    )
+    assert told.version == plain.version
+    assert told.document["descriptions"] == {"saga": "An order,\nat last.", "steps": {"a": "Takes the money."}}
+    assert "descriptions" not in plain.document
+    assert definition_from_document(told.document) == told.definition

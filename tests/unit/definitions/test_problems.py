@@ -60,11 +60,11 @@ def test_every_error_of_every_file_is_told_at_once_each_with_its_line(directory:
         "refund.yaml:1: steps: is missing; write the list of steps, in the order in which they are done",
         "refund.yaml:3: name: is missing; write a name of small letters, digits, '-' and '_', such as 'order'",
         "refund.yaml:3: steps: must have at least one entry, but is empty",
-        "none.yaml: cannot be read: [Errno 2] No such file or directory: 'none.yaml'",
+        "none.yaml: there is no such file",
     ]
 
 
-def test_every_error_of_a_module_is_told_at_once_each_with_its_saga(directory: Path, module: str) -> None:
+def test_every_error_of_a_module_is_told_at_once_each_with_its_line(directory: Path, module: str) -> None:
     (directory / f"{module}.py").write_text(
         dedent(
             """\
@@ -79,19 +79,46 @@ def test_every_error_of_a_module_is_told_at_once_each_with_its_saga(directory: P
         )
     )
     assert problems_of(module) == [
-        f"{module}, saga 'order': steps[0].action: must be 'service.verb' in small letters, such as 'payment.charge' "
+        f"{module}.py:3: key: must be a property of the input, but is 'id'; the input's properties: none",
+        f"{module}.py:4: steps[0].action: must be 'service.verb' in small letters, such as 'payment.charge' "
         r"([a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*), but is 'charge'",
-        f"{module}, saga 'order': steps[0].retry.attempts: must be a whole number from 1 to 1000, but is 0; "
+        f"{module}.py:4: steps[0].retry.attempts: must be a whole number from 1 to 1000, but is 0; "
         "write 1 for no retry",
-        f"{module}, saga 'order': steps[0].retry.factor: must be a number from 1 to 100, but is 0.5; "
-        "write 1 for equal waits",
-        f"{module}, saga 'order': steps[1].compensation: is 'none'; leave the key out where there is nothing to undo",
-        f"{module}, saga 'order': steps[1].name: is 'charge', as is steps[0].name; rename one",
-        f"{module}, saga 'order': key: must be a property of the input, but is 'id'; the input's properties: none",
-        f"{module}, saga 'Refund': name: must be a name of small letters, digits, '-' and '_' "
+        f"{module}.py:4: steps[0].retry.factor: must be a number from 1 to 100, but is 0.5; write 1 for equal waits",
+        f"{module}.py:5: steps[1].compensation: is 'none'; leave the key out where there is nothing to undo",
+        f"{module}.py:5: steps[1].name: is 'charge', as is steps[0].name; rename one",
+        f"{module}.py:7: name: must be a name of small letters, digits, '-' and '_' "
         "that begins with a letter, but is 'Refund'; write 'refund'",
-        f"{module}, saga 'Refund': steps: must have at least one entry, but is empty",
-        f"{module}, saga 'Refund': triggers[0]: must have either 'event_type' or 'stream', and not both",
+        f"{module}.py:7: steps: must have at least one entry, but is empty",
+        f"{module}.py:7: triggers[0]: must have either 'event_type' or 'stream', and not both",
+    ]
+
+
+def test_a_part_that_was_made_elsewhere_has_the_line_of_the_saga(directory: Path, module: str) -> None:
+    (directory / f"{module}_parts.py").write_text(
+        "from saga_service import Retry, Step\nSTEP = Step('a', action='b.c')\nRETRY = Retry(attempts=0)\n"
+    )
+    (directory / f"{module}.py").write_text(
+        f"from saga_service import Saga, Step\nfrom {module}_parts import RETRY, STEP\n\n\n"
+        "order = Saga(\n    'order',\n    steps=[\n        STEP,\n"
+        "        Step(\n            'b', action='b.c', retry=RETRY),\n        Step('c')])\n"
+    )
+    assert problems_of(module) == [
+        f"{module}.py:9: step 'b', retry.attempts: must be a whole number from 1 to 1000, but is 0; "
+        "write 1 for no retry",
+        f"{module}.py:11: step 'c': has nothing to do; write one of action, sleep, signal, saga",
+    ]
+
+
+def test_an_error_calls_a_step_by_its_name(directory: Path) -> None:
+    text = (
+        "name: order\nsteps:\n- {name: a, action: b.c}\n- {name: charge, action: b.c, timeout: 0s}\n- {timeout: 0s}\n"
+    )
+    assert [told.split(": ")[1] for told in problems_of_yaml(directory, text)] == [
+        "step 'charge', timeout",
+        "steps[2].name",
+        "steps[2].timeout",
+        "steps[2]",
     ]
 
 
@@ -102,7 +129,7 @@ def test_the_errors_are_readable_as_one_text(directory: Path) -> None:
     assert str(raised.value) == (
         "2 problems in the saga definitions:\n"
         "  a.yaml:1: steps: is missing; write the list of steps, in the order in which they are done\n"
-        "  b.yaml: cannot be read: [Errno 2] No such file or directory: 'b.yaml'"
+        "  b.yaml: there is no such file"
     )
 
 
@@ -220,4 +247,4 @@ def test_a_module_that_cannot_be_imported_is_told_with_its_line(
 def test_the_errors_of_yaml_itself_stand_beside_those_of_the_saga(directory: Path) -> None:
     text = "name: a\nname: b\nsteps:\n" + indent("- {name: c, action: d}\n", "  ")
     told = problems_of_yaml(directory, text)
-    assert [problem.split(": ")[:2] for problem in told] == [["a.yaml:2", "name"], ["a.yaml:4", "steps[0].action"]]
+    assert [problem.split(": ")[:2] for problem in told] == [["a.yaml:2", "name"], ["a.yaml:4", "step 'c', action"]]
