@@ -250,5 +250,7 @@ def test_expressions_know_the_data_of_a_signal(text: str, told: str) -> None:
 
 def test_a_default_of_a_signal_fits_what_is_declared() -> None:
     assert check_saga(waiting(default={"approved_by": "nobody"})).version
-    with pytest.raises(DefinitionErrors, match=r"steps\[0\]\.default: does not fit 'output': approved_by is missing"):
+    with pytest.raises(
+        DefinitionErrors, match="step 'approval', default: does not fit 'output': approved_by is missing"
+    ):
         check_saga(waiting(default={"by": "nobody"}))
