@@ -51,6 +51,7 @@ from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop, Pace
 from saga_service.streams.process_registry import ProcessRegistry, own_report
 from saga_service.streams.publisher import RedisPublisher
+from saga_service.streams.sight import StreamSight, watched_streams
 from saga_service.streams.starts_backlog import UnhandledStarts
 from saga_service.streams.trimming import StreamTrimmer
 from saga_service.wire.transport import StreamNames, TransportError
@@ -64,6 +65,8 @@ STILL_DEPLOYED_PERIOD_S = 15.0
 """How often a replica says which definitions it has. Those of which none has said so for a minute count as replaced."""
 PROCESSES_PERIOD_S = 10.0
 STANDSTILL_S = 60.0
+LOOK_PERIOD_S = 2.0
+"""How often a replica looks for lost streams."""
 LAST_READ_MS = 500
 """How long a read may go on at a stop. A busy stream answers well within it, so that nothing is left to hand back."""
 
@@ -180,7 +183,7 @@ class Deployment:
         return [lane() for _ in range(self.settings.lanes)]
 
     def consumer_loops(self) -> list[Loop]:
-        """One for each stream. The loss of any of our own starts a recovery; those of others carry no commands."""
+        """One for each stream. What is in flight on our own is sent again after a loss; those of others have none."""
         inlets = (self.inlets.replies, *self.inlets.beginnings)
         pace = Pace(
             read_block_ms=self.settings.read_block_ms,
@@ -196,23 +199,20 @@ class Deployment:
                 inlet.put,
                 pace,
                 self.shutdown,
-                on_loss=self.recovery.transport_lost if consumer.stream in self.own_streams else _nothing,
+                on_loss=self.recovery.record_losses if consumer.stream in self.own_streams else None,
+                on_mended=self.recovery.look_soon,
             )
             for consumer, inlet in zip(self.consumers, inlets, strict=True)
         ]
 
     async def find_losses(self) -> None:
-        """Make those groups of our own streams that are missing, before anything is read.
-
-        What is in flight then was so before the loss, and a recovery sends nothing again that has just begun.
-        """
-        for consumer in self.consumers:
-            try:
-                if consumer.stream in self.own_streams and await consumer.ensure_group():
-                    self.recovery.transport_lost()
-            except TransportError as error:
-                # The consumer's loop tries it again, and logs how long that lasts.
-                log.debug("a group cannot be made yet", stream=consumer.stream, error=str(error))
+        """Record what was lost while no replica ran, before anything is read: a recovery sends nothing again that
+        begins after it."""
+        try:
+            await self.recovery.record_losses()
+        except TransportError as error:
+            # The consumers' loops try it again, and log how long that lasts.
+            log.debug("the streams cannot be looked at yet", error=str(error))
 
     def request_poller(self) -> RequestPoller:
         return RequestPoller(
@@ -293,8 +293,10 @@ class Deployment:
             yield partial(retention.remove_replayed, settings.replayed_dead_letters_retention_days * DAY_MS)
 
     @property
-    def own_streams(self) -> tuple[str, str, str]:
-        return self.names.replies, self.names.events, self.names.dead_letters
+    def own_streams(self) -> tuple[str, str]:
+        """The streams that the service reads and on which something is in flight. Of the third, the dead letters, the
+        table has all but what is being read."""
+        return self.names.replies, self.names.events
 
     @property
     def postgres_timeout_s(self) -> float:
@@ -323,7 +325,6 @@ class Deployment:
         intake, settings = self.intake, self.settings
         return Inlets(
             replies=intake.inlet(settings.intake_entries_max),
-            recovery=intake.inlet(settings.batch_entries_max),
             timers=intake.inlet(settings.timers_batch_sagas_max),
             requests=intake.inlet(settings.batch_entries_max),
             beginnings=tuple(intake.inlet(settings.intake_entries_max) for _ in self.consumers[1:]),
@@ -331,7 +332,16 @@ class Deployment:
 
     @cached_property
     def recovery(self) -> Recovery:
-        return Recovery(self.store, self.inlets.recovery, self.shutdown)
+        settings = self.settings
+        return Recovery(
+            StreamSight(self.client, watched_streams(self.names, settings.consumer_group, self.catalog.services())),
+            self.store,
+            found_by=settings.consumer_name,
+            sagas_max=settings.batch_entries_max,
+            period_s=LOOK_PERIOD_S,
+            now_ms=now_ms,
+            shutdown=self.shutdown,
+        )
 
     @cached_property
     def timers(self) -> Timers:
@@ -344,10 +354,6 @@ class Deployment:
             now_ms=now_ms,
             shutdown=self.shutdown,
         )
-
-
-def _nothing() -> None:
-    """The loss of somebody else's stream needs no recovery."""
 
 
 @asynccontextmanager

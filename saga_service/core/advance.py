@@ -12,8 +12,17 @@ from saga_service.core.child_repeats import was_called_off
 from saga_service.core.children import resend_child_request
 from saga_service.core.definition import Definition, tombstone
 from saga_service.core.draft import Draft
-from saga_service.core.effects import ParentReply, Transition, refused, repeated
-from saga_service.core.events import Event, OperationRequested, Replied, Signalled, Started, TimerDue, TransportLost
+from saga_service.core.effects import Command, ParentReply, Sent, Transition, refused, repeated
+from saga_service.core.events import (
+    TO_CHILDREN,
+    Event,
+    OperationRequested,
+    Replied,
+    Signalled,
+    Started,
+    TimerDue,
+    TransportLost,
+)
 from saga_service.core.fault_codes import CHILD_REMOVED
 from saga_service.core.ids import CommandName
 from saga_service.core.machine import evaluate
@@ -42,7 +51,7 @@ def advance(definition: Definition, state: SagaState | None, event: Event, now_m
         case TimerDue():
             return timer(definition, state, now_ms)
         case TransportLost():
-            return _resend(definition, state, now_ms)
+            return _resend(definition, state, event, now_ms)
         case Signalled():
             return signal(definition, state, event, now_ms)
         case OperationRequested():
@@ -121,7 +130,7 @@ def _bury_before_start(event: OperationRequested, parent: CommandName, now_ms: i
     return operate(definition, _unbegun(definition, start, now_ms), event, now_ms)
 
 
-def _resend(definition: Definition, state: SagaState, now_ms: int) -> Transition:
+def _resend(definition: Definition, state: SagaState, event: TransportLost, now_ms: int) -> Transition:
     draft, paused = Draft(definition, state, now_ms), state.status is SAGA_PAUSED
     for position, step in enumerate(state.steps):
         defined = definition.steps[position]
@@ -130,4 +139,10 @@ def _resend(definition: Definition, state: SagaState, now_ms: int) -> Transition
                 draft.commands += resend_child_request(draft, position)
         elif step.is_in_flight and not paused:
             draft.commands += in_flight_again(definition, state, draft.steps, position)
+    if event.lost is not None:
+        draft.commands = [sent for sent in draft.commands if _destination(sent) in event.lost]
     return draft.transition() if draft.commands else repeated(state, "nothing is to be sent again")
+
+
+def _destination(sent: Sent) -> str:
+    return sent.service if isinstance(sent, Command) else TO_CHILDREN

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from saga_service.core.ids import CommandId, CommandName, IdempotencyKey, SagaId, command_id, idempotency_key
+from saga_service.core.ids import (
+    CommandId,
+    CommandName,
+    IdempotencyKey,
+    SagaId,
+    command_id,
+    idempotency_key,
+    service_of,
+)
 from saga_service.core.state import Fault, JsonObject, SagaState
 from saga_service.core.vocabulary import ChildOperation, Direction, Outcome, SagaStatus, Verdict
 
@@ -31,6 +39,11 @@ class Command(NamedTuple):
     @property
     def id(self) -> CommandId:
         return command_id(self.saga_id, self.step, self.direction, self.attempt)
+
+    @property
+    def service(self) -> str:
+        """The service whose workers carry it out."""
+        return service_of(self.type)
 
     @property
     def idempotency_key(self) -> IdempotencyKey:

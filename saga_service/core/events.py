@@ -9,6 +9,9 @@ from saga_service.core.ids import CommandName, SagaId
 from saga_service.core.state import Fault, JsonObject
 from saga_service.core.vocabulary import Operation, Outcome, Resolution
 
+TO_CHILDREN = "saga.child"
+"""Stands for a service's name where requests to child sagas are meant. No service has a name with a dot."""
+
 
 class BusinessKey(NamedTuple):
     """A saga's name in the world outside, beside its id."""
@@ -54,9 +57,12 @@ class TimerDue:
 
 @dataclass(frozen=True, slots=True)
 class TransportLost:
-    """Redis lost a stream: all that this saga has in flight is to be sent again, under the same command ids."""
+    """Redis lost a stream: what this saga has in flight on it is to be sent again, under the same command ids."""
 
     saga_id: SagaId
+    lost: frozenset[str] | None = None
+    """The services whose commands were lost, and TO_CHILDREN where requests to child sagas were; None for all that is
+    in flight."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,11 @@ def command_id(saga_id: SagaId, step: str, direction: Direction, attempt: int) -
     return CommandId(f"{saga_id}:{step}:{direction.value}:{attempt}")
 
 
+def service_of(command_type: str) -> str:
+    """The service whose workers carry out a command: `payment` for `payment.charge`."""
+    return command_type.partition(".")[0]
+
+
 def idempotency_key(saga_id: SagaId, step: str, direction: Direction) -> IdempotencyKey:
     """The key of all attempts at one effect. A probe has its action's key: by it a provider knows what happened."""
     effect = Direction.ACTION if direction is Direction.PROBE else direction

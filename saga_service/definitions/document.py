@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from saga_service.core.definition import Definition, Expression, Shape, StepDefinition
+from saga_service.core.ids import service_of
 from saga_service.core.retry import RetryPolicy
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
@@ -24,7 +25,6 @@ from saga_service.definitions.schema.json_schema import canonical_numbers
 from saga_service.definitions.schema.keys import key_to_document
 from saga_service.definitions.schema.outputs import OutputSchema, output_schema
 from saga_service.wire.business_keys import KeyForm, key_text, written_key
-from saga_service.wire.commands import service_of
 from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX, InvalidInput, UnreadableDocument
 
 DOCUMENT_FORMAT = 1

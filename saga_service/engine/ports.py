@@ -14,6 +14,7 @@ from saga_service.core.state import SagaState
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.saga_spec import SagaSpec
+from saga_service.wire.transport import SeenStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,33 @@ class Outbox(Protocol):
 
     async def keep_unpublished(self, outbox_id: int, messages: Sequence[Message]) -> None:
         """Take all other messages out of a row: they are published. Raises StoreUnavailable."""
+        ...
+
+
+class RecoveryPage(NamedTuple):
+    """What one step of a recovery has done."""
+
+    sagas: int
+    """Sagas that are to send again what was lost."""
+    streams_left: int
+    """Lost streams for which the recovery is not over."""
+
+
+class Losses(Protocol):
+    """What was last seen of each stream, and what is owed after a loss. It outlives every replica."""
+
+    async def see_streams(self, seen: Sequence[SeenStream], now_ms: int, found_by: str) -> list[str]:
+        """Record what was seen of streams just now; the names of those that are found lost by it.
+
+        `found_by` is this replica's name. Raises StoreUnavailable.
+        """
+        ...
+
+    async def continue_recovery(self, now_ms: int, found_before_ms: int, sagas_max: int) -> RecoveryPage:
+        """Make requests, for a page of sagas in flight, that send again what was lost.
+
+        Losses found after `found_before_ms` are left for later. Raises StoreUnavailable.
+        """
         ...
 
 

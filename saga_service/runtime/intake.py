@@ -151,7 +151,6 @@ class Inlets:
     """
 
     replies: Inlet
-    recovery: Inlet
     timers: Inlet
     requests: Inlet
     beginnings: tuple[Inlet, ...]

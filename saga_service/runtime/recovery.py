@@ -1,79 +1,125 @@
-"""Recovery after Redis lost its data: every saga in flight sends its commands again, from what Postgres knows."""
+"""Recovery after Redis lost a stream: what was in flight on it is sent again, from what Postgres knows.
+
+A replica looks at all streams every few seconds, and before it makes a missing group anew. What it sees goes to
+Postgres, which knows what any replica saw last, and so tells a loss; the loss is on record there until the recovery is
+over. Any replica goes on with a recovery, page by page: each page is one transaction, which makes a request for each
+saga and notes how far it reached. So nothing of it is in one process's memory.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import structlog
 
 from saga_service.base.clock import Backoff
 from saga_service.base.lifecycle import Milestone, Shutdown
-from saga_service.base.liveness import waiting
-from saga_service.core.events import TransportLost
-from saga_service.core.ids import SagaId
 from saga_service.engine.failures import StoreUnavailable
-from saga_service.engine.ports import InFlight
-from saga_service.runtime.intake import Inlet
+from saga_service.engine.ports import Losses
+from saga_service.wire.transport import SeenStream, TransportError
 
 log = structlog.get_logger(__name__)
-LOSSES_GATHERED_S = 0.25
-"""How long to wait for more losses after one: a server that lost its data lost all streams, and each reader meets that
-by itself."""
+LOSSES_GATHERED_MS = 250
+"""How old a loss is before its recovery begins: a server that lost its data lost all streams, and readers meet that one
+after the other."""
+NEXT_PAGE_S = 0.1
+"""The wait for the requests of the page before."""
+GROUPS_MADE_S = 0.5
+"""The wait for missing groups, which the readers of the streams make, or for the page before to be worked off."""
+
+
+class Sight(Protocol):
+    """A look at the streams."""
+
+    async def look(self) -> Sequence[SeenStream]:
+        """Every stream on which something may be in flight, as it is now. Raises TransportError."""
+        ...
 
 
 class Recovery:
-    """Waits for losses of streams; several that come close together cause one recovery."""
+    """`period_s` is the time between two looks. A page has at most `sagas_max` sagas. `found_by` names the replica."""
 
-    def __init__(self, in_flight: InFlight, inlet: Inlet, shutdown: Shutdown) -> None:
+    def __init__(
+        self,
+        sight: Sight,
+        losses: Losses,
+        *,
+        found_by: str,
+        sagas_max: int,
+        period_s: float,
+        now_ms: Callable[[], int],
+        shutdown: Shutdown,
+    ) -> None:
         self.name = "recovery"
         self.started = Milestone()
+        self.looked = Milestone()
         self.recovered = Milestone()
-        self._in_flight = in_flight
-        self._inlet = inlet
+        self._sight = sight
+        self._losses = losses
+        self._found_by = found_by
+        self._sagas_max = sagas_max
+        self._period_s = period_s
+        self._now_ms = now_ms
         self._shutdown = shutdown
-        self._lost = shutdown.wakes(asyncio.Event())
+        self._sooner = shutdown.wakes(asyncio.Event())
         self._backoff = Backoff()
+        self._sagas = 0
 
-    def transport_lost(self) -> None:
-        """Report that one of our streams had to be made anew."""
-        self._lost.set()
-
-    async def run(self) -> None:
-        self.started.reached()
-        if self._lost.is_set() and not self._shutdown:
-            # Met before the start, when no saga was begun yet: the sooner the fewer are sent again for nothing.
-            await self._send_again()
-        while True:
-            with waiting():
-                await self._lost.wait()
-            await self._shutdown.pause(LOSSES_GATHERED_S)
-            if self._shutdown:
-                return
-            await self._send_again()
-
-    async def _send_again(self) -> None:
-        self._lost.clear()
-        last: SagaId | None = None
-        sagas = 0
-        while room := await self._inlet.room():
-            page = await self._page(last, room)
-            if not page:
-                break
-            self._inlet.put(TransportLost(saga_id) for saga_id in page)
-            sagas += len(page)
-            last = page[-1]
-        if sagas:
-            log.warning("redis had lost its data; commands in flight are sent again", sagas=sagas)
-        self.recovered.reached()
-
-    async def _page(self, after: SagaId | None, limit: int) -> list[SagaId]:
+    async def record_losses(self) -> None:
+        """Look at all streams, and put every loss on record, however long Postgres is away. Raises TransportError."""
         while not self._shutdown:
+            seen = await self._sight.look()
             try:
-                page = await self._in_flight.in_flight(after, limit)
+                lost = await self._losses.see_streams(seen, self._now_ms(), self._found_by)
             except StoreUnavailable as error:
-                log.warning(f"{error.summary}; recovery waits", error=str(error))
+                log.warning(f"{error.summary}; losses of redis cannot be recorded yet", error=str(error))
                 await self._shutdown.pause(self._backoff.next_s())
             else:
                 self._backoff.reset()
-                return page
-        return []
+                if lost:
+                    log.warning("redis has lost streams; what was in flight is sent again", streams=lost)
+                self.looked.reached()
+                return
+
+    def look_soon(self) -> None:
+        """Have the next look taken at once: a group was made anew."""
+        self._sooner.set()
+
+    async def run(self) -> None:
+        self.started.reached()
+        while not self._shutdown:
+            self._sooner.clear()
+            await self._pause(await self._round())
+
+    async def _round(self) -> float:
+        """Look, and go on with what is owed; the wait before the next round, in seconds."""
+        try:
+            await self.record_losses()
+            now_ms = self._now_ms()
+            page = await self._losses.continue_recovery(now_ms, now_ms - LOSSES_GATHERED_MS, self._sagas_max)
+        except TransportError as error:
+            # Whoever reads a stream tells of it.
+            log.debug("redis is away; its streams cannot be looked at", error=str(error))
+            return self._period_s
+        except StoreUnavailable as error:
+            log.warning(f"{error.summary}; recovery waits", error=str(error))
+            return self._period_s
+        self._sagas += page.sagas
+        if page.streams_left:
+            return NEXT_PAGE_S if page.sagas else GROUPS_MADE_S
+        if self._sagas:
+            log.warning("what was in flight on lost streams is sent again", sagas=self._sagas)
+            self._sagas = 0
+            self.recovered.reached()
+        return self._period_s
+
+    async def _pause(self, seconds: float) -> None:
+        if self._shutdown:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._sooner.wait()
+        except TimeoutError:
+            return

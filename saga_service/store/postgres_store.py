@@ -21,7 +21,7 @@ from saga_service.core.definition import TOMBSTONE, Definition, tombstone
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
-from saga_service.engine.ports import Batch, KeyedSaga
+from saga_service.engine.ports import Batch, KeyedSaga, RecoveryPage
 from saga_service.store import queries
 from saga_service.store.commit import arguments, read_messages, write_messages
 from saga_service.store.encryption import decrypted_state
@@ -30,6 +30,7 @@ from saga_service.store.rows import read_request, read_saga
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.saga_spec import SagaSpec
+from saga_service.wire.transport import SeenStream
 
 ReadSagaSpec = Callable[[Mapping[str, Any]], SagaSpec | None]
 """Makes a saga spec of a stored document, or None where this release cannot. `Any`: a JSON object."""
@@ -176,6 +177,23 @@ class PostgresStore:
         async with self._connection() as connection:
             rows = await connection.fetch(queries.IN_FLIGHT, after_id or _BEFORE_ALL, limit)
         return [row[0] for row in rows]
+
+    async def see_streams(self, seen: Sequence[SeenStream], now_ms: int, found_by: str) -> list[str]:
+        """Record what was seen of streams just now; the names of those that are found lost by it."""
+        columns = list(zip(*seen, strict=True)) or [()] * len(SeenStream._fields)
+        async with self._connection() as connection:
+            lost: list[str] = await connection.fetchval(queries.SEE_STREAMS, *columns, now_ms, found_by)
+        return lost
+
+    async def continue_recovery(self, now_ms: int, found_before_ms: int, sagas_max: int) -> RecoveryPage:
+        """Make the requests of one page of sagas that send again what was lost.
+
+        Losses found after `found_before_ms` are left for later.
+        """
+        async with self._connection() as connection:
+            row = await connection.fetchrow(queries.CONTINUE_RECOVERY, now_ms, found_before_ms, sagas_max)
+        assert row is not None, "the function returns one row"
+        return RecoveryPage(*row)
 
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
         """Open requests and deferred entries that are due, by their ids, and of one saga in their order.

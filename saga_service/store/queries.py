@@ -49,6 +49,14 @@ order by id limit $2
 
 CLAIM_DUE = "select saga_ids, next_due_at_ms from saga_private.claim_due($1, $2, $3)"
 
+SEE_STREAMS = """
+select saga_private.see_streams(
+    $1::text[], $2::text[], $3::bigint[], $4::boolean[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9, $10
+)
+"""
+
+CONTINUE_RECOVERY = "select sagas, streams_left from saga_private.continue_recovery($1, $2, $3)"
+
 CLAIM_UNPUBLISHED = "select id, messages from saga_private.claim_unpublished($1, $2, $3)"
 
 CLAIM_REQUESTS = """

@@ -43,6 +43,17 @@ class Consumer:
         self._drained_up_to: str | None = _BEGINNING
         self._reclaim_cursor = _BEGINNING
 
+    async def has_group(self) -> bool:
+        """Whether the group is there."""
+        try:
+            groups = await self._of_stream("XINFO", "GROUPS", self.stream)
+        except StreamLost:
+            return False
+        if any(self.group.encode() in facts for facts in groups):
+            return True
+        self._begin_new_stream()
+        return False
+
     async def ensure_group(self) -> bool:
         """Make the group where it is missing; true if it was made here.
 

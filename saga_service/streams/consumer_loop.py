@@ -76,6 +76,8 @@ class Source(Protocol):
 
     stream: str
 
+    async def has_group(self) -> bool: ...
+
     async def ensure_group(self) -> bool: ...
 
     async def read(self, count_max: int, block_ms: int) -> list[Entry]: ...
@@ -104,7 +106,8 @@ class Pace:
 
 class ConsumerLoop:
     """`room` waits until there is room and returns how many entries it is for, or 0 to end the loop; `deliver` is
-    given at most so many. `on_loss` is called when the group had to be made."""
+    given at most so many. `on_loss` is awaited where the group is missing, before it is made: a missing group is all
+    that tells of the loss, so the loss is on record before the group is there again. `on_mended` is called after it."""
 
     def __init__(
         self,
@@ -114,7 +117,8 @@ class ConsumerLoop:
         pace: Pace,
         shutdown: Shutdown,
         *,
-        on_loss: Callable[[], None] = lambda: None,
+        on_loss: Callable[[], Awaitable[None]] | None = None,
+        on_mended: Callable[[], None] = lambda: None,
         log: FilteringBoundLogger | None = None,
     ) -> None:
         self.name = f"reading {source.stream}"
@@ -125,6 +129,7 @@ class ConsumerLoop:
         self._pace = pace
         self._shutdown = shutdown
         self._on_loss = on_loss
+        self._on_mended = on_mended
         self._log: FilteringBoundLogger = log or structlog.get_logger(__name__).bind(stream=source.stream)
         self._outage = Outage(self._log, "reading", shutdown.pause)
         self._next_read_max = FIRST_READ_ENTRIES_MAX
@@ -152,9 +157,11 @@ class ConsumerLoop:
                 await self._outage.wait(error)
 
     async def _make_group(self) -> None:
+        if self._on_loss is not None and not await self._source.has_group():
+            await self._on_loss()
         if await self._source.ensure_group():
             self._log.info("the consumer group is made")
-            self._on_loss()
+            self._on_mended()
 
     async def _fill(self) -> bool:
         """Deliver what comes next; false where there is to be no more room."""

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from saga_service.core.definition import Definition
 from saga_service.core.effects import ChildRequest
-from saga_service.core.ids import SagaId, command_id
+from saga_service.core.ids import SagaId, command_id, service_of
 from saga_service.core.vocabulary import ChildOperation
 from saga_service.testing.default_outputs import DefaultOutputs
 from saga_service.testing.handlers import carry_out
 from saga_service.testing.scripts import Reply, Script, SentCommand, default_success
-from saga_service.wire.commands import ReceivedCommand, read_command, service_of
+from saga_service.wire.commands import ReceivedCommand, read_command
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.replies import write_progress
 from saga_service.wire.transport import StreamNames

@@ -66,7 +66,7 @@ def write_command(command: Command, names: StreamNames, cipher: Cipher | None = 
     """The entry of the commands stream of the worker's service."""
     command_id = command.id
     message = message_of(
-        names.commands(service_of(command.type)),
+        names.commands(command.service),
         id=command_id,
         type=command.type,
         saga_id=command.saga_id,
@@ -121,8 +121,3 @@ def _read_data(raw: bytes, cipher: Cipher | None, given_id: str) -> tuple[bytes,
     except DecryptionFailed as error:
         return b"{}", {}, str(error)
     return plain, read_object(plain, "data", nesting_max=_NESTING_MAX), None
-
-
-def service_of(command_type: str) -> str:
-    """The service whose workers carry out a command: `payment` for `payment.charge`."""
-    return command_type.partition(".")[0]

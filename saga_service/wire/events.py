@@ -27,6 +27,7 @@ from saga_service.wire.operations import read_operation
 from saga_service.wire.saga_spec import Catalog, InvalidInput, NotDeployedHere, SagaSpec, written_key
 from saga_service.wire.transport import (
     CHILD_START,
+    EVERYTHING,
     NO_STREAMS,
     OWN_TYPES_PREFIX,
     RECOVERY,
@@ -187,8 +188,11 @@ WAKE, RESEND = f"{OWN_TYPES_PREFIX}wake", f"{OWN_TYPES_PREFIX}resend"
 
 def write_own_event(event: OwnEvent, entry_id: str) -> Entry:
     """The event as an entry of a stream that does not exist in Redis."""
-    stream, event_type = (TIMERS, WAKE) if isinstance(event, TimerDue) else (RECOVERY, RESEND)
-    return Entry(stream, entry_id, {b"type": event_type.encode(), b"saga_id": event.saga_id.encode()})
+    if isinstance(event, TimerDue):
+        return Entry(TIMERS, entry_id, {b"type": WAKE.encode(), b"saga_id": event.saga_id.encode()})
+    lost = EVERYTHING if event.lost is None else ",".join(sorted(event.lost))
+    fields = {b"type": RESEND.encode(), b"saga_id": event.saga_id.encode(), b"lost": lost.encode()}
+    return Entry(RECOVERY, entry_id, fields)
 
 
 def read_own_event(entry: Entry) -> OwnEvent | None:
@@ -204,7 +208,12 @@ def read_own_event(entry: Entry) -> OwnEvent | None:
     own_saga = saga_id(entry.fields)
     if own_saga is None:
         raise Malformed("field 'saga_id' is missing")
-    return TimerDue(own_saga) if event_type == WAKE else TransportLost(own_saga)
+    return TimerDue(own_saga) if event_type == WAKE else TransportLost(own_saga, _lost(entry))
+
+
+def _lost(entry: Entry) -> frozenset[str] | None:
+    lost = frozenset((optional_text(entry.fields, "lost") or EVERYTHING).split(","))
+    return None if EVERYTHING in lost else lost
 
 
 def write_outcome(ended: Ended, names: StreamNames, cipher: Cipher | None = None) -> Message:

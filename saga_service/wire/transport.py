@@ -8,6 +8,7 @@ person (`StreamRefused`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 PREFIX_DEFAULT = "saga:"
 
@@ -62,6 +63,28 @@ class StreamNames:
     def process(self, name: str) -> str:
         """The key of one worker's report."""
         return f"{self.prefix}process:{name}"
+
+
+class SeenStream(NamedTuple):
+    """A stream as it was at one moment."""
+
+    stream: str
+    carries: str
+    """What is to be sent again where it is lost: EVERYTHING, TO_CHILDREN, or the name of a service."""
+    at_us: int
+    """The moment, in microseconds by the clock of Redis."""
+    has_group: bool
+    """Whether the service's group is there; true of a stream that the service does not read."""
+    last_id: str
+    """The id of the entry that was added last, whether or not it is still there; `0-0` where there is no stream."""
+    entries_added: int | None
+    """The number of entries that were ever added; None where the server does not know, or there is no stream."""
+    length: int
+    first_id: str
+    """The id of the oldest entry; `0-0` where there is none."""
+
+
+EVERYTHING = "*"
 
 
 class TransportError(Exception):

@@ -285,6 +285,14 @@ class System:
 
         await eventually(all_in, within_s, "all sagas are taken in")
 
+    async def until_seen(self, stream: str, within_s: float = 10.0) -> None:
+        """Wait until a replica has looked at the stream and found entries on it."""
+
+        async def is_seen() -> bool:
+            return bool(await self.value("select last_id > 0 from saga_private.streams where stream = $1", stream))
+
+        await eventually(is_seen, within_s, f"{stream} is looked at")
+
     async def dead_letter(self, stream: str, entry_id: str, within_s: float = 15.0) -> asyncpg.Record:
         """Wait for the dead letter of this entry."""
 

@@ -54,6 +54,33 @@ async def test_what_redis_lost_while_no_service_ran_is_sent_again_at_the_next_st
     await system.until("in-flight", "completed")
 
 
+async def test_a_replica_that_dies_once_it_has_made_the_groups_anew_leaves_the_recovery_to_another(
+    system: System,
+) -> None:
+    [service] = await system.start(workers=0)
+    groups = system.events_of(service).count("the consumer group is made")
+    system.start_sagas("trip", {f"owed-{number}": {} for number in range(20)})
+    await eventually(lambda: system.redis.xlen(system.names.commands("travel")) == 20)
+    system.redis.flushdb()
+    await eventually(lambda: system.events_of(service).count("the consumer group is made") > groups)
+    service.kill()
+    assert "what was in flight on lost streams is sent again" not in system.events_of(service)
+    await system.start()
+    # A step times out after 20 seconds.
+    await system.until_ended(20, within_s=15)
+
+
+async def test_a_stream_of_commands_that_is_lost_alone_is_noticed_before_any_time_out(system: System) -> None:
+    await system.start(workers=0)
+    system.start_sagas("trip", {f"lost-{number}": {} for number in range(20)})
+    commands = system.names.commands("travel")
+    await eventually(lambda: system.redis.xlen(commands) == 20)
+    await system.until_seen(commands)
+    system.redis.delete(commands)
+    system.begin_worker()
+    await system.until_ended(20, within_s=15)
+
+
 async def test_the_oldest_redis_carries_sagas_and_may_lose_everything_too(
     postgres_dsn: str, floor_redis_url: str, tmp_path: Path
 ) -> None:

@@ -199,6 +199,9 @@ class ScriptedSource:
         entries, self.reclaim_is_through = found
         return entries
 
+    async def has_group(self) -> bool:
+        return not (self.groups and self.groups[0] is True)
+
     async def ensure_group(self) -> bool:
         return await self._next("ensure group", self.groups, False, may_end=False)
 

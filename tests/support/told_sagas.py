@@ -14,7 +14,7 @@ def story_of(saga: SagaInMemory) -> SagaStory:
     """Without its past, and what is owed."""
     steps = zip(saga.state.steps, saga.definition.steps, strict=True)
     rows = [_step_row(position, step, defined) for position, (step, defined) in enumerate(steps, start=1)]
-    return SagaStory(_saga_row(saga), rows, history=[], debt=[], signals=[], children=[], dead_letters=[])
+    return SagaStory(_saga_row(saga), rows, history=[], debt=[], signals=[], children=[])
 
 
 def moment(milliseconds: int) -> datetime:

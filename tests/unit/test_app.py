@@ -11,6 +11,7 @@ from saga_service.app import Deployment
 from saga_service.base.lifecycle import Shutdown
 from saga_service.base.liveness import Liveness
 from saga_service.definitions import load_definitions
+from saga_service.runtime.recovery import Recovery
 from saga_service.settings import Settings
 from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
@@ -45,20 +46,21 @@ def loop_of(deployment: Deployment, stream: str) -> ConsumerLoop:
     return loop
 
 
-@pytest.mark.parametrize("stream", [NAMES.replies, NAMES.events, NAMES.dead_letters])
-async def test_the_loss_of_any_of_our_streams_starts_a_recovery(deployment: Deployment, stream: str) -> None:
-    loop_of(deployment, stream)._on_loss()
-    assert deployment.recovery._lost.is_set()
+@pytest.mark.parametrize("stream", [NAMES.replies, NAMES.events])
+async def test_the_loss_of_a_stream_with_something_in_flight_goes_on_record(
+    deployment: Deployment, stream: str
+) -> None:
+    assert loop_of(deployment, stream)._on_loss == deployment.recovery.record_losses
 
 
-async def test_the_loss_of_a_stream_of_others_starts_no_recovery(deployment: Deployment) -> None:
-    loop_of(deployment, STREAM_OF_OTHERS)._on_loss()
-    assert not deployment.recovery._lost.is_set()
+@pytest.mark.parametrize("stream", [NAMES.dead_letters, STREAM_OF_OTHERS])
+async def test_the_loss_of_any_other_stream_leaves_nothing_to_send_again(deployment: Deployment, stream: str) -> None:
+    assert loop_of(deployment, stream)._on_loss is None
 
 
 async def test_lanes_take_replies_first_and_starts_last(deployment: Deployment) -> None:
     inlets = deployment.inlets
-    taken_in_order = [inlets.replies, inlets.recovery, inlets.timers, inlets.requests, *inlets.beginnings]
+    taken_in_order = [inlets.replies, inlets.timers, inlets.requests, *inlets.beginnings]
     assert deployment.intake._inlets == taken_in_order
 
 
@@ -70,18 +72,15 @@ async def test_every_loop_of_the_service_is_one_object(deployment: Deployment) -
     assert len(service._lanes) == deployment.settings.lanes
 
 
-async def test_missing_groups_of_our_streams_are_found_before_anything_is_read(
+async def test_losses_are_looked_for_before_anything_is_read(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    looks: list[Recovery] = []
 
-    async def ensure_group(consumer: Consumer) -> bool:
-        asked.append(consumer.stream)
-        if consumer.stream == NAMES.replies:
-            raise TransportUnavailable("away")
-        return consumer.stream == NAMES.events
+    async def record_losses(recovery: Recovery) -> None:
+        looks.append(recovery)
+        raise TransportUnavailable("away")
 
-    monkeypatch.setattr(Consumer, "ensure_group", ensure_group)
+    monkeypatch.setattr(Recovery, "record_losses", record_losses)
     await deployment.find_losses()
-    assert asked == [NAMES.replies, NAMES.events, NAMES.dead_letters]
-    assert deployment.recovery._lost.is_set()
+    assert looks == [deployment.recovery]

@@ -18,7 +18,6 @@ from saga_service.core.state import JsonObject
 from saga_service.definitions import Catalog
 from saga_service.engine.decode import Decoder, Received
 from saga_service.settings import Settings
-from saga_service.wire.business_keys import KeyForm, written_key
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Message
@@ -94,7 +93,7 @@ async def _catalog(settings: Settings, request: StartRequest, *, is_needed: bool
     except CommandFailed as failure:
         if is_needed:
             raise CommandFailed(f"nothing was started: {failure}", code=failure.code) from None
-        return None, str(failure) if request.key is None or _may_be_respelled(request.key) else None
+        return None, str(failure) if request.key is None else None
 
 
 async def _is_new(settings: Settings, saga_id: str) -> bool:
@@ -150,10 +149,4 @@ def _by_definitions(decoder: Decoder, message: Message) -> IdOfSaga:
 
 def _by_given_key(request: StartRequest) -> IdOfSaga:
     key = request.key
-    is_unknown = key is None or _may_be_respelled(key)
-    return lambda _: None if key is None or is_unknown else saga_id_from_key(request.saga, key)
-
-
-def _may_be_respelled(key: str) -> bool:
-    """True if some definition writes the key in another way, such as a UUID in capital letters."""
-    return any(written_key(form, key) != key for form in KeyForm)
+    return lambda _: None if key is None else saga_id_from_key(request.saga, key)

@@ -157,7 +157,7 @@ class ProcessRow:
 
 @dataclass(frozen=True, slots=True)
 class SagaStory:
-    """One saga with its steps, history, debt, signals, children and dead letters, as of one moment."""
+    """One saga with its steps, history, debt, signals and children, as of one moment."""
 
     saga: SagaRow
     steps: list[StepRow]
@@ -165,8 +165,6 @@ class SagaStory:
     debt: list[DebtRow]
     signals: list[SignalRow]
     children: list[SagaRow]
-    dead_letters: list[DeadLetterRow]
-    """The latest that name it and were not replayed."""
 
 
 _Row = TypeVar("_Row", SagaRow, StepRow, HistoryRow, SignalRow, DebtRow, DefinitionRow, DeadLetterRow, ProcessRow)
@@ -282,11 +280,9 @@ async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
             await _rows(connection, DebtRow, "compensation_debt", f"where saga_id = $1 {_AS_UNDONE}", [saga_id]),
             await _rows(connection, SignalRow, "signals", "where saga_id = $1 order by position", [saga_id]),
             await _rows(connection, SagaRow, "sagas", "where parent_id = $1 order by created_at, id", [saga_id]),
-            await _rows(connection, DeadLetterRow, "dead_letters", _OF_SAGA, [saga_id]),
         )
 
 
-_OF_SAGA = "where saga_id = $1 and replayed_at is null order by id desc limit 20"
 # Where there is no one order, the latest effect first.
 _AS_UNDONE = "order by undo_order, effect_at desc, step"
 

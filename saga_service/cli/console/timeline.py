@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from saga_service.cli.access.views import DeadLetterRow, DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
+from saga_service.cli.access.views import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
 from saga_service.cli.console.advice import next_steps
 from saga_service.cli.console.output import duration, moment, print_heading, print_line
 from saga_service.cli.console.tables import Row, print_table
@@ -131,7 +131,6 @@ def print_story(
     for heading, columns, rows in (
         ("Child sagas", ("id", "status", "saga", "step", "why"), [_child(child) for child in story.children]),
         ("Signals", ("signal", "id", "what became of it"), [_signal(signal) for signal in story.signals]),
-        ("Dead letters", ("number", "put aside (UTC)", "why"), [_letter(letter) for letter in story.dead_letters]),
     ):
         if rows:
             print_line()
@@ -217,10 +216,6 @@ def _child(child: SagaRow) -> Row:
 def _signal(signal: SignalRow) -> Row:
     waits = "a step waits" if signal.step is None else f"step {signal.step} waits"
     return signal.name, signal.signal_id, "taken" if signal.taken else f"kept until {waits} for it"
-
-
-def _letter(letter: DeadLetterRow) -> Row:
-    return str(letter.id), moment(letter.at), letter.reason
 
 
 def _awaited(story: SagaStory, now: datetime) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from saga_service.core.definition import StepDefinition
+from saga_service.core.ids import service_of
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import ACTION, COMPENSATION, PROBE, Direction, Task
 from saga_service.definitions.checks.expressions import check_expressions
@@ -17,7 +18,6 @@ from saga_service.definitions.keywords import duration_text
 from saga_service.definitions.outline import Outline, StepOutline
 from saga_service.definitions.problems import closest, path_text
 from saga_service.definitions.schema.outputs import OutputSchema, output_schema
-from saga_service.wire.commands import service_of
 from saga_service.wire.worker_description import HandlerDescription, WorkerDescription
 
 _Handlers = Mapping[str, Mapping[str, HandlerDescription]]
@@ -66,7 +66,6 @@ def compare(
         found += _of_call(call, handlers.get(service_of(call.type)), outline)
     found += _of_expressions(specs, outlines, handlers)
     found += _not_called(specs, handlers)
-    found += [hint for spec in specs for hint in _shared_signals(spec)]
     unique = list(dict.fromkeys(found))
     return [*(each for each in unique if each.is_problem), *(each for each in unique if not each.is_problem)]
 
@@ -222,15 +221,3 @@ def _not_called(specs: Sequence[DefinedSaga], handlers: _Handlers) -> Iterator[F
                 f"the worker of '{service}' has handlers that no definition here calls: {', '.join(idle)}; "
                 "remove them, or name the definitions that call them",
             )
-
-
-def _shared_signals(spec: DefinedSaga) -> Iterator[Finding]:
-    """Waits of one saga for signals of one name, each with the first of them."""
-    first: dict[str, str] = {}
-    for step in spec.definition.steps:
-        if step.task is Task.SIGNAL and first.setdefault(step.action, step.name) != step.name:
-            text = (
-                f"waits for '{step.action}', as step '{first[step.action]}' does: a late answer to one is taken by the "
-                "other, unless its sender names the step; give each wait a signal of its own"
-            )
-            yield Finding(False, text, spec.name, step.name, place=spec.place)

@@ -101,7 +101,7 @@ class SchemaInput:
         for name, coercion in self._coercions.items():
             if name in value:
                 value[name] = coercion.from_json(value[name])
-        value = self._numbers.read(value)
+        value = dict(self._numbers.read(value))
         if not self._validator.is_valid(value):
             errors = list(self._validator.iter_errors(value))
             raise InvalidInput(_joined(map(_schema_text, errors)), _declared(map(_schema_path, errors), self.stored))

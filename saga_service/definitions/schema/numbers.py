@@ -30,13 +30,6 @@ class DeclaredNumbers:
     is_double: bool = False
     properties: dict[str, DeclaredNumbers] = field(default_factory=dict)
     items: DeclaredNumbers | None = None
-    is_complete: bool = False
-    """False while it is being made, when it may still refer to itself."""
-
-    @property
-    def is_idle(self) -> bool:
-        """True if it changes nothing, whatever comes."""
-        return self.is_complete and not (self.is_whole or self.is_double or self.properties or self.items)
 
     def read(self, value: Any) -> Any:
         """The value with its numbers in the declared types; the given one itself where all have them already."""
@@ -45,23 +38,21 @@ class DeclaredNumbers:
             return int(value) if self.is_whole and value.is_integer() and abs(value) < _EXACT_MAX else value
         if kind is int:
             return float(value) if self.is_double and abs(value) <= _EXACT_MAX else value
-        if kind is dict:
-            return self._properties(value) if self.properties else value
-        return self._items(value, self.items) if kind is list and self.items is not None else value
+        if kind is list and self.items is not None:
+            return self._items(value, self.items)
+        return self._properties(value) if isinstance(value, Mapping) and self.properties else value
 
     def _items(self, value: list[Any], items: DeclaredNumbers) -> list[Any]:
         read = [items.read(each) for each in value]
         return read if any(new is not old for new, old in zip(read, value, strict=True)) else value
 
-    def _properties(self, value: dict[str, Any]) -> dict[str, Any]:
-        kept = value
-        for name, numbers in self.properties.items():
-            if name in value:
-                read = numbers.read(value[name])
-                if read is not value[name]:
-                    kept = dict(value) if kept is value else kept
-                    kept[name] = read
-        return kept
+    def _properties(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        changed = {
+            name: read
+            for name, numbers in self.properties.items()
+            if name in value and (read := numbers.read(value[name])) is not value[name]
+        }
+        return {**value, **changed} if changed else value
 
 
 def declared_numbers(schema: Mapping[str, Any]) -> DeclaredNumbers:
@@ -77,15 +68,12 @@ def _part(
         return known[text]
     part = known[text] = DeclaredNumbers()
     if len(text) > octets_max:
-        part.is_complete = True
         return part
     types = types_of(schema, root)
     part.is_whole = "integer" in types and "number" not in types
     part.is_double = "number" in types and "integer" not in types
-    inner = {name: _part(each, root, known, octets_max) for name, each in properties_of(schema, root).items()}
-    part.properties = {name: each for name, each in inner.items() if not each.is_idle}
+    inner = properties_of(schema, root)
+    part.properties = {name: _part(each, root, known, octets_max) for name, each in inner.items()}
     items = item_schemas(schema, root)
-    of_items = _part(items[0] if len(items) == 1 else {"anyOf": items}, root, known, octets_max) if items else None
-    part.items = None if of_items is None or of_items.is_idle else of_items
-    part.is_complete = True
+    part.items = _part(items[0] if len(items) == 1 else {"anyOf": items}, root, known, octets_max) if items else None
     return part

@@ -28,7 +28,8 @@
 --   2. sagas that start, by their id; then sagas that go on, by their id, and then their history (a batch that parks a
 --      saga has none that goes on);
 --   3. dead letters, by stream and entry;
---   4. outbox rows, by their id.
+--   4. outbox rows, by their id;
+--   5. streams, by their name. What is owed after a loss becomes requests, which are new.
 -- `commit_batch` alone waits for locks of more than one kind, and its caller hands it every array in this order. All
 -- else waits for rows of one kind, in this order and in one statement, or passes over rows that somebody else holds
 -- (SKIP LOCKED). Definitions, by saga and version, are such a kind. An insert that meets an uncommitted row of the same
@@ -214,6 +215,31 @@ comment on column saga_private.dead_letters.saga_id is
 create index dead_letters_by_saga on saga_private.dead_letters (saga_id) where saga_id is not null;
 create index dead_letters_by_key on saga_private.dead_letters (key) where key is not null;
 create index dead_letters_replayed on saga_private.dead_letters (replayed_at_ms) where replayed_at_ms is not null;
+
+-- A stream that is lost takes with it what was in flight on it. What was last seen of each stream is kept here, so that
+-- any replica finds a loss, and what is owed after one outlives the replica that found it.
+create table saga_private.streams (
+    stream text primary key,
+    carries text not null,
+    seen_at_us bigint not null default 0,
+    has_group boolean not null default true,
+    last_id numeric not null default 0,
+    entries_added bigint,
+    lost_at_ms bigint,
+    lost_by text,
+    recovered_up_to uuid
+);
+comment on table saga_private.streams is
+    'The streams whose loss makes the service send again what was in flight on them, as they were last seen.';
+comment on column saga_private.streams.carries is
+    'What is to be sent again: * (everything), saga.child (requests to child sagas), or the service whose commands it'
+    ' carries.';
+comment on column saga_private.streams.seen_at_us is 'When it was last seen, by the clock of Redis.';
+comment on column saga_private.streams.lost_at_ms is
+    'When it was found lost; null once all that was in flight is to be sent again.';
+comment on column saga_private.streams.lost_by is 'The consumer name of the replica that found it lost.';
+comment on column saga_private.streams.recovered_up_to is
+    'Sagas in flight up to this id are to be sent again: each has a row in requests.';
 
 
 -- What the views are made of
@@ -609,6 +635,154 @@ begin
     returning outbox.id, outbox.messages;
 end
 $$;
+
+-- Losses of streams, and the recovery after one
+
+
+create function saga_private.id_number(entry_id text)
+returns numeric
+language sql immutable
+return split_part(entry_id, '-', 1)::numeric * 18446744073709551616 + split_part(entry_id, '-', 2)::numeric;
+
+-- Record what was seen of streams just now; the names of those that are found lost by it. A stream is lost if its group
+-- has vanished, or if it has gone back: to a lower id, to fewer additions, or to a beginning after all that it had though
+-- nothing was ever removed from it. What was seen earlier than the latest that is known counts for nothing.
+create function saga_private.see_streams(
+    names text[], carried text[], seen_us bigint[], group_there boolean[], last_ids text[], additions bigint[],
+    lengths bigint[], first_ids text[], now_ms bigint, found_by text
+) returns text[]
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set lock_timeout = '2s'
+as $$
+declare
+    found_lost text[];
+begin
+    insert into saga_private.streams (stream, carries)
+    select seen.stream, seen.carries from unnest(names, carried) as seen (stream, carries)
+    where not exists (select from saga_private.streams as known where known.stream = seen.stream)
+    order by seen.stream
+    on conflict (stream) do nothing;
+
+    with seen as (
+        select
+            given.stream, given.carries, given.at_us, given.has_group, saga_private.id_number(given.last_id) as last_id,
+            given.entries_added, given.length, saga_private.id_number(given.first_id) as first_id
+        from unnest(names, carried, seen_us, group_there, last_ids, additions, lengths, first_ids)
+            as given (stream, carries, at_us, has_group, last_id, entries_added, length, first_id)
+    ), judged as materialized (
+        select
+            seen.*,
+            known.has_group and not seen.has_group
+                or seen.last_id < known.last_id
+                or seen.entries_added < known.entries_added
+                or known.last_id > 0 and seen.first_id > known.last_id and seen.entries_added = seen.length as is_lost
+        from saga_private.streams as known join seen on seen.stream = known.stream
+        where seen.at_us > known.seen_at_us
+            and (seen.carries, seen.has_group, seen.last_id, seen.entries_added)
+                is distinct from (known.carries, known.has_group, known.last_id, known.entries_added)
+        order by known.stream
+        for update of known
+    ), written as (
+        update saga_private.streams
+        set carries = judged.carries, seen_at_us = judged.at_us, has_group = judged.has_group,
+            last_id = judged.last_id, entries_added = judged.entries_added,
+            lost_at_ms = case when judged.is_lost then now_ms else lost_at_ms end,
+            lost_by = case when judged.is_lost then found_by else lost_by end,
+            recovered_up_to = case when judged.is_lost then null else recovered_up_to end
+        from judged where streams.stream = judged.stream
+        returning streams.stream, judged.is_lost
+    )
+    select array_agg(written.stream order by written.stream) from written where written.is_lost into found_lost;
+    return coalesce(found_lost, '{}');
+end
+$$;
+
+-- One page of what is owed after losses: every saga in flight gets a request that sends again what was lost. Losses that
+-- stand at the same saga go on together. One transaction, so that the page and the place that it reaches are kept both or
+-- neither. No page is made while a page's worth of such requests still waits, nor before the groups are there again.
+create function saga_private.continue_recovery(
+    now_ms bigint, found_before_ms bigint, sagas_max integer, out sagas integer, out streams_left integer
+)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+    reached uuid;
+    lost_streams text[];
+    lost_things text;
+    latest_ms bigint;
+    page uuid[];
+begin
+    sagas := 0;
+    perform stream from saga_private.streams where lost_at_ms is not null order by stream for update;
+    select recovered_up_to from saga_private.streams
+    where lost_at_ms <= found_before_ms and has_group
+    order by recovered_up_to nulls first limit 1 into reached;
+    if found and (
+        select count(*) from (
+            select from saga_private.requests where stream = 'saga.recovery' limit sagas_max
+        ) as waiting
+    ) < sagas_max then
+        select array_agg(stream), string_agg(distinct carries, ','), max(lost_at_ms) from saga_private.streams
+        where lost_at_ms <= found_before_ms and has_group and recovered_up_to is not distinct from reached
+        into lost_streams, lost_things, latest_ms;
+        -- What begins after a loss has lost nothing by it. A minute is more than clocks differ.
+        select array_agg(owing.id order by owing.id) from (
+            select id from (
+                (
+                    select id from saga_private.sagas
+                    where wake_at_ms is not null and id > coalesce(reached, '00000000-0000-0000-0000-000000000000')
+                        and created_at_ms < latest_ms + 60000
+                    order by id limit sagas_max
+                )
+                union
+                (
+                    select id from saga_private.sagas
+                    where status in ('stuck', 'paused')
+                        and id > coalesce(reached, '00000000-0000-0000-0000-000000000000')
+                        and created_at_ms < latest_ms + 60000
+                    order by id limit sagas_max
+                )
+            ) as either
+            order by id limit sagas_max
+        ) as owing into page;
+        sagas := coalesce(cardinality(page), 0);
+        insert into saga_private.requests (at_ms, due_at_ms, stream, entry_id, fields, raw)
+        select
+            now_ms, now_ms, 'saga.recovery', id::text || ':' || latest_ms,
+            json_build_object('type', 'saga.resend', 'saga_id', id, 'lost', lost_things),
+            json_build_array(
+                saga_private.raw_field('type', 'saga.resend'),
+                saga_private.raw_field('saga_id', id::text),
+                saga_private.raw_field('lost', lost_things)
+            )::text
+        from unnest(page) with ordinality as owing (id, place) order by place
+        on conflict (stream, entry_id) where stream is not null do nothing;
+        if sagas < sagas_max then
+            update saga_private.streams set lost_at_ms = null, lost_by = null, recovered_up_to = null
+            where stream = any(lost_streams);
+        else
+            update saga_private.streams set recovered_up_to = page[sagas_max] where stream = any(lost_streams);
+        end if;
+    end if;
+    select count(*) from saga_private.streams where lost_at_ms is not null into streams_left;
+end
+$$;
+
+-- A field as `saga_service.wire.dead_letters.write_raw` writes it.
+create function saga_private.raw_field(name text, value text)
+returns json
+language sql immutable
+return json_build_array(
+    replace(encode(convert_to(name, 'UTF8'), 'base64'), E'\n', ''),
+    replace(encode(convert_to(value, 'UTF8'), 'base64'), E'\n', '')
+);
 
 create function saga_private.delete_published(published_ids bigint[])
 returns void

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 from redis.exceptions import NoScriptError
 
@@ -25,17 +26,22 @@ class _Script:
         self._digest = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     async def run(self, client: RedisClient, key: str, *arguments: str | bytes | int) -> int:
+        return int(await self.ask(client, key, *arguments))
+
+    async def ask(self, client: RedisClient, key: str, *arguments: str | bytes | int) -> Any:
+        """The raw reply. Any: as the script makes it."""
         with translated(), heeding_cancellation():
             try:
-                return int(await client.execute_command("EVALSHA", self._digest, 1, key, *arguments))
+                return await client.execute_command("EVALSHA", self._digest, 1, key, *arguments)
             except NoScriptError:
-                return int(await client.execute_command("EVAL", self._text, 1, key, *arguments))
+                return await client.execute_command("EVAL", self._text, 1, key, *arguments)
 
 
 _RENEW = _Script("renew")
 _HAND_BACK = _Script("hand_back")
 _PASS_ON = _Script("pass_on")
 _REMOVE_IDLE_CONSUMERS = _Script("remove_idle_consumers")
+_SEE_STREAM = _Script("see_stream")
 _TRIM_HANDLED = _Script("trim_handled")
 
 
@@ -69,3 +75,9 @@ async def remove_idle_consumers(
 async def trim_handled(client: RedisClient, stream: str, oldest_kept_id: str | None = None) -> int:
     """`trim_handled.lua`: remove what every group has acknowledged and is older than this id; how many entries went."""
     return await _TRIM_HANDLED.run(client, stream, oldest_kept_id or "")
+
+
+async def see_stream(client: RedisClient, stream: str, group: str | None) -> list[Any]:
+    """`see_stream.lua`: the stream as it is now, as seven raw values. Any: texts and numbers."""
+    seen: list[Any] = await _SEE_STREAM.ask(client, stream, group or "")
+    return seen

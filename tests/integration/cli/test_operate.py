@@ -30,7 +30,6 @@ from saga_service.wire.transport import REQUESTS
 from tests.support.builders import ONCE, PlainBlueprint, PlainCatalog, SagaInMemory, approval, step
 from tests.support.command_line import Ran, run, run_aside, store
 from tests.support.replica import answering
-from tests.support.waiting import eventually
 
 HOUR_MS = 3_600_000
 DOCUMENT = definition_to_document(
@@ -473,22 +472,6 @@ async def test_a_signal_is_for_the_step_that_it_names(postgres_dsn: str) -> None
 
     assert (refused.exit_code, taken.exit_code) == (1, 0)
     assert "has no step 'other' that waits for a signal 'approved'; such steps: approve" in refused.out
-
-
-@pytest.mark.usefixtures("replica")
-async def test_the_dead_letters_of_a_saga_are_shown_with_it(postgres_dsn: str, pool: asyncpg.Pool) -> None:
-    """A signal by SQL whose result is awaited by nobody leaves one, say."""
-    saga = begun(APPROVAL, "P-1")
-    await keep(postgres_dsn, saga)
-    await pool.execute("select saga.signal('approved', $1, step => 'other')", saga.state.id)
-
-    async def letters() -> list[dict[str, object]]:
-        found: list[dict[str, object]] = (await run_aside("show", "P-1", "--json")).json["dead_letters"]
-        return found
-
-    [letter] = await eventually(letters)
-    assert letter["saga_id"] == saga.state.id
-    assert "such steps: approve" in str(letter["reason"])
 
 
 async def test_a_verb_is_no_signal(postgres_dsn: str) -> None:

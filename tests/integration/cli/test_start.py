@@ -179,13 +179,6 @@ def test_without_definitions_and_without_postgres_the_id_is_not_known(
     assert "cannot be reached" in shown.json["id_unknown_because"]
 
 
-def test_a_key_that_its_definition_may_write_otherwise_makes_no_id_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SAGA_POSTGRES_DSN", raising=False)
-    ran = run("start", "order", "--key", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "--json")
-    assert ran.json["saga_id"] is None
-    assert ran.json["id_unknown_because"]
-
-
 def test_a_key_makes_the_id_without_postgres_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGA_POSTGRES_DSN", NO_SERVER)
 

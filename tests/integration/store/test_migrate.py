@@ -28,8 +28,21 @@ from saga_service.store.schema.migrate import (
     schema_state,
 )
 
-VIEWS = ("sagas", "steps", "history", "signals", "requests", "dead_letters", "definitions", "compensation_debt")
-TABLES = ("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations")
+VIEWS = (
+    "sagas",
+    "steps",
+    "history",
+    "signals",
+    "requests",
+    "dead_letters",
+    "definitions",
+    "compensation_debt",
+    "processes",
+)
+TABLES = (
+    *("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations"),
+    *("processes", "streams"),
+)
 FUNCTIONS = ("start", "signal", "operate", "request_results", "state")
 ROLES = ("saga_reader", "saga_client", "saga_operator")
 

@@ -39,7 +39,7 @@ class Reading:
         self.lost = asyncio.Event()
         pace = Pace(read_block_ms=BLOCK_MS, reclaim_idle_ms=60_000, reclaim_period_ms=10, entries_max=100)
         self.loop = ConsumerLoop(
-            self.consumer, self.inlet.room, self.inlet.put, pace, self.shutdown, on_loss=self._transport_lost
+            self.consumer, self.inlet.room, self.inlet.put, pace, self.shutdown, on_mended=self._transport_lost
         )
 
     def _transport_lost(self) -> None:

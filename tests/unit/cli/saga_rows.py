@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from saga_service.cli.access.views import DeadLetterRow, DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
+from saga_service.cli.access.views import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
 from saga_service.core.ids import SagaId
 from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus
@@ -92,16 +92,9 @@ def story(
     debt: Sequence[DebtRow] = (),
     signals: Sequence[SignalRow] = (),
     children: Sequence[SagaRow] = (),
-    dead_letters: Sequence[DeadLetterRow] = (),
 ) -> SagaStory:
     return SagaStory(
-        saga,
-        list(steps),
-        list(history) or [entry("started", NOW)],
-        list(debt),
-        list(signals),
-        list(children),
-        list(dead_letters),
+        saga, list(steps), list(history) or [entry("started", NOW)], list(debt), list(signals), list(children)
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saga_service.cli.access.views import DeadLetterRow, DebtRow, SagaStory, SignalRow
+from saga_service.cli.access.views import DebtRow, SagaStory, SignalRow
 from saga_service.cli.console.advice import OVERDUE
 from saga_service.cli.console.timeline import print_story
 from saga_service.core.definition import Definition
@@ -193,15 +193,6 @@ def test_a_deadline_is_told_with_care_where_the_definition_is_not_known(capsys: 
     text = told(story(saga("running", deadline_at=NOW + timedelta(minutes=5))), capsys)
 
     assert "what is not done then is undone, unless the saga has passed its pivot\n" in text
-
-
-def test_entries_for_the_saga_that_were_refused_are_listed_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    letter = DeadLetterRow(7, "saga:replies", "1-1", "the output of step 'a' does not fit", NOW, None, None, {}, None)
-
-    text = told(story(saga("running"), dead_letters=[letter]), capsys)
-
-    assert "Dead letters:\n" in text
-    assert "the output of step 'a' does not fit\n" in text
 
 
 def test_signals_are_listed_with_what_became_of_them(capsys: pytest.CaptureFixture[str]) -> None:

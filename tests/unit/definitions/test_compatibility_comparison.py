@@ -373,11 +373,3 @@ def test_every_version_that_is_on_record_is_compared() -> None:
     new, old = saga(DO), saga(Step("do", action="shop.old"))
     [problem] = compare([new, old], [describe(shop())])
     assert problem.command == "shop.old"
-
-
-def test_two_waits_for_one_signal_are_hinted_at() -> None:
-    """A late answer to the first is taken by the second, unless it names its step."""
-    twice = saga(Step("first", signal="approved"), Step("second", signal="approved"), Step("other", signal="paid"))
-    [hint] = compare([twice], [])
-    assert not hint.is_problem
-    assert (hint.step, hint.text.split(":")[0]) == ("second", "waits for 'approved', as step 'first' does")

@@ -14,6 +14,7 @@ from saga_service import runtime, streams
 from saga_service.base.lifecycle import Loop, Milestone, Shutdown
 from saga_service.core.ids import SagaId
 from saga_service.engine.outbox import OutboxRows
+from saga_service.engine.ports import RecoveryPage
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.maintenance import Maintenance
@@ -25,6 +26,7 @@ from saga_service.runtime.timers import Timers
 from saga_service.streams.consumer_loop import ConsumerLoop, Pace
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.process_report import ProcessReport
+from saga_service.wire.transport import SeenStream
 from tests.support.fakes import BATCH_BYTES_MAX, MemoryPublisher, ServiceInMemory
 
 LONG_S = 3_600.0
@@ -40,8 +42,21 @@ class Outside:
     def __init__(self) -> None:
         self.asked = Milestone()
 
+    async def has_group(self) -> bool:
+        return True
+
     async def ensure_group(self) -> bool:
         return False
+
+    async def look(self) -> list[SeenStream]:
+        self.asked.reached()
+        return []
+
+    async def see_streams(self, seen: Sequence[SeenStream], now_ms: int, found_by: str) -> list[str]:
+        return []
+
+    async def continue_recovery(self, now_ms: int, found_before_ms: int, sagas_max: int) -> RecoveryPage:
+        return RecoveryPage(0, 0)
 
     async def read(self, count_max: int, block_ms: int) -> list[Entry]:
         self.asked.reached()
@@ -60,10 +75,6 @@ class Outside:
         return [], None
 
     async def claim_requests(self, now_ms: int, limit: int, lease_ms: int) -> list[Entry]:
-        self.asked.reached()
-        return []
-
-    async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
         self.asked.reached()
         return []
 
@@ -130,13 +141,15 @@ def request_poller(around: Around) -> Loop:
 
 
 def recovery(around: Around) -> Loop:
-    return Recovery(around.outside, around.inlet, around.shutdown)
-
-
-def recovery_after_a_loss(around: Around) -> Loop:
-    made = Recovery(around.outside, around.inlet, around.shutdown)
-    made.transport_lost()
-    return made
+    return Recovery(
+        around.outside,
+        around.outside,
+        found_by="me",
+        sagas_max=10,
+        period_s=LONG_S,
+        now_ms=lambda: 0,
+        shutdown=around.shutdown,
+    )
 
 
 def relay(around: Around) -> Loop:
@@ -168,7 +181,7 @@ def process_registration(around: Around) -> Loop:
 
 
 Make = Callable[[Around], Loop]
-SOURCES: list[Make] = [consumer, timers, request_poller, recovery_after_a_loss]
+SOURCES: list[Make] = [consumer, timers, request_poller]
 """The loops that fill the intake."""
 LOOPS: list[Make] = [*SOURCES, recovery, relay, maintenance, process_registration, lane]
 
@@ -189,7 +202,7 @@ async def test_every_loop_ends_within_a_second_of_the_request(make: Make, around
     loop = make(around)
     running = asyncio.create_task(loop.run())
     await loop.started.times(1)
-    if make in (consumer, timers, request_poller, relay):
+    if make in (consumer, timers, request_poller, recovery, relay):
         await around.outside.asked.times(1)
     around.shutdown.request()
     async with asyncio.timeout(1):

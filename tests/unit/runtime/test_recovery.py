@@ -1,158 +1,153 @@
-"""Recovery after a loss: every saga in flight is sent again, once for losses that come together."""
+"""Recovery: losses go on record however long Postgres is away, and what is owed is worked off page by page."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Sequence
+
+import pytest
+import structlog
 
 from saga_service.base.lifecycle import Milestone, Shutdown
-from saga_service.core.events import TransportLost
-from saga_service.core.ids import SagaId
 from saga_service.engine.failures import StoreUnavailable
-from saga_service.runtime.intake import Intake
-from saga_service.runtime.recovery import LOSSES_GATHERED_S, Recovery
-from tests.support.fakes import BATCH_BYTES_MAX, Faults, PausesThatPass
+from saga_service.engine.ports import RecoveryPage
+from saga_service.runtime.recovery import LOSSES_GATHERED_MS, Recovery
+from saga_service.wire.transport import SeenStream, TransportUnavailable
+from tests.support.fakes import Faults, PausesThatPass
 
 GONE = StoreUnavailable("gone")
+AWAY = TransportUnavailable("away")
+NOW_MS = 1_000_000
+NEVER_S = 3_600.0
+EVENTS = SeenStream("saga:events", "saga.child", 5, True, "1-0", 1, 1, "1-0")
+NOTHING = RecoveryPage(0, 0)
 
 
-class Pages:
-    """Sagas in flight, by id."""
-
-    def __init__(self, count: int) -> None:
-        self.saga_ids = [SagaId(f"saga-{number:05}") for number in range(count)]
-        self.pages: list[tuple[str | None, int]] = []
-        self.faults = Faults()
-        self.asked = Milestone()
-
-    async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
-        self.pages.append((after_id, limit))
-        self.asked.reached()
-        await asyncio.sleep(0)
-        self.faults.strike()
-        return [saga_id for saga_id in self.saga_ids if after_id is None or saga_id > after_id][:limit]
-
-
-class Gathering(PausesThatPass):
-    """Another loss is reported during each pause."""
+class Outside:
+    """Streams to look at, and losses to work off page by page."""
 
     def __init__(self) -> None:
-        super().__init__(pauses_max=100)
-        self.meanwhile: Callable[[], None] = lambda: None
+        self.seen: list[tuple[str, ...]] = []
+        self.lost: deque[list[str]] = deque()
+        self.pages: deque[RecoveryPage] = deque()
+        self.asked: list[tuple[int, int]] = []
+        self.look_faults, self.record_faults, self.page_faults = Faults(), Faults(), Faults()
+        self.recorded = Milestone()
+        self.tried = Milestone()
 
-    async def pause(self, seconds: float) -> None:
-        self.meanwhile()
-        await super().pause(seconds)
+    async def look(self) -> Sequence[SeenStream]:
+        self.look_faults.strike()
+        return [EVENTS]
 
+    async def see_streams(self, seen: Sequence[SeenStream], now_ms: int, found_by: str) -> list[str]:
+        self.tried.reached()
+        await asyncio.sleep(0)
+        self.record_faults.strike()
+        assert (now_ms, found_by) == (NOW_MS, "me")
+        self.seen.append(tuple(each.stream for each in seen))
+        self.recorded.reached()
+        return self.lost.popleft() if self.lost else []
 
-class Recovering:
-    def __init__(self, sagas: int, shutdown: Shutdown | None = None, inlet_max: int = 10) -> None:
-        self.shutdown = PausesThatPass(pauses_max=100) if shutdown is None else shutdown
-        self.pages = Pages(sagas)
-        self.intake = Intake(BATCH_BYTES_MAX, self.shutdown)
-        self.recovery = Recovery(self.pages, self.intake.inlet(inlet_max), self.shutdown)
-        self.sent: list[str] = []
-
-    async def run_until(self, sagas: int, *, lost_after_start: bool = False) -> None:
-        """Run beside a lane until so many were sent again, then stop; fails where it does not end."""
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-            group.create_task(self.recovery.run())
-            await self.recovery.started.times(1)
-            if lost_after_start:
-                self.recovery.transport_lost()
-            while len(self.sent) < sagas:
-                items = await self.intake.take(7)
-                self.sent.extend(item.saga_id for item in items if isinstance(item, TransportLost))
-            await self.recovery.recovered.times(1)
-            self.shutdown.request()
+    async def continue_recovery(self, now_ms: int, found_before_ms: int, sagas_max: int) -> RecoveryPage:
+        self.page_faults.strike()
+        self.asked.append((now_ms - found_before_ms, sagas_max))
+        return self.pages.popleft() if self.pages else NOTHING
 
 
-async def test_every_saga_in_flight_is_sent_again_once_page_by_page() -> None:
-    recovering = Recovering(sagas=45)
-    recovering.recovery.transport_lost()
-    await recovering.run_until(45)
-    assert recovering.sent == recovering.pages.saga_ids
-    assert len(recovering.pages.pages) > 4
+def made(outside: Outside, shutdown: Shutdown, period_s: float = NEVER_S) -> Recovery:
+    return Recovery(
+        outside, outside, found_by="me", sagas_max=10, period_s=period_s, now_ms=lambda: NOW_MS, shutdown=shutdown
+    )
 
 
-async def test_nothing_is_sent_while_nothing_was_lost() -> None:
-    recovering = Recovering(sagas=5)
-    running = asyncio.create_task(recovering.recovery.run())
-    await recovering.recovery.started.times(1)
-    recovering.shutdown.request()
-    await running
-    assert recovering.pages.pages == []
-
-
-async def test_losses_that_come_close_together_are_one_recovery() -> None:
-    """A server that lost its data lost all streams, and each reader meets that by itself, one after the other."""
-    gathering = Gathering()
-    recovering = Recovering(sagas=5, shutdown=gathering)
-    gathering.meanwhile = recovering.recovery.transport_lost
-    await recovering.run_until(5, lost_after_start=True)
-    assert recovering.sent == recovering.pages.saga_ids
-    assert recovering.pages.pages == [(None, 10), (recovering.pages.saga_ids[-1], 5)]
-    assert gathering.pauses_s[0] == LOSSES_GATHERED_S
-
-
-async def test_a_loss_that_was_met_before_the_start_is_recovered_at_once() -> None:
-    recovering = Recovering(sagas=5)
-    recovering.recovery.transport_lost()
-    await recovering.run_until(5)
-    pauses = recovering.shutdown
-    assert isinstance(pauses, PausesThatPass)
-    assert LOSSES_GATHERED_S not in pauses.pauses_s[:-1], "but for the one that the shutdown ends"
-
-
-async def test_a_loss_in_the_middle_of_a_recovery_is_followed_by_another() -> None:
-    recovering = Recovering(sagas=15)
-    recovering.recovery.transport_lost()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        group.create_task(recovering.recovery.run())
-        sent = [*await recovering.intake.take(5)]
-        recovering.recovery.transport_lost()
-        while len(sent) < 30:
-            sent += await recovering.intake.take(5)
-        recovering.shutdown.request()
-    assert len(sent) == 30
-
-
-async def test_a_recovery_waits_for_postgres_and_forgets_nobody() -> None:
-    recovering = Recovering(sagas=25, shutdown=PausesThatPass(pauses_max=100))
-    recovering.pages.faults.then(GONE, None, GONE, GONE)
-    recovering.recovery.transport_lost()
-    await recovering.run_until(25)
-    assert recovering.sent == recovering.pages.saga_ids
-
-
-async def test_the_first_wait_of_the_next_outage_is_short_again() -> None:
-    pauses = PausesThatPass(pauses_max=100)
-    recovering = Recovering(sagas=25, shutdown=pauses)
-    recovering.pages.faults.then(*[GONE] * 8, None, GONE)
-    recovering.recovery.transport_lost()
-    await recovering.run_until(25)
-    outages_s = [pause_s for pause_s in pauses.pauses_s if pause_s != LOSSES_GATHERED_S]
-    assert outages_s[7] > 1
-    assert outages_s[8] <= 0.05
-
-
-async def test_a_recovery_ends_in_the_middle_when_it_is_time_to_stop() -> None:
-    recovering = Recovering(sagas=1_000, inlet_max=2)
-    recovering.recovery.transport_lost()
-    running = asyncio.create_task(recovering.recovery.run())
-    await recovering.intake.take(1)
-    recovering.shutdown.request()
+async def run_until(recovery: Recovery, shutdown: Shutdown, reached: Milestone, times: int = 1) -> None:
     async with asyncio.timeout(10):
+        running = asyncio.create_task(recovery.run())
+        await reached.times(times)
+        shutdown.request()
         await running
+
+
+async def test_a_loss_is_put_on_record_however_long_postgres_is_away() -> None:
+    outside, shutdown = Outside(), PausesThatPass(pauses_max=100)
+    outside.record_faults.then(GONE, GONE, GONE)
+    await made(outside, shutdown).record_losses()
+    assert (outside.seen, outside.tried.count) == ([("saga:events",)], 4)
+
+
+async def test_a_look_that_fails_is_told_to_whoever_waits_for_it() -> None:
+    """The group is not made anew then."""
+    outside = Outside()
+    outside.look_faults.then(AWAY)
+    with pytest.raises(TransportUnavailable):
+        await made(outside, Shutdown()).record_losses()
+    assert outside.seen == []
+
+
+async def test_a_loss_is_told_with_its_streams() -> None:
+    outside = Outside()
+    outside.lost.append(["saga:events", "saga:replies"])
+    with structlog.testing.capture_logs() as logs:
+        await made(outside, Shutdown()).record_losses()
+    [line] = logs
+    assert (line["log_level"], line["streams"]) == ("warning", ["saga:events", "saga:replies"])
+
+
+async def test_a_recovery_goes_on_page_by_page_until_nothing_is_owed() -> None:
+    outside, shutdown = Outside(), Shutdown()
+    outside.pages.extend([RecoveryPage(10, 2), RecoveryPage(3, 1), RecoveryPage(4, 0)])
+    recovery = made(outside, shutdown)
+    with structlog.testing.capture_logs() as logs:
+        await run_until(recovery, shutdown, recovery.recovered)
+    assert outside.asked == [(LOSSES_GATHERED_MS, 10)] * 3
+    assert [line["sagas"] for line in logs] == [17]
+
+
+async def test_the_streams_are_looked_at_before_each_page() -> None:
+    """A loss in the middle of a recovery is on record before the recovery goes on."""
+    outside, shutdown = Outside(), Shutdown()
+    outside.pages.extend([RecoveryPage(10, 1), RecoveryPage(10, 0)])
+    recovery = made(outside, shutdown)
+    await run_until(recovery, shutdown, recovery.recovered)
+    assert len(outside.seen) == len(outside.asked) == 2
+
+
+async def test_what_any_replica_found_lost_is_worked_off_by_a_replica_that_found_nothing() -> None:
+    outside, shutdown = Outside(), Shutdown()
+    outside.pages.append(RecoveryPage(5, 0))
+    recovery = made(outside, shutdown)
+    await run_until(recovery, shutdown, recovery.recovered)
+    assert list(outside.lost) == []
+
+
+async def test_a_group_that_was_made_anew_is_looked_at_at_once() -> None:
+    outside, shutdown = Outside(), Shutdown()
+    recovery = made(outside, shutdown)
+    async with asyncio.timeout(10):
+        running = asyncio.create_task(recovery.run())
+        await outside.recorded.times(1)
+        recovery.look_soon()
+        await outside.recorded.times(2)
+        shutdown.request()
+        await running
+
+
+@pytest.mark.parametrize("fault", ["redis", "postgres"])
+async def test_an_outage_is_over_at_the_next_look(fault: str) -> None:
+    outside, shutdown = Outside(), Shutdown()
+    if fault == "redis":
+        outside.look_faults.then(AWAY, AWAY)
+    else:
+        outside.page_faults.then(GONE, GONE)
+    outside.pages.append(RecoveryPage(5, 0))
+    recovery = made(outside, shutdown, period_s=0.001)
+    await run_until(recovery, shutdown, recovery.recovered)
 
 
 async def test_a_recovery_that_waits_for_postgres_ends_when_it_is_time_to_stop() -> None:
-    recovering = Recovering(sagas=5, shutdown=Shutdown())
-    recovering.pages.faults.lasting = GONE
-    recovering.recovery._backoff.attempts = 30
-    recovering.recovery.transport_lost()
-    running = asyncio.create_task(recovering.recovery.run())
-    await recovering.pages.asked.times(1)
-    recovering.shutdown.request()
-    async with asyncio.timeout(10):
-        await running
+    outside, shutdown = Outside(), Shutdown()
+    outside.record_faults.lasting = GONE
+    recovery = made(outside, shutdown)
+    recovery._backoff.attempts = 30
+    await run_until(recovery, shutdown, outside.tried)

@@ -9,12 +9,10 @@ import pytest
 import structlog
 
 from saga_service.base.lifecycle import Milestone, Shutdown
-from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.failures import StoreUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
-from saga_service.runtime.recovery import Recovery
 from saga_service.runtime.relay import Relay
 from saga_service.runtime.service import Service
 from saga_service.streams.consumer_loop import ConsumerLoop, Pace
@@ -84,9 +82,6 @@ class NothingLeft:
     async def keep_unpublished(self, outbox_id: int, messages: Sequence[Message]) -> None:
         self._outside.journal.append(f"keep {len(messages)}")
 
-    async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
-        return []
-
 
 class Failing:
     """A loop that fails as soon as it is told to."""
@@ -109,11 +104,10 @@ class Running:
         self.intake = Intake(BATCH_BYTES_MAX, self.shutdown)
         self.sources = [BlockingSource(stream, self.outside.journal) for stream in (NAMES.replies, NAMES.events)]
         self.left = NothingLeft(self.outside)
-        recovery = Recovery(self.left, self.intake.inlet(10), self.shutdown)
         pace = Pace(2_000, RECLAIM_IDLE_MS, 10**9, entries_max=10, last_read_ms=last_read_ms)
         inlets = [self.intake.inlet(10) for _ in self.sources]
         consumers = [
-            ConsumerLoop(source, inlet.room, inlet.put, pace, self.shutdown, on_loss=recovery.transport_lost)
+            ConsumerLoop(source, inlet.room, inlet.put, pace, self.shutdown)
             for source, inlet in zip(self.sources, inlets, strict=True)
         ]
         self.lane = Lane(
@@ -122,7 +116,7 @@ class Running:
         self.service = Service(
             members=self.sources,
             intake=self.intake,
-            feeders=[*consumers, recovery, *([failing] if failing else [])],
+            feeders=[*consumers, *([failing] if failing else [])],
             lanes=[self.lane],
             relay=Relay(
                 self.left,

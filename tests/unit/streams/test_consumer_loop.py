@@ -77,12 +77,16 @@ class Reading:
             self._deliver,
             Pace(READ_BLOCK_MS, RECLAIM_IDLE_MS, reclaim_period_ms, entries_max, last_read_ms),
             self.shutdown,
-            on_loss=self._lost,
+            on_loss=self._record,
+            on_mended=self._lost,
         )
 
     def _deliver(self, entries: list[Entry]) -> None:
         self.taken_in += [entry.id for entry in entries]
         self.room.free -= len(entries)
+
+    async def _record(self) -> None:
+        self.source.journal.append("record the loss")
 
     def _lost(self) -> None:
         self.losses += 1
@@ -160,6 +164,27 @@ async def test_a_stream_that_vanishes_is_made_anew_and_the_loss_reported(reading
     assert (await reading.run())[:6] == ["ensure group", "read", "read", "ensure group", "read", "read"]
     assert reading.losses == 1
     assert reading.taken_in == ["1-0", "2-0"]
+
+
+async def test_a_loss_is_on_record_before_the_group_is_made_anew(reading: Reading) -> None:
+    """The missing group is all that tells of the loss: whoever dies in between leaves it missing."""
+    reading.source.groups.extend([False, True])
+    reading.source.reads.append(LOST)
+    await reading.run()
+    journal = [line for line in reading.source.journal if line in ("read", "ensure group", "record the loss")]
+    assert journal[:4] == ["ensure group", "read", "record the loss", "ensure group"]
+
+
+async def test_a_group_is_not_made_while_its_loss_cannot_be_recorded(reading: Reading) -> None:
+    reading.source.groups.append(True)
+
+    async def fail_once() -> None:
+        reading.loop._on_loss = reading._record
+        raise AWAY
+
+    reading.loop._on_loss = fail_once
+    await reading.run()
+    assert reading.source.journal[:2] == ["record the loss", "ensure group"]
 
 
 async def test_a_group_that_another_replica_made_anew_is_not_our_loss(reading: Reading) -> None:

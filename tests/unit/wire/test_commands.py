@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from saga_service.core.ids import CommandName
+from saga_service.core.ids import CommandName, service_of
 from saga_service.core.vocabulary import Direction
-from saga_service.wire.commands import ReceivedCommand, read_command, service_of, write_command
+from saga_service.wire.commands import ReceivedCommand, read_command, write_command
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.json import NESTING_MAX, read_object
 from saga_service.wire.transport import StreamNames
