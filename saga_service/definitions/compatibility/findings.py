@@ -21,7 +21,5 @@ class Finding:
     """The file or module of the definition."""
 
     def __str__(self) -> str:
-        # The place of a saga in Python has the saga's name in it.
-        saga = None if self.place is not None and self.place.endswith(f"saga '{self.saga}'") else self.saga
         step = None if self.step is None else f"step '{self.step}'"
-        return ": ".join(part for part in (self.place, saga, step, self.text) if part)
+        return ": ".join(part for part in (self.place, self.saga, step, self.text) if part)

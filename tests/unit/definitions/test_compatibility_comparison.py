@@ -360,7 +360,7 @@ def test_problems_come_before_hints_and_name_their_place() -> None:
     first, *others = found(spec, shop(other=anything))
     assert first.is_problem
     assert not any(each.is_problem for each in others)
-    assert str(first).startswith("saga 'order': step 'gone': its action 'shop.gone' has no handler")
+    assert str(first).startswith(f"{spec.place}: order: step 'gone': its action 'shop.gone' has no handler")
     assert str(replace(first, place="order.yaml:2")).startswith("order.yaml:2: order: step 'gone': its action")
 
 
