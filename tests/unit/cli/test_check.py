@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_a_line_each_and_the_exit_code_says_so(shop: Path, 
     assert ran.exit_code == 1
     problem, hint = ran.lines
     assert problem.startswith("problem: ")
-    assert "saga 'order': step 'charge': its action 'shop.chrage' has no handler in the worker of 'shop'" in problem
+    assert ": order: step 'charge': its action 'shop.chrage' has no handler in the worker of 'shop'" in problem
     assert "did you mean 'shop.charge'?" in problem
     assert hint.startswith("hint: the worker of 'shop' has handlers that no definition here calls: shop.charge")
 
