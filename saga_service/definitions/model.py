@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -28,7 +27,7 @@ from saga_service.definitions.keywords import (
 from saga_service.definitions.problems import Path, Violation, closest, shown
 from saga_service.definitions.synonyms import unknown_keyword
 from saga_service.wire.entries import Malformed
-from saga_service.wire.json import read_object
+from saga_service.wire.json import read_object, write_object
 
 ATTEMPTS_MAX = 1_000
 FACTOR_MAX = 100
@@ -183,8 +182,8 @@ def _json_object(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _invalid(f"must be a mapping, such as {{approved: false}}, but is {shown(value)}")
     try:
-        read = read_object(orjson.dumps(dict(value)), "default")
-    except (TypeError, Malformed) as error:
+        read = read_object(write_object(dict(value), "default").encode(), "default")
+    except Malformed as error:
         raise _invalid(f"must be plain JSON: {error}") from None
     if read != value:
         raise _invalid("must be plain JSON, but holds a number that is not finite, or what is no JSON")

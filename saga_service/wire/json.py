@@ -1,7 +1,14 @@
-"""JSON text to values and back, within limits that keep one bad message from harming others."""
+"""JSON text to values and back, within limits that keep one bad message from harming others.
+
+Nothing is lost when a text is read. A whole number of 64 bits is kept exactly. Any other number is kept as a double,
+where the double gives its digits back: up to 17 of them, which is as many as a double has. A number that would lose
+digits is refused, and so is an object with one name twice, of which only the last value would be left.
+"""
 
 from __future__ import annotations
 
+import re
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -10,33 +17,157 @@ from saga_service.wire.entries import Malformed
 
 NESTING_MAX = 100
 """The deepest nesting, in levels. The encoder gives up at 254, and data is wrapped in some levels of the service."""
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
+"""The whole numbers that are kept exactly, whatever their digits."""
+DOUBLE_DIGITS_MAX = 17
+"""The most significant digits of a number that is kept as a double."""
+
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+"""A number as JSON writes one."""
+
+# Every digit, and the point, as `0`. Fifteen digits are never lost, so a number with fewer than sixteen in a row is
+# kept, unless its exponent is far below zero. (Far above, the parser itself refuses it.)
+_SHAPES = bytes.maketrans(b"123456789.E", b"0000000000e")
+_MANY_DIGITS, _SMALL_EXPONENT = b"0" * 16, b"0e-000"
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_NUMBERS = re.compile(_STRING + rb"|(-?[0-9][0-9.eE+-]*)", re.DOTALL)
+_NAMES = re.compile(rb"(" + _STRING + rb")([ \t\r\n]*:)?|([{}])", re.DOTALL)
+
+
+class NotJson(Malformed):
+    """A text is not JSON at all."""
 
 
 def read_object(raw: bytes, name: str, *, nesting_max: int = NESTING_MAX) -> dict[str, Any]:
     """The JSON object in the field `name`.
 
-    Raises Malformed where it is not JSON, not an object, nested too deeply, or holds a NUL.
+    Raises Malformed where it is no object, and where `read_json` does. The reason contains nothing of the text.
+    """
+    value = read_json(raw, name, nesting_max=nesting_max)
+    if not isinstance(value, dict):
+        raise Malformed(f"field '{name}' must be a JSON object, but is {_kind(value)}")
+    return value
+
+
+def read_json(raw: bytes, name: str, *, nesting_max: int = NESTING_MAX) -> Any:
+    """The JSON value in the field `name`.
+
+    Raises NotJson; and Malformed where something would be lost, where it is nested too deeply, or holds a NUL. The
+    reason contains nothing of the text. `Any`: a value of JSON.
     """
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise Malformed(f"field '{name}' is not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise Malformed(f"field '{name}' must be a JSON object, but is {_kind(value)}")
-    # Counting is cheap and settles nearly every message; only a suspicious one is looked at closely.
+        _refuse_lossy_numbers(raw, name)
+        raise NotJson(f"field '{name}' is not valid JSON: {error}") from None
+    # Counting and searching are cheap and settle nearly every message; only a suspicious one is looked at closely.
+    shapes = raw.translate(_SHAPES)
+    if _MANY_DIGITS in shapes or _SMALL_EXPONENT in shapes:
+        _refuse_lossy_numbers(raw, name)
     if raw.count(b"[") + raw.count(b"{") > nesting_max and _is_deeper(value, nesting_max):
         raise Malformed(f"field '{name}' is nested more than {nesting_max} levels deep")
+    if _may_repeat_a_name(raw, value):
+        _refuse_repeated_names(raw, name)
     if b"\\u0000" in raw and _holds_nul(value):
         raise Malformed(f"field '{name}' holds a NUL character (\\u0000), which cannot be stored")
     return value
 
 
+def read_leniently(raw: bytes) -> Any:
+    """The JSON value as far as it can be read, without any limit and with other bytes replaced; None for no JSON.
+
+    It serves texts that are for people alone. `Any`: a value of JSON.
+    """
+    try:
+        return orjson.loads(raw.decode("utf-8", "replace"))
+    except orjson.JSONDecodeError:
+        return None
+
+
 def write(value: object) -> str:
+    """The JSON text of what was read, or is the service's own. `write_object` is for everybody else's values."""
     return orjson.dumps(value).decode()
 
 
-def _is_deeper(value: dict[str, Any], levels: int) -> bool:
-    level: list[dict[str, Any] | list[Any]] = [value]
+def write_object(value: Any, name: str) -> str:
+    """The JSON text of an object of which nothing has been checked yet.
+
+    Raises Malformed where the value is no object, has no place in JSON, or could not be read again.
+    """
+    try:
+        raw = orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise Malformed(f"field '{name}' cannot be written as JSON: {error}") from None
+    # The encoder writes a number that is not finite as null.
+    if b"null" in raw and not is_finite(value):
+        raise Malformed(f"field '{name}' cannot be written as JSON: a number is not finite")
+    read_object(raw, name)
+    return raw.decode()
+
+
+def is_finite(value: Any) -> bool:
+    """True if every number of a JSON value is finite."""
+    match value:
+        case float():
+            return isfinite(value)
+        case dict():
+            return all(is_finite(inner) for inner in value.values())
+        case list() | tuple():
+            return all(is_finite(inner) for inner in value)
+        case _:
+            return True
+
+
+def keeps_value(number: str) -> bool:
+    """True if a number, as JSON writes it, is kept exactly: as a whole number of 64 bits, or as a double."""
+    mantissa, _, exponent = number.lower().partition("e")
+    is_whole = "." not in mantissa and not exponent
+    # No more digits than the largest has, for Python refuses to read thousands of them.
+    if is_whole and len(number) <= len(str(INTEGER_MIN)) and INTEGER_MIN <= int(number) <= INTEGER_MAX:
+        return True
+    digits = mantissa.lstrip("-").replace(".", "").strip("0")
+    held = float(number)
+    if not digits or not isfinite(held):
+        return not digits
+    given_back = f"{abs(held):.{len(digits) - 1}e}".partition("e")[0].replace(".", "")
+    return len(digits) <= DOUBLE_DIGITS_MAX and given_back == digits
+
+
+def _refuse_lossy_numbers(raw: bytes, name: str) -> None:
+    for found in _NUMBERS.finditer(raw):
+        number = found[1] and found[1].decode()
+        if number and NUMBER.fullmatch(number) and not keeps_value(number):
+            raise Malformed(
+                f"field '{name}' holds a number that would lose digits, at byte {found.start()}: kept are whole numbers"
+                f" of 64 bits, and others with up to {DOUBLE_DIGITS_MAX} digits, as a double has them; send it as text"
+            )
+
+
+def _may_repeat_a_name(raw: bytes, value: Any) -> bool:
+    """False if every name of the text is in the value. Each name has a colon, and so may texts."""
+    colons = raw.count(b":")
+    if colons == len(value) if isinstance(value, dict) else not colons:
+        return False
+    return orjson.dumps(value).count(b":") < colons or b"\\u003" in raw
+
+
+def _refuse_repeated_names(raw: bytes, name: str) -> None:
+    outer: list[set[str]] = []
+    for found in _NAMES.finditer(raw):
+        text, colon, brace = found.groups()
+        if brace == b"{":
+            outer.append(set())
+        elif brace == b"}":
+            outer.pop()
+        elif colon:
+            own_name = orjson.loads(text)
+            if own_name in outer[-1]:
+                raise Malformed(f"field '{name}' holds an object with the same name twice, at byte {found.start()}")
+            outer[-1].add(own_name)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    level = [value]
     for _ in range(levels):
         level = [
             inner

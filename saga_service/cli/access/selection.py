@@ -10,7 +10,6 @@ import sys
 from dataclasses import dataclass
 from datetime import timedelta
 
-import orjson
 from asyncpg import Connection
 
 from saga_service.cli.access.absence import no_such_saga
@@ -26,7 +25,7 @@ from saga_service.store.rows import read_saga
 from saga_service.wire.business_keys import KeyForm, written_key
 from saga_service.wire.encryption import Cipher, DecryptionFailed
 from saga_service.wire.entries import Malformed
-from saga_service.wire.json import read_object
+from saga_service.wire.json import NotJson, read_json, read_object
 
 
 def given_data(data: str | None, fields: list[str] | None) -> JsonObject | None:
@@ -54,12 +53,17 @@ def given_fields(fields: list[str] | None) -> dict[str, str]:
     return dict(_pair(given) for given in fields or [])
 
 
-def read_value(text: str) -> object:
-    """The value of a field of which no schema is known: JSON if it is valid JSON, else the text."""
+def read_value(name: str, text: str) -> object:
+    """The value of a field of which no schema is known: JSON if it is valid JSON, else the text.
+
+    Raises CommandFailed where a part of the value would be lost.
+    """
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return read_json(text.encode("utf-8", "surrogateescape"), name)
+    except NotJson:
         return text
+    except Malformed as error:
+        raise CommandFailed(f"--field: {error}", code=ExitCode.USAGE) from None
 
 
 def _pair(given: str) -> tuple[str, str]:

@@ -116,7 +116,7 @@ def _message(names: StreamNames, request: StartRequest, catalog: Catalog | None,
 def _read_fields(request: StartRequest, catalog: Catalog | None) -> JsonObject:
     spec = None if catalog is None else catalog.by_event_type(request.saga)
     if spec is None:
-        return {name: read_value(value) for name, value in request.fields.items()}
+        return {name: read_value(name, value) for name, value in request.fields.items()}
     try:
         return spec.read_fields(request.fields)
     except InvalidInput as error:

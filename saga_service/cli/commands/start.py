@@ -169,7 +169,7 @@ def signal_command(
     timeout_s: AnswerTimeout = ANSWER_TIMEOUT_S,
     as_json: AsJson = False,
 ) -> None:
-    given = given_data(data, field) or {key: read_value(value) for key, value in given_fields(field).items()}
+    given = given_data(data, field) or {key: read_value(key, value) for key, value in given_fields(field).items()}
     outcome = run_to_end(_signal(read_settings(), name, target, saga, given, signal_id, step, timeout_s))
     if as_json:
         print_json(outcome)

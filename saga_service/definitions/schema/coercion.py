@@ -2,9 +2,9 @@
 
 The schema says what a text may be. A value of an enumeration becomes that value. Where any text is allowed, it stays
 text; otherwise it becomes the first of integer, number, boolean, null, array and object that it can be read as. A text
-that can be read as none of them stays as it is, and validation then says what is wrong with it. Numbers and booleans
-are read as pydantic reads them in its lax mode, so that an input is accepted or refused alike whether it is described
-by a pydantic model or by a JSON Schema.
+that can be read as none of them stays as it is, and validation then says what is wrong with it. Numbers are written as
+in JSON: `1_000`, `+5`, `007` and `inf` are texts. Booleans are read as pydantic reads them in its lax mode, so that an
+input is accepted or refused alike whether it is described by a pydantic model or by a JSON Schema.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import orjson
 from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
 
 from saga_service.definitions.schema.json_schema import properties_of, type_of, types_of, values_of
+from saga_service.wire.entries import Malformed
+from saga_service.wire.json import INTEGER_MAX, INTEGER_MIN, NUMBER, NotJson, read_json
 
+NO_DOUBLE = "is a whole number that would lose digits as a double; describe it as an integer, or send it as text"
 _UNREADABLE = object()
 
 _NUMBERS: dict[str, TypeAdapter[Any]] = {
-    # The encoder knows no whole number outside 64 bits.
-    "integer": TypeAdapter(Annotated[int, Field(ge=-(2**63), lt=2**64)]),
+    "integer": TypeAdapter(Annotated[int, Field(ge=INTEGER_MIN, le=INTEGER_MAX)]),
     "number": TypeAdapter(Annotated[float, AllowInfNan(False)]),
     "boolean": TypeAdapter(bool),
 }
@@ -37,23 +39,29 @@ class Coercion:
     texts: Mapping[str, Any]
     """The values of an enumeration, by their text."""
 
-    def from_text(self, text: str) -> Any:
-        """The value that a flat field's text stands for, or the text itself."""
+    def from_text(self, name: str, text: str) -> Any:
+        """The value that a flat field's text stands for, or the text itself.
+
+        Raises Malformed where a part of the value would be lost.
+        """
         if text in self.texts:
             return self.texts[text]
         for kind in self.types:
-            value = _FROM_TEXT[kind](text)
+            value = _FROM_TEXT[kind](name, text)
             if value is not _UNREADABLE:
                 return value
         return text
 
-    def from_json(self, value: Any) -> Any:
-        """The value in a type that the schema allows, such as 2 for `"2"`; the value itself where there is none."""
+    def from_json(self, name: str, value: Any) -> Any:
+        """The value in a type that the schema allows, such as 2 for `"2"`; the value itself where there is none.
+
+        Raises Malformed where a part of the value would be lost.
+        """
         if type_of(value) in self.types:
             return value
         for wanted in self.types:
             if wanted in _NUMBERS:
-                converted = _number(wanted, value)
+                converted = _number(name, wanted, value)
                 if converted is not _UNREADABLE:
                     return converted
         return value
@@ -82,33 +90,51 @@ def _texts(values: list[Any]) -> dict[str, Any]:
     return written | {value: value for value in values if isinstance(value, str)}
 
 
-def _number(kind: str, value: Any) -> Any:
+def is_written_by_python_alone(text: str) -> bool:
+    """True if Python reads the text as a number, and JSON could not hold it: `1_000`, ` 5`, `+5`, `007`, `inf`."""
+    if NUMBER.fullmatch(text):
+        return False
     try:
-        return _NUMBERS[kind].validate_python(value)
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(name: str, kind: str, value: Any) -> Any:
+    if isinstance(value, str) and kind != "boolean":
+        if not NUMBER.fullmatch(value):
+            return _UNREADABLE
+        value = read_json(value.encode(), name)
+    try:
+        converted = _NUMBERS[kind].validate_python(value)
     except ValidationError:
         return _UNREADABLE
+    if kind == "number" and converted != value:
+        raise Malformed(f"field '{name}' {NO_DOUBLE}")
+    return converted
 
 
-def _null(text: str) -> Any:
+def _null(_: str, text: str) -> Any:
     return None if text in ("", "null") else _UNREADABLE
 
 
-def _json(opening: str) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
+def _json(opening: str) -> Callable[[str, str], Any]:
+    def read(name: str, text: str) -> Any:
         if not text.lstrip().startswith(opening):
             return _UNREADABLE
         try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
+            return read_json(text.encode(), name)
+        except NotJson:
             return _UNREADABLE
 
     return read
 
 
-_FROM_TEXT: dict[str, Callable[[str], Any]] = {
-    "integer": lambda text: _number("integer", text),
-    "number": lambda text: _number("number", text),
-    "boolean": lambda text: _number("boolean", text),
+_FROM_TEXT: dict[str, Callable[[str, str], Any]] = {
+    "integer": lambda name, text: _number(name, "integer", text),
+    "number": lambda name, text: _number(name, "number", text),
+    "boolean": lambda name, text: _number(name, "boolean", text),
     "null": _null,
     "array": _json("["),
     "object": _json("{"),

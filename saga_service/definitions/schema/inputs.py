@@ -5,24 +5,25 @@ An input is read for every saga that starts, so all that can be prepared is prep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import isfinite
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Protocol, get_args
 
 import orjson
 from jsonschema_rs import ValidationError, ValidationErrorKind
 from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic import ValidationError as ModelError
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from saga_service.core.state import JsonObject
 from saga_service.definitions.problems import Path, path_text, shown
-from saga_service.definitions.schema.coercion import Coercion, coercions
+from saga_service.definitions.schema.coercion import NO_DOUBLE, Coercion, coercions, is_written_by_python_alone
 from saga_service.definitions.schema.json_schema import comparable, is_closed, properties_of, validator_of
 from saga_service.definitions.schema.numbers import declared_numbers
 from saga_service.wire.commands import OUTPUTS_FIELD
 from saga_service.wire.entries import Malformed
-from saga_service.wire.json import NESTING_MAX, read_object
+from saga_service.wire.json import NESTING_MAX, is_finite, read_object
 from saga_service.wire.saga_spec import InvalidInput
 
 PROBLEMS_SHOWN_MAX = 10
@@ -100,7 +101,7 @@ class SchemaInput:
         value = {**self._defaults, **data}
         for name, coercion in self._coercions.items():
             if name in value:
-                value[name] = coercion.from_json(value[name])
+                value[name] = _coerced(coercion.from_json, name, value[name])
         value = dict(self._numbers.read(value))
         if not self._validator.is_valid(value):
             errors = list(self._validator.iter_errors(value))
@@ -134,6 +135,8 @@ class ModelInput:
         self.stored = properties_of(self.stored_schema)
         self._model = model
         self._coercions = coercions(described)
+        self._number_names = _names_of_type(model, {int, float, Decimal})
+        self._double_names = self._number_names - _names_of_type(model, {int, Decimal})
 
     @property
     def keeps_more(self) -> bool:
@@ -161,6 +164,8 @@ class ModelInput:
 
     def read_input(self, data: JsonObject) -> JsonObject:
         model = self._model
+        for name in self._number_names & data.keys():
+            _refuse_lost_number(name, data[name], is_double=name in self._double_names)
         try:
             value = model.__pydantic_validator__.validate_python(data)
             return _storable(model.__pydantic_serializer__.to_python(value, mode="json", by_alias=True))
@@ -181,11 +186,15 @@ class ModelInput:
 def _names_taken(model: type[BaseModel]) -> Iterator[str]:
     """Every name under which a field of the model may be sent."""
     for name, described in model.model_fields.items():
-        yield name
-        alias = described.validation_alias
-        for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
-            if choice is not None:
-                yield str(choice.path[0]) if isinstance(choice, AliasPath) else choice
+        yield from _names_of(name, described)
+
+
+def _names_of(name: str, described: FieldInfo) -> Iterator[str]:
+    yield name
+    alias = described.validation_alias
+    for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+        if choice is not None:
+            yield str(choice.path[0]) if isinstance(choice, AliasPath) else choice
 
 
 def at_fault(reader: Input, data: JsonObject) -> Sequence[str]:
@@ -198,7 +207,40 @@ def at_fault(reader: Input, data: JsonObject) -> Sequence[str]:
 
 
 def _from_text(fields: Mapping[str, str], by_name: Mapping[str, Coercion]) -> dict[str, Any]:
-    return {name: by_name[name].from_text(text) if name in by_name else text for name, text in fields.items()}
+    return {
+        name: _coerced(by_name[name].from_text, name, text) if name in by_name else text
+        for name, text in fields.items()
+    }
+
+
+def _coerced(coerce: Callable[[str, Any], Any], name: str, value: Any) -> Any:
+    try:
+        return coerce(name, value)
+    except Malformed as error:
+        what_is_wrong = str(error).removeprefix(f"field '{name}' ")
+        raise InvalidInput(f"{name}: {what_is_wrong}", [name]) from None
+
+
+def _refuse_lost_number(name: str, value: Any, *, is_double: bool) -> None:
+    """Raises InvalidInput for what a model would read as another number than JSON does. `Any`: a value of JSON."""
+    if isinstance(value, str) and is_written_by_python_alone(value):
+        raise InvalidInput(f"{name}: should be a number as JSON writes it, but is {shown(value)}", [name])
+    if is_double and isinstance(value, int) and float(value) != value:
+        raise InvalidInput(f"{name}: {NO_DOUBLE}", [name])
+
+
+def _names_of_type(model: type[BaseModel], types: set[Any]) -> set[str]:
+    """Every name of a field that may be of one of these types, and not any text."""
+    return {
+        name
+        for field_name, described in model.model_fields.items()
+        if types.intersection(allowed := _alternatives(described.annotation)) and str not in allowed
+        for name in _names_of(field_name, described)
+    }
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) or (annotation,)
 
 
 def _storable(value: dict[str, Any]) -> JsonObject:
@@ -215,7 +257,7 @@ def _storable(value: dict[str, Any]) -> JsonObject:
             read_object(encoded, "input")
     except (orjson.JSONEncodeError, Malformed) as error:
         raise InvalidInput(f"cannot be stored as JSON: {error}") from None
-    if b"null" in encoded and not _is_finite(value):
+    if b"null" in encoded and not is_finite(value):
         raise InvalidInput("cannot be stored as JSON: a number is not finite")
     return value
 
@@ -223,18 +265,6 @@ def _storable(value: dict[str, Any]) -> JsonObject:
 def _is_suspicious(encoded: bytes) -> bool:
     """True if the value may be nested too deeply or hold a NUL. Counting is cheap, and clears nearly every input."""
     return encoded.count(b"[") + encoded.count(b"{") > NESTING_MAX or b"\\u0000" in encoded
-
-
-def _is_finite(value: Any) -> bool:
-    match value:
-        case float():
-            return isfinite(value)
-        case dict():
-            return all(_is_finite(inner) for inner in value.values())
-        case list():
-            return all(_is_finite(inner) for inner in value)
-        case _:
-            return True
 
 
 def _schema_text(error: ValidationError) -> str:

@@ -222,8 +222,11 @@ def test_a_mapping_is_no_deeper_than_what_comes_from_outside() -> None:
     ("default", "text"),
     [
         (5, "must be a mapping, such as {approved: false}, but is 5"),
-        ({"a": float("nan")}, "must be plain JSON, but holds a number that is not finite, or what is no JSON"),
-        ({"a": object()}, "must be plain JSON: Type is not JSON serializable: object"),
+        ({"a": float("nan")}, "must be plain JSON: field 'default' cannot be written as JSON: a number is not finite"),
+        (
+            {"a": object()},
+            "must be plain JSON: field 'default' cannot be written as JSON: Type is not JSON serializable: object",
+        ),
     ],
 )
 def test_a_default_is_plain_json(default: Any, text: str) -> None:
