@@ -13,7 +13,7 @@ from saga_service.core.state import Fault
 from saga_service.core.vocabulary import ChildOperation, Outcome
 from saga_service.wire.encryption import CHILD, Cipher, DecryptionFailed, came_encrypted, read_data, write_data
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
-from saga_service.wire.fields import optional_text, required_command, required_text
+from saga_service.wire.fields import required_command, required_text, traceparent
 from saga_service.wire.operations import write_child_operation
 from saga_service.wire.replies import write_failure, write_success
 from saga_service.wire.saga_spec import Catalog, InvalidInput, NotDeployedHere
@@ -61,8 +61,7 @@ def read_child_start(entry: Entry, catalog: Catalog, cipher: Cipher | None = Non
         return _rejected(parent, "invalid_input", f"the input does not fit saga '{saga}': {error}")
     definition = spec.definition
     child_id = saga_id_of_child(definition.name, parent)
-    traceparent = optional_text(entry.fields, "traceparent")
-    return Started(child_id, definition.name, definition.version, key, saga_input, traceparent, parent)
+    return Started(child_id, definition.name, definition.version, key, saga_input, traceparent(entry.fields), parent)
 
 
 def _rejected(parent: CommandName, code: str, message: str) -> Replied:

@@ -14,7 +14,7 @@ from saga_service.core.ids import CommandId, CommandName, IdempotencyKey, SagaId
 from saga_service.core.vocabulary import Direction
 from saga_service.wire.encryption import COMMAND, Cipher, DecryptionFailed, decrypt_data, is_encrypted, write_data
 from saga_service.wire.entries import ORIGINAL, Entry, Message, message_of
-from saga_service.wire.fields import optional_text, required_command, required_moment_ms, required_text
+from saga_service.wire.fields import required_command, required_moment_ms, required_text, traceparent
 from saga_service.wire.json import NESTING_MAX, read_object
 from saga_service.wire.transport import StreamNames
 
@@ -102,7 +102,7 @@ def read_command(entry: Entry, cipher: Cipher | None = None) -> ReceivedCommand:
         deadline_ms=required_moment_ms(fields, "deadline"),
         reply_to=required_text(fields, "reply_to"),
         data=data,
-        traceparent=optional_text(fields, "traceparent"),
+        traceparent=traceparent(fields),
         expects_heartbeats=b"heartbeat" in fields,
         was_delivered_before=entry.was_delivered_before,
         is_original=ORIGINAL.encode() in fields,

@@ -20,7 +20,7 @@ import orjson
 
 from saga_service.core.ids import SagaId, parse_saga_id
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
-from saga_service.wire.fields import required_moment_ms, required_text
+from saga_service.wire.fields import readable_text, required_moment_ms, required_text, storable
 from saga_service.wire.json import read_object, write
 from saga_service.wire.transport import StreamNames
 
@@ -60,7 +60,7 @@ NOBODY = NamedSaga()
 
 def dead_letter(entry: Entry, reason: str, at_ms: int, saga: NamedSaga = NOBODY) -> DeadLetter:
     """The dead letter of an entry, with the reason shortened to its limit."""
-    shortened = _storable(reason)[:REASON_CHARACTERS_MAX]
+    shortened = storable(reason)[:REASON_CHARACTERS_MAX]
     return DeadLetter(entry.stream, entry.id, shortened, at_ms, write(_preview(entry)), write_raw(entry), *saga)
 
 
@@ -109,12 +109,16 @@ def read_dead_letter(entry: Entry) -> DeadLetter:
     return DeadLetter(
         stream=required_text(fields, "stream"),
         entry_id=required_text(fields, "entry_id"),
-        reason=required_text(fields, "reason"),
+        reason=_reason(fields.get(b"reason")),
         at_ms=required_moment_ms(fields, "time"),
         preview=write(entry_fields),
         raw=raw,
         saga_id=parse_saga_id(named) if isinstance(named, str) else None,
     )
+
+
+def _reason(given: bytes | None) -> str:
+    return readable_text(given)[:REASON_CHARACTERS_MAX] if given else "the sender gave no reason"
 
 
 def raw_pairs(raw: str) -> list[tuple[bytes, bytes]]:
@@ -138,10 +142,6 @@ def _preview(entry: Entry) -> dict[str, str]:
 
 def preview_text(value: bytes) -> str:
     """A value for people: shortened, and with bytes that are no text escaped."""
-    readable = _storable(value[:PREVIEW_BYTES_MAX].decode("utf-8", "backslashreplace"))
+    readable = readable_text(value[:PREVIEW_BYTES_MAX])
     left_bytes = len(value) - PREVIEW_BYTES_MAX
     return readable if left_bytes <= 0 else f"{readable}… ({left_bytes} bytes more)"
-
-
-def _storable(text: str) -> str:
-    return text.replace("\x00", "\\x00")

@@ -21,7 +21,15 @@ from saga_service.core.state import Fault, JsonObject
 from saga_service.wire.children import read_child_start
 from saga_service.wire.encryption import EVENT, OUTCOME, Cipher, came_encrypted, read_data, write_data
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
-from saga_service.wire.fields import as_text, optional_text, required_text, saga_id, subject
+from saga_service.wire.fields import (
+    as_text,
+    optional_readable_text,
+    optional_text,
+    required_text,
+    saga_id,
+    subject,
+    traceparent,
+)
 from saga_service.wire.json import write
 from saga_service.wire.operations import read_operation
 from saga_service.wire.saga_spec import Catalog, InvalidInput, NotDeployedHere, SagaSpec, written_key
@@ -64,8 +72,10 @@ def _start(entry: Entry, event_type: str, spec: SagaSpec, cipher: Cipher | None)
     except InvalidInput as error:
         misfit = error.without_values if came_encrypted(entry) else str(error)
         raise Malformed(f"the data does not fit the input of saga '{spec.definition.name}': {misfit}") from None
-    started_id = _given_id(spec, entry, key) or derived_saga_id(spec, entry, key, optional_text(entry.fields, "id"))
-    return _started(spec, started_id, key, saga_input, optional_text(entry.fields, "traceparent"))
+    started_id = _given_id(spec, entry, key) or derived_saga_id(
+        spec, entry, key, optional_readable_text(entry.fields, "id")
+    )
+    return _started(spec, started_id, key, saga_input, traceparent(entry.fields))
 
 
 def _given_id(spec: SagaSpec, entry: Entry, key: str | None) -> SagaId | None:
@@ -100,7 +110,7 @@ def _signal(entry: Entry, name: str, catalog: Catalog, cipher: Cipher | None) ->
 
 
 def _signal_id(entry: Entry) -> str | None:
-    given = optional_text(entry.fields, "id")
+    given = optional_readable_text(entry.fields, "id")
     if given is not None and len(given) > SIGNAL_ID_CHARACTERS_MAX:
         limit = f"a signal's id may have {SIGNAL_ID_CHARACTERS_MAX}, because its saga keeps it"
         raise Malformed(f"field 'id' has {len(given):,} characters, and {limit}")
@@ -162,11 +172,9 @@ def write_event(
     )
 
 
-def _started(
-    spec: SagaSpec, started_id: SagaId, key: str | None, saga_input: JsonObject, traceparent: str | None
-) -> Started:
+def _started(spec: SagaSpec, started_id: SagaId, key: str | None, saga_input: JsonObject, trace: str | None) -> Started:
     definition = spec.definition
-    return Started(started_id, definition.name, definition.version, key, saga_input, traceparent)
+    return Started(started_id, definition.name, definition.version, key, saga_input, trace)
 
 
 def derived_saga_id(spec: SagaSpec, entry: Entry, key: str | None, event_id: str | None) -> SagaId:

@@ -1,10 +1,12 @@
 """Fields of an entry, read as text, moments, ids and words of a fixed set.
 
-Every reader raises Malformed, whose text names the field and says what is wrong with it.
+Every reader of what an entry needs raises Malformed, whose text names the field and says what is wrong with it. Details
+without which the entry is as clear never cost it: a text for people is escaped, and a wrong `traceparent` is left out.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -15,6 +17,10 @@ from saga_service.wire.saga_spec import KEY_CHARACTERS_MAX, Catalog, written_key
 
 MOMENT_MS_MAX = 253_402_300_799_999
 """The last millisecond of the year 9999, which is the last that a date can name."""
+
+_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+"""The form of W3C Trace Context. A version after `00` may have more parts."""
+TRACEPARENT_CHARACTERS_MAX = 200
 
 T = TypeVar("T")
 Fields = Mapping[bytes, bytes]
@@ -35,6 +41,32 @@ def optional_text(fields: Fields, name: str) -> str | None:
     """A field's value as text; None where it is absent or empty."""
     value = fields.get(name.encode())
     return as_text(value, name) if value else None
+
+
+def readable_text(value: bytes) -> str:
+    """A value for people to read, as it can be stored: bytes that are no text, and the NUL, are escaped."""
+    return storable(value.decode("utf-8", "backslashreplace"))
+
+
+def storable(text: str) -> str:
+    """The text with its NUL characters escaped, which Postgres cannot store."""
+    return text.replace("\x00", "\\x00")
+
+
+def optional_readable_text(fields: Fields, name: str) -> str | None:
+    """A field's value for people to read; None where it is absent or empty. Raises nothing."""
+    value = fields.get(name.encode())
+    return readable_text(value) if value else None
+
+
+def traceparent(fields: Fields) -> str | None:
+    """The value of the field `traceparent`; None where it has not the form of W3C Trace Context. Raises nothing."""
+    value = fields.get(b"traceparent")
+    if not value or len(value) > TRACEPARENT_CHARACTERS_MAX or not value.isascii():
+        return None
+    given = value.decode()
+    found = _TRACEPARENT.fullmatch(given)
+    return given if found and (found[1] != "00" or found[2] is None) else None
 
 
 def required_text(fields: Fields, name: str) -> str:

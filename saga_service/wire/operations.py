@@ -9,7 +9,14 @@ from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.wire.encryption import EVENT, Cipher, read_data
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
-from saga_service.wire.fields import addressed_saga, optional_text, parent_command, required_choice, subject
+from saga_service.wire.fields import (
+    addressed_saga,
+    optional_readable_text,
+    optional_text,
+    parent_command,
+    required_choice,
+    subject,
+)
 from saga_service.wire.saga_spec import Catalog
 from saga_service.wire.transport import OWN_TYPES_PREFIX, StreamNames
 
@@ -35,8 +42,8 @@ def read_operation(entry: Entry, event_type: str, catalog: Catalog, cipher: Ciph
     return OperationRequested(
         saga_id=addressed_id,
         operation=operation,
-        actor=(optional_text(fields, "actor") or ACTOR_DEFAULT)[:TEXT_CHARACTERS_MAX],
-        reason=(optional_text(fields, "reason") or "")[:TEXT_CHARACTERS_MAX] or None,
+        actor=(optional_readable_text(fields, "actor") or ACTOR_DEFAULT)[:TEXT_CHARACTERS_MAX],
+        reason=(optional_readable_text(fields, "reason") or "")[:TEXT_CHARACTERS_MAX] or None,
         step=optional_text(fields, "step"),
         resolution=required_choice(fields, "resolution", _RESOLUTIONS) if operation is Operation.RESOLVE else None,
         output=_output(entry, cipher, event_type, addressed_id),

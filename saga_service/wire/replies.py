@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from saga_service.core.events import Replied
 from saga_service.core.ids import CommandId, CommandName, SagaId, idempotency_key, parse_command_id
 from saga_service.core.state import Fault, JsonObject
-from saga_service.core.vocabulary import Outcome
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.encryption import REPLY, Cipher, read_data, write_data
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
-from saga_service.wire.fields import optional_text, required_choice, required_command
-from saga_service.wire.json import read_object, write
+from saga_service.wire.fields import optional_text, readable_text, required_choice, required_command, storable
+from saga_service.wire.json import read_leniently, write
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
-_ERROR_CODE_DEFAULT = "failed"
+_ERROR_CODE_DEFAULT, _NO_REASON = "failed", "the worker gave no reason"
 RETRY_AFTER_MS_MAX = 7 * 24 * 3_600_000
 ERROR_CODE_CHARACTERS_MAX = 200
 ERROR_MESSAGE_CHARACTERS_MAX = 2_000
@@ -23,7 +25,8 @@ def read_reply(entry: Entry, cipher: Cipher | None = None) -> Replied:
     """The reply in an entry of the replies stream. Raises Malformed and DecryptionFailed.
 
     `error` is a JSON object with `code`, `message` and, optionally, `retry_after_ms`; plain text is taken as the
-    message. Both texts are shortened to their limits.
+    message. Both texts are shortened to their limits. The outcome counts whatever `error` holds: bytes that are no text
+    are escaped, and the message says which part of it was ignored. The data of an undo's reply is not read.
     """
     fields = entry.fields
     command = required_command(fields, "command_id")
@@ -32,10 +35,12 @@ def read_reply(entry: Entry, cipher: Cipher | None = None) -> Replied:
         raise Malformed(f"field 'saga_id' is '{saga_id[:100]}', but the command belongs to saga {command.saga_id}")
     outcome = required_choice(fields, "outcome", _OUTCOMES)
     if outcome is Outcome.SUCCEEDED:
-        return Replied(command, outcome, output=read_data(fields.get(b"data"), cipher, *_context(command)))
+        has_output = command.direction is not Direction.COMPENSATION
+        data = read_data(fields.get(b"data"), cipher, *_context(command)) if has_output else {}
+        return Replied(command, outcome, output=data)
     if outcome is Outcome.PROGRESS:
         return Replied(command, outcome)
-    fault, retry_after_ms = _read_error(fields.get(b"error"), optional_text(fields, "error"))
+    fault, retry_after_ms = _read_error(fields.get(b"error") or b"")
     return Replied(command, outcome, fault=fault, retry_after_ms=retry_after_ms)
 
 
@@ -44,21 +49,35 @@ def _context(command: CommandName) -> tuple[str, str]:
     return REPLY, idempotency_key(command.saga_id, command.step, command.direction)
 
 
-def _read_error(raw: bytes | None, as_given: str | None) -> tuple[Fault, int | None]:
-    if raw is None or as_given is None:
-        return Fault(_ERROR_CODE_DEFAULT, "the worker gave no reason"), None
-    if not as_given.lstrip().startswith("{"):
-        return _fault(_ERROR_CODE_DEFAULT, as_given), None
-    error = read_object(raw, "error")
-    code, message, delay = error.get("code"), error.get("message"), error.get("retry_after_ms")
-    known_delay = isinstance(delay, int) and not isinstance(delay, bool) and 0 <= delay <= RETRY_AFTER_MS_MAX
-    if delay is not None and not known_delay:
-        raise Malformed(f"field 'error': 'retry_after_ms' must be a whole number from 0 to {RETRY_AFTER_MS_MAX}")
-    return _fault(str(code or _ERROR_CODE_DEFAULT), str(message or "the worker gave no reason")), delay
+def _read_error(raw: bytes) -> tuple[Fault, int | None]:
+    text = readable_text(raw)
+    if not text.lstrip().startswith("{"):
+        return _fault(_ERROR_CODE_DEFAULT, text or _NO_REASON), None
+    error = read_leniently(raw)
+    if not isinstance(error, dict):
+        return _fault(_ERROR_CODE_DEFAULT, text, ["it is not valid JSON"]), None
+    ignored = [f"'{name}' is no text" for name in ("code", "message") if isinstance(error.get(name), dict | list)]
+    delay_ms = error.get("retry_after_ms")
+    if delay_ms is not None and not _is_delay(delay_ms):
+        delay_ms = None
+        ignored.append(f"'retry_after_ms' must be a whole number from 0 to {RETRY_AFTER_MS_MAX}")
+    code, message = _text_in(error, "code"), _text_in(error, "message")
+    return _fault(code or _ERROR_CODE_DEFAULT, message or _NO_REASON, ignored), delay_ms
 
 
-def _fault(code: str, message: str) -> Fault:
-    return Fault(_shortened(code, ERROR_CODE_CHARACTERS_MAX), _shortened(message, ERROR_MESSAGE_CHARACTERS_MAX))
+def _is_delay(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= RETRY_AFTER_MS_MAX
+
+
+def _text_in(error: Mapping[str, object], name: str) -> str:
+    value = error.get(name)
+    return "" if value is None or isinstance(value, dict | list) else storable(str(value))
+
+
+def _fault(code: str, message: str, ignored: Sequence[str] = ()) -> Fault:
+    note = f" (a part of the field 'error' was ignored: {'; '.join(ignored)})" if ignored else ""
+    shortened = _shortened(message, ERROR_MESSAGE_CHARACTERS_MAX - len(note))
+    return Fault(_shortened(code, ERROR_CODE_CHARACTERS_MAX), shortened + note)
 
 
 def _shortened(text: str, characters_max: int) -> str:

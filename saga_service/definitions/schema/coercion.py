@@ -17,10 +17,8 @@ import orjson
 from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
 
 from saga_service.definitions.schema.json_schema import properties_of, type_of, types_of, values_of
-from saga_service.wire.entries import Malformed
 from saga_service.wire.json import INTEGER_MAX, INTEGER_MIN, NUMBER, NotJson, read_json
 
-NO_DOUBLE = "is a whole number that would lose digits as a double; describe it as an integer, or send it as text"
 _UNREADABLE = object()
 
 _NUMBERS: dict[str, TypeAdapter[Any]] = {
@@ -110,9 +108,8 @@ def _number(name: str, kind: str, value: Any) -> Any:
         converted = _NUMBERS[kind].validate_python(value)
     except ValidationError:
         return _UNREADABLE
-    if kind == "number" and converted != value:
-        raise Malformed(f"field '{name}' {NO_DOUBLE}")
-    return converted
+    # A whole number that no double holds stays as it is, for it is a number as well.
+    return value if kind == "number" and converted != value else converted
 
 
 def _null(_: str, text: str) -> Any:

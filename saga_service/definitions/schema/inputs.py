@@ -18,7 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from saga_service.core.state import JsonObject
 from saga_service.definitions.problems import Path, path_text, shown
-from saga_service.definitions.schema.coercion import NO_DOUBLE, Coercion, coercions, is_written_by_python_alone
+from saga_service.definitions.schema.coercion import Coercion, coercions, is_written_by_python_alone
 from saga_service.definitions.schema.json_schema import comparable, is_closed, properties_of, validator_of
 from saga_service.definitions.schema.numbers import declared_numbers
 from saga_service.wire.commands import OUTPUTS_FIELD
@@ -95,7 +95,7 @@ class SchemaInput:
         return name in self.stored or self.keeps_more
 
     def read_property(self, name: str, value: Any) -> Any:
-        return self._coercions[name].from_json(value) if name in self._coercions else value
+        return _coerced(self._coercions[name].from_json, name, value) if name in self._coercions else value
 
     def read_input(self, data: JsonObject) -> JsonObject:
         value = {**self._defaults, **data}
@@ -226,7 +226,7 @@ def _refuse_lost_number(name: str, value: Any, *, is_double: bool) -> None:
     if isinstance(value, str) and is_written_by_python_alone(value):
         raise InvalidInput(f"{name}: should be a number as JSON writes it, but is {shown(value)}", [name])
     if is_double and isinstance(value, int) and float(value) != value:
-        raise InvalidInput(f"{name}: {NO_DOUBLE}", [name])
+        raise InvalidInput(f"{name}: {value} would lose digits as a double; ask for a Decimal or an int", [name])
 
 
 def _names_of_type(model: type[BaseModel], types: set[Any]) -> set[str]:

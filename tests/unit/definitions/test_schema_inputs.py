@@ -141,8 +141,6 @@ def test_a_models_decimal_is_read_as_json_writes_it(text: str) -> None:
     ("field", "text"),
     [
         ("integer", "18446744073709551616"),
-        ("number", "18446744073709551615"),
-        ("number", "9007199254740993"),
         ("number", "3.14159265358979323846"),
         ("number", "1e400"),
         ("number", "1e-400"),
@@ -154,11 +152,12 @@ def test_a_number_that_would_lose_digits_in_its_field_is_refused(spec: SagaSpec,
         spec.read_fields({field: text})
 
 
-@pytest.mark.parametrize("spec", [BY_SCHEMA, BY_MODEL], ids=["schema", "model"])
-def test_a_whole_number_that_no_double_holds_is_refused_where_a_double_is_asked_for(spec: SagaSpec) -> None:
-    assert spec.read_input({"number": 2**53})["number"] == 2.0**53
+def test_a_whole_number_that_no_double_holds_is_kept_by_a_schema_and_refused_to_a_models_float() -> None:
+    assert BY_SCHEMA.read_input({"number": 2**53 + 1}) == {"number": 2**53 + 1}
+    assert BY_SCHEMA.read_fields({"number": "9007199254740993"}) == {"number": 2**53 + 1}
+    assert BY_MODEL.read_input({"number": 2**53})["number"] == 2.0**53
     with pytest.raises(InvalidInput, match=r"^number: .*would lose digits as a double"):
-        spec.read_input({"number": 2**53 + 1})
+        BY_MODEL.read_input({"number": 2**53 + 1})
 
 
 def test_a_flat_field_that_the_schema_does_not_name_stays_text() -> None:

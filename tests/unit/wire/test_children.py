@@ -18,6 +18,7 @@ from saga_service.wire.transport import StreamNames
 from tests.support.builders import SAGA_ID, PlainBlueprint, PlainCatalog, definition, delivered, entry
 
 NAMES = StreamNames()
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CHILD = definition("pack", name="shipment")
 CATALOG = PlainCatalog(PlainBlueprint(CHILD, integers=["parcels"], key_field="order_id"))
 COMMAND = CommandName(SAGA_ID, "shipping", Direction.ACTION, 1)
@@ -26,14 +27,14 @@ CHILD_ID = saga_id_of_child("shipment", COMMAND)
 
 
 def request(operation: ChildOperation, command: CommandName = COMMAND, **data: object) -> ChildRequest:
-    return ChildRequest(operation, CHILD_ID, "shipment", command, data, "00-trace-01")
+    return ChildRequest(operation, CHILD_ID, "shipment", command, data, TRACE)
 
 
 def test_a_start_begins_the_child_that_its_parents_command_names() -> None:
     message = write_child_request(request(ChildOperation.START, parcels=2, order_id="A-17"), NAMES)
     assert message.stream == "saga:events"
     assert read_event(delivered(message), CATALOG) == Started(
-        CHILD_ID, "shipment", "v1", "A-17", {"parcels": 2, "order_id": "A-17"}, "00-trace-01", COMMAND
+        CHILD_ID, "shipment", "v1", "A-17", {"parcels": 2, "order_id": "A-17"}, TRACE, COMMAND
     )
 
 

@@ -25,6 +25,8 @@ from tests.support.builders import (
 
 NAMES = StreamNames("test:")
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 
 def _undo() -> SagaInMemory:
     saga = running("reserve", "charge")
@@ -34,11 +36,11 @@ def _undo() -> SagaInMemory:
 
 
 def _written() -> dict[bytes, bytes]:
-    return dict(delivered(write_command(_undo().sent[-1], NAMES)).fields)
+    return dict(delivered(write_command(_undo().sent[-1]._replace(traceparent=TRACE), NAMES)).fields)
 
 
 def test_a_command_says_all_that_the_contract_names() -> None:
-    message = write_command(_undo().sent[-1], NAMES)
+    message = write_command(_undo().sent[-1]._replace(traceparent=TRACE), NAMES)
     assert message.stream == "test:commands:service"
     fields = dict(zip(message.fields[::2], message.fields[1::2], strict=True))
     assert json.loads(fields.pop("data")) == {"amount": 5, "outputs": {"reserve": {"place": "A4"}}}
@@ -54,12 +56,12 @@ def test_a_command_says_all_that_the_contract_names() -> None:
         "idempotency_key": f"{SAGA_ID}:reserve:compensation",
         "deadline": str(START_MS + COMPENSATION_TIMEOUT_MS),
         "reply_to": "test:replies",
-        "traceparent": "00-trace-01",
+        "traceparent": TRACE,
     }
 
 
 def test_a_command_is_read_as_it_was_written() -> None:
-    command = _undo().sent[-1]
+    command = _undo().sent[-1]._replace(traceparent=TRACE)
     received = read_command(delivered(write_command(command, NAMES)))
     assert received == ReceivedCommand(
         id=command.id,
@@ -71,7 +73,7 @@ def test_a_command_is_read_as_it_was_written() -> None:
         deadline_ms=command.deadline_ms,
         reply_to="test:replies",
         data={"amount": 5, "outputs": {"reserve": {"place": "A4"}}},
-        traceparent="00-trace-01",
+        traceparent=TRACE,
     )
     assert (received.step, received.direction, received.attempt) == ("reserve", Direction.COMPENSATION, 1)
 
@@ -119,7 +121,6 @@ def test_what_is_missing_is_named(name: str) -> None:
         ("data", b"[]", "field 'data' must be a JSON object"),
         ("data", b'{"a":' * 10_000, "depth limit exceeded"),
         ("type", b"\xff", "field 'type' is not valid UTF-8"),
-        ("traceparent", b"a\x00", "field 'traceparent' holds a NUL character"),
     ],
 )
 def test_what_cannot_be_read_says_why(name: str, value: bytes, complaint: str) -> None:

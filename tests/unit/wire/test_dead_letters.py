@@ -175,7 +175,12 @@ def _written(**changed: bytes) -> Entry:
     return Entry("test:dead-letter", "9-0", fields | {name.encode(): value for name, value in changed.items()})
 
 
-@pytest.mark.parametrize("name", ["stream", "entry_id", "reason", "time", "fields", "raw"])
+@pytest.mark.parametrize("reason", [b"", b"a\x00\xff"])
+def test_a_letter_is_kept_whatever_its_reason_is(reason: bytes) -> None:
+    assert read_dead_letter(_written(reason=reason)).reason in ("the sender gave no reason", "a\\x00\\xff")
+
+
+@pytest.mark.parametrize("name", ["stream", "entry_id", "time", "fields", "raw"])
 def test_what_is_missing_is_named(name: str) -> None:
     with pytest.raises(Malformed, match=rf"^field '{name}' is missing or empty$"):
         read_dead_letter(_written(**{name: b""}))

@@ -16,6 +16,7 @@ from saga_service.wire.fields import (
     required_choice,
     required_command,
     required_text,
+    traceparent,
 )
 from tests.support.builders import SAGA_ID
 
@@ -83,3 +84,38 @@ def test_a_wrong_id_of_a_command_names_the_field(given: str) -> None:
 @pytest.mark.parametrize("fields", [{}, {b"command_id": b""}])
 def test_an_entry_without_a_command_comes_from_no_parent(fields: dict[bytes, bytes]) -> None:
     assert parent_command(fields) is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000001-0000000000000001-00",
+        "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-comes-later",
+    ],
+)
+def test_a_trace_of_the_standards_form_is_read(given: str) -> None:
+    assert traceparent({b"traceparent": given.encode()}) == given
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        b"",
+        b"nonsense",
+        b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n",
+        b" 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        b"00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01",
+        b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+        b"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        b"00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        b"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        b"\xff",
+        b"\x00",
+        b"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-" + b"x" * 10_000,
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0\N{ARABIC-INDIC DIGIT ONE}".encode(),
+    ],
+)
+def test_a_trace_of_another_form_is_left_out(given: bytes) -> None:
+    assert traceparent({b"traceparent": given}) is None

@@ -24,6 +24,7 @@ SAGA_ID = SagaId("0192f0c1-2345-8abc-9def-0123456789ab")
 OTHER_SAGA_ID = SagaId("0192f0c1-2345-8abc-9def-0123456789ac")
 COMMAND_ID = CommandId(f"{SAGA_ID}:charge:action:2")
 COMMAND = CommandName(SAGA_ID, "charge", Direction.ACTION, 2)
+_NO_REASON, _IGNORED = "the worker gave no reason", "a part of the field 'error' was ignored:"
 SAID = {"command_id": COMMAND_ID, "saga_id": SAGA_ID, "outcome": "succeeded"}
 
 
@@ -170,27 +171,53 @@ def test_data_that_cannot_be_read_says_why(data: bytes | str, complaint: str) ->
     assert complaint in _complaint(data=data)
 
 
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REJECTED])
 @pytest.mark.parametrize(
-    ("error", "complaint"),
+    ("error", "code", "message"),
     [
-        ("{", "field 'error' is not valid JSON"),
-        ('{"message": "\\u0000"}', "field 'error' holds a NUL"),
-        (b"a\x00", "field 'error' holds a NUL"),
-        (b"\xff", "field 'error' is not valid UTF-8"),
-        ("\x0b{}", "field 'error' is not valid JSON"),
-        ('{"a":' * 10_000, "depth limit exceeded"),
-        ('{"a":' * 101 + "1" + "}" * 101, "field 'error' is nested"),
+        (b"a\x00b", "failed", "a\\x00b"),
+        (b"\xff!", "failed", "\\xff!"),
+        ('{"code": "a\\u0000", "message": "\\u0000b"}', "a\\x00", "\\x00b"),
+        (b'{"code": "declined", "message": "caf\xe9"}', "declined", "caf\N{REPLACEMENT CHARACTER}"),
+        ('{"code": "a", "code": "b", "message": "c", "balance": 1e-400}', "b", "c"),
+        ('{"code": "a", "message": "b", "trace": ' + "[" * 200 + "]" * 200 + "}", "a", "b"),
+        ("{", "failed", "{ (a part of the field 'error' was ignored: it is not valid JSON)"),
+        (b"{\xff", "failed", "{\\xff (a part of the field 'error' was ignored: it is not valid JSON)"),
+        ('{"code": "a", "message": ["b"]}', "a", f"{_NO_REASON} ({_IGNORED} 'message' is no text)"),
+        ('{"code": {}, "message": "b"}', "failed", f"b ({_IGNORED} 'code' is no text)"),
     ],
+    ids=ascii,
 )
-def test_an_error_that_cannot_be_read_says_why(error: bytes | str, complaint: str) -> None:
-    assert complaint in _complaint(outcome="failed", error=error)
+def test_an_outcome_counts_whatever_is_wrong_with_its_error(
+    outcome: Outcome, error: bytes | str, code: str, message: str
+) -> None:
+    assert _read(outcome=outcome.value, error=error) == Replied(COMMAND, outcome, fault=Fault(code, message))
 
 
-@pytest.mark.parametrize("delay", ["-1", "1.5", "true", '"10"', "[]", str(RETRY_AFTER_MS_MAX + 1), "1e3", "9" * 100])
-def test_a_wish_for_a_wait_must_be_whole_milliseconds_within_a_week(delay: str) -> None:
-    assert _complaint(outcome="failed", error='{"retry_after_ms": ' + delay + "}") == (
-        f"field 'error': 'retry_after_ms' must be a whole number from 0 to {RETRY_AFTER_MS_MAX}"
-    )
+@pytest.mark.parametrize("error", ['{"a":' * 10_000, "{" + "x" * 10_000, b'{"message": "' + b"\xff" * 10_000 + b'"}'])
+def test_an_error_of_any_depth_or_length_costs_no_reply(error: bytes | str) -> None:
+    fault = _read(outcome="rejected", error=error).fault
+    assert fault is not None
+    assert len(fault.message) <= ERROR_MESSAGE_CHARACTERS_MAX
+
+
+@pytest.mark.parametrize(
+    "delay",
+    ["-1", "1.5", "true", '"1500"', "[]", str(RETRY_AFTER_MS_MAX + 1), "1e3", "1_500", "NaN", "9" * 30, "9" * 400],
+)
+def test_a_wish_for_a_wait_that_is_none_is_ignored_and_the_message_says_so(delay: str) -> None:
+    event = _read(outcome="failed", error='{"code": "busy", "message": "later", "retry_after_ms": ' + delay + "}")
+    assert event.outcome is Outcome.FAILED
+    assert event.retry_after_ms is None
+    assert event.fault is not None
+    assert (event.fault.code == "busy") is (delay not in ("1_500", "NaN", "9" * 400))
+    assert "later" in event.fault.message
+    assert "a part of the field 'error' was ignored" in event.fault.message
+
+
+def test_an_undo_counts_whatever_data_comes_with_it() -> None:
+    fields = {"command_id": f"{SAGA_ID}:charge:compensation:1", "outcome": "succeeded", "data": "{"}
+    assert read_reply(entry(fields)).outcome is Outcome.SUCCEEDED
 
 
 def test_a_reply_of_the_right_form_is_read_whoever_it_names() -> None:

@@ -13,15 +13,17 @@ from saga_service.wire.commands import ReceivedCommand
 from saga_service.worker import StepContext
 from tests.support.workers import command, saga_id
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 
 def context(received: ReceivedCommand) -> StepContext:
     return StepContext(received, lambda _: None)
 
 
 def test_a_context_tells_whose_step_it_is() -> None:
-    of = context(command(direction=Direction.COMPENSATION, attempt=3, traceparent="00-trace-01"))
+    of = context(command(direction=Direction.COMPENSATION, attempt=3, traceparent=TRACE))
     assert (of.saga_id, of.saga, of.step, of.direction) == (saga_id(), "order", "charge", Direction.COMPENSATION)
-    assert (of.attempt, of.traceparent) == (3, "00-trace-01")
+    assert (of.attempt, of.traceparent) == (3, TRACE)
 
 
 def test_all_attempts_of_a_direction_share_the_idempotency_key() -> None:
