@@ -194,7 +194,7 @@ COMMANDS = (
         "doctor",
         CHECK,
         "doctor:doctor_command",
-        "Look at the servers, the schema, the streams and the sagas; each problem comes with what to do.",
+        "Look at the servers, the streams, the sagas, and at who is alive; each problem comes with what to do.",
         "doctor",
     ),
     CommandEntry(

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from saga_service.wire.transport import (
     AccessDenied,
+    RightMissing,
     StreamLost,
     StreamRefused,
     TransportError,
@@ -51,6 +52,8 @@ def transport_error(error: RedisError | OSError) -> TransportError:
     text = f"{type(error).__name__}: {error}"
     if _is_no_group(error):
         return StreamLost(text)
+    if isinstance(error, exceptions.NoPermissionError):
+        return RightMissing(text)
     if isinstance(error, exceptions.AuthenticationError):
         return AccessDenied(text)
     if _is_transient(error):

@@ -90,6 +90,8 @@ class GroupFacts:
     """When the first entry that the group has not been given was added; None where there is none."""
     oldest_pending_ms: int | None
     """When the oldest pending entry was added; None where there is none."""
+    idle_ms: int | None
+    """How long ago any of its consumers has asked; None where it has none."""
 
 
 async def groups_of(client: RedisClient, stream: str) -> list[GroupFacts]:
@@ -106,12 +108,14 @@ async def _facts(client: RedisClient, stream: str, info: dict[str, Any]) -> Grou
     after = b"(" + info["last-delivered-id"]
     unread = await client.execute_command("XRANGE", stream, after, "+", "COUNT", 1)
     _, oldest_pending_id, *_ = await client.execute_command("XPENDING", stream, info["name"])
+    consumers = await client.execute_command("XINFO", "CONSUMERS", stream, info["name"])
     return GroupFacts(
         name=info["name"].decode(),
         unread=info.get("lag"),
         pending=info["pending"],
         oldest_unread_ms=_added_ms(unread[0][0]) if unread else None,
         oldest_pending_ms=None if oldest_pending_id is None else _added_ms(oldest_pending_id),
+        idle_ms=min((dict(_pairs(consumer))[b"idle"] for consumer in consumers), default=None),
     )
 
 

@@ -110,3 +110,7 @@ class StreamLost(TransportError):
 class StreamRefused(TransportError):
     """Redis refuses until a person has mended something: another kind of key has the stream's name, say, or we may
     not read it. Other streams are not affected."""
+
+
+class RightMissing(StreamRefused):
+    """Our user of Redis may not run a command, or may not touch a key; the text says which."""

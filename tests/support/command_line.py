@@ -17,6 +17,8 @@ from saga_service.definitions import definition_from_document
 from saga_service.engine.ports import Batch
 from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
+from saga_service.store.process_registry import PostgresProcesses
+from saga_service.wire.process_report import ProcessReport
 
 
 class Ran:
@@ -66,5 +68,14 @@ async def store(postgres_dsn: str, batch: Batch, *documents: Mapping[str, Any]) 
         if documents:
             await store.remember_definitions(documents)
         await store.commit(batch)
+    finally:
+        await close_pool(pool)
+
+
+async def report(postgres_dsn: str, *reports: ProcessReport) -> None:
+    """Put reports of processes on record, as made just now."""
+    pool = await create_pool(postgres_dsn, 1)
+    try:
+        await PostgresProcesses(pool).record([(each, 0) for each in reports])
     finally:
         await close_pool(pool)

@@ -1,316 +1,49 @@
-"""`doctor`: the problems of a deployment, each a finding with its advice. No check changes anything.
-
-The checks in Postgres look at the schema, the sagas, retention and the keys. Those in Redis look at the server, and
-whether every stream is read.
-"""
+"""`doctor`: the problems of a deployment, each a finding with its advice. No check changes anything."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Literal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 import typer
-from asyncpg import Connection
+from asyncpg import Connection, InsufficientPrivilegeError
 
-from saga_service.base.clock import now_ms
-from saga_service.cli.access.encryption import PLAIN, KeyUsage, keys_in_use, known_key_ids
-from saga_service.cli.access.postgres import open_postgres, schema_of
+from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.redis import open_redis
-from saga_service.cli.access.views import deployed_documents
-from saga_service.cli.console.output import AsJson, duration, print_json
+from saga_service.cli.access.views import ProcessRow, deployed_documents, list_processes
+from saga_service.cli.checks.clocks import clock_findings, postgres_ahead_ms
+from saga_service.cli.checks.groups import server_findings, services_being_read, stream_findings
+from saga_service.cli.checks.processes import groups_read, process_findings
+from saga_service.cli.checks.results import Finding, as_far_as_allowed, failed, role_lacks
+from saga_service.cli.checks.stored_sagas import key_findings, saga_findings, schema_findings
+from saga_service.cli.console.output import AsJson, print_json
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.core.state import JsonObject
-from saga_service.core.vocabulary import Task
-from saga_service.definitions import UnreadableDocument, definition_from_document
+from saga_service.definitions import readable_saga_spec
 from saga_service.settings import Settings
-from saga_service.store.schema.migrate import ENCODING, SchemaFit
 from saga_service.streams.connection import RedisClient
-from saga_service.streams.server import (
-    GroupFacts,
-    UnfitServer,
-    check_server,
-    groups_of,
-    keys_beginning_with,
-    server_version,
-)
+from saga_service.streams.process_registry import ProcessRegistry
 from saga_service.telemetry import configure_logging
-from saga_service.wire.transport import StreamNames
+from saga_service.wire.transport import RightMissing, StreamNames
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. `advice` says what to do about a problem, or what could be better."""
+@dataclass(slots=True)
+class _Known:
+    """What the checks in one server tell those in the other."""
 
-    check: str
-    verdict: Literal["ok", "problem"]
-    text: str
-    advice: str | None = None
+    has_views: bool = False
+    processes: list[ProcessRow] = field(default_factory=list)
+    documents: list[JsonObject] = field(default_factory=list)
+    read_by_others: set[str] = field(default_factory=set)
+    here_ahead_ms: int | None = None
+    postgres_ahead_ms: int | None = None
 
-
-def ok(check: str, text: str, advice: str | None = None) -> Finding:
-    return Finding(check, "ok", text, advice)
-
-
-def problem(check: str, text: str, advice: str | None) -> Finding:
-    return Finding(check, "problem", text, advice)
-
-
-def failed(check: str, failure: CommandFailed) -> Finding:
-    """The finding of a check that could not look at anything."""
-    return problem(check, failure.message, failure.advice)
-
-
-OVERDUE = timedelta(minutes=1)
-"""A saga that is due for longer is driven by no replica."""
-UNANSWERED_TOO_LONG = timedelta(seconds=10)
-"""A request by SQL is read within a second or two."""
-KEPT_LONG = timedelta(days=90)
-KEPT_LONG_SAGAS_MAX = 100_000
-"""More sagas than this that ended so long ago are worth a thought where nothing ever removes them."""
-COUNT_KEYS_S_MAX = 2.0
-"""Counting by key reads every saga: only briefly where there are no keys, and most likely nothing is encrypted."""
-STEPS_NAMED_MAX = 10
-
-
-async def postgres_findings(connection: Connection, settings: Settings) -> AsyncIterator[Finding]:
-    """All findings. Those after the schema's only where the schema is current."""
-    yield await _server_of_postgres(connection)
-    schema = await _schema(connection)
-    yield schema
-    if schema.verdict == "ok":
-        async for finding in _counts(connection):
-            yield finding
-        yield await _ended_sagas(connection, settings)
-        yield await _killed_workers(connection, settings)
-        yield await _keys(connection, settings)
-
-
-_SERVER = """
-select current_setting('server_version') as version, getdatabaseencoding() as encoding,
-    current_setting('transaction_read_only') = 'on' as is_read_only, pg_is_in_recovery() as is_standby,
-    current_setting('default_transaction_isolation') as isolation
-"""
-
-
-async def _server_of_postgres(connection: Connection) -> Finding:
-    server = await connection.fetchrow(_SERVER)
-    assert server is not None, "a select without a from has one row"
-    text = f"answers, version {server['version']}"
-    if server["encoding"] != ENCODING:
-        return problem(
-            "postgres",
-            f"{text}; the database has the encoding {server['encoding']}, which does not keep every text",
-            f"make one with {ENCODING}: create database saga encoding '{ENCODING}' template template0",
-        )
-    if server["is_standby"]:
-        return problem(
-            "postgres",
-            f"{text}; is a standby, and read-only",
-            "let SAGA_POSTGRES_DSN lead to the primary",
-        )
-    if server["is_read_only"]:
-        return problem(
-            "postgres",
-            f"{text}; is read-only, and no saga goes on",
-            "set default_transaction_read_only to off, for the server, the database and the role",
-        )
-    if server["isolation"] != "read committed":
-        return ok(
-            "postgres",
-            f"{text}; transactions are {server['isolation']} by default, so that they conflict more often",
-            "alter role … set default_transaction_isolation = 'read committed'",
-        )
-    return ok("postgres", text)
-
-
-async def _schema(connection: Connection) -> Finding:
-    try:
-        state = await schema_of(connection)
-    except CommandFailed as failure:
-        return failed("schema", failure)
-    if state.fit is SchemaFit.CURRENT:
-        return ok("schema", state.text)
-    return problem("schema", state.text, state.advice)
-
-
-_COUNTS = """
-select
-    (select count(*) from saga.sagas where status = 'stuck') as stuck,
-    (select count(*) from saga.sagas where next_check_at < now() - $1::interval) as overdue,
-    (select count(*) from saga.dead_letters where replayed_at is null) as dead_letters,
-    (
-        select count(*) from saga.requests
-        where answered_at is null and greatest(at, next_check_at) < now() - $2::interval
-    ) as requests
-"""
-
-_COUNTED: dict[str, tuple[str, str]] = {
-    "stuck": ("stuck sagas", "see what each waits for: saga-service list --status stuck, then saga-service show ID"),
-    "overdue": ("overdue sagas", "no replica looks after them; is one running? start it: saga-service run"),
-    "requests": ("unanswered requests", "no replica reads requests by SQL; is one running? saga-service run"),
-    "dead_letters": ("dead letters", "see why: saga-service dead-letters list; then replay or drop them"),
-}
-"""By column of _COUNTS: the check's name, and what to do where it is not zero."""
-
-
-async def _counts(connection: Connection) -> AsyncIterator[Finding]:
-    counts = await connection.fetchrow(_COUNTS, OVERDUE, UNANSWERED_TOO_LONG)
-    assert counts is not None, "a select without a from has one row"
-    for column, (check, advice) in _COUNTED.items():
-        count = counts[column]
-        yield problem(check, str(count), advice) if count else ok(check, "none")
-
-
-_KEPT_LONG = """
-select count(*) from (select from saga.sagas where ended_at < now() - $1::interval limit $2) as kept
-"""
-
-
-async def _ended_sagas(connection: Connection, settings: Settings) -> Finding:
-    # Keeping every saga is the default, and a table that grows for ever should not come as a surprise.
-    kept_days = settings.ended_sagas_retention_days
-    if kept_days:
-        return ok("ended sagas", f"are removed after {kept_days} days")
-    kept = await connection.fetchval(_KEPT_LONG, KEPT_LONG, KEPT_LONG_SAGAS_MAX + 1)
-    if kept <= KEPT_LONG_SAGAS_MAX:
-        return ok("ended sagas", "are kept for ever")
-    return problem(
-        "ended sagas",
-        f"are kept for ever; more than {KEPT_LONG_SAGAS_MAX} ended over {KEPT_LONG.days} days ago",
-        "set SAGA_ENDED_SAGAS_RETENTION_DAYS, or: "
-        f"saga-service archive --before {KEPT_LONG.days}d --output FILE --remove",
-    )
-
-
-async def _killed_workers(connection: Connection, settings: Settings) -> Finding:
-    """The steps that time out before another worker takes over from one that was killed."""
-    # Not a problem: with the default times most steps are among these.
-    after_ms = settings.reclaim_idle_ms + settings.reclaim_period_ms
-    steps = [
-        step
-        for document in await deployed_documents(connection)
-        for step in _steps_timed_out_before(document, after_ms)
-    ]
-    if not steps:
-        return ok("killed workers", "every step can be taken over in time")
-    more = len(steps) - STEPS_NAMED_MAX
-    named = ", ".join(steps[:STEPS_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
-    return ok(
-        "killed workers",
-        f"their steps are taken over after {duration(timedelta(milliseconds=after_ms))}, "
-        f"but these count as not answered before: {named}",
-        "if that matters, lower SAGA_RECLAIM_IDLE_MS (+ SAGA_RECLAIM_PERIOD_MS) below the steps' `timeout`",
-    )
-
-
-def _steps_timed_out_before(document: JsonObject, taken_over_after_ms: int) -> Iterator[str]:
-    """`saga.step` of each step of a definition whose time-out is not longer."""
-    try:
-        definition = definition_from_document(document)
-    except UnreadableDocument:
-        # Of a later release, whose own doctor can read it.
-        return
-    for step in definition.steps:
-        if step.task is Task.COMMAND and step.timeout_ms <= taken_over_after_ms:
-            yield f"{definition.name}.{step.name}"
-
-
-async def _keys(connection: Connection, settings: Settings) -> Finding:
-    has_keys = bool(settings.encryption_keys.get_secret_value() or settings.encryption_cipher)
-    try:
-        usage = await keys_in_use(connection, None if has_keys else COUNT_KEYS_S_MAX)
-    except TimeoutError:
-        return ok("keys", "too many sagas to count by key in time", "count them: saga-service keys list")
-    text = ", ".join(map(_usage_in_words, usage)) or "nothing is encrypted yet"
-    known = known_key_ids(settings)
-    if known is None:
-        return ok("keys", text)
-    if unknown := [each.key_id for each in usage if each.key_id not in (*known, PLAIN)]:
-        back = (
-            "back into SAGA_ENCRYPTION_KEYS, after the first" if known else "into SAGA_ENCRYPTION_KEYS, which is unset"
-        )
-        names = ", ".join(unknown)
-        return problem("keys", f"{text}; not known here: {names}", f"put {names} {back}")
-    if known and settings.encryption_enabled and any(each.sagas and each.key_id != known[0] for each in usage):
-        return ok("keys", text, f"to encrypt all with {known[0]}: saga-service keys rotate")
-    return ok("keys", text)
-
-
-def _usage_in_words(usage: KeyUsage) -> str:
-    letters = f" and {usage.dead_letters} dead letters" if usage.dead_letters else ""
-    return f"{usage.key_id or 'not encrypted'}: {usage.sagas} sagas{letters}"
-
-
-UNREAD_TOO_LONG = timedelta(minutes=1)
-"""An entry that is on a stream for longer should have been read."""
-PENDING_TOO_LONG = timedelta(minutes=5)
-"""An entry that was read longer ago should have been acknowledged, by its consumer or by one that took it over."""
-NOTHING = timedelta(0)
-
-
-async def redis_findings(client: RedisClient, settings: Settings) -> AsyncIterator[Finding]:
-    """The server's finding, and one for each group of each stream."""
-    yield await _server(client)
-    names = StreamNames(settings.stream_prefix)
-    for stream in (names.events, names.replies, names.dead_letters):
-        yield await _service_stream(client, stream, settings.consumer_group)
-    for stream in await keys_beginning_with(client, names.commands("")):
-        async for finding in _command_stream(client, stream):
-            yield finding
-
-
-async def _server(client: RedisClient) -> Finding:
-    version = await server_version(client)
-    try:
-        await check_server(client)
-    except UnfitServer as error:
-        return problem("redis", f"answers, {version}: {error.problem}", error.advice)
-    return ok("redis", f"answers, {version}")
-
-
-async def _service_stream(client: RedisClient, stream: str, group: str) -> Finding:
-    for facts in await groups_of(client, stream):
-        if facts.name == group:
-            return _group(stream, facts, "is the service running and able to keep up? saga-service run")
-    return problem(stream, f"group '{group}' has not read it yet", "start the service: saga-service run")
-
-
-async def _command_stream(client: RedisClient, stream: str) -> AsyncIterator[Finding]:
-    groups = await groups_of(client, stream)
-    service = stream.rpartition(":")[2]
-    if not groups:
-        yield problem(stream, "no worker has ever read it", f"start the workers of '{service}'")
-    for facts in groups:
-        yield _group(stream, facts, f"are the workers of '{service}' running and able to keep up?")
-
-
-def _group(stream: str, facts: GroupFacts, advice: str) -> Finding:
-    unread, pending = _age(facts.oldest_unread_ms), _age(facts.oldest_pending_ms)
-    counts = _counted("unread", facts.unread, unread), _counted("pending", facts.pending, pending)
-    text = f"group '{facts.name}': {', '.join(counts)}"
-    if unread > UNREAD_TOO_LONG or pending > PENDING_TOO_LONG:
-        return problem(stream, text, advice)
-    return ok(stream, text)
-
-
-def _counted(what: str, count: int | None, oldest: timedelta) -> str:
-    """The count in words. The server does not always know it, and then says None."""
-    if not oldest:
-        return f"none {what}"
-    number = "some" if count is None else str(count)
-    return f"{number} {what}, the oldest since {duration(oldest)}"
-
-
-def _age(added_ms: int | None) -> timedelta:
-    """The age of an entry, NOTHING where there is none."""
-    if added_ms is None:
-        return NOTHING
-    # Never NOTHING: that would say that there is no such entry.
-    return timedelta(milliseconds=max(1, now_ms() - added_ms))
+    def services(self) -> set[str]:
+        """The services that the deployed definitions need."""
+        specs = [spec for document in self.documents if (spec := readable_saga_spec(document)) is not None]
+        return {service for spec in specs for service in spec.services()}
 
 
 def doctor_command(as_json: AsJson = False) -> None:
@@ -331,15 +64,57 @@ async def _all_findings(settings: Settings) -> list[Finding]:
 
 
 async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+    known = _Known()
     try:
         async with open_postgres(settings) as connection:
-            async for finding in postgres_findings(connection, settings):
+            async for finding in _in_postgres(connection, settings, known):
                 yield finding
     except CommandFailed as failure:
         yield failed("postgres", failure)
     try:
         async with open_redis(settings) as client:
-            async for finding in redis_findings(client, settings):
+            async for finding in _in_redis(client, settings, known):
                 yield finding
     except CommandFailed as failure:
         yield failed("redis", failure)
+    if known.has_views:
+        for finding in process_findings(known.processes, known.documents, known.read_by_others):
+            yield finding
+    async for finding in clock_findings(known.processes, known.here_ahead_ms, known.postgres_ahead_ms):
+        yield finding
+
+
+async def _in_postgres(connection: Connection, settings: Settings, known: _Known) -> AsyncIterator[Finding]:
+    known.postgres_ahead_ms = await postgres_ahead_ms(connection)
+    may_read = bool(await connection.fetchval("select to_regclass('saga.processes') is not null"))
+    async for finding in schema_findings(connection):
+        yield finding
+        if finding.check == "schema":
+            may_read = may_read and (finding.verdict == "ok" or "may not look" in finding.text)
+    if not may_read:
+        return
+    async for finding in as_far_as_allowed("sagas", saga_findings(connection, settings)):
+        yield finding
+    async for finding in as_far_as_allowed("keys", key_findings(connection, settings)):
+        yield finding
+    try:
+        known.processes = await list_processes(connection, with_dead=True)
+        known.documents = await deployed_documents(connection)
+        known.has_views = True
+    except InsufficientPrivilegeError as error:
+        yield role_lacks("processes", error)
+
+
+async def _in_redis(client: RedisClient, settings: Settings, known: _Known) -> AsyncIterator[Finding]:
+    async for finding in server_findings(client):
+        yield finding
+    known.here_ahead_ms = await ProcessRegistry(client, StreamNames(settings.stream_prefix)).clock_ahead_ms()
+    services = known.services()
+    streams = stream_findings(client, settings, services, groups_read(known.processes))
+    async for finding in as_far_as_allowed("streams", streams):
+        yield finding
+    try:
+        known.read_by_others = await services_being_read(client, settings, services)
+    except RightMissing:
+        # Told already. Whoever may not look does not know that nobody is there.
+        known.read_by_others = services

@@ -11,14 +11,15 @@ import pytest
 from redis import Redis
 
 from saga_service import Saga, Step
-from saga_service.cli.commands import doctor as checks
+from saga_service.cli.checks import stored_sagas as checks
 from saga_service.definitions import check_saga
 from saga_service.engine.ports import Batch, Write
 from saga_service.store.schema.migrate import HEAD
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
+from saga_service.wire.process_report import ProcessReport
 from tests.support.builders import ONCE, SagaInMemory, definition, step
-from tests.support.command_line import Ran, run, run_aside, store
+from tests.support.command_line import Ran, report, run, run_aside, store
 from tests.support.ended_sagas import put
 
 
@@ -83,12 +84,13 @@ def test_the_doctor_finds_a_missing_schema(blank: None) -> None:
     assert "stuck sagas" not in findings(ran), "nothing to count yet"
 
 
-def test_the_doctor_finds_nothing_where_all_is_well(migrated: None, redis_url: str) -> None:
+async def test_the_doctor_finds_nothing_where_all_is_well(migrated: None, redis_url: str, postgres_dsn: str) -> None:
+    await report(postgres_dsn, ProcessReport(kind="service", name="s-1"))
     with Redis.from_url(redis_url) as client:
         for stream in ("saga:events", "saga:replies", "saga:dead-letter"):
             client.xgroup_create(stream, "saga-service", "0", mkstream=True)
 
-    ran = run("doctor", "--json")
+    ran = await run_aside("doctor", "--json")
 
     assert {verdict for verdict, _ in findings(ran).values()} == {"ok"}
     assert ran.exit_code == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saga_service.cli.commands.doctor import Finding, failed
+from saga_service.cli.checks.results import Finding, failed
 from saga_service.cli.exits import CommandFailed, ExitCode
 
 
