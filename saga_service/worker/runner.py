@@ -12,6 +12,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.lifecycle import Shutdown, cancel, shutdown_on, stop_on_signals
+from saga_service.base.liveness import waiting
 from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop, Outage, Pace
@@ -33,6 +34,8 @@ from saga_service.worker.worker import Worker
 HANDLERS_PART_OF_GRACE = 3 / 4
 """The rest of a shutdown's grace period is for Redis to take the last replies and what is handed back."""
 LAST_REPLIES_S_MIN = 1.0
+INBOX_WATCHED_EVERY_S = 5.0
+INBOX_ANSWER_S_MAX = 5.0
 
 
 class WorkerCannotStart(Exception):
@@ -169,6 +172,24 @@ class RunningWorker:
         yield watched(f"clock of {service}", self._clock.run(self._log))
         if self._inbox is not None:
             yield watched(f"upkeep of the inbox of {service}", self._inbox.run_upkeep(self._log))
+            yield watched(f"readiness of the inbox of {service}", self._watch_inbox(self._inbox))
+
+    async def _watch_inbox(self, inbox: OpenInbox) -> None:
+        """Note for `health --ready` whether the inbox can be used; its handlers find that out by themselves."""
+        service, awaited = self._worker.service, self._liveness.awaited
+        while True:
+            with waiting():
+                await asyncio.sleep(INBOX_WATCHED_EVERY_S)
+            try:
+                async with asyncio.timeout(INBOX_ANSWER_S_MAX):
+                    await inbox.check()
+            except (InboxUnavailable, InboxNotCreated) as error:
+                awaited[service] = f"worker '{service}' waits for its inbox: {error}"
+            except TimeoutError:
+                # All connections are with handlers, perhaps: nothing new is known.
+                continue
+            else:
+                awaited.pop(service, None)
 
     def _consumer_loop(self, shutdown: Shutdown) -> ConsumerLoop:
         pace = Pace(

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from saga_service.base.health_report import ProcessHealth, read_health_reports
 from saga_service.base.lifecycle import cancel
-from saga_service.worker import StepContext, Worker, WorkerOptions, run_workers
+from saga_service.worker import PostgresInbox, StepContext, Worker, WorkerOptions, run_workers, runner
 from tests.support.command_line import run_aside
 from tests.support.waiting import eventually
 
@@ -27,8 +28,8 @@ def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def working(redis_url: str, directory: str) -> AsyncIterator[None]:
-    worker = Worker("payment")
+async def working(redis_url: str, directory: str, inbox: PostgresInbox | None = None) -> AsyncIterator[None]:
+    worker = Worker("payment", inbox=inbox)
 
     @worker.handler("payment.charge")
     async def charge(data: dict[str, object], context: StepContext) -> None:
@@ -67,3 +68,22 @@ async def test_a_worker_whose_redis_is_away_is_alive_and_not_ready(directory: st
     assert alive.exit_code == 0
     assert ready.exit_code == 1
     assert ready.err.endswith("is not ready: worker 'payment' waits for Redis\n")
+
+
+async def test_a_worker_whose_inbox_cannot_be_used_any_more_is_alive_and_not_ready(
+    redis_url: str, directory: str, blank_postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGA_REDIS_URL", redis_url)
+    monkeypatch.setattr(runner, "INBOX_WATCHED_EVERY_S", 0.05)
+    inbox = PostgresInbox(blank_postgres_dsn)
+    await inbox.create_tables()
+    async with working(redis_url, directory, inbox):
+        await eventually(lambda: any(_reads(each) for each in read_health_reports(Path(directory))))
+        before = await run_aside("health", "--ready")
+        connection = await asyncpg.connect(blank_postgres_dsn)
+        await connection.execute("drop schema saga_worker cascade")
+        await connection.close()
+        await eventually(lambda: any(each.not_ready for each in read_health_reports(Path(directory))))
+        alive, ready = await run_aside("health"), await run_aside("health", "--ready")
+    assert (before.exit_code, alive.exit_code, ready.exit_code) == (0, 0, 1)
+    assert "is not ready: worker 'payment' waits for its inbox: " in ready.err
