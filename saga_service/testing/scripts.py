@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
 
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.ids import CommandId, SagaId
@@ -18,8 +17,8 @@ from saga_service.definitions.authoring import Duration
 from saga_service.definitions.keywords import duration_ms
 from saga_service.definitions.problems import closest
 from saga_service.wire.entries import Message
-from saga_service.wire.json import write
 from saga_service.wire.replies import write_failure, write_success
+from saga_service.worker.results import InvalidResult, json_object
 
 
 class SentCommand(NamedTuple):
@@ -50,12 +49,11 @@ class Reply:
 
 
 def plain(data: Mapping[str, Any] | BaseModel | None) -> dict[str, Any]:
-    """The JSON object that `data` becomes on the wire. Raises TypeError where it becomes none."""
-    value = to_jsonable_python({} if data is None else data)
-    if not isinstance(value, dict):
-        raise TypeError(f"data is a mapping or a pydantic model, but is of type {type(data).__name__}")
-    write(value)
-    return value
+    """The JSON object that `data` becomes on the wire. Raises TypeError where it becomes none, or loses a value."""
+    try:
+        return json_object(data)
+    except InvalidResult as error:
+        raise TypeError(str(error)) from None
 
 
 class Script:

@@ -32,7 +32,7 @@ import orjson
 
 from saga_service.core.state import JsonObject
 from saga_service.wire.entries import Entry, Malformed
-from saga_service.wire.json import read_object, write
+from saga_service.wire.json import read_object, write, write_object
 
 ENCRYPTED = "$encrypted"
 
@@ -167,6 +167,8 @@ def encrypt_event_data(
     """The text that a producer writes into the field `data` of an event, readable only with the key.
 
     `key` is the value of the event's field `subject`, where there is one. `saga_id` is the saga that the event is
-    addressed to, for an event that is no start and has no `subject`. `Any`: a JSON object.
+    addressed to, for an event that is no start and has no `subject`. `Any`: a JSON object. Raises Malformed where the
+    data would lose something as JSON.
     """
+    write_object(data, "data")
     return write_data(data, cipher, EVENT, event_type, key or (saga_id or "").lower())

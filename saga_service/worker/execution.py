@@ -23,19 +23,14 @@ With an inbox the handler may not be called, and there may be no reply: see `inb
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
-
-from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
+from typing import Protocol
 
 from saga_service.core.state import Fault
 from saga_service.core.vocabulary import Outcome
 from saga_service.wire.commands import ReceivedCommand
-from saga_service.wire.encryption import encrypts
-from saga_service.wire.entries import Malformed, Message
-from saga_service.wire.json import read_object, write
+from saga_service.wire.entries import Message
 from saga_service.wire.replies import write_failure, write_success
 from saga_service.worker.context import StepContext
 from saga_service.worker.errors import (
@@ -49,13 +44,10 @@ from saga_service.worker.errors import (
     Retryable,
 )
 from saga_service.worker.registration import Handler, InvalidCommand
+from saga_service.worker.results import InvalidResult, json_object
 
 ENVELOPE_BYTES_MAX = 1_024
 """The most that a reply has besides its data."""
-
-
-class InvalidResult(Exception):
-    """A handler's result cannot be sent; the text says why."""
 
 
 class ExactlyOnce(Protocol):
@@ -159,16 +151,11 @@ def not_begun(command: ReceivedCommand) -> Message:
 
 def success(command: ReceivedCommand, result: object, reply_bytes_max: int) -> Message:
     """Reply with a handler's result. Raises InvalidResult."""
-    output = _json_object(result)
-    try:
-        reply = write_success(command.reply_to, command.id, command.saga_id, output, command.cipher)
-        written = reply.fields[-1].encode()
-        if len(written) > reply_bytes_max - ENVELOPE_BYTES_MAX:
-            raise InvalidResult(f"the result has {len(written)} bytes, and a reply may have {reply_bytes_max}")
-        # A result that the service cannot read would be lost: the step would time out and nobody would know why.
-        read_object(write(output).encode() if encrypts(command.cipher) else written, "result")
-    except (TypeError, ValueError, Malformed) as error:
-        raise InvalidResult(f"the result cannot be sent: {error}") from None
+    output = json_object(result)
+    reply = write_success(command.reply_to, command.id, command.saga_id, output, command.cipher)
+    written_bytes = len(reply.fields[-1].encode())
+    if written_bytes > reply_bytes_max - ENVELOPE_BYTES_MAX:
+        raise InvalidResult(f"the result has {written_bytes} bytes, and a reply may have {reply_bytes_max}")
     return reply
 
 
@@ -191,25 +178,6 @@ def text_of(error: BaseException) -> str:
         return str(error) or type(error).__name__
     except Exception:  # noqa: BLE001  # an author's exception class may fail at this too, and still needs its reply
         return f"a {type(error).__name__} that cannot be shown"
-
-
-def _json_object(result: object) -> Mapping[str, Any]:
-    if result is None:
-        return {}
-    if not isinstance(result, (BaseModel, Mapping)):
-        raise InvalidResult(f"a result is a pydantic model, a mapping, or None, but is of type {type(result).__name__}")
-    try:
-        # By alias, as a declared output is described, and as models inside a mapping are written.
-        plain = (
-            result.model_dump(mode="json", by_alias=True)
-            if isinstance(result, BaseModel)
-            else to_jsonable_python(result)
-        )
-    except Exception as error:  # noqa: BLE001  # the model's serializers are the author's
-        raise InvalidResult(f"the result cannot be written as JSON: {text_of(error)}") from None
-    if not isinstance(plain, dict):
-        raise InvalidResult(f"a result must be a JSON object, but {type(result).__name__} becomes another value")
-    return plain
 
 
 def _sendable(text: str) -> str:

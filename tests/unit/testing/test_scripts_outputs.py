@@ -76,3 +76,10 @@ def test_a_handler_that_returns_something_else_is_told() -> None:
         "the output of step 'charge' does not fit: receipt must be string"
     }
     assert saga.done == []
+
+
+@pytest.mark.parametrize("lost", [float("nan"), 2**70, {1: "a", "1": "b"}], ids=["nan", "beyond 64 bits", "equal keys"])
+def test_an_answer_that_would_lose_something_is_refused_where_it_is_scripted(lost: object) -> None:
+    sim = Simulation(ORDER)
+    with pytest.raises(TypeError, match=r"not finite|lose digits|same name twice"):
+        sim.on("payment.charge").succeeds({"receipt": "R-1", "more": [lost]})

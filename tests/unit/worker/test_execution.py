@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -295,6 +297,16 @@ class Unwritable(BaseModel):
         raise LookupError("the serializer's own fault")
 
 
+class Measured(BaseModel):
+    value: float
+    anything: Any = None
+
+
+@dataclass
+class Point:
+    x: float
+
+
 def _deep(levels: int) -> dict[str, Any]:
     return {"deeper": _deep(levels - 1)} if levels else {}
 
@@ -307,9 +319,17 @@ def _deep(levels: int) -> dict[str, Any]:
         (Listing([1]), "a result must be a JSON object, but Listing becomes another value"),
         ({"lock": asyncio.Lock}, "the result cannot be written as JSON"),
         (Unwritable(), "the serializer's own fault"),
-        ({"number": 2**70}, "the result cannot be sent: Integer exceeds 64-bit range"),
+        ({"number": 2**70}, "the result cannot be sent: field 'result' holds a number that would lose digits"),
+        ({"price": math.nan}, "the result cannot be written as JSON: a number is not finite"),
+        ({"list": [{"deep": (1.0, -math.inf)}]}, "a number is not finite"),
+        ({"inner": Measured(value=math.nan)}, "a number is not finite"),
+        (Measured(value=1.0, anything={"x": math.inf}), "a number is not finite"),
+        (Measured(value=1.0, anything=Point(math.nan)), "a number is not finite"),
+        ({1: "a", "1": "b"}, "field 'result' holds an object with the same name twice"),
+        ({"inner": [{True: 1, "true": 2}]}, "holds an object with the same name twice"),
+        (Measured(value=1.0, anything={1: "a", "1": "b"}), "holds an object with the same name twice"),
         ({"text": "a\x00b"}, "the result cannot be sent: field 'result' holds a NUL character"),
-        ({"text": "\ud83d"}, "the result cannot be sent: str is not valid UTF-8"),
+        ({"text": "\ud83d"}, "surrogates not allowed"),
         (_deep(150), "nested more than 100 levels deep"),
         ({"text": "x" * REPLY_BYTES_MAX}, "and a reply may have 10000"),
     ],
@@ -322,6 +342,14 @@ async def test_a_result_that_the_service_could_not_read_is_a_failure(result: Any
     fault = failed(await carry_out(charge))
     assert fault.code == "invalid_result"
     assert told in fault.message
+
+
+async def test_what_has_a_form_of_its_own_in_json_is_written_in_it() -> None:
+    async def charge(charge: Charge) -> dict[Any, Any]:
+        return {1: Decimal("1.10"), "at": datetime(2026, 1, 2, tzinfo=UTC), "set": {1}, "none": None, "n": 2**64 - 1}
+
+    output = (await carry_out(charge)).output
+    assert output == {"1": "1.10", "at": "2026-01-02T00:00:00Z", "set": [1], "none": None, "n": 2**64 - 1}
 
 
 async def test_being_cancelled_is_no_failure() -> None:
