@@ -165,7 +165,7 @@ class Deployment:
             self.store,
             BatchDecoder(decoder, registry, deferral, now_ms),
             SagaLoader(self.store, deployed, SagaCache(settings.cached_sagas_max), now_ms),
-            Outgoing(self.names, self.outbox, self.cipher),
+            Outgoing(self.names, self.outbox, self.cipher, settings.entry_bytes_max),
             deferral=deferral,
             now_ms=now_ms,
             starts=self.starts_backlog(),

@@ -14,6 +14,7 @@ SIGNAL_TIMED_OUT = "signal_timed_out"
 OUTCOME_UNKNOWN = "outcome_unknown"
 FAILED = "failed"
 EXPRESSION_FAILED = "expression_failed"
+MESSAGE_TOO_LARGE = "message_too_large"
 DEADLINE = "deadline"
 CANCELLED = "cancelled"
 UNDO_REQUESTED = "undo_requested"
@@ -29,6 +30,7 @@ FAULT_CODES: Mapping[str, str] = {
     OUTCOME_UNKNOWN: "No probe could tell whether the action happened.",
     FAILED: "The worker reported a failure and gave no code.",
     EXPRESSION_FAILED: "A condition or an input mapping of the definition has no value for this saga.",
+    MESSAGE_TOO_LARGE: "A command, or a child's start, would be larger than an entry may be. It was not sent.",
     DEADLINE: "The saga was neither done nor past its pivot by its deadline.",
     CANCELLED: "A person, or the parent saga, cancelled the saga.",
     UNDO_REQUESTED: "A person, or the parent saga, requested that the saga be undone.",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from saga_service.core.effects import Command, Sent
+from saga_service.core.fault_codes import MESSAGE_TOO_LARGE
+from saga_service.core.ids import CommandName, command_id
+from saga_service.core.state import Fault
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.engine.fold import Folded
 from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.commands import write_command
@@ -12,7 +17,11 @@ from saga_service.wire.dead_letters import DeadLetter, announce_dead_letter
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Message
 from saga_service.wire.events import write_outcome
+from saga_service.wire.replies import write_failure
 from saga_service.wire.transport import StreamNames
+
+_UTF_8_BYTES_MAX = 4
+"""The most bytes of one character."""
 
 
 class OutboxRows:
@@ -59,10 +68,13 @@ class OutboxRows:
 class Outgoing:
     """What a batch sends, and through which outbox rows. Payloads are encrypted by `cipher`, if there is one."""
 
-    def __init__(self, names: StreamNames, rows: OutboxRows, cipher: Cipher | None = None) -> None:
+    def __init__(
+        self, names: StreamNames, rows: OutboxRows, cipher: Cipher | None = None, entry_bytes_max: int = sys.maxsize
+    ) -> None:
         self.rows = rows
         self._names = names
         self._cipher = cipher
+        self._entry_bytes_max = entry_bytes_max
 
     def messages(self, folded: Folded, dead_letters: Iterable[DeadLetter]) -> list[Message]:
         names, cipher = self._names, self._cipher
@@ -76,5 +88,24 @@ class Outgoing:
 
     def _sent(self, sent: Sent) -> Message:
         if isinstance(sent, Command):
-            return write_command(sent, self._names, self._cipher)
-        return write_child_request(sent, self._names, self._cipher)
+            message = write_command(sent, self._names, self._cipher)
+            return self._limited(message, CommandName(sent.saga_id, sent.step, sent.direction, sent.attempt))
+        return self._limited(write_child_request(sent, self._names, self._cipher), sent.command)
+
+    def _limited(self, message: Message, command: CommandName) -> Message:
+        """The message; where it is larger than an entry may be, the reply that it was not sent.
+
+        A probe that cannot be sent says nothing about its action.
+        """
+        if sum(map(len, message.fields)) * _UTF_8_BYTES_MAX <= self._entry_bytes_max:
+            return message
+        size_bytes = sum(len(part.encode()) for part in message.fields)
+        if size_bytes <= self._entry_bytes_max:
+            return message
+        fault = Fault(
+            MESSAGE_TOO_LARGE,
+            f"the message would have {size_bytes:,} bytes, {size_bytes - self._entry_bytes_max:,} more than the"
+            f" {self._entry_bytes_max:,} allowed; send less by the step's 'input', or raise SAGA_ENTRY_BYTES_MAX",
+        )
+        outcome = Outcome.FAILED if command.direction is Direction.PROBE else Outcome.REJECTED
+        return write_failure(self._names.replies, command_id(*command), command.saga_id, outcome, fault)
