@@ -18,7 +18,7 @@ from saga_service.definitions.keywords import duration_ms
 from saga_service.definitions.problems import closest
 from saga_service.wire.entries import Message
 from saga_service.wire.replies import write_failure, write_success
-from saga_service.worker.results import InvalidResult, json_object
+from saga_service.worker.handler_results import InvalidResult, json_object
 
 
 class SentCommand(NamedTuple):

@@ -43,8 +43,8 @@ from saga_service.worker.errors import (
     Rejected,
     Retryable,
 )
+from saga_service.worker.handler_results import InvalidResult, json_object
 from saga_service.worker.registration import Handler, InvalidCommand
-from saga_service.worker.results import InvalidResult, json_object
 
 ENVELOPE_BYTES_MAX = 1_024
 """The most that a reply has besides its data."""
