@@ -367,14 +367,9 @@ async def _deployment(
         # Each lane publishes on a connection of its own; the loops that do small things share the others.
         redis = partial(connected, connections, settings.redis_url.get_secret_value())
         client = redis(connections_max=settings.lanes + 4)
+        reading = partial(redis, connections_max=1, blocking_ms=settings.read_block_ms)
         consumers = [
-            Consumer(
-                redis(connections_max=1, blocking_ms=settings.read_block_ms),
-                client,
-                stream,
-                group,
-                settings.consumer_name,
-            )
+            Consumer(reading(), client, stream, group, settings.consumer_name)
             for stream, group in _streams(settings, catalog, names)
         ]
         deployment = Deployment(settings, catalog, names, cipher, pool, client, tuple(consumers), shutdown)
@@ -392,13 +387,9 @@ def _streams(settings: Settings, catalog: Catalog, names: StreamNames) -> Iterat
 
 @asynccontextmanager
 async def _postgres(settings: Settings, shutdown: Shutdown) -> AsyncIterator[asyncpg.Pool]:
-    connecting = partial(
-        create_pool,
-        settings.postgres_dsn.get_secret_value(),
-        settings.postgres_pool_size,
-        statement_cache_size=settings.postgres_statement_cache_size,
-        statement_timeout_s=settings.postgres_timeout_ms / 1000,
-    )
+    dsn, size = settings.postgres_dsn.get_secret_value(), settings.postgres_pool_size
+    cached, within_s = settings.postgres_statement_cache_size, settings.postgres_timeout_ms / 1000
+    connecting = partial(create_pool, dsn, size, statement_cache_size=cached, statement_timeout_s=within_s)
     pool = await with_postgres(settings, connecting, shutdown)
     try:
         yield pool
