@@ -1,9 +1,13 @@
-"""How commands end: exit codes that scripts can use, failures as one line, and what to install for a missing extra."""
+"""How commands end: exit codes that scripts can use, failures in words, and what to install for a missing extra."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class ExitCode(IntEnum):
@@ -43,6 +47,23 @@ class CommandFailed(Exception):
 
     def __str__(self) -> str:
         return self.message if self.advice is None else f"{self.message}; {self.advice}"
+
+
+def do_each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Do the work for every item, also after one that failed. Raises CommandFailed in the end, with every failure."""
+    done: list[Result] = []
+    failures: list[CommandFailed] = []
+    for item in items:
+        try:
+            done.append(work(item))
+        except CommandFailed as failure:
+            failures.append(failure)
+    if len(failures) > 1:
+        lines = "\n".join(f"  {failure}" for failure in failures)
+        raise CommandFailed(f"{len(failures)} of {len(failures) + len(done)} failed:\n{lines}", code=failures[0].code)
+    if failures:
+        raise failures[0]
+    return done
 
 
 class Extra(NamedTuple):

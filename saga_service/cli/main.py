@@ -68,7 +68,7 @@ COMMANDS = (
         "worker-migrate",
         RUN,
         "deployment:worker_migrate_command",
-        "Make the inbox's table in the workers' own databases. Safe to run by many at once, and to run again.",
+        "Make the inbox's table in each of the workers' own databases. Safe to run by many at once, and to run again.",
         "worker-migrate shop.workers:payment",
     ),
     CommandEntry(

@@ -12,7 +12,7 @@ from saga_service.cli.access.deployment_in_force import what_is_in_force
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.console.findings import print_finding
 from saga_service.cli.console.output import AsJson, print_json, print_line
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import CommandFailed, ExitCode, do_each
 from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.definitions import DefinedSaga
 from saga_service.definitions.compatibility import Finding, compare
@@ -58,7 +58,7 @@ def _described(workers: Sequence[str] | None, settings: Settings) -> list[Worker
     targets = list(workers or settings.workers)
     if not targets:
         raise CommandFailed("no workers are given", "name them with --worker, or set SAGA_WORKERS", code=ExitCode.USAGE)
-    return [describe(load_named_worker(target)) for target in dict.fromkeys(targets)]
+    return [describe(worker) for worker in do_each(load_named_worker, dict.fromkeys(targets))]
 
 
 def _facts(

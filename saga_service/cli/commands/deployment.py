@@ -9,7 +9,7 @@ import typer
 from saga_service.cli.access.inboxes import create_inbox
 from saga_service.cli.access.postgres import postgres_errors_in_words
 from saga_service.cli.commands.worker import load_named_worker
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import CommandFailed, ExitCode, do_each
 from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.store.schema.migrate import SchemaUnfit, migrate
 from saga_service.telemetry import configure_logging
@@ -31,10 +31,14 @@ def worker_migrate_command(
         list[str], typer.Argument(metavar="MODULE:WORKER...", help="The workers whose inboxes to make.")
     ],
 ) -> None:
-    loaded = [load_named_worker(target) for target in workers]
-    for worker in loaded:
-        if worker.inbox is None:
-            raise CommandFailed(f"worker '{worker.service}' has no inbox, and needs no table", code=ExitCode.USAGE)
-    for worker in loaded:
-        run_to_end(create_inbox(worker))
-        typer.echo(f"the inbox of worker '{worker.service}' exists")
+    do_each(_migrate_worker, dict.fromkeys(workers))
+
+
+def _migrate_worker(target: str) -> None:
+    worker = load_named_worker(target)
+    if worker.inbox is None:
+        # Nothing is left to be done, so a script may name all workers of a deployment.
+        typer.echo(f"worker '{worker.service}' has no inbox, and needs no table")
+        return
+    run_to_end(create_inbox(worker))
+    typer.echo(f"the inbox of worker '{worker.service}' exists")

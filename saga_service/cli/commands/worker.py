@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import CommandFailed, ExitCode, do_each
 from saga_service.cli.invocation import read_settings, run_fast
 from saga_service.settings import Settings
 from saga_service.telemetry import configure_logging
@@ -25,7 +25,7 @@ def worker_command(
 ) -> None:
     settings = read_settings()
     configure_logging(settings.log_format, settings.log_level)
-    loaded = [load_named_worker(target) for target in workers]
+    loaded = do_each(load_named_worker, workers)
     if not check:
         run_fast(_work(settings, loaded, migrate=migrate))
 

@@ -175,10 +175,12 @@ from saga_service.worker import PostgresInbox, Worker
 
 payment = Worker("payment", inbox=PostgresInbox({dsn!r}))
 plain = Worker("plain")
+away = Worker("away", inbox=PostgresInbox("postgresql://nobody@127.0.0.1:1/nothing"))
 
 @payment.handler("payment.charge")
 async def charge(data: dict[str, Any]) -> None: ...
 
+@away.handler("away.work")
 @plain.handler("plain.work")
 async def work(data: dict[str, Any]) -> None: ...
 """
@@ -188,7 +190,10 @@ async def work(data: dict[str, Any]) -> None: ...
     ("target", "exit_code", "told"),
     [
         ("inboxes:payment", 0, "the inbox of worker 'payment' exists"),
-        ("inboxes:plain", 2, "worker 'plain' has no inbox, and needs no table"),
+        ("inboxes:plain", 0, "worker 'plain' has no inbox, and needs no table"),
+        ("inboxes:plain inboxes:payment", 0, "needs no table the inbox of worker 'payment' exists"),
+        ("inboxes:away inboxes:none inboxes:payment", 3, "the inbox of worker 'payment' exists saga-service: 2 of 3"),
+        ("inboxes:away inboxes:payment", 3, "the database of the inbox of worker 'away' cannot be used"),
     ],
 )
 async def test_worker_migrate_makes_the_inbox_and_may_be_run_by_many_at_once(
@@ -198,7 +203,7 @@ async def test_worker_migrate_makes_the_inbox_and_may_be_run_by_many_at_once(
 
     async def migrate() -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "saga_service", "worker-migrate", target),
+            *(sys.executable, "-m", "saga_service", "worker-migrate", *target.split()),
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=PIPE,

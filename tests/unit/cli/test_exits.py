@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from saga_service.cli.checks.results import Finding, failed
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import CommandFailed, ExitCode, do_each
 
 
 def test_a_failure_is_one_line_with_its_advice_last() -> None:
@@ -19,3 +21,33 @@ def test_a_semicolon_in_a_message_is_not_taken_for_its_advice() -> None:
     assert failed("postgres", failure) == Finding("postgres", "problem", "Postgres refuses: one; two", "check the role")
     alone = CommandFailed("Postgres refuses: one; two")
     assert failed("postgres", alone) == Finding("postgres", "problem", "Postgres refuses: one; two", None)
+
+
+def doubled(number: int) -> int:
+    if number < 0:
+        raise CommandFailed(f"{number} is too small", "take a larger one", code=ExitCode.UNREACHABLE)
+    return 2 * number
+
+
+def test_the_work_is_done_for_each_and_every_failure_is_told_at_the_end() -> None:
+    done: list[int] = []
+
+    with pytest.raises(CommandFailed) as raised:
+        do_each(lambda number: done.append(doubled(number)), [1, -2, 3, -4])
+
+    assert done == [2, 6]
+    assert raised.value.code is ExitCode.UNREACHABLE
+    assert str(raised.value).splitlines() == [
+        "2 of 4 failed:",
+        "  -2 is too small; take a larger one",
+        "  -4 is too small; take a larger one",
+    ]
+
+
+def test_one_failure_alone_is_told_in_its_own_words() -> None:
+    with pytest.raises(CommandFailed, match="^-2 is too small; take a larger one$"):
+        do_each(doubled, [-2, 1])
+
+
+def test_without_a_failure_the_results_come_in_order() -> None:
+    assert do_each(doubled, [1, 2]) == [2, 4]
