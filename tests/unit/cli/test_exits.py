@@ -45,7 +45,7 @@ def test_the_work_is_done_for_each_and_every_failure_is_told_at_the_end() -> Non
 
 
 def test_one_failure_alone_is_told_in_its_own_words() -> None:
-    with pytest.raises(CommandFailed, match="^-2 is too small; take a larger one$"):
+    with pytest.raises(CommandFailed, match=r"^-2 is too small; take a larger one$"):
         do_each(doubled, [-2, 1])
 
 
