@@ -17,11 +17,11 @@ class DeadLetterBox:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def dead_letter(self, number: int) -> DeadLetter | None:
-        """The dead letter of this number, or None. Its `raw` holds the entry that a replay puts back."""
+    async def dead_letters(self, numbers: Sequence[int]) -> dict[int, DeadLetter]:
+        """The dead letters that exist, by number, the lowest first. `raw` has the entry that a replay puts back."""
         async with borrowed(self._pool) as connection:
-            row = await connection.fetchrow(queries.DEAD_LETTER, number)
-        return None if row is None else DeadLetter(**row)
+            rows = await connection.fetch(queries.DEAD_LETTERS, numbers)
+        return {number: DeadLetter(*columns) for number, *columns in rows}
 
     async def mark_replayed(self, numbers: Sequence[int], at_ms: int) -> list[int]:
         """Note that their entries were put on their streams again; the numbers of those that exist."""

@@ -153,9 +153,10 @@ SIGNAL = "select saga.signal($1, $2::uuid, $3::text::jsonb, id => $4, wants_resu
 
 REQUEST_RESULTS = "select request_id, verdict, reason from saga.request_results($1)"
 
-DEAD_LETTER = """
-select stream, entry_id, reason, at_ms, preview::text as preview, raw, saga_id::text as saga_id, key
-from saga_private.dead_letters where id = $1
+# After the id, the columns are in the order of a DeadLetter's fields.
+DEAD_LETTERS = """
+select id, stream, entry_id, reason, at_ms, preview::text, raw, saga_id::text, key
+from saga_private.dead_letters where id = any($1::bigint[]) order by id
 """
 
 # Dead letters are locked by stream and entry, as a commit writes them.
@@ -174,10 +175,23 @@ with held as materialized (
 delete from saga_private.dead_letters using held where dead_letters.id = held.id returning dead_letters.id
 """
 
-REPLAY_REQUEST = """
-with replayed as (update saga_private.dead_letters set replayed_at_ms = $2 where id = $1 returning id)
-insert into saga_private.requests (at_ms, fields) select $2, $3::text::json from replayed
-returning id
+# Identities are given in the order of the rows, so the lowest request is that of the lowest dead letter.
+REPLAY_REQUESTS = """
+with given as (
+    select id, fields from unnest($1::bigint[], $3::text[]) as given (id, fields)
+), held as materialized (
+    select id from saga_private.dead_letters where id = any($1::bigint[]) order by stream, entry_id for update
+), replayed as (
+    update saga_private.dead_letters set replayed_at_ms = $2 from held where dead_letters.id = held.id
+    returning dead_letters.id
+), made as (
+    insert into saga_private.requests (at_ms, fields)
+    select $2, given.fields::json from given join replayed on replayed.id = given.id order by given.id
+    returning id
+)
+select
+    (select array_agg(id order by id) from replayed) as dead_letters,
+    (select array_agg(id order by id) from made) as requests
 """
 
 REMOVE_WRITTEN = "select saga_private.remove_written($1, $2, $3)"

@@ -77,12 +77,14 @@ class PostgresRequests:
             rows = await connection.fetch(queries.REQUEST_RESULTS, request_ids)
         return {row["request_id"]: Result(row["verdict"], row["reason"]) for row in rows}
 
-    async def replay(self, dead_letter: int, fields: Mapping[str, str], at_ms: int) -> int | None:
-        """Make a request again out of a dead letter that was one, and mark that as replayed, in one transaction.
+    async def replay(self, fields: Mapping[int, Mapping[str, str]], at_ms: int) -> dict[int, int]:
+        """Make requests again out of dead letters that were such, and note those as replayed, in one transaction.
 
-        Returns the new request's id, or None where there is no such dead letter.
+        `fields` has the fields of each request by the number of its dead letter. Returns the new request's id by that
+        number, without dead letters that do not exist.
         """
-        written = orjson.dumps(fields).decode()
+        written = [orjson.dumps(each).decode() for each in fields.values()]
         async with borrowed(self._pool) as connection:
-            request_id: int | None = await connection.fetchval(queries.REPLAY_REQUEST, dead_letter, at_ms, written)
-            return request_id
+            made = await connection.fetchrow(queries.REPLAY_REQUESTS, list(fields), at_ms, written)
+        assert made is not None, "a select of aggregates has one row"
+        return dict(zip(made["dead_letters"] or (), made["requests"] or (), strict=True))

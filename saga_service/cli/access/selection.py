@@ -7,19 +7,20 @@ A saga is named by its id or its business key. Several are selected by filters. 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
+import typer
 from asyncpg import Connection
 
 from saga_service.cli.access.absence import no_such_saga
-from saga_service.cli.access.views import SagaRow, SagaStory, saga_with_id, sagas_to_operate, sagas_with_key, story_of
+from saga_service.cli.access.filters import SagaFilter, age, sagas_to_operate
+from saga_service.cli.access.views import SagaRow, SagaStory, saga_with_id, sagas_with_key, story_of
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.text import quoted
 from saga_service.core.ids import parse_saga_id
 from saga_service.core.state import JsonObject, SagaState
 from saga_service.core.vocabulary import Operation, SagaStatus
-from saga_service.definitions.keywords import duration_ms
 from saga_service.store.encryption import decrypted_state
 from saga_service.store.rows import read_saga
 from saga_service.wire.business_keys import KeyForm, written_key
@@ -84,6 +85,9 @@ from saga.state($1::uuid) as state where state is not null
 """
 
 
+NAMED_SAGAS_MAX = 10
+
+
 async def find_saga(
     connection: Connection,
     given: str,
@@ -93,28 +97,36 @@ async def find_saga(
 ) -> SagaRow:
     """The saga that has this id or business key. Raises CommandFailed where there is none, or more than one.
 
-    `definition` is the name of the saga's definition, for a key that several definitions know. `by_definition` is
-    printed to say how it can be given.
+    A key names the saga that was started with it. It names a child saga only where no saga was started with it, as for
+    the service; that there are such children is said on standard error. `definition` is the name of the saga's
+    definition, for a key that several definitions know. `by_definition` is printed to say how it can be given.
     """
     saga_id = parse_saga_id(given)
     by_id = await saga_with_id(connection, saga_id) if saga_id else None
     if by_id is not None:
         return by_id
+    with_key: list[SagaRow] = []
     # A business key may well look like a UUID, and may have been sent in another spelling than it is kept in.
     for key in dict.fromkeys((given, written_key(KeyForm.UUID, given))):
-        with_key = [row for row in await sagas_with_key(connection, key) if definition in (None, row.saga)]
-        if with_key:
-            break
-    if len(with_key) > 1:
-        ids = ", ".join(f"{row.saga} {row.id}" for row in with_key)
+        with_key = with_key or await sagas_with_key(connection, key, definition, NAMED_SAGAS_MAX + 1)
+    if not with_key:
+        raise await no_such_saga(connection, given, saga_id)
+    started = [row for row in with_key if row.parent_id is None] or with_key
+    if len(started) > 1:
         raise CommandFailed(
-            f"several sagas have the key {quoted(given)}: {ids}",
+            f"several sagas have the key {quoted(given)}: {_named(started)}",
             f"name one by its id{by_definition}",
             code=ExitCode.USAGE,
         )
-    if not with_key:
-        raise await no_such_saga(connection, given, saga_id)
-    return with_key[0]
+    if children := [row for row in with_key if row not in started]:
+        have = "a child saga has" if len(children) == 1 else "child sagas have"
+        typer.echo(f"{have} the key {quoted(given)} too: {_named(children)}", err=True)
+    return started[0]
+
+
+def _named(sagas: Sequence[SagaRow]) -> str:
+    more = " and more" if len(sagas) > NAMED_SAGAS_MAX else ""
+    return ", ".join(f"{row.saga} {row.id}" for row in sagas[:NAMED_SAGAS_MAX]) + more
 
 
 async def story_and_state(
@@ -199,7 +211,7 @@ def check_selection(selection: Selection) -> None:
             "no saga is named: give its id or key, or filter by --status, --saga, --error-code, --older-than",
             code=ExitCode.USAGE,
         )
-    _age(selection.older_than)
+    age(selection.older_than, "--older-than")
 
 
 async def select(connection: Connection, operation: Operation, selection: Selection) -> SelectedSagas:
@@ -209,19 +221,11 @@ async def select(connection: Connection, operation: Operation, selection: Select
     """
     if selection.target is not None:
         return SelectedSagas([await find_saga(connection, selection.target, selection.saga)], 1)
-    sagas, fit = await sagas_to_operate(
-        connection,
+    wanted = SagaFilter(
         statuses=STATUSES_TO_OPERATE[operation] if selection.status is None else (selection.status,),
         saga=selection.saga,
         error_code=selection.error_code,
-        unchanged_for=_age(selection.older_than),
-        sagas_max=selection.sagas_max,
+        older_than=age(selection.older_than, "--older-than"),
     )
+    sagas, fit = await sagas_to_operate(connection, wanted, selection.sagas_max)
     return SelectedSagas(sagas, fit)
-
-
-def _age(given: str | None) -> timedelta | None:
-    try:
-        return None if given is None else timedelta(milliseconds=duration_ms(given))
-    except ValueError as error:
-        raise CommandFailed(f"--older-than {error}", code=ExitCode.USAGE) from None

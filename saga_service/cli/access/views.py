@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 from asyncpg import Connection
@@ -62,6 +62,19 @@ class StepRow:
     task: str | None
     action: str | None
     compensation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedRow:
+    """The columns of one row of `saga.steps` that say what a step waits for."""
+
+    saga_id: str
+    step: str
+    status: str
+    task: str | None
+    waiting_for: str
+    signal: str | None
+    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +170,7 @@ class ProcessRow:
 
 @dataclass(frozen=True, slots=True)
 class SagaStory:
-    """One saga with its steps, history, debt, signals and children, as of one moment."""
+    """One saga with its parent, steps, history, debt, signals and children, as of one moment."""
 
     saga: SagaRow
     steps: list[StepRow]
@@ -165,88 +178,56 @@ class SagaStory:
     debt: list[DebtRow]
     signals: list[SignalRow]
     children: list[SagaRow]
+    parent: SagaRow | None = None
 
 
-_Row = TypeVar("_Row", SagaRow, StepRow, HistoryRow, SignalRow, DebtRow, DefinitionRow, DeadLetterRow, ProcessRow)
+_Row = TypeVar(
+    "_Row",
+    SagaRow,
+    StepRow,
+    AwaitedRow,
+    HistoryRow,
+    SignalRow,
+    DebtRow,
+    DefinitionRow,
+    DeadLetterRow,
+    ProcessRow,
+)
 
 
-async def list_sagas(
-    connection: Connection,
-    *,
-    status: str | None,
-    saga: str | None,
-    key: str | None,
-    parent_id: str | None,
-    sagas_max: int,
-) -> list[SagaRow]:
-    """The sagas that fit, newest first."""
-    conditions, values = _conditions({"status": status, "saga": saga, "key": key, "parent_id": parent_id})
-    found: list[SagaRow] = []
-    for window in _WINDOWS:
-        recent = [*conditions, f"created_at > now() - ${len(values) + 1}::interval"] if window else conditions
-        given = [*values, window] if window else values
-        rest = f"{_where(recent)} order by created_at desc, id limit {sagas_max}"
-        found = await _rows(connection, SagaRow, "sagas", rest, given)
-        if len(found) == sagas_max:
-            break
-    return found
+async def sagas_with_key(connection: Connection, key: str, saga: str | None, sagas_max: int) -> list[SagaRow]:
+    """The sagas with this business key, of one definition where `saga` names it. Child sagas come last."""
+    condition = "where key = $1 and saga = coalesce($2, saga)"
+    order = f"order by parent_id is not null, created_at desc limit {sagas_max}"
+    return await rows_of(connection, SagaRow, "sagas", f"{condition} {order}", [key, saga])
 
 
-# The newest sagas of a large table are found in its last pages; the whole of it is only read where those have too few.
-_WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), None)
+async def awaited_steps(connection: Connection, saga_ids: Sequence[str]) -> list[AwaitedRow]:
+    """The steps of these sagas that wait for something, in the order of their definitions."""
+    rest = "where saga_id = any($1::uuid[]) and waiting_for is not null order by saga_id, position"
+    return await rows_of(connection, AwaitedRow, "steps", rest, [list(saga_ids)])
 
 
 async def sagas_at_rest_since(connection: Connection, moment: datetime) -> list[SagaRow]:
     """The sagas that have ended, or got stuck, after this moment, in the order in which they did."""
     condition = "where status in ('completed', 'compensated', 'stuck') and updated_at > $1 order by updated_at, id"
-    return await _rows(connection, SagaRow, "sagas", condition, [moment])
-
-
-async def sagas_with_key(connection: Connection, key: str) -> list[SagaRow]:
-    """The sagas with this business key, one at most of each definition."""
-    return await _rows(connection, SagaRow, "sagas", "where key = $1 order by created_at desc", [key])
+    return await rows_of(connection, SagaRow, "sagas", condition, [moment])
 
 
 async def saga_with_id(connection: Connection, saga_id: str) -> SagaRow | None:
-    rows = await _rows(connection, SagaRow, "sagas", "where id = $1", [saga_id])
+    rows = await rows_of(connection, SagaRow, "sagas", "where id = $1", [saga_id])
     return rows[0] if rows else None
 
 
 async def sagas_with_ids(connection: Connection, saga_ids: Sequence[str]) -> list[SagaRow]:
     """The sagas with these ids. An id without a saga has no row."""
-    return await _rows(connection, SagaRow, "sagas", "where id = any($1::uuid[])", [list(saga_ids)])
-
-
-async def sagas_to_operate(
-    connection: Connection,
-    *,
-    statuses: Sequence[str],
-    saga: str | None,
-    error_code: str | None,
-    unchanged_for: timedelta | None,
-    sagas_max: int,
-) -> tuple[list[SagaRow], int]:
-    """The sagas of these statuses that fit, the longest unchanged first, and the number of all that fit."""
-    conditions, values = _conditions({"saga": saga})
-    if error_code is not None:
-        values.append(error_code)
-        conditions.append(f"${len(values)} in (error_code, stuck_code)")
-    values.append(list(statuses))
-    conditions.append(f"status = any(${len(values)}::text[])")
-    if unchanged_for is not None:
-        values.append(unchanged_for)
-        conditions.append(f"updated_at < now() - ${len(values)}::interval")
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        rest = f"{_where(conditions)} order by updated_at, id limit {sagas_max}"
-        found = await _rows(connection, SagaRow, "sagas", rest, values)
-        count: int = await connection.fetchval(f"select count(*) from saga.sagas {_where(conditions)}", *values)
-    return found, count
+    return await rows_of(connection, SagaRow, "sagas", "where id = any($1::uuid[])", [list(saga_ids)])
 
 
 async def definitions_of_open_sagas(connection: Connection) -> list[DefinitionRow]:
     """The registered versions that have sagas which have not ended."""
     condition = "where open_sagas > 0 order by saga, first_seen_at"
-    return await _rows(connection, DefinitionRow, "definitions", condition, [])
+    return await rows_of(connection, DefinitionRow, "definitions", condition, [])
 
 
 async def definition_document(connection: Connection, saga: str, version: str) -> Json | None:
@@ -275,11 +256,12 @@ async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
             return None
         return SagaStory(
             saga,
-            await _rows(connection, StepRow, "steps", "where saga_id = $1 order by position", [saga_id]),
+            await rows_of(connection, StepRow, "steps", "where saga_id = $1 order by position", [saga_id]),
             await history_of(connection, saga_id),
-            await _rows(connection, DebtRow, "compensation_debt", f"where saga_id = $1 {_AS_UNDONE}", [saga_id]),
-            await _rows(connection, SignalRow, "signals", "where saga_id = $1 order by position", [saga_id]),
-            await _rows(connection, SagaRow, "sagas", "where parent_id = $1 order by created_at, id", [saga_id]),
+            await rows_of(connection, DebtRow, "compensation_debt", f"where saga_id = $1 {_AS_UNDONE}", [saga_id]),
+            await rows_of(connection, SignalRow, "signals", "where saga_id = $1 order by position", [saga_id]),
+            await rows_of(connection, SagaRow, "sagas", "where parent_id = $1 order by created_at, id", [saga_id]),
+            None if saga.parent_id is None else await saga_with_id(connection, saga.parent_id),
         )
 
 
@@ -289,22 +271,11 @@ _AS_UNDONE = "order by undo_order, effect_at desc, step"
 
 async def history_of(connection: Connection, saga_id: str, *, after_revision: int = 0) -> list[HistoryRow]:
     condition = "where saga_id = $1 and revision > $2 order by revision"
-    return await _rows(connection, HistoryRow, "history", condition, [saga_id, after_revision])
-
-
-async def list_dead_letters(
-    connection: Connection, *, stream: str | None, with_replayed: bool, letters_max: int
-) -> list[DeadLetterRow]:
-    """Dead letters, newest first, with those that were replayed if `with_replayed`."""
-    conditions, values = _conditions({"stream": stream})
-    if not with_replayed:
-        conditions.append("replayed_at is null")
-    rest = f"{_where(conditions)} order by id desc limit {letters_max}"
-    return await _rows(connection, DeadLetterRow, "dead_letters", rest, values)
+    return await rows_of(connection, HistoryRow, "history", condition, [saga_id, after_revision])
 
 
 async def dead_letters_with_ids(connection: Connection, ids: Sequence[int]) -> list[DeadLetterRow]:
-    return await _rows(
+    return await rows_of(
         connection, DeadLetterRow, "dead_letters", "where id = any($1::bigint[]) order by id", [list(ids)]
     )
 
@@ -312,7 +283,7 @@ async def dead_letters_with_ids(connection: Connection, ids: Sequence[int]) -> l
 async def latest_dead_letter_of(connection: Connection, saga_id: str | None, key: str) -> DeadLetterRow | None:
     """The latest dead letter that names a saga by this id or this business key."""
     condition = "where saga_id = $1 or key = $2 order by id desc limit 1"
-    rows = await _rows(connection, DeadLetterRow, "dead_letters", condition, [saga_id, key])
+    rows = await rows_of(connection, DeadLetterRow, "dead_letters", condition, [saga_id, key])
     return rows[0] if rows else None
 
 
@@ -327,26 +298,20 @@ async def has_open_request(connection: Connection, saga_id: str | None, key: str
 
 async def dead_letter_of_entry(connection: Connection, stream: str, entry_id: str) -> DeadLetterRow | None:
     condition = "where stream = $1 and entry_id = $2"
-    rows = await _rows(connection, DeadLetterRow, "dead_letters", condition, [stream, entry_id])
+    rows = await rows_of(connection, DeadLetterRow, "dead_letters", condition, [stream, entry_id])
     return rows[0] if rows else None
 
 
 async def list_processes(connection: Connection, *, with_dead: bool = False) -> list[ProcessRow]:
     """The services and workers that are alive; with those of a day that are not if `with_dead`."""
     condition = "" if with_dead else "where status = 'alive'"
-    return await _rows(connection, ProcessRow, "processes", f"{condition} order by kind, started_at, name", [])
+    return await rows_of(connection, ProcessRow, "processes", f"{condition} order by kind, started_at, name", [])
 
 
-def _conditions(wanted: dict[str, str | None]) -> tuple[list[str], list[object]]:
-    given = {column: value for column, value in wanted.items() if value is not None}
-    return [f"{column} = ${place}" for place, column in enumerate(given, start=1)], list(given.values())
-
-
-def _where(conditions: Sequence[str]) -> str:
-    return f"where {' and '.join(conditions)}" if conditions else ""
-
-
-async def _rows(connection: Connection, kind: type[_Row], view: str, rest: str, values: Sequence[object]) -> list[_Row]:
+async def rows_of(
+    connection: Connection, kind: type[_Row], view: str, rest: str, values: Sequence[object]
+) -> list[_Row]:
+    """Rows of a view of the contract. `rest` is the query behind the view's name."""
     found = await connection.fetch(f"select {_columns(kind)} from saga.{view} {rest}", *values)
     return [kind(**dict(row)) for row in found]
 

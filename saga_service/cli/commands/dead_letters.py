@@ -2,74 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
+from asyncpg import Connection
 
-from saga_service.base.clock import now_ms
+from saga_service.cli.access.dead_letters import BATCH_LETTERS, Replay, Replayed
+from saga_service.cli.access.filters import (
+    LetterFilter,
+    LetterGroup,
+    age,
+    letter_groups,
+    newest_letters,
+    next_numbers,
+)
 from saga_service.cli.access.postgres import open_dead_letters, open_postgres, open_requests
 from saga_service.cli.access.redis import open_redis
-from saga_service.cli.access.views import DeadLetterRow, dead_letters_with_ids, list_dead_letters
-from saga_service.cli.console.output import AsJson, moment, print_heading, print_json, print_line
+from saga_service.cli.access.views import DeadLetterRow, dead_letters_with_ids
+from saga_service.cli.console.confirmation import confirm
+from saga_service.cli.console.output import AsJson, counted, moment, print_heading, print_json, print_line, shown_of
 from saga_service.cli.console.tables import print_table
-from saga_service.cli.exits import CommandFailed
+from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.text import shell_word
 from saga_service.settings import Settings
-from saga_service.store.dead_letters import DeadLetterBox
-from saga_service.store.requests import PostgresRequests
-from saga_service.streams.connection import RedisClient
-from saga_service.wire.dead_letters import raw_pairs
-from saga_service.wire.transport import NO_STREAMS
 
 commands = typer.Typer(no_args_is_help=True)
 
-Numbers = Annotated[list[int], typer.Argument(metavar="NUMBER...", help="As the list shows them.")]
+FILTERS = "Many dead letters"
+GROUPS_SHOWN_MAX = 20
+DROP_LETTERS = 1_000
+"""Dead letters that are dropped in one statement."""
+
+Stream = Annotated[str | None, typer.Option(help="Those found on this stream.", rich_help_panel=FILTERS)]
+ReasonPart = Annotated[
+    str | None,
+    typer.Option("--reason", metavar="TEXT", help="Those whose reason has this text.", rich_help_panel=FILTERS),
+]
+Saga = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Those whose field `type` or `saga` is this saga, or signal.", rich_help_panel=FILTERS
+    ),
+]
+OlderThan = Annotated[
+    str | None, typer.Option(metavar="AGE", help="Those put aside so long ago: 30m, 2h, 1d.", rich_help_panel=FILTERS)
+]
+NewerThan = Annotated[
+    str | None, typer.Option(metavar="AGE", help="Those put aside since so long ago.", rich_help_panel=FILTERS)
+]
+Numbers = Annotated[
+    list[int] | None,
+    typer.Argument(metavar="[NUMBER]...", help="As the list shows them. Without any: those that the filters leave."),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="So many at most, the oldest first.", rich_help_panel=FILTERS)
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show how many are meant, and change nothing.", rich_help_panel=FILTERS)
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether you are sure.", rich_help_panel=FILTERS)]
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """A dead letter, and the new entry or request that is its copy."""
+class Many:
+    """How a command goes about all dead letters that its filters leave."""
 
-    id: int
-    stream: str
-    entry_id: str
+    verb: str
+    letters_max: int | None
+    dry_run: bool
+    yes: bool
+    as_json: bool
 
 
-@commands.command("list", epilog="Example: saga-service dead-letters list --stream saga:events")
+@commands.command("list", epilog="Example: saga-service dead-letters list --stream saga:events --newer-than 1h")
 def list_command(
-    stream: Annotated[str | None, typer.Option(help="Only those found on this stream.")] = None,
+    stream: Stream = None,
+    reason: ReasonPart = None,
+    saga: Saga = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
     with_replayed: Annotated[bool, typer.Option("--all", help="Also those that were replayed.")] = False,
     letters_max: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, the newest first."""
-    letters = run_to_end(_list(read_settings(), stream, with_replayed, letters_max))
+    wanted = _filter(stream, reason, saga, older_than, newer_than, with_replayed=with_replayed)
+    letters, fit = run_to_end(_list(read_settings(), wanted, letters_max))
     if as_json:
         print_json(letters)
-    elif not letters:
-        typer.echo("no dead letters", err=True)
-    else:
-        columns = (
-            "number",
-            "put aside (UTC)",
-            *(["replayed (UTC)"] if with_replayed else []),
-            "stream",
-            "entry",
-            "reason",
-        )
-        rows = [
-            (
-                str(row.id),
-                moment(row.at),
-                *([moment(row.replayed_at)] if with_replayed else []),
-                row.stream,
-                row.entry_id,
-                row.reason,
-            )
-            for row in letters
-        ]
-        print_table(columns, rows, texts=("reason",), lines_max=3)
+    elif letters:
+        _print_list(letters)
+    typer.echo(shown_of(len(letters), fit, "dead letter"), err=True)
 
 
 @commands.command("show", epilog="Example: saga-service dead-letters show 17")
@@ -85,40 +112,125 @@ def show_command(
         _print_letter(letter)
 
 
-@commands.command("replay", epilog="Example: saga-service dead-letters replay 17 18")
+@commands.command("replay", epilog="Example: saga-service dead-letters replay --stream saga:events --dry-run")
 def replay_command(
-    numbers: Numbers,
+    numbers: Numbers = None,
+    stream: Stream = None,
+    reason: ReasonPart = None,
+    saga: Saga = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    letters_max: Limit = None,
     again: Annotated[bool, typer.Option("--again", help="Also those that were replayed before.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Add entries to their streams again exactly as they came. Every group of such a stream will read them.
 
     A request that came by SQL is made again.
     """
-    replayed = run_to_end(_replay(read_settings(), numbers, again))
+    wanted = _filter(stream, reason, saga, older_than, newer_than, with_replayed=again)
+    settings = read_settings()
+    many = Many("replay", letters_max, dry_run, yes, as_json)
+    failures: list[CommandFailed] = []
+    if _are_named(numbers, wanted, many):
+        replayed, failures = run_to_end(_replay_named(settings, numbers or [], again=again))
+    else:
+        replayed = run_to_end(_replay_many(settings, wanted, many))
     if as_json:
         print_json(replayed)
-    else:
+    elif numbers:
         for each in replayed:
             print_line(f"dead letter {each.id} is on {each.stream} again, as {each.entry_id}")
+    else:
+        typer.echo(f"replayed: {counted(len(replayed), 'dead letter')}")
+    _tell(failures)
 
 
-@commands.command("drop", epilog="Example: saga-service dead-letters drop 17 18")
-def drop_command(numbers: Numbers) -> None:
+@commands.command("drop", epilog="Example: saga-service dead-letters drop --reason 'no saga' --older-than 7d")
+def drop_command(
+    numbers: Numbers = None,
+    stream: Stream = None,
+    reason: ReasonPart = None,
+    saga: Saga = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    with_replayed: Annotated[
+        bool, typer.Option("--all", help="Also those that were replayed.", rich_help_panel=FILTERS)
+    ] = False,
+    letters_max: Limit = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
     """Delete dead letters for good."""
-    dropped = run_to_end(_drop(read_settings(), numbers))
-    typer.echo(f"dropped: {', '.join(map(str, dropped))}")
+    wanted = _filter(stream, reason, saga, older_than, newer_than, with_replayed=with_replayed)
+    settings = read_settings()
+    many = Many("drop", letters_max, dry_run, yes, as_json)
+    failures: list[CommandFailed] = []
+    if _are_named(numbers, wanted, many):
+        dropped, failures = run_to_end(_drop_named(settings, numbers or []))
+    else:
+        dropped = run_to_end(_drop_many(settings, wanted, many))
+    if as_json:
+        print_json(dropped)
+    elif dropped or not failures:
+        typer.echo(f"dropped: {', '.join(map(str, dropped)) if numbers else counted(len(dropped), 'dead letter')}")
+    _tell(failures)
 
 
-async def _list(settings: Settings, stream: str | None, with_replayed: bool, letters_max: int) -> list[DeadLetterRow]:
+def _filter(
+    stream: str | None,
+    reason: str | None,
+    saga: str | None,
+    older_than: str | None,
+    newer_than: str | None,
+    *,
+    with_replayed: bool,
+) -> LetterFilter:
+    return LetterFilter(
+        stream, reason, saga, age(older_than, "--older-than"), age(newer_than, "--newer-than"), with_replayed
+    )
+
+
+def _are_named(numbers: list[int] | None, wanted: LetterFilter, many: Many) -> bool:
+    """True for numbers, False for filters. Raises CommandFailed where both are given, or neither."""
+    filtered = wanted != LetterFilter(with_replayed=wanted.with_replayed)
+    if numbers and (filtered or many.letters_max is not None or many.dry_run):
+        raise CommandFailed("give numbers, or filters and their options; not both", code=ExitCode.USAGE)
+    if not numbers and not filtered:
+        raise CommandFailed(
+            "no dead letter is named",
+            "give its number, or filter by --stream, --reason, --saga, --older-than, --newer-than",
+            code=ExitCode.USAGE,
+        )
+    return bool(numbers)
+
+
+async def _list(settings: Settings, wanted: LetterFilter, letters_max: int) -> tuple[list[DeadLetterRow], int | None]:
     async with open_postgres(settings) as connection:
-        return await list_dead_letters(connection, stream=stream, with_replayed=with_replayed, letters_max=letters_max)
+        return await newest_letters(connection, wanted, letters_max)
+
+
+def _print_list(letters: Sequence[DeadLetterRow]) -> None:
+    # The second moment is empty for most, and then has no column on a terminal.
+    print_table(
+        ("number", "put aside (UTC)", "replayed (UTC)", "stream", "entry", "reason"),
+        [
+            (str(row.id), moment(row.at), moment(row.replayed_at), row.stream, row.entry_id, row.reason)
+            for row in letters
+        ],
+        texts=("reason",),
+        lines_max=3,
+    )
 
 
 async def _letter(settings: Settings, number: int) -> DeadLetterRow:
     async with open_postgres(settings) as connection:
         found = await dead_letters_with_ids(connection, [number])
-    _refuse_missing([number], [letter.id for letter in found])
+    if not found:
+        raise _missing([number])
     return found[0]
 
 
@@ -126,7 +238,7 @@ def _print_letter(letter: DeadLetterRow) -> None:
     print_heading(f"dead letter {letter.id}")
     print_line(f"found on {letter.stream} as {letter.entry_id}, put aside {moment(letter.at)} UTC")
     if letter.saga_id is not None:
-        of_key = "" if letter.key is None else f", with the key {letter.key}"
+        of_key = "" if letter.key is None else f", with the key {shell_word(letter.key)}"
         print_line(f"for the saga {letter.saga_id}{of_key}")
     print_line(f"because {letter.reason}")
     if letter.replayed_at is not None:
@@ -141,57 +253,105 @@ def _print_letter(letter: DeadLetterRow) -> None:
     print_line(f"  if it is not needed:      saga-service dead-letters drop {letter.id}")
 
 
-async def _replay(settings: Settings, numbers: list[int], again: bool) -> list[Replayed]:
+async def _replay_named(
+    settings: Settings, numbers: list[int], *, again: bool
+) -> tuple[list[Replayed], list[CommandFailed]]:
+    """Put back those that can be; for all others, why not."""
     async with open_postgres(settings) as connection:
-        found = await dead_letters_with_ids(connection, numbers)
-    _refuse_missing(numbers, [letter.id for letter in found])
-    before = [str(letter.id) for letter in found if letter.replayed_at is not None]
-    if before and not again:
-        raise CommandFailed(
-            f"replayed already: {', '.join(before)}; nothing was done", "to replay them once more: --again"
-        )
+        found = {letter.id: letter for letter in await dead_letters_with_ids(connection, numbers)}
+    before = [number for number, letter in found.items() if letter.replayed_at is not None and not again]
+    left = [number for number in found if number not in before]
+    failures = _failures(numbers, found)
+    if before:
+        named = ", ".join(map(str, before))
+        failures.append(CommandFailed(f"replayed already: {named}", "to replay them once more: --again"))
+    replayed: list[Replayed] = []
+    async with _open_replay(settings) as replay:
+        for begin in range(0, len(left), BATCH_LETTERS):
+            replayed += await replay.batch(left[begin : begin + BATCH_LETTERS])
+    return replayed, failures
+
+
+async def _replay_many(settings: Settings, wanted: LetterFilter, many: Many) -> list[Replayed]:
+    replayed: list[Replayed] = []
+    async with open_postgres(settings) as connection, _open_replay(settings) as replay:
+        async for numbers in _batches(connection, wanted, many, BATCH_LETTERS):
+            try:
+                replayed += await replay.batch(numbers)
+            except CommandFailed as failure:
+                raise CommandFailed(f"{failure}; {len(replayed):,} were replayed before") from None
+    return replayed
+
+
+@asynccontextmanager
+async def _open_replay(settings: Settings) -> AsyncIterator[Replay]:
     async with open_dead_letters(settings) as box, open_requests(settings) as requests, open_redis(settings) as client:
-        return [await _replay_one(box, requests, client, letter.id) for letter in found]
+        yield Replay(box, requests, client)
 
 
-async def _replay_one(box: DeadLetterBox, requests: PostgresRequests, client: RedisClient, number: int) -> Replayed:
-    letter = await box.dead_letter(number)
-    if letter is None:
-        raise _dropped(number)
-    pairs = raw_pairs(letter.raw)
-    if letter.stream in NO_STREAMS:
-        request = await requests.replay(number, _request(number, pairs), now_ms())
-        if request is None:
-            raise _dropped(number)
-        return Replayed(number, letter.stream, str(request))
-    entry_id = await client.execute_command("XADD", letter.stream, "*", *(part for pair in pairs for part in pair))
-    # Marked after it is done: a crash between the two makes a second copy at worst, and loses nothing.
-    await box.mark_replayed([number], now_ms())
-    return Replayed(number, letter.stream, entry_id.decode())
-
-
-def _request(number: int, pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    try:
-        return {name.decode(): value.decode() for name, value in pairs}
-    except UnicodeDecodeError:
-        # Somebody has written to the stream of dead letters in the service's name.
-        raise CommandFailed(f"dead letter {number} says that it came by SQL, but is not text", "drop it") from None
-
-
-def _dropped(number: int) -> CommandFailed:
-    return CommandFailed(f"dead letter {number} was dropped by another command meanwhile")
-
-
-async def _drop(settings: Settings, numbers: list[int]) -> list[int]:
+async def _drop_named(settings: Settings, numbers: list[int]) -> tuple[list[int], list[CommandFailed]]:
     async with open_dead_letters(settings) as box:
         dropped = await box.drop_dead_letters(numbers)
-    _refuse_missing(numbers, dropped)
+    return dropped, _failures(numbers, dropped)
+
+
+async def _drop_many(settings: Settings, wanted: LetterFilter, many: Many) -> list[int]:
+    dropped: list[int] = []
+    async with open_postgres(settings) as connection, open_dead_letters(settings) as box:
+        async for numbers in _batches(connection, wanted, many, DROP_LETTERS):
+            dropped += await box.drop_dead_letters(numbers)
     return dropped
 
 
-def _refuse_missing(wanted: list[int], there: list[int]) -> None:
+async def _batches(
+    connection: Connection, wanted: LetterFilter, many: Many, letters_max: int
+) -> AsyncIterator[list[int]]:
+    """The numbers of those that fit, batch by batch, once the person is sure."""
+    groups = await letter_groups(connection, wanted)
+    fit = sum(group.letters for group in groups)
+    meant = fit if many.letters_max is None else min(fit, many.letters_max)
+    if many.dry_run:
+        _print_groups(groups, fit, meant, as_json=many.as_json)
+        raise typer.Exit
+    if meant and not many.yes:
+        confirm(f"{many.verb} {counted(meant, 'dead letter')}")
+    # A replayed entry that fails again is a dead letter with a higher number, and is not replayed for ever.
+    up_to = max((group.number_max for group in groups), default=0)
+    after, left = 0, meant
+    while left > 0:
+        numbers = await next_numbers(connection, wanted, after=after, up_to=up_to, letters_max=min(left, letters_max))
+        if not numbers:
+            return
+        yield numbers
+        after, left = numbers[-1], left - len(numbers)
+
+
+def _print_groups(groups: Sequence[LetterGroup], fit: int, meant: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json(groups)
+        return
+    if groups:
+        rows = [(group.stream, str(group.letters), group.reason) for group in groups[:GROUPS_SHOWN_MAX]]
+        print_table(("stream", "dead letters", "reason"), rows, texts=("reason",), lines_max=3)
+    if len(groups) > GROUPS_SHOWN_MAX:
+        typer.echo(f"and {len(groups) - GROUPS_SHOWN_MAX:,} more reasons", err=True)
+    of_all = "" if meant == fit else f", the oldest of the {fit:,} that fit"
+    typer.echo(f"{counted(meant, 'dead letter')}{of_all}; nothing was changed", err=True)
+
+
+def _failures(wanted: Iterable[int], there: Iterable[int]) -> list[CommandFailed]:
     missing = sorted(set(wanted) - set(there))
-    if missing:
-        raise CommandFailed(
-            f"no dead letter has the number {', '.join(map(str, missing))}", "see: saga-service dead-letters list --all"
-        )
+    return [_missing(missing)] if missing else []
+
+
+def _missing(numbers: Sequence[int]) -> CommandFailed:
+    named = ", ".join(map(str, numbers))
+    return CommandFailed(f"no dead letter has the number {named}", "see: saga-service dead-letters list --all")
+
+
+def _tell(failures: Sequence[CommandFailed]) -> None:
+    """Say what was not done. Raises what ends the command with its exit code where that is anything."""
+    for failure in failures:
+        typer.echo(f"saga-service: {failure}", err=True)
+    if failures:
+        raise typer.Exit(ExitCode.PROBLEM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import typer
 
 from saga_service.cli.access.postgres import open_postgres, open_requests
 from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, read_json_object, select
+from saga_service.cli.console.confirmation import confirm
 from saga_service.cli.console.output import (
     ANSWER_TIMEOUT_S,
     AnswerTimeout,
@@ -199,7 +199,7 @@ async def _request(settings: Settings, request: OperationCall, selection: Select
             _print_selected(selected, as_json=options.as_json)
             return ExitCode.FINE
         if selected.sagas and selection.target is None and not options.yes:
-            _confirm(request.operation, _counted(selected))
+            confirm(f"{request.operation} {_counted(selected)}")
         async with open_requests(settings) as requests:
             request_ids = await requests.operate([SagaId(saga.id) for saga in selected.sagas], request)
             outcomes = await request_outcomes(connection, requests, selected.sagas, request_ids, options.timeout_s)
@@ -227,23 +227,6 @@ _SELECTED_FIELDS = (
     *("id", "saga", "key", "status", "error_code", "error_message", "error_step"),
     *("stuck_step", "stuck_code", "stuck_message", "updated_at"),
 )
-
-
-def _confirm(operation: Operation, counted: str) -> None:
-    """Raises CommandFailed where the person is not sure, or cannot be asked."""
-    if not is_terminal():
-        raise CommandFailed(
-            f"this would {operation} {counted}, and there is no terminal to ask on",
-            "look with --dry-run, then say --yes",
-            code=ExitCode.USAGE,
-        )
-    if not typer.confirm(f"{operation} {counted}?", err=True):
-        raise CommandFailed("nothing was requested")
-
-
-def is_terminal() -> bool:
-    """True where somebody can answer a question."""
-    return sys.stdin.isatty()
 
 
 def _counted(selected: SelectedSagas) -> str:

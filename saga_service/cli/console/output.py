@@ -25,6 +25,21 @@ def print_heading(text: str) -> None:
     typer.echo(typer.style(text, bold=True) if sys.stdout.isatty() else text)
 
 
+def counted(number: int, noun: str) -> str:
+    """The number with its noun: `1 saga`, `20,000 sagas`."""
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def shown_of(shown: int, fit: int | None, noun: str) -> str:
+    """How many of all that fit a list shows. `fit` is None where they were too many to be counted."""
+    if shown == 0:
+        return f"no {noun}s"
+    if fit == shown:
+        return counted(shown, noun)
+    of_all = "more, too many to be counted" if fit is None else counted(fit, noun)
+    return f"{shown:,} of {of_all}; --limit says how many are shown"
+
+
 def moment(at: datetime | None) -> str:
     """The time in UTC to the second; an empty text for None."""
     return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

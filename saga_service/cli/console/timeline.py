@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 
-from saga_service.cli.access.views import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
+import orjson
+
+from saga_service.cli.access.views import AwaitedRow, DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
 from saga_service.cli.console.advice import next_steps
 from saga_service.cli.console.output import duration, moment, print_heading, print_line
 from saga_service.cli.console.tables import Row, print_table
@@ -129,13 +131,14 @@ def print_story(
     print_line()
     print_table(*_steps(story.steps), texts=("error",))
     for heading, columns, rows in (
+        ("Input and outputs", ("of", "value"), list(_data(story))),
         ("Child sagas", ("id", "status", "saga", "step", "why"), [_child(child) for child in story.children]),
         ("Signals", ("signal", "id", "what became of it"), [_signal(signal) for signal in story.signals]),
     ):
         if rows:
             print_line()
             print_heading(f"{heading}:")
-            print_table(columns, rows, texts=("why", "what became of it"))
+            print_table(columns, rows, texts=("value", "why", "what became of it"))
     for heading, lines in (
         ("Waiting for", list(_awaited(story, now))),
         (_heading_of(story.debt), [_debt(debt) for debt in story.debt]),
@@ -152,8 +155,11 @@ def _summary(story: SagaStory, state: SagaState | None, definition: Definition |
     saga = story.saga
     if saga.key is not None:
         yield f"key {shell_word(saga.key)}"
+    yield f"version {saga.version} of its definition"
     if saga.parent_id is not None:
-        yield f"child of saga {saga.parent_id}, for its step {saga.parent_step}"
+        parent = story.parent
+        which = f"saga {saga.parent_id}" if parent is None else f"{parent.saga} {parent.id} ({parent.status})"
+        yield f"child of {which}, for its step {saga.parent_step}"
     took = f"ended {moment(saga.ended_at)} after {duration(saga.ended_at - saga.created_at)}" if saga.ended_at else ""
     still = f"{duration(now - saga.created_at)} ago, last change {duration(now - saga.updated_at)} ago"
     yield f"started {moment(saga.created_at)} UTC, {took or still}"
@@ -205,6 +211,26 @@ def _steps(steps: list[StepRow]) -> tuple[Row, list[Row]]:
     ]
 
 
+DATA_CHARACTERS_MAX = 2_000
+"""The longest value that a story shows. Programs get it whole."""
+
+
+def _data(story: SagaStory) -> Iterator[Row]:
+    """The saga's input, and the output of each step that has one."""
+    if story.saga.input:
+        yield "input", _value(story.saga.input)
+    for step in story.steps:
+        if step.output is not None:
+            yield step.step, _value(step.output)
+
+
+def _value(value: object) -> str:
+    # Encrypted data that cannot be decrypted here is a text that says so.
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    left = len(text) - DATA_CHARACTERS_MAX
+    return text if left <= 0 else f"{text[:DATA_CHARACTERS_MAX]}… ({left:,} characters more: --json)"
+
+
 def _error_of(step: StepRow) -> str:
     return error_text(step.error_code, step.error_message) if step.error_code else ""
 
@@ -244,6 +270,38 @@ _WAITS = {
     "probe_retry": "the next probe whether {what} has happened, {when}; {probe} so far",
     "sleep": "the end of {what}, {when}",
     "signal": "the {signal}, for {what}; the wait for it is over {when}",
+}
+
+
+def awaited_in_short(saga: SagaRow, steps: Iterable[AwaitedRow], now: datetime) -> str:
+    """What a saga of a list waits for, and until when; empty where it has ended."""
+    if saga.status in _AWAITED_OF_A_PERSON:
+        return _AWAITED_OF_A_PERSON[saga.status]
+    return "; ".join(_step_in_short(step, now) for step in steps)
+
+
+_AWAITED_OF_A_PERSON = {"paused": "resume", "stuck": "a person"}
+
+
+def _step_in_short(step: AwaitedRow, now: datetime) -> str:
+    waiting_for = "child" if step.task == "child" and step.waiting_for == "timeout" else step.waiting_for
+    what = _WAITS_IN_SHORT.get(waiting_for, "{waiting_for} of {what}").format(
+        waiting_for=waiting_for,
+        what=f"undo of {step.step}" if step.status == "compensating" else step.step,
+        signal=step.signal or "signal",
+    )
+    left = step.due_at - now
+    return f"{what}, in {duration(left)}" if left > timedelta() else f"{what}, overdue by {duration(-left)}"
+
+
+_WAITS_IN_SHORT = {
+    "timeout": "reply to {what}",
+    "child": "child of {what}",
+    "retry": "next attempt of {what}",
+    "probe_timeout": "reply to the probe of {what}",
+    "probe_retry": "next probe of {what}",
+    "sleep": "end of {what}",
+    "signal": "signal {signal}",
 }
 
 

@@ -137,6 +137,7 @@ create index sagas_waking on saga_private.sagas (wake_at_ms) where wake_at_ms is
 create index sagas_undoing on saga_private.sagas (id) where status in ('compensating', 'stuck', 'paused');
 create index sagas_by_key on saga_private.sagas (key, saga) where key is not null;
 create index sagas_by_parent on saga_private.sagas (parent_id) where parent_id is not null;
+create index sagas_by_error on saga_private.sagas ((fault ->> 'code')) where fault is not null;
 
 create table saga_private.history (
     saga_id uuid not null,

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from redis import Redis
 
+from saga_service.base.clock import now_ms
 from saga_service.core.events import TimerDue, TransportLost
 from saga_service.engine.ports import Batch
 from saga_service.wire.dead_letters import dead_letter
@@ -160,10 +161,11 @@ async def test_what_was_replayed_leaves_the_list_and_is_not_replayed_by_mistake(
         (first, True),
     ]
     assert mistake.exit_code == 1
-    assert f"replayed already: {first}; nothing was done" in mistake.err
+    assert f"replayed already: {first}; to replay them once more: --again" in mistake.err
+    assert f"dead letter {second} is on saga:events again" in mistake.out
     assert on_purpose.exit_code == 0
     with Redis.from_url(redis_url) as client:
-        assert client.xlen("saga:events") == 2
+        assert client.xlen("saga:events") == 3
 
 
 async def test_a_dropped_one_is_gone(postgres_dsn: str) -> None:
@@ -181,3 +183,139 @@ async def test_an_unknown_number_is_told(command: str) -> None:
 
     assert (ran.exit_code, ran.out) == (1, "")
     assert ran.err == "saga-service: no dead letter has the number 77; see: saga-service dead-letters list --all\n"
+
+
+@pytest.mark.parametrize(("command", "done"), [("replay", "is on saga:events again"), ("drop", "dropped: ")])
+async def test_a_number_that_is_not_there_keeps_no_other_from_its_turn(
+    postgres_dsn: str, command: str, done: str
+) -> None:
+    [number] = await put_aside(postgres_dsn, Entry("saga:events", "1-1", STRANGE))
+
+    ran = await run_aside("dead-letters", command, str(number), "77")
+
+    assert ran.exit_code == 1
+    assert done in ran.out
+    assert ran.err == "saga-service: no dead letter has the number 77; see: saga-service dead-letters list --all\n"
+    assert (await run_aside("dead-letters", "list", "--json")).json == []
+
+
+# ------------------------------------------------------------------------------------------------------- many at once
+
+MINUTE_MS = 60_000
+
+
+async def flood(postgres_dsn: str, letters: int) -> None:
+    """Dead letters of one stream, an older one of each other kind, and a request by SQL."""
+    now = now_ms()
+    others = [
+        dead_letter(Entry("saga:replies", "1-1", {b"saga": b"order"}), "no saga", now - 90 * MINUTE_MS),
+        dead_letter(Entry("saga:events", "0-2", {b"type": b"trip"}), "Malformed: 50% _ of it", now - 60 * MINUTE_MS),
+        dead_letter(Entry("saga.requests", "0-3", {b"type": b"order"}), "does not fit", now - 30 * MINUTE_MS),
+    ]
+    many = [
+        dead_letter(Entry("saga:events", f"{number}-1", {b"type": b"order", b"n": b"%d" % number}), "no schema", now)
+        for number in range(1, letters + 1)
+    ]
+    for letter in others:
+        await store(postgres_dsn, Batch(dead_letters=[letter]))
+    await store(postgres_dsn, Batch(dead_letters=many))
+
+
+@pytest.mark.parametrize(
+    ("filters", "entries"),
+    [
+        (["--stream", "saga:replies"], ["1-1"]),
+        (["--reason", "malFORMED"], ["0-2"]),
+        (["--reason", "50% _"], ["0-2"]),
+        (["--reason", "5_%"], []),
+        (["--saga", "trip"], ["0-2"]),
+        (["--saga", "order", "--older-than", "10m"], ["0-3", "1-1"]),
+        (["--older-than", "45m", "--newer-than", "75m"], ["0-2"]),
+        (["--stream", "saga:events", "--newer-than", "10m", "--limit", "1"], ["3-1"]),
+    ],
+    ids=" ".join,
+)
+async def test_dead_letters_are_selected_by_what_they_have_in_common(
+    postgres_dsn: str, filters: list[str], entries: list[str]
+) -> None:
+    await flood(postgres_dsn, 3)
+
+    listed = await run_aside("dead-letters", "list", "--json", *filters)
+
+    assert [letter["entry_id"] for letter in listed.json] == entries
+
+
+async def test_a_list_says_how_many_there_are(postgres_dsn: str) -> None:
+    await flood(postgres_dsn, 3)
+
+    some, everything = await run_aside("dead-letters", "list", "--limit", "2"), await run_aside("dead-letters", "list")
+
+    assert (len(some.lines), some.err) == (3, "2 of 6 dead letters; --limit says how many are shown\n")
+    assert everything.err == "6 dead letters\n"
+
+
+async def test_many_are_replayed_at_once_in_their_order_and_others_are_left(
+    postgres_dsn: str, redis_url: str, pool: asyncpg.Pool
+) -> None:
+    await flood(postgres_dsn, 450)
+
+    replayed = await run_aside("dead-letters", "replay", "--saga", "order", "--yes")
+
+    assert (replayed.exit_code, replayed.out) == (0, "replayed: 452 dead letters\n")
+    with Redis.from_url(redis_url) as client:
+        on_stream = [fields[b"n"] for _, fields in client.xrange("saga:events")]
+        assert client.xlen("saga:replies") == 1
+    assert on_stream == [b"%d" % number for number in range(1, 451)]
+    assert await pool.fetchval("select count(*) from saga.requests where type = 'order'") == 1
+    left = (await run_aside("dead-letters", "list", "--json")).json
+    assert [letter["entry_id"] for letter in left] == ["0-2"]
+
+
+async def test_many_are_shown_before_anything_is_done_and_a_script_has_to_be_sure(
+    postgres_dsn: str, redis_url: str
+) -> None:
+    await flood(postgres_dsn, 3)
+
+    dry = await run_aside("dead-letters", "replay", "--stream", "saga:events", "--dry-run")
+    as_json = await run_aside("dead-letters", "drop", "--stream", "saga:events", "--dry-run", "--json")
+    unsure = await run_aside("dead-letters", "drop", "--stream", "saga:events")
+
+    assert [line.split() for line in dry.lines[1:]] == [
+        ["saga:events", "3", "no", "schema"],
+        ["saga:events", "1", "Malformed:", "50%", "_", "of", "it"],
+    ]
+    assert dry.err == "4 dead letters; nothing was changed\n"
+    assert [(group["reason"], group["letters"]) for group in as_json.json] == [
+        ("no schema", 3),
+        ("Malformed: 50% _ of it", 1),
+    ]
+    assert unsure.exit_code == 2
+    assert "this would drop 4 dead letters, and there is no terminal to ask on" in unsure.err
+    with Redis.from_url(redis_url) as client:
+        assert client.exists("saga:events") == 0
+    assert len((await run_aside("dead-letters", "list", "--json")).json) == 6
+
+
+async def test_many_are_dropped_at_once_the_oldest_first(postgres_dsn: str) -> None:
+    await flood(postgres_dsn, 1_200)
+
+    some = await run_aside("dead-letters", "drop", "--older-than", "10m", "--limit", "2", "--yes", "--json")
+    rest = await run_aside("dead-letters", "drop", "--stream", "saga:events", "--yes")
+
+    assert (len(some.json), rest.out) == (2, "dropped: 1,200 dead letters\n")
+    left = (await run_aside("dead-letters", "list", "--json")).json
+    assert [letter["entry_id"] for letter in left] == ["0-3"]
+
+
+async def test_what_redis_refuses_stays_to_be_replayed(postgres_dsn: str, redis_url: str) -> None:
+    await flood(postgres_dsn, 2)
+    with Redis.from_url(redis_url) as client:
+        client.set("saga:replies", "no stream")
+
+    refused = await run_aside("dead-letters", "replay", "--newer-than", "2h", "--yes")
+
+    assert refused.exit_code == 1
+    assert "Redis refuses 1 of the entries" in refused.err
+    left = (await run_aside("dead-letters", "list", "--stream", "saga:replies", "--json")).json
+    assert [letter["entry_id"] for letter in left] == ["1-1"]
+    assert (await run_aside("dead-letters", "list", "--stream", "saga:events", "--json")).json == []

@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from saga_service.core.events import OperationRequested, Started
@@ -90,7 +91,7 @@ async def test_a_row_has_what_the_next_command_needs(postgres_dsn: str) -> None:
     listed = await run_aside("list")
 
     assert [line.split() for line in listed.lines] == [
-        ["id", "status", "saga", "key", "age", "why"],
+        ["id", "status", "saga", "key", "age", "awaits", "why"],
         [
             id_of(saga),
             "compensated",
@@ -160,6 +161,50 @@ async def test_a_key_of_several_sagas_asks_for_an_id(postgres_dsn: str) -> None:
 
     assert shown.exit_code == 2
     assert f"order {id_of(order)}, trip {id_of(trip)}; name one by its id" in shown.err
+
+
+async def test_a_key_that_a_child_has_too_names_the_saga_that_was_started_with_it(
+    postgres_dsn: str, pool: asyncpg.Pool
+) -> None:
+    order, trip = begun("order", "A-1", ago_ms=9), begun("trip", "A-1")
+    await keep(postgres_dsn, order, trip)
+    await pool.execute("update saga_private.sagas set parent_id = $1 where id = $2", id_of(order), id_of(trip))
+
+    by_key, as_json = await run_aside("show", "A-1"), (await run_aside("show", "A-1", "--json")).json
+    children = await run_aside("list", "--parent", "A-1", "--json")
+    child = await run_aside("show", "A-1", "--saga", "trip")
+
+    assert by_key.lines[0] == f"order {id_of(order)}: running"
+    assert by_key.err == f"a child saga has the key 'A-1' too: trip {id_of(trip)}\n"
+    assert as_json["saga"]["id"] == id_of(order)
+    assert [each["id"] for each in as_json["children"]] == [each["id"] for each in children.json] == [id_of(trip)]
+    assert f"child of order {id_of(order)} (running), for its step" in child.out
+
+
+async def test_the_key_of_children_alone_names_the_one_that_there_is(postgres_dsn: str, pool: asyncpg.Pool) -> None:
+    parent, child = begun("order", "A-1"), begun("trip", "A-2")
+    await keep(postgres_dsn, parent, child)
+    await pool.execute("update saga_private.sagas set parent_id = $1 where id = $2", id_of(parent), id_of(child))
+
+    shown = await run_aside("show", "A-2")
+
+    assert (shown.lines[0], shown.err) == (f"trip {id_of(child)}: running", "")
+
+
+async def test_a_story_has_the_version_the_input_and_the_outputs(postgres_dsn: str) -> None:
+    saga = begun("order", "A-1")
+    saga.succeed("reserve", {"shelf": 7, "note": "x" * 2_990})
+    await keep(postgres_dsn, saga)
+
+    told, shown = await run_aside("show", "A-1"), (await run_aside("show", "A-1", "--json")).json
+
+    assert f"version {saga.state.version} of its definition" in told.lines
+    assert 'input    {"amount":5}' in told.lines
+    [output] = [line for line in told.lines if line.startswith("reserve  {")]
+    assert output.startswith('reserve  {"note":"xxx')
+    assert output.endswith("… (1,011 characters more: --json)")
+    assert shown["saga"]["input"] == {"amount": 5}
+    assert shown["steps"][0]["output"]["note"] == "x" * 2_990
 
 
 async def test_a_parent_s_key_of_several_sagas_asks_for_an_id_and_for_nothing_else(postgres_dsn: str) -> None:

@@ -50,7 +50,7 @@ async def test_a_parked_timer_is_seen_fails_once_and_is_set_going_by_a_replay(
 
     raw = await pool.fetchval("select raw from saga_private.dead_letters where id = $1", letter["id"])
     fields = {name.decode(): value.decode() for name, value in raw_pairs(raw)}
-    await PostgresRequests(pool).replay(letter["id"], fields, due_ms)
+    await PostgresRequests(pool).replay({letter["id"]: fields}, due_ms)
     await process(engine, await store.claim_requests(due_ms, 10, LEASE_MS))
     [state] = await store.load([SAGA_ID])
     assert state.wake_at_ms == due_ms, "the wake-up is what it was"

@@ -370,7 +370,7 @@ async def test_a_claimed_request_says_whether_somebody_waits_for_the_answer(
     letter = dead_letter(Entry(REQUESTS, "17", {b"type": b"approved", WANTS_RESULT: b"true"}), "no", 1)
     await store.commit(Batch(dead_letters=[letter]))
     fields = {"type": "approved", "wants_result": "true"}
-    await requests.replay(await pool.fetchval("select id from saga_private.dead_letters"), fields, 1_000)
+    await requests.replay({await pool.fetchval("select id from saga_private.dead_letters"): fields}, 1_000)
     assert [entry.fields.get(WANTS_RESULT) for entry in await claimed(store)] == [b"true", None, None]
 
 
@@ -420,7 +420,7 @@ async def test_a_claim_in_a_long_queue_reads_no_more_than_it_takes(pool: asyncpg
 
 
 async def test_a_dead_letter_that_is_not_there_is_not_put_back(pool: asyncpg.Pool, requests: PostgresRequests) -> None:
-    assert await requests.replay(77, {"type": "saga.pause"}, 1_000) is None
+    assert await requests.replay({77: {"type": "saga.pause"}}, 1_000) == {}
     assert await pool.fetchval("select count(*) from saga_private.requests") == 0
 
 

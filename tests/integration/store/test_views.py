@@ -462,7 +462,7 @@ async def test_a_dead_letter_can_be_read_and_replayed_exactly_as_it_came(
 ) -> None:
     (number,) = await _put_aside(store, pool, "5-1")
     (row,) = await rows(pool, "select * from saga.dead_letters")
-    letter = await DeadLetterBox(pool).dead_letter(number)
+    letter = (await DeadLetterBox(pool).dead_letters([number]))[number]
     assert letter == DeadLetter("saga:events", "5-1", "broken", 5_000, '{"a": "\\\\xff"}', row["raw"])
     assert raw_pairs(letter.raw) == [(b"a", b"\xff")]
     assert row == {
@@ -490,8 +490,7 @@ async def test_a_dropped_dead_letter_is_gone(store: PostgresStore, pool: asyncpg
     first, second = await _put_aside(store, pool, "5-1", "5-2")
     box = DeadLetterBox(pool)
     assert await box.drop_dead_letters([first, 10**9]) == [first]
-    assert await box.dead_letter(first) is None
-    assert await box.dead_letter(second) is not None
+    assert list(await box.dead_letters([first, second])) == [second]
 
 
 # --------------------------------------------------------------------------------------------------------- definitions

@@ -1,0 +1,186 @@
+"""The sagas and the dead letters that a person's filters leave, and how many there are.
+
+Every filter is a condition on the contract's views that an index serves, or that is asked of few rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from asyncpg import Connection
+
+from saga_service.cli.access.views import DeadLetterRow, SagaRow, rows_of
+from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.definitions.keywords import duration_ms
+
+COUNT_S_MAX = 1.0
+"""How long a list counts what fits beyond its limit. A table of many millions takes longer."""
+
+
+def age(given: str | None, option: str) -> timedelta | None:
+    """The time span of an option such as `2h`. Raises CommandFailed where it is none."""
+    try:
+        return None if given is None else timedelta(milliseconds=duration_ms(given))
+    except ValueError as error:
+        raise CommandFailed(f"{option} {error}", code=ExitCode.USAGE) from None
+
+
+@dataclass(slots=True)
+class Conditions:
+    """Conditions of a query that all hold, with the values of their parameters."""
+
+    texts: list[str] = field(default_factory=list)
+    values: list[object] = field(default_factory=list)
+
+    def add(self, text: str, value: object) -> None:
+        """Add a condition in which `{}` stands for the value. One whose value is None is left out."""
+        if value is not None:
+            self.values.append(value)
+            self.texts.append(text.replace("{}", f"${len(self.values)}"))
+
+    def where(self) -> str:
+        return f"where {' and '.join(self.texts)}" if self.texts else ""
+
+
+@dataclass(frozen=True, slots=True)
+class SagaFilter:
+    """What sagas have in common. None stands for a filter that is not given."""
+
+    statuses: Sequence[str] | None = None
+    saga: str | None = None
+    key: str | None = None
+    parent_id: str | None = None
+    error_code: str | None = None
+    older_than: timedelta | None = None
+    newer_than: timedelta | None = None
+
+    def conditions(self) -> Conditions:
+        wanted = Conditions()
+        wanted.add("saga = {}", self.saga)
+        wanted.add("key = {}", self.key)
+        wanted.add("parent_id = {}::uuid", self.parent_id)
+        wanted.add("(error_code = {} or status = 'stuck' and stuck_code = {})", self.error_code)
+        wanted.add("status = any({}::text[])", None if self.statuses is None else list(self.statuses))
+        # What began later has changed later: the index on the beginnings serves.
+        wanted.add("updated_at < now() - {}::interval and created_at < now() - {}::interval", self.older_than)
+        wanted.add(_CHANGED_SINCE, self.newer_than)
+        return wanted
+
+
+# A saga that has not ended has a timer, or is compensating, or waits for a person: said in the words of the partial
+# indexes, so that sagas which ended earlier, mostly many, are not read.
+_CHANGED_SINCE = """updated_at >= now() - {}::interval and (
+    ended_at >= now() - {}::interval
+    or next_check_at > '-infinity'
+    or status in ('compensating', 'stuck', 'paused')
+)"""
+
+# The newest sagas of a large table are found in its last pages; the whole of it is only read where those have too few.
+_WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), None)
+
+
+async def newest_sagas(connection: Connection, wanted: SagaFilter, sagas_max: int) -> tuple[list[SagaRow], int | None]:
+    """The sagas that fit, newest first, and the number of all that fit: None where counting takes too long."""
+    found: list[SagaRow] = []
+    for window in _WINDOWS:
+        conditions = wanted.conditions()
+        since = None if window is None else window + (wanted.older_than or timedelta())
+        conditions.add("created_at > now() - {}::interval", since)
+        rest = f"{conditions.where()} order by created_at desc, id limit {sagas_max}"
+        found = await rows_of(connection, SagaRow, "sagas", rest, conditions.values)
+        if len(found) == sagas_max:
+            return found, await _count(connection, "sagas", wanted.conditions())
+    return found, len(found)
+
+
+async def sagas_to_operate(connection: Connection, wanted: SagaFilter, sagas_max: int) -> tuple[list[SagaRow], int]:
+    """The sagas that fit, the longest unchanged first, and the number of all that fit."""
+    conditions = wanted.conditions()
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        rest = f"{conditions.where()} order by updated_at, id limit {sagas_max}"
+        found = await rows_of(connection, SagaRow, "sagas", rest, conditions.values)
+        count: int = await connection.fetchval(_counting("sagas", conditions), *conditions.values)
+    return found, count
+
+
+@dataclass(frozen=True, slots=True)
+class LetterFilter:
+    """What dead letters have in common. None stands for a filter that is not given."""
+
+    stream: str | None = None
+    reason: str | None = None
+    """A part of the reason, in any case of letters."""
+    saga: str | None = None
+    """The saga, or the signal, that the entry names in its field `type` or `saga`."""
+    older_than: timedelta | None = None
+    newer_than: timedelta | None = None
+    with_replayed: bool = False
+
+    def conditions(self) -> Conditions:
+        wanted = Conditions(texts=[] if self.with_replayed else ["replayed_at is null"])
+        wanted.add("stream = {}", self.stream)
+        wanted.add("position(lower({}) in lower(reason)) > 0", self.reason)
+        wanted.add("{} in (fields ->> 'type', fields ->> 'saga')", self.saga)
+        wanted.add("at < now() - {}::interval", self.older_than)
+        wanted.add("at >= now() - {}::interval", self.newer_than)
+        return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class LetterGroup:
+    """Dead letters of one stream with one reason."""
+
+    stream: str
+    reason: str
+    letters: int
+    number_max: int
+
+
+async def newest_letters(
+    connection: Connection, wanted: LetterFilter, letters_max: int
+) -> tuple[list[DeadLetterRow], int | None]:
+    """The dead letters that fit, newest first, and the number of all that fit: None where counting takes too long."""
+    conditions = wanted.conditions()
+    rest = f"{conditions.where()} order by id desc limit {letters_max}"
+    found = await rows_of(connection, DeadLetterRow, "dead_letters", rest, conditions.values)
+    if len(found) < letters_max:
+        return found, len(found)
+    return found, await _count(connection, "dead_letters", conditions)
+
+
+async def letter_groups(connection: Connection, wanted: LetterFilter) -> list[LetterGroup]:
+    """The number of dead letters that fit, by stream and reason, the most first."""
+    conditions = wanted.conditions()
+    found = await connection.fetch(
+        "select stream, reason, count(*) as letters, max(id) as number_max from saga.dead_letters "
+        f"{conditions.where()} group by stream, reason order by letters desc, stream, reason",
+        *conditions.values,
+    )
+    return [LetterGroup(**dict(row)) for row in found]
+
+
+async def next_numbers(
+    connection: Connection, wanted: LetterFilter, *, after: int, up_to: int, letters_max: int
+) -> list[int]:
+    """The lowest numbers of dead letters that fit, above `after` and not above `up_to`."""
+    conditions = wanted.conditions()
+    conditions.add("id > {}", after)
+    conditions.add("id <= {}", up_to)
+    found = await connection.fetch(
+        f"select id from saga.dead_letters {conditions.where()} order by id limit {letters_max}", *conditions.values
+    )
+    return [row["id"] for row in found]
+
+
+async def _count(connection: Connection, view: str, conditions: Conditions) -> int | None:
+    try:
+        count: int = await connection.fetchval(_counting(view, conditions), *conditions.values, timeout=COUNT_S_MAX)
+    except TimeoutError:
+        return None
+    return count
+
+
+def _counting(view: str, conditions: Conditions) -> str:
+    return f"select count(*) from saga.{view} {conditions.where()}"
