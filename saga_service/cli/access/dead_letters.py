@@ -14,9 +14,6 @@ from saga_service.streams.pipeline import Command, send
 from saga_service.wire.dead_letters import DeadLetter, raw_pairs
 from saga_service.wire.transport import NO_STREAMS, TransportError
 
-BATCH_LETTERS = 200
-"""An entry may have a megabyte, and a batch is in memory as a whole."""
-
 
 @dataclass(frozen=True, slots=True)
 class Replayed:

@@ -13,7 +13,6 @@ from asyncpg import Connection
 
 from saga_service.cli.access.views import DeadLetterRow, SagaRow, rows_of
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.definitions.keywords import duration_ms
 
 COUNT_S_MAX = 1.0
 """How long a list counts what fits beyond its limit. A table of many millions takes longer."""
@@ -21,8 +20,12 @@ COUNT_S_MAX = 1.0
 
 def age(given: str | None, option: str) -> timedelta | None:
     """The time span of an option such as `2h`. Raises CommandFailed where it is none."""
+    if given is None:
+        return None
+    from saga_service.definitions.keywords import duration_ms  # a sixth of a command's time, and most name no age
+
     try:
-        return None if given is None else timedelta(milliseconds=duration_ms(given))
+        return timedelta(milliseconds=duration_ms(given))
     except ValueError as error:
         raise CommandFailed(f"{option} {error}", code=ExitCode.USAGE) from None
 

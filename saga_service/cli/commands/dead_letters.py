@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from asyncpg import Connection
 
-from saga_service.cli.access.dead_letters import BATCH_LETTERS, Replay, Replayed
 from saga_service.cli.access.filters import (
     LetterFilter,
     LetterGroup,
@@ -30,10 +29,15 @@ from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.cli.text import shell_word
 from saga_service.settings import Settings
 
+if TYPE_CHECKING:
+    from saga_service.cli.access.dead_letters import Replay, Replayed
+
 commands = typer.Typer(no_args_is_help=True)
 
 FILTERS = "Many dead letters"
 GROUPS_SHOWN_MAX = 20
+REPLAY_LETTERS = 200
+"""Dead letters that are replayed in one batch: an entry may have a megabyte, and a batch is in memory as a whole."""
 DROP_LETTERS = 1_000
 """Dead letters that are dropped in one statement."""
 
@@ -267,15 +271,15 @@ async def _replay_named(
         failures.append(CommandFailed(f"replayed already: {named}", "to replay them once more: --again"))
     replayed: list[Replayed] = []
     async with _open_replay(settings) as replay:
-        for begin in range(0, len(left), BATCH_LETTERS):
-            replayed += await replay.batch(left[begin : begin + BATCH_LETTERS])
+        for begin in range(0, len(left), REPLAY_LETTERS):
+            replayed += await replay.batch(left[begin : begin + REPLAY_LETTERS])
     return replayed, failures
 
 
 async def _replay_many(settings: Settings, wanted: LetterFilter, many: Many) -> list[Replayed]:
     replayed: list[Replayed] = []
     async with open_postgres(settings) as connection, _open_replay(settings) as replay:
-        async for numbers in _batches(connection, wanted, many, BATCH_LETTERS):
+        async for numbers in _batches(connection, wanted, many, REPLAY_LETTERS):
             try:
                 replayed += await replay.batch(numbers)
             except CommandFailed as failure:
@@ -285,6 +289,9 @@ async def _replay_many(settings: Settings, wanted: LetterFilter, many: Many) -> 
 
 @asynccontextmanager
 async def _open_replay(settings: Settings) -> AsyncIterator[Replay]:
+    # Its imports take a quarter of a command's time, and a list has no use for them.
+    from saga_service.cli.access.dead_letters import Replay
+
     async with open_dead_letters(settings) as box, open_requests(settings) as requests, open_redis(settings) as client:
         yield Replay(box, requests, client)
 

@@ -1,0 +1,44 @@
+"""Filters are cheap to load, and are conditions that all hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+
+from saga_service.cli.access.filters import Conditions, LetterFilter, age
+from saga_service.cli.exits import CommandFailed
+
+
+@pytest.mark.parametrize("command", ["list", "operate", "dead_letters"])
+def test_a_command_that_reads_no_definition_imports_nothing_of_definitions(command: str) -> None:
+    program = f"import sys, saga_service.cli.commands.{command}; print(*sys.modules)"
+
+    imported = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+
+    assert [name for name in imported.split() if name.startswith("saga_service.definitions")] == []
+
+
+def test_a_condition_without_a_value_is_left_out_and_the_others_all_hold() -> None:
+    wanted = Conditions()
+    wanted.add("saga = {}", "order")
+    wanted.add("key = {}", None)
+    wanted.add("{} in (a, b) or c = {}", "x")
+
+    assert wanted.where() == "where saga = $1 and $2 in (a, b) or c = $2"
+    assert wanted.values == ["order", "x"]
+    assert Conditions().where() == ""
+
+
+def test_dead_letters_that_were_replayed_are_left_out_unless_they_are_wanted() -> None:
+    assert LetterFilter().conditions().where() == "where replayed_at is null"
+    assert LetterFilter(with_replayed=True).conditions().where() == ""
+
+
+def test_an_age_is_a_duration_as_in_definitions() -> None:
+    assert age("2h", "--older-than") == timedelta(hours=2)
+    assert age(None, "--older-than") is None
+    with pytest.raises(CommandFailed, match=r"^--older-than must be a duration"):
+        age("soon", "--older-than")
