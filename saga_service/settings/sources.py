@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, Secret
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode
 
+from saga_service.base.address import postgres_problem, redis_problem
 from saga_service.encryption.keys import read_keys
 
 _MODULE_AND_NAME = re.compile(r"[\w.]+:\w+")
@@ -42,20 +42,16 @@ def without_password(url: str) -> str:
 
 
 def _postgres_url(url: ServerUrl) -> ServerUrl:
-    return _with_scheme(url, ("postgresql", "postgres"), "postgresql://user:password@host:5432/database")
+    return _without(postgres_problem(url.get_secret_value()), url)
 
 
 def _redis_url(url: ServerUrl) -> ServerUrl:
-    return _with_scheme(url, ("redis", "rediss", "unix"), "redis://:password@host:6379/0 (or rediss://, unix://)")
+    return _without(redis_problem(url.get_secret_value()), url)
 
 
-def _with_scheme(url: ServerUrl, schemes: tuple[str, ...], example: str) -> ServerUrl:
-    try:
-        scheme = urlsplit(url.get_secret_value()).scheme
-    except ValueError:
-        scheme = ""
-    if scheme not in schemes:
-        raise ValueError(f"must be a URL such as {example}")
+def _without(problem: str | None, url: ServerUrl) -> ServerUrl:
+    if problem is not None:
+        raise ValueError(problem)
     return url
 
 

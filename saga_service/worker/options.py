@@ -11,6 +11,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from saga_service.base.address import redis_problem
 from saga_service.base.user_modules import NoSuchModule, import_user_module, place_of
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.transport import PREFIX_DEFAULT
@@ -55,6 +56,9 @@ class WorkerOptions:
     """Decrypts the data of commands and encrypts that of replies; the service's own, or one with its keys."""
 
     def __post_init__(self) -> None:
+        problem = redis_problem(self.redis_url)
+        if problem is not None:
+            raise ValueError(f"redis_url {problem}")
         for name in ("read_block_ms", "reclaim_idle_ms", "reclaim_period_ms", "reply_bytes_max"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")

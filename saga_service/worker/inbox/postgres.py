@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from structlog.typing import FilteringBoundLogger
 
+from saga_service.base.address import postgres_problem
 from saga_service.base.liveness import moved, waiting
 from saga_service.base.postgres import STATEMENT_CACHE_SIZE, STATEMENT_TIMEOUT_S, close_pool, new_pool
 from saga_service.worker.inbox.connection import InboxUnavailable, inbox_errors
@@ -35,7 +36,7 @@ class PostgresInbox:
     any saga takes, for a removed row counts as if it had never been. Nothing is opened before the worker runs.
 
     A handler that changes its session must do so with SET LOCAL: sessions are not reset between two commands. Raises
-    ValueError for a number that cannot work.
+    ValueError for an address or a number that cannot work.
     """
 
     def __init__(
@@ -46,6 +47,9 @@ class PostgresInbox:
         kept_days: int | None = KEPT_DAYS_DEFAULT,
         statement_cache_size: int = STATEMENT_CACHE_SIZE,
     ) -> None:
+        problem = postgres_problem(at) if isinstance(at, str) else None
+        if problem is not None:
+            raise ValueError(f"the address of the inbox {problem}")
         if connections_max < 1:
             raise ValueError(f"connections_max must be at least 1, but is {connections_max}")
         if kept_days is not None and kept_days < 1:
