@@ -7,12 +7,14 @@ import os
 import random
 import signal
 from collections import Counter
+from pathlib import Path
 
 from saga_service.local.processes import Child
 from saga_service.settings import Settings
 from tests.end_to_end.laws import Saga, assert_lawful, nothing_is_left_over
 from tests.end_to_end.plans import Plan, ends_as, random_plans
 from tests.end_to_end.system import System
+from tests.support.locks import somebody_locks
 from tests.support.waiting import eventually
 
 SAGAS = 300
@@ -166,3 +168,45 @@ async def test_a_second_signal_ends_a_service_at_once(system: System) -> None:
     await eventually(lambda: any("stopping" in event for event in system.events_of(service)))
     service.ask_to_stop()
     assert await system.ended(service, within_s=5) == 0
+
+
+APPROVAL = """
+name: approval
+key: trip
+input: {type: object, required: [trip], properties: {trip: {type: string}, plan: {type: object}}}
+steps:
+  - {name: approve, signal: approved, timeout: 1h}
+"""
+
+
+async def test_a_resume_never_overtakes_the_pause_that_a_stalled_service_holds(
+    system: System, postgres_dsn: str, tmp_path: Path
+) -> None:
+    (tmp_path / "approval.yaml").write_text(APPROVAL)
+    settings = {"SAGA_DEFINITIONS": str(tmp_path / "approval.yaml"), "SAGA_REQUESTS_LEASE_MS": "2000"}
+    stalled = system.begin_service(**settings)
+    await system.ready(stalled)
+    system.start_saga("approval", "A-17")
+    await system.until("A-17", "running")
+    [saga] = await system.fetch("select id from saga.sagas")
+    ask = "select saga.operate($1, $2)"
+    async with somebody_locks(postgres_dsn, "select from saga_private.sagas for update"):
+        await system.fetch(ask, "pause", saga["id"])
+        waiting = "from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'saga_service'"
+        await eventually(lambda: system.fetch(f"select {waiting}"), what="the service has the pause in hand")
+        os.kill(stalled.pid, signal.SIGSTOP)
+        await system.fetch(f"select pg_terminate_backend(pid) {waiting}")
+    try:
+        await system.ready(system.begin_service(**settings))
+        await system.fetch(ask, "resume", saga["id"])
+        answered = "select verdict from saga.requests where verdict is not null order by request_id"
+        await eventually(lambda: _two(system, answered), what="both requests are answered")
+    finally:
+        os.kill(stalled.pid, signal.SIGCONT)
+    assert [row["verdict"] for row in await system.fetch(answered)] == ["applied", "applied"]
+    history = await system.fetch("select event from saga.history order by revision")
+    assert [row["event"] for row in history][-2:] == ["pause_requested", "resume_requested"]
+
+
+async def _two(system: System, query: str) -> bool:
+    return len(await system.fetch(query)) == 2
