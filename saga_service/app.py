@@ -36,9 +36,9 @@ from saga_service.runtime.timers import Timers
 from saga_service.settings import Settings
 from saga_service.startup import (
     StartupStopped,
-    check_keys,
     configured_catalog,
     configured_cipher,
+    register_deployment,
     wait_for_servers,
     with_postgres,
 )
@@ -54,7 +54,7 @@ from saga_service.streams.publisher import RedisPublisher
 from saga_service.streams.sight import StreamSight, watched_streams
 from saga_service.streams.starts_backlog import UnhandledStarts
 from saga_service.streams.trimming import StreamTrimmer
-from saga_service.wire.transport import StreamNames, TransportError
+from saga_service.wire.transport import StreamNames
 from saga_service.worker import load_worker, run_workers
 from saga_service.worker.options import worker_options
 
@@ -65,8 +65,6 @@ STILL_DEPLOYED_PERIOD_S = 15.0
 """How often a replica says which definitions it has. Those of which none has said so for a minute count as replaced."""
 PROCESSES_PERIOD_S = 10.0
 STANDSTILL_S = 60.0
-LOOK_PERIOD_S = 2.0
-"""How often a replica looks for lost streams."""
 LAST_READ_MS = 500
 """How long a read may go on at a stop. A busy stream answers well within it, so that nothing is left to hand back."""
 
@@ -110,7 +108,7 @@ async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) ->
             streams=[consumer.stream for consumer in deployment.consumers],
             workers=[worker.service for worker in workers],
         )
-        await deployment.find_losses()
+        await deployment.recovery.find_losses()
         liveness.awaited.clear()
         async with limited_after(shutdown, settings.shutdown_grace_ms / 1000), asyncio.TaskGroup() as group:
             group.create_task(deployment.service(liveness).run())
@@ -205,15 +203,6 @@ class Deployment:
             for consumer, inlet in zip(self.consumers, inlets, strict=True)
         ]
 
-    async def find_losses(self) -> None:
-        """Record what was lost while no replica ran, before anything is read: a recovery sends nothing again that
-        begins after it."""
-        try:
-            await self.recovery.record_losses()
-        except TransportError as error:
-            # The consumers' loops try it again, and log how long that lasts.
-            log.debug("the streams cannot be looked at yet", error=str(error))
-
     def request_poller(self) -> RequestPoller:
         return RequestPoller(
             self.store,
@@ -250,9 +239,8 @@ class Deployment:
         return Maintenance(tasks, settings.trim_period_ms / 1000, self.shutdown)
 
     async def register(self) -> None:
-        """Put the definitions on record and look at open sagas. Raises StartupRefused and StoreUnavailable."""
-        await self.store.remember_definitions(self.catalog.documents())
-        await check_keys(self.store)
+        """Put the deployment on record and look at open sagas. Raises StartupRefused and StoreUnavailable."""
+        await register_deployment(self.store, self.settings, self.catalog)
 
     def registration(self) -> Maintenance:
         """The upkeep of what is on record of this replica's definitions: that they are still deployed."""
@@ -338,7 +326,6 @@ class Deployment:
             self.store,
             found_by=settings.consumer_name,
             sagas_max=settings.batch_entries_max,
-            period_s=LOOK_PERIOD_S,
             now_ms=now_ms,
             shutdown=self.shutdown,
         )

@@ -89,6 +89,29 @@ def configured_cipher(settings: Settings) -> Cipher | None:
         raise StartupRefused(str(error)) from None
 
 
+async def register_deployment(store: PostgresStore, settings: Settings, catalog: Catalog) -> None:
+    """Put the deployment and its definitions on record. Raises StartupRefused where the database is another's, or has
+    sagas whose key is missing here."""
+    await check_deployment(store, settings)
+    await store.remember_definitions(catalog.documents())
+    await check_keys(store)
+
+
+async def check_deployment(store: PostgresStore, settings: Settings) -> None:
+    """Raises StartupRefused where the database belongs to a deployment with other streams.
+
+    Each of the two would take the other's timers and messages for its own, and send them to streams that nobody reads.
+    """
+    own = (settings.stream_prefix, settings.consumer_group)
+    prefix, group = await store.deployment(*own)
+    if (prefix, group) != own:
+        raise StartupRefused(
+            f"the database belongs to the deployment with SAGA_STREAM_PREFIX={prefix} and SAGA_CONSUMER_GROUP={group}, "
+            f"but here they are {own[0]} and {own[1]}; give each deployment a database of its own, or, if this one was "
+            "renamed, stop all its replicas and run: saga-service migrate --rename"
+        )
+
+
 async def check_keys(store: PostgresStore) -> None:
     """Raises StartupRefused where a saga under way is encrypted with a key that is not here.
 

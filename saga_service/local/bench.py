@@ -97,12 +97,15 @@ class _Bench:
     def __init__(self, options: BenchOptions, servers: _Servers, folder: Path) -> None:
         self._options = options
         self._servers = servers
-        self._names = StreamNames(f"saga-bench-{time.time_ns()}:")
+        self._names = StreamNames("saga-bench:")
+        self._run = f"saga-bench-{time.time_ns()}:"
         self._folder = folder
         self._redis: RedisClient = connect(servers.redis_url, blocking_ms=1_000)
 
     async def run(self) -> BenchResult:
         await migrate(self._servers.postgres_dsn)
+        # What a run that was cut short has left.
+        await self._delete_streams()
         await self._load(self._options.sagas)
         before = {name: cpu_seconds(pid) for name, pid in self._servers.pids.items()}
         with ChildGroup(self._environment(), self._folder) as children:
@@ -147,7 +150,7 @@ class _Bench:
 
     def _event(self, order: str) -> Message:
         data = {
-            "order_id": f"{self._names.prefix}{order}-{'x' * 60}",
+            "order_id": f"{self._run}{order}-{'x' * 60}",
             "customer": "customer-1",
             "amount": 100,
             "items": [{"sku": "abc", "quantity": 2}] * 3,
@@ -167,7 +170,7 @@ class _Bench:
         try:
             completed = await connection.fetchval(
                 "select count(*) from saga.sagas where status = 'completed' and starts_with(key, $1)",
-                self._names.prefix,
+                self._run,
             )
         finally:
             await connection.close()
@@ -209,11 +212,14 @@ class _Bench:
         return ended_s
 
     async def _clean_up(self) -> None:
+        await self._delete_streams()
+        await self._redis.aclose()
+
+    async def _delete_streams(self) -> None:
         names = self._names
         commands = [names.commands(service) for service in WORKERS]
         keys = (names.events, names.replies, names.outcomes, names.dead_letters, *commands)
         await self._redis.execute_command("DEL", *keys)
-        await self._redis.aclose()
 
 
 def percentile(values: Iterable[float], share: float) -> float:

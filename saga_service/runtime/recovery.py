@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 LOSSES_GATHERED_MS = 250
 """How old a loss is before its recovery begins: a server that lost its data lost all streams, and readers meet that one
 after the other."""
+LOOK_PERIOD_S = 2.0
+"""How often a replica looks for lost streams."""
 NEXT_PAGE_S = 0.1
 """The wait for the requests of the page before."""
 GROUPS_MADE_S = 0.5
@@ -48,7 +50,7 @@ class Recovery:
         *,
         found_by: str,
         sagas_max: int,
-        period_s: float,
+        period_s: float = LOOK_PERIOD_S,
         now_ms: Callable[[], int],
         shutdown: Shutdown,
     ) -> None:
@@ -82,6 +84,14 @@ class Recovery:
                     log.warning("redis has lost streams; what was in flight is sent again", streams=lost)
                 self.looked.reached()
                 return
+
+    async def find_losses(self) -> None:
+        """Record what was lost while no replica ran, before anything is read: what begins later is not sent twice."""
+        try:
+            await self.record_losses()
+        except TransportError as error:
+            # The readers of the streams try it again, and log how long that lasts.
+            log.debug("the streams cannot be looked at yet", error=str(error))
 
     def look_soon(self) -> None:
         """Have the next look taken at once: a group was made anew."""

@@ -89,7 +89,9 @@ class Settings(BaseSettings):
     )
     stream_prefix: StreamNamePart = Field(
         default=PREFIX_DEFAULT,
-        description="The beginning of the names of the service's streams. Each deployment on one Redis has its own.",
+        description="The beginning of the names of the service's streams. Each deployment on one Redis has its own, "
+        "and a database of its own: one with another prefix is refused there. After a change on purpose: "
+        "`saga-service migrate --rename`.",
     )
     consumer_group: StreamNamePart = Field(
         default="saga-service",

@@ -162,6 +162,14 @@ class PostgresStore:
                 [definition.version for definition in definitions],
             )
 
+    async def deployment(self, stream_prefix: str, consumer_group: str) -> tuple[str, str]:
+        """The prefix of streams and the consumer group that the database belongs to: these, if it belongs to none."""
+        async with self._connection() as connection:
+            await connection.execute(queries.RECORD_DEPLOYMENT, stream_prefix, consumer_group)
+            row = await connection.fetchrow(queries.DEPLOYMENT)
+        assert row is not None, "one was recorded"
+        return row["stream_prefix"], row["consumer_group"]
+
     async def claim_due(self, now_ms: int, limit: int, lease_ms: int) -> tuple[list[SagaId], int | None]:
         """Sagas whose timer is due, the longest overdue first; and the moment of the next one after them.
 

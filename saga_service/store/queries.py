@@ -49,6 +49,20 @@ order by id limit $2
 
 CLAIM_DUE = "select saga_ids, next_due_at_ms from saga_private.claim_due($1, $2, $3)"
 
+RECORD_DEPLOYMENT = """
+insert into saga_private.deployment (stream_prefix, consumer_group) values ($1, $2)
+on conflict (is_only) do nothing
+"""
+
+RENAME_DEPLOYMENT = """
+insert into saga_private.deployment as known (stream_prefix, consumer_group) values ($1, $2)
+on conflict (is_only) do update
+set stream_prefix = $1, consumer_group = $2, recorded_at = now()
+where (known.stream_prefix, known.consumer_group) is distinct from ($1, $2)
+"""
+
+DEPLOYMENT = "select stream_prefix, consumer_group from saga_private.deployment"
+
 SEE_STREAMS = """
 select saga_private.see_streams(
     $1::text[], $2::text[], $3::bigint[], $4::boolean[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9, $10

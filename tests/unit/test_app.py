@@ -11,12 +11,11 @@ from saga_service.app import Deployment
 from saga_service.base.lifecycle import Shutdown
 from saga_service.base.liveness import Liveness
 from saga_service.definitions import load_definitions
-from saga_service.runtime.recovery import Recovery
 from saga_service.settings import Settings
 from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop
-from saga_service.wire.transport import StreamNames, TransportUnavailable
+from saga_service.wire.transport import StreamNames
 
 NAMES = StreamNames()
 STREAM_OF_OTHERS = "saga_requests"
@@ -70,17 +69,3 @@ async def test_every_loop_of_the_service_is_one_object(deployment: Deployment) -
     assert deployment.timers in service._feeders
     assert deployment.recovery in service._feeders
     assert len(service._lanes) == deployment.settings.lanes
-
-
-async def test_losses_are_looked_for_before_anything_is_read(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks: list[Recovery] = []
-
-    async def record_losses(recovery: Recovery) -> None:
-        looks.append(recovery)
-        raise TransportUnavailable("away")
-
-    monkeypatch.setattr(Recovery, "record_losses", record_losses)
-    await deployment.find_losses()
-    assert looks == [deployment.recovery]

@@ -11,19 +11,38 @@ from saga_service.cli.access.postgres import postgres_errors_in_words
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.exits import CommandFailed, ExitCode, do_each
 from saga_service.cli.invocation import read_settings, run_to_end
-from saga_service.store.schema.migrate import SchemaUnfit, migrate
+from saga_service.settings import Settings
+from saga_service.store.schema.migrate import SchemaUnfit, migrate, rename_deployment
 from saga_service.telemetry import configure_logging
 
 
-def migrate_command() -> None:
+def migrate_command(
+    rename: Annotated[
+        bool,
+        typer.Option(
+            "--rename",
+            help="Also record SAGA_STREAM_PREFIX and SAGA_CONSUMER_GROUP as those of the database's deployment, after "
+            "they were changed. Stop every replica first.",
+        ),
+    ] = False,
+) -> None:
     settings = read_settings()
     configure_logging(settings.log_format, settings.log_level)
     try:
         with postgres_errors_in_words(settings):
             revision = run_to_end(migrate(settings.postgres_dsn.get_secret_value()))
+            if rename:
+                run_to_end(_rename(settings))
     except SchemaUnfit as error:
         raise CommandFailed(str(error), code=ExitCode.SCHEMA) from None
     typer.echo(f"the schema is at revision {revision}")
+    if rename:
+        typer.echo(f"the database belongs to the deployment of {settings.stream_prefix} and {settings.consumer_group}")
+
+
+async def _rename(settings: Settings) -> None:
+    dsn = settings.postgres_dsn.get_secret_value()
+    await rename_deployment(dsn, settings.stream_prefix, settings.consumer_group)
 
 
 def worker_migrate_command(

@@ -67,6 +67,15 @@ create table saga_private.migrations (
 comment on table saga_private.migrations is
     'The revisions of this schema that were applied, and the version of saga_service that applied each.';
 
+create table saga_private.deployment (
+    is_only boolean primary key default true check (is_only),
+    stream_prefix text not null,
+    consumer_group text not null,
+    recorded_at timestamptz not null default now()
+);
+comment on table saga_private.deployment is
+    'The one deployment that this database belongs to. Another would take its timers and messages for its own.';
+
 create table saga_private.definitions (
     saga text not null,
     version text not null,
@@ -674,6 +683,7 @@ begin
     ), judged as materialized (
         select
             seen.*,
+            known.seen_at_us = 0 as is_first_sight,
             known.has_group and not seen.has_group
                 or seen.last_id < known.last_id
                 or seen.entries_added < known.entries_added
@@ -688,7 +698,12 @@ begin
         update saga_private.streams
         set carries = judged.carries, seen_at_us = judged.at_us, has_group = judged.has_group,
             last_id = judged.last_id, entries_added = judged.entries_added,
-            lost_at_ms = case when judged.is_lost then now_ms else lost_at_ms end,
+            lost_at_ms = case
+                -- Under this name nothing was ever sent: what began a moment ago has lost nothing.
+                when judged.is_lost and judged.is_first_sight then now_ms - 60000
+                when judged.is_lost then now_ms
+                else lost_at_ms
+            end,
             lost_by = case when judged.is_lost then found_by else lost_by end,
             recovered_up_to = case when judged.is_lost then null else recovered_up_to end
         from judged where streams.stream = judged.stream
@@ -733,7 +748,7 @@ begin
         select array_agg(stream), string_agg(distinct carries, ','), max(lost_at_ms) from saga_private.streams
         where lost_at_ms <= found_before_ms and has_group and recovered_up_to is not distinct from reached
         into lost_streams, lost_things, latest_ms;
-        -- What begins after a loss has lost nothing by it. A minute is more than clocks differ.
+        -- What begins after a loss has lost nothing by it. Clocks differ by less than a minute.
         select array_agg(owing.id order by owing.id) from (
             select id from (
                 (

@@ -18,6 +18,8 @@ from typing import Protocol
 
 import asyncpg
 
+from saga_service.store import queries
+
 PRIVATE_SCHEMA = "saga_private"
 
 MIGRATIONS = {"0001": "0001_initial.sql"}
@@ -157,6 +159,15 @@ async def _record(connection: asyncpg.Connection, revision: str) -> None:
         revision,
         version("saga-service"),
     )
+
+
+async def rename_deployment(dsn: str, stream_prefix: str, consumer_group: str) -> None:
+    """Record that the database belongs to the deployment with these streams. Raises what asyncpg raises."""
+    connection: asyncpg.Connection = await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT_S, statement_cache_size=0)
+    try:
+        await connection.execute(queries.RENAME_DEPLOYMENT, stream_prefix, consumer_group)
+    finally:
+        await connection.close()
 
 
 def read_sql(file: str) -> str:

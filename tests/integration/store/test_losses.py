@@ -116,6 +116,13 @@ async def test_a_stream_that_was_never_seen_with_its_group_is_lost(store: Postgr
     assert [event.saga_id for event in await sent_again(store)] == [saga]
 
 
+async def test_what_begins_when_the_streams_are_first_made_is_not_sent_twice(store: PostgresStore) -> None:
+    await see(store, gone(EVENTS, 1_000))
+    await store.commit(batch(start("at once", at_ms=NOW_MS)))
+    await see(store, there_again(EVENTS, 2_000))
+    assert await go_on(store) == RecoveryPage(0, 0)
+
+
 async def test_every_saga_in_flight_is_sent_again_once_page_by_page(store: PostgresStore) -> None:
     sagas = await sagas_in_flight(store, 25)
     await lose(store, REPLIES)

@@ -85,6 +85,16 @@ async def test_a_look_that_fails_is_told_to_whoever_waits_for_it() -> None:
     assert outside.seen == []
 
 
+async def test_a_start_without_redis_leaves_the_look_to_the_readers() -> None:
+    outside = Outside()
+    outside.look_faults.then(AWAY)
+    recovery = made(outside, Shutdown())
+    await recovery.find_losses()
+    assert outside.seen == []
+    await recovery.find_losses()
+    assert outside.seen == [("saga:events",)]
+
+
 async def test_a_loss_is_told_with_its_streams() -> None:
     outside = Outside()
     outside.lost.append(["saga:events", "saga:replies"])
