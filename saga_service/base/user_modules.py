@@ -17,7 +17,8 @@ class NoSuchModule(Exception):
 def import_user_module(name: str) -> ModuleType:
     """Import the module, which may be in the working directory.
 
-    Raises NoSuchModule, and the exceptions of the module's own code as they are.
+    Raises NoSuchModule, and the exceptions of the module's own code as they are; ImportError where it would end the
+    process.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -29,6 +30,12 @@ def import_user_module(name: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise NoSuchModule(_why_not_there(error.name, here)) from None
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        # A module that calls sys.exit(), or a panic of a library: no reason to end without a word.
+        told = ImportError(f"{type(error).__name__} was raised: {error}")
+        raise told.with_traceback(error.__traceback__) from error
 
 
 def place_of(error: Exception) -> str | None:

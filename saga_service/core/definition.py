@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from saga_service.core.retry import ONCE, RetryPolicy
-from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
+from saga_service.core.vocabulary import Kind, OnError, OnUnknown, Task, UndoOrder
 
 Variables = Mapping[str, Any]
 """The variables of an expression: the saga's `input`, and the `outputs` by name of the steps before it."""
@@ -68,6 +68,8 @@ class StepDefinition:
     heartbeat_ms: int | None = None
     """The longest time without a sign of life, from the first sign on."""
     on_unknown: OnUnknown = OnUnknown.RETRY
+    on_error: OnError = OnError.FAILED
+    """The meaning of an unforeseen exception of the action's handler."""
     probe: str | None = None
     """The type of the command that asks whether the action happened."""
     compensation_retry: RetryPolicy = ONCE

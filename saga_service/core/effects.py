@@ -33,6 +33,8 @@ class Command(NamedTuple):
     traceparent: str | None
     heartbeat_ms: int | None = None
     """The longest silence of its worker after a sign of life."""
+    errors_are_unknown: bool = False
+    """Whether an unforeseen exception of its handler leaves the outcome unknown, and is no failure."""
     is_copy: bool = False
     """Whether the command was sent before and may be lost. A worker may have begun on what was sent first."""
 

@@ -26,6 +26,7 @@ from saga_service.core.vocabulary import (
     SAGA_COMPLETED,
     ChildOperation,
     Direction,
+    OnError,
     Outcome,
 )
 
@@ -100,6 +101,7 @@ def _command(
         _sent_outputs(definition, steps, position, direction),
         saga.traceparent,
         definition.steps[position].heartbeat_ms if direction is ACTION else None,
+        direction is ACTION and definition.steps[position].on_error is OnError.UNKNOWN,
     )
 
 

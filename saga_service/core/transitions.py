@@ -19,7 +19,8 @@ to compensate, do to steps; `SAGA_TRANSITIONS` lists the conditions that may fol
                 signals are `waiting`. With every step done or skipped the saga is completed.
     retry       a failed attempt goes back to pending and waits; a timed-out one waits as `unknown`, because it may
                 have happened. The next attempt has the same idempotency key.
-    unknown     what follows a time-out is the author's choice: the next attempt, a probe (it happened, it did not, or
+    unknown     a worker that began and cannot tell whether it happened says so; that is as good as a time-out. What
+                follows is the author's choice: the next attempt, a probe (it happened, it did not, or
                 nobody can tell), the undo, or parking until a late reply or a person decides.
     give up     out of attempts or of time, or told that it is pointless: `failed`, or `unknown` where any attempt was
                 left unanswered. The saga starts compensating. It does not where it can only go forward: a retriable
@@ -85,6 +86,8 @@ class Stimulus(StrEnum):
     ACTION_RETRY_DUE = "action_retry_due"
     ACTION_FAILED_LATE = "action_failed_late"
     """An unanswered attempt has failed after all."""
+    ACTION_LEFT_UNKNOWN = "action_left_unknown"
+    """Its worker began on it, and cannot tell whether it happened."""
     PROBE_CONFIRMED = "probe_confirmed"
     """The action happened."""
     PROBE_INCONCLUSIVE = "probe_inconclusive"
@@ -171,7 +174,7 @@ class Rule(StrEnum):
 _ignore, _refuse, _dispatch, _extend = Rule.IGNORE, Rule.REFUSE, Rule.DISPATCH, Rule.EXTEND
 _succeed, _succeed_late, _succeed_again = Rule.SUCCEED, Rule.SUCCEED_LATE, Rule.SUCCEED_AGAIN
 _note_success, _note_failure, _settle, _deny = Rule.NOTE_SUCCESS, Rule.NOTE_FAILURE, Rule.SETTLE, Rule.DENY
-_retry_failed, _time_out = Rule.RETRY_FAILED, Rule.TIME_OUT
+_retry, _time_out = Rule.RETRY_FAILED, Rule.TIME_OUT
 _give_up, _resolve_failed = Rule.GIVE_UP, Rule.RESOLVE_FAILED
 _undone, _undone_or_repeat = Rule.UNDONE, Rule.UNDONE_OR_REPEAT
 _probe, _probe_again, _take_signal, _end_wait = Rule.PROBE, Rule.PROBE_AGAIN, Rule.TAKE_SIGNAL, Rule.END_WAIT
@@ -181,17 +184,17 @@ _skip, _let_effect_stay = Rule.SKIP, Rule.LET_EFFECT_STAY
 
 # fmt: off
 _ACTION_RULES: dict[StepStatus, tuple[Rule, ...]] = {
-    #                     succeeded       failed         rejected  progressed timed out  retry due  failed late
-    PENDING:             (_succeed,       _ignore,       _give_up, _ignore,   _refuse,   _dispatch, _note_failure),
-    DISPATCHED:          (_succeed,       _retry_failed, _give_up, _extend,   _time_out, _refuse,   _note_failure),
-    WAITING:             (_refuse,        _refuse,       _refuse,  _refuse,   _refuse,   _refuse,   _refuse),
-    SUCCEEDED:           (_ignore,        _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _ignore),
-    FAILED:              (_succeed,       _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _ignore),
-    UNKNOWN:             (_succeed,       _ignore,       _give_up, _ignore,   _refuse,   _dispatch, _settle),
-    SKIPPED:             (_succeed_late,  _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _note_failure),
-    COMPENSATING:        (_note_success,  _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _note_failure),
-    COMPENSATED:         (_succeed_again, _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _note_failure),
-    COMPENSATION_FAILED: (_note_success,  _ignore,       _ignore,  _ignore,   _refuse,   _refuse,   _note_failure),
+    #                     succeeded       failed   rejected  progressed timed out  retry due  failed late    unknown
+    PENDING:             (_succeed,       _ignore, _give_up, _ignore,   _refuse,   _dispatch, _note_failure, _ignore),
+    DISPATCHED:          (_succeed,       _retry,  _give_up, _extend,   _time_out, _refuse,   _note_failure, _time_out),
+    WAITING:             (_refuse,        _refuse, _refuse,  _refuse,   _refuse,   _refuse,   _refuse,       _refuse),
+    SUCCEEDED:           (_ignore,        _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _ignore,       _ignore),
+    FAILED:              (_succeed,       _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _ignore,       _ignore),
+    UNKNOWN:             (_succeed,       _ignore, _give_up, _ignore,   _refuse,   _dispatch, _settle,       _ignore),
+    SKIPPED:             (_succeed_late,  _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _note_failure, _ignore),
+    COMPENSATING:        (_note_success,  _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _note_failure, _ignore),
+    COMPENSATED:         (_succeed_again, _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _note_failure, _ignore),
+    COMPENSATION_FAILED: (_note_success,  _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _note_failure, _ignore),
 }
 
 _PROBE_RULES: dict[StepStatus, tuple[Rule, ...]] = {
@@ -253,11 +256,11 @@ _OPERATOR_RULES: dict[StepStatus, tuple[Rule, ...]] = {
 
 _STIMULI = tuple(Stimulus)
 _TABLES: tuple[tuple[tuple[Stimulus, ...], dict[StepStatus, tuple[Rule, ...]]], ...] = (
-    (_STIMULI[:7], _ACTION_RULES),
-    (_STIMULI[7:12], _PROBE_RULES),
-    (_STIMULI[12:18], _COMPENSATION_RULES),
-    (_STIMULI[18:20], _WAIT_RULES),
-    (_STIMULI[20:], _OPERATOR_RULES),
+    (_STIMULI[:8], _ACTION_RULES),
+    (_STIMULI[8:13], _PROBE_RULES),
+    (_STIMULI[13:19], _COMPENSATION_RULES),
+    (_STIMULI[19:21], _WAIT_RULES),
+    (_STIMULI[21:], _OPERATOR_RULES),
 )
 
 STEP_RULES: dict[tuple[StepStatus, Stimulus], Rule] = {

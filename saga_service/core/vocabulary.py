@@ -55,6 +55,15 @@ class OnUnknown(StrEnum):
     """Wait for a late reply, or for a person."""
 
 
+class OnError(StrEnum):
+    """The author's choice for an exception of a handler that its author did not foresee."""
+
+    FAILED = "failed"
+    """The action did not happen: the next attempt, or none, by the retry policy."""
+    UNKNOWN = "unknown"
+    """The action may have happened: whatever `on_unknown` says, and in the end the undo is sent."""
+
+
 class UndoOrder(StrEnum):
     """The order in which outstanding effects are undone."""
 
@@ -158,6 +167,8 @@ class Outcome(StrEnum):
     FAILED = "failed"
     REJECTED = "rejected"
     """The command can never succeed: do not retry. Of a probe: the action did not happen."""
+    UNKNOWN = "unknown"
+    """The worker began, and cannot tell whether it happened."""
     PROGRESS = "progress"
     """The worker is still at work."""
 

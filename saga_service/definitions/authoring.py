@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
@@ -97,7 +97,7 @@ class Step(_Written):
     """An expression: the step is skipped where it is false."""
     input: Mapping[str, Mapped] | None = field(default=None, kw_only=True)
     """The input of the command or child saga. By default the saga's own, and for a command all outputs with it."""
-    kind: str | None = field(default=None, kw_only=True)
+    kind: Literal["compensatable", "pivot", "retriable"] | None = field(default=None, kw_only=True)
     """`"compensatable"`, which is the default; `"pivot"`: once it is done, the saga only goes forward; or
     `"retriable"`: it is tried until it is done."""
     retry: Retry | None = field(default=None, kw_only=True)
@@ -106,9 +106,13 @@ class Step(_Written):
     wait, and of a child saga the longest run, both 7d by default."""
     heartbeat: Duration | None = field(default=None, kw_only=True)
     """The time that an attempt may go without a sign of life. It is less than the timeout."""
-    on_unknown: str | None = field(default=None, kw_only=True)
+    on_unknown: Literal["retry", "probe", "compensate", "hold"] | None = field(default=None, kw_only=True)
     """The reaction to an attempt that never answered: `"retry"`, the default, `"probe"`, `"compensate"` or `"hold"`,
     the default of a pivot and of a child saga."""
+    on_error: Literal["failed", "unknown"] | None = field(default=None, kw_only=True)
+    """The meaning of an exception of the action's handler that is none of `Rejected`, `Retryable` and `Unknown`:
+    `"failed"`, it did not happen; or `"unknown"`, it may have happened, so that the undo is sent in the end. By default
+    `"unknown"` where the step has a compensation."""
     probe: str | None = field(default=None, kw_only=True)
     """The type of the command that asks whether the action happened, for `on_unknown="probe"`."""
     compensation_retry: Retry | None = field(default=None, kw_only=True)
@@ -165,7 +169,7 @@ class Saga(_Written):
     triggers: Sequence[Trigger] = field(default=(), kw_only=True)
     deadline: Duration | None = field(default=None, kw_only=True)
     """The time from the saga's start after which it is compensated, unless it has ended or passed its pivot."""
-    undo: str | None = field(default=None, kw_only=True)
+    undo: Literal["reverse", "parallel"] | None = field(default=None, kw_only=True)
     """The order of compensation. `"reverse"`, the default: one step at a time, exactly backwards. `"parallel"`: each
     step as soon as all that came after it is undone."""
     defaults: Defaults | None = field(default=None, kw_only=True)

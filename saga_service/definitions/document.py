@@ -17,7 +17,7 @@ from saga_service.core.definition import Definition, Expression, Shape, StepDefi
 from saga_service.core.ids import service_of
 from saga_service.core.retry import RetryPolicy
 from saga_service.core.state import JsonObject
-from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
+from saga_service.core.vocabulary import Kind, OnError, OnUnknown, Task, UndoOrder
 from saga_service.definitions.expressions.cel import Condition, InputMapping, condition, input_mapping
 from saga_service.definitions.problems import shown
 from saga_service.definitions.schema.inputs import Input, SchemaInput
@@ -99,6 +99,7 @@ def _step_to_document(step: StepDefinition, after: list[str] | None) -> dict[str
         "timeout_ms": step.timeout_ms,
         "heartbeat_ms": step.heartbeat_ms,
         "on_unknown": step.on_unknown.value,
+        "on_error": step.on_error.value,
         "probe": step.probe,
         "compensation_retry": _policy_to_document(step.compensation_retry),
         "compensation_timeout_ms": step.compensation_timeout_ms,
@@ -169,6 +170,7 @@ def _step(step: Mapping[str, Any]) -> StepDefinition:
         timeout_ms=step["timeout_ms"],
         heartbeat_ms=step["heartbeat_ms"],
         on_unknown=OnUnknown(step["on_unknown"]),
+        on_error=OnError(step["on_error"]),
         probe=step["probe"],
         compensation_retry=_policy(step["compensation_retry"]),
         compensation_timeout_ms=step["compensation_timeout_ms"],

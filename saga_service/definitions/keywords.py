@@ -12,7 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
+from saga_service.core.vocabulary import Kind, OnError, OnUnknown, Task, UndoOrder
 from saga_service.definitions.problems import shown
 
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -82,7 +82,7 @@ _OF_EVERY_STEP = {"name", "after", "when", "description"}
 _OF_EFFECTS = {"input", "kind", "retry", "timeout", "on_unknown", "compensation_retry", "compensation_timeout"}
 KEYWORDS_OF: dict[Task, frozenset[str]] = {
     Task.COMMAND: frozenset(
-        _OF_EVERY_STEP | _OF_EFFECTS | {"action", "compensation", "heartbeat", "probe", "output"},
+        _OF_EVERY_STEP | _OF_EFFECTS | {"action", "compensation", "heartbeat", "on_error", "probe", "output"},
     ),
     Task.SLEEP: frozenset(_OF_EVERY_STEP | {"sleep"}),
     Task.SIGNAL: frozenset(_OF_EVERY_STEP | {"signal", "timeout", "default", "output"}),
@@ -133,6 +133,7 @@ def defaults_of(step: Mapping[str, Any]) -> dict[str, Any]:
         "kind": _KIND_DEFAULT.value,
         "timeout": _LONG_TIMEOUT if is_child or task is Task.SIGNAL else _ATTEMPT_TIMEOUT,
         "on_unknown": OnUnknown.HOLD.value if is_child or kind is Kind.PIVOT else OnUnknown.RETRY.value,
+        "on_error": (OnError.UNKNOWN if step.get("compensation") else OnError.FAILED).value,
         "compensation_timeout": _LONG_TIMEOUT if is_child else _ATTEMPT_TIMEOUT,
     }
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from saga_service.core.vocabulary import Kind, OnUnknown, UndoOrder
+from saga_service.core.vocabulary import Kind, OnError, OnUnknown, UndoOrder
 from saga_service.definitions.keywords import (
     COMPENSATION_RETRY_DEFAULTS,
     RETRY_DEFAULTS,
@@ -214,6 +214,7 @@ SignalName = Annotated[str | None, PlainValidator(_text)]
 SagaName = Annotated[str | None, PlainValidator(_name)]
 Truth = Annotated[bool, PlainValidator(_truth)]
 OneKind = Annotated[Kind, PlainValidator(_one_of(Kind))]
+OneOnError = Annotated[OnError, PlainValidator(_one_of(OnError))]
 OneOnUnknown = Annotated[OnUnknown, PlainValidator(_one_of(OnUnknown))]
 OneUndoOrder = Annotated[UndoOrder, PlainValidator(_one_of(UndoOrder))]
 StepNames = Annotated[tuple[str, ...] | None, PlainValidator(_step_names)]
@@ -283,6 +284,7 @@ class StepModel(_Model):
     timeout: TimeoutMs
     heartbeat: HeartbeatMs = None
     on_unknown: OneOnUnknown
+    on_error: OneOnError
     probe: CommandType = None
     compensation_retry: RetryModel
     compensation_timeout: AttemptTimeoutMs

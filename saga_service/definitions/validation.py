@@ -96,6 +96,7 @@ def _step(step: StepModel, output: OutputSchema | None) -> StepDefinition:
         timeout_ms=step.timeout if step.sleep is None else step.sleep,
         heartbeat_ms=step.heartbeat,
         on_unknown=step.on_unknown,
+        on_error=step.on_error,
         probe=step.probe,
         compensation_retry=_policy(step.compensation_retry),
         compensation_timeout_ms=step.compensation_timeout,

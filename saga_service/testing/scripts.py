@@ -59,8 +59,8 @@ def plain(data: Mapping[str, Any] | BaseModel | None) -> dict[str, Any]:
 class Script:
     """The replies to one command's attempts, in their order.
 
-    `succeeds`, `fails`, `rejects`, `times_out` and `handled` each add a reply; the other methods change the latest one.
-    After the last reply, attempts are answered as if there were no script.
+    `succeeds`, `fails`, `rejects`, `leaves_unknown`, `times_out` and `handled` each add a reply; the other methods
+    change the latest one. After the last reply, attempts are answered as if there were no script.
 
         sim.on("payment.charge").fails("card_declined").fails().after("3s").times_out().succeeds({"receipt": "R-1"})
     """
@@ -90,6 +90,16 @@ class Script:
     def rejects(self, code: str = "rejected", message: str = "as the test has it") -> Script:
         """The command can never succeed. The rejection of a probe says that the action did not happen."""
         return self._add(Reply(_failure(Outcome.REJECTED, Fault(code, message), None)))
+
+    def leaves_unknown(
+        self, code: str = "unknown", message: str = "as the test has it", *, retry_after: Duration | None = None
+    ) -> Script:
+        """The worker cannot tell whether it happened: the step's `on_unknown` says what follows.
+
+        `retry_after` is the wait that the worker asks for.
+        """
+        delay_ms = None if retry_after is None else duration_ms(retry_after)
+        return self._add(Reply(_failure(Outcome.UNKNOWN, Fault(code, message), delay_ms)))
 
     def times_out(self) -> Script:
         """The command gets lost: no handler sees it, and no reply comes."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from saga_service.core.effects import Command
 from saga_service.core.ids import CommandId, CommandName, IdempotencyKey, SagaId
-from saga_service.core.vocabulary import Direction
+from saga_service.core.vocabulary import Direction, OnError
 from saga_service.wire.encryption import COMMAND, Cipher, DecryptionFailed, decrypt_data, is_encrypted, write_data
 from saga_service.wire.entries import ORIGINAL, Entry, Message, message_of
 from saga_service.wire.fields import required_command, required_moment_ms, required_text, traceparent
@@ -37,6 +37,8 @@ class ReceivedCommand:
     reply_to: str
     data: dict[str, Any]
     traceparent: str | None
+    errors_are_unknown: bool = False
+    """True where an unforeseen exception leaves the outcome unknown: its effect, if it had one, is to be undone."""
     expects_heartbeats: bool = False
     """True where the step has a heartbeat time-out. The worker that begins on the command sends the first one."""
     was_delivered_before: bool = field(default=False, compare=False)
@@ -80,6 +82,7 @@ def write_command(command: Command, names: StreamNames, cipher: Cipher | None = 
         data=write_data({**command.input, OUTPUTS_FIELD: command.outputs}, cipher, COMMAND, command_id),
         traceparent=command.traceparent,
         heartbeat=None if command.heartbeat_ms is None else str(command.heartbeat_ms),
+        on_error=OnError.UNKNOWN.value if command.errors_are_unknown else None,
     )
     return Message(message.stream, message.fields, is_original=not command.is_copy)
 
@@ -103,6 +106,7 @@ def read_command(entry: Entry, cipher: Cipher | None = None) -> ReceivedCommand:
         reply_to=required_text(fields, "reply_to"),
         data=data,
         traceparent=traceparent(fields),
+        errors_are_unknown=fields.get(b"on_error") == OnError.UNKNOWN.value.encode(),
         expects_heartbeats=b"heartbeat" in fields,
         was_delivered_before=entry.was_delivered_before,
         is_original=ORIGINAL.encode() in fields,

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from saga_service.worker.context import StepContext
-from saga_service.worker.errors import Rejected, Retryable, WrongHandler
+from saga_service.worker.errors import Rejected, Retryable, Unknown, WrongHandler
 from saga_service.worker.options import WorkerNotLoaded, WorkerOptions, load_worker
 from saga_service.worker.worker import Worker
 
@@ -30,6 +30,7 @@ __all__ = [
     "Rejected",
     "Retryable",
     "StepContext",
+    "Unknown",
     "Worker",
     "WorkerCannotStart",
     "WorkerNotLoaded",

@@ -1,15 +1,21 @@
 """One command through one handler to one reply.
 
-| the handler                                  | outcome   | code                          |
-|----------------------------------------------|-----------|-------------------------------|
-| returns                                      | succeeded |                               |
-| raises `Rejected`                            | rejected  | its own                       |
-| cannot be called: the data does not fit      | rejected  | `invalid_command`             |
-| raises `Retryable`                           | failed    | its own, with its delay       |
-| raises anything else                         | failed    | the exception's class         |
-| returns no JSON object, or too large a one   | failed    | `invalid_result`              |
-| is not registered in this process            | failed    | `unknown_command`             |
-| is not called: the data cannot be decrypted  | failed    | `encrypted_command`           |
+| the handler                                  | outcome           | code                          |
+|----------------------------------------------|-------------------|-------------------------------|
+| returns                                      | succeeded         |                               |
+| raises `Rejected`                            | rejected          | its own                       |
+| cannot be called: the data does not fit      | rejected          | `invalid_command`             |
+| raises `Retryable`                           | failed            | its own, with its delay       |
+| raises `Unknown`                             | unknown           | its own, with its delay       |
+| raises anything else                         | failed or unknown | the exception's class         |
+| returns no JSON object, or too large a one   | failed or unknown | `invalid_result`              |
+| is not registered in this process            | failed            | `unknown_command`             |
+| is not called: the data cannot be decrypted  | failed            | `encrypted_command`           |
+
+What nobody foresaw may come after the effect. It is `unknown` where the step says so (`on_error`), which is the default
+of steps that have a compensation. A transaction of the inbox is rolled back with everything in it, so that a
+transactional handler has always failed. "Anything else" is every exception: a panic of a library in Rust, `sys.exit()`
+in the handler's own code, a cancellation that nobody asked for. Only the process's own signals end a worker.
 
 An unknown command is not rejected: during a roll-out another process of the same service may have its handler, and the
 retry may reach that process. The same holds for a command encrypted with a key that this process does not have.
@@ -28,7 +34,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from saga_service.core.state import Fault
-from saga_service.core.vocabulary import Outcome
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.commands import ReceivedCommand
 from saga_service.wire.entries import Message
 from saga_service.wire.replies import write_failure, write_success
@@ -42,6 +48,7 @@ from saga_service.worker.errors import (
     UNKNOWN_COMMAND,
     Rejected,
     Retryable,
+    Unknown,
 )
 from saga_service.worker.handler_results import InvalidResult, json_object
 from saga_service.worker.registration import Handler, InvalidCommand
@@ -77,8 +84,10 @@ async def execute(
     """
     if command.expects_heartbeats:
         context.progress_now()
+    was_called = False
     try:
         argument = handler.argument(command)
+        was_called = True
         with _heartbeat(handler.heartbeat_s, context.progress_now):
             if exactly_once is not None:
                 return await exactly_once.carry_out(handler, command, argument, context, reply_bytes_max)
@@ -92,20 +101,22 @@ async def execute(
     except Retryable as error:
         context.logger.info("the handler asks for a retry", code=error.code, error=error.message)
         return failure(command, Outcome.FAILED, error.code, error.message, error.retry_after_ms)
+    except Unknown as error:
+        context.logger.info("the handler does not know what happened", code=error.code, error=error.message)
+        is_rolled_back = handler.takes_connection and command.direction is not Direction.PROBE
+        outcome = Outcome.FAILED if is_rolled_back else Outcome.UNKNOWN
+        return failure(command, outcome, error.code, error.message, error.retry_after_ms)
     except InvalidResult as error:
         context.logger.error("the handler's result cannot be sent", error=str(error))
-        return failure(command, Outcome.FAILED, INVALID_RESULT, str(error))
-    except asyncio.CancelledError as error:
+        return failure(command, _unforeseen_outcome(handler, command), INVALID_RESULT, str(error))
+    except BaseException as error:  # the handler is the author's: whatever it raises is a reply
         # Not by the task's own count of cancellations: libraries' time-outs cancel it too, and some leave it so.
-        if was_asked_to_end(command):
+        if not was_asked_to_end(command):
+            return _unforeseen(handler if was_called else None, command, context, error)
+        if isinstance(error, asyncio.CancelledError):
             raise
-        # Something that the handler waited for was cancelled, not the handler.
-        return _unforeseen(command, context, error)
-    except Exception as error:  # the handler is the author's: whatever it raises is a reply
-        if was_asked_to_end(command):
-            context.logger.warning("the handler failed when it was cancelled; no reply is sent", error=text_of(error))
-            raise asyncio.CancelledError from error
-        return _unforeseen(command, context, error)
+        context.logger.warning("the handler failed when it was cancelled; no reply is sent", error=text_of(error))
+        raise asyncio.CancelledError from error
 
 
 @contextmanager
@@ -173,7 +184,13 @@ def body_of(reply: Message) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """Return the exception's text, its class where the text is empty or cannot be made."""
+    """Return the exception's text, its class where the text is empty or cannot be made.
+
+    The text of a group names its members, which say what went wrong.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        members = "; ".join(f"{type(member).__name__}: {text_of(member)}" for member in error.exceptions)
+        return f"{error.message} ({members})"
     try:
         return str(error) or type(error).__name__
     except Exception:  # noqa: BLE001  # an author's exception class may fail at this too, and still needs its reply
@@ -185,6 +202,14 @@ def _sendable(text: str) -> str:
     return str(text).replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
-def _unforeseen(command: ReceivedCommand, context: StepContext, error: BaseException) -> Message:
-    context.logger.error("the handler failed", error=text_of(error), exc_info=error)
-    return failure(command, Outcome.FAILED, type(error).__name__, text_of(error))
+def _unforeseen(
+    called: Handler | None, command: ReceivedCommand, context: StepContext, error: BaseException
+) -> Message:
+    outcome, text = _unforeseen_outcome(called, command), text_of(error)
+    context.logger.error("the handler failed", error=text, outcome=outcome.value, exc_info=error)
+    return failure(command, outcome, type(error).__name__, text)
+
+
+def _unforeseen_outcome(called: Handler | None, command: ReceivedCommand) -> Outcome:
+    in_doubt = command.errors_are_unknown and called is not None and not called.takes_connection
+    return Outcome.UNKNOWN if in_doubt else Outcome.FAILED

@@ -65,7 +65,7 @@ async def carry_out(command: dict[str, Any], context: StepContext) -> dict[str, 
     outcome = {"fail": "failed", "reject": "rejected"}.get(operation, "succeeded")
     write_effect(_effect(context, began_ns, outcome))
     if outcome == "failed":
-        raise Retryable("as planned", code="planned", delay=_delay_s(rest))
+        raise Retryable("planned", "as planned", delay=_delay_s(rest))
     if outcome == "rejected":
         raise Rejected("planned", "as planned")
     return {"attempt": context.attempt, "verb": operation}

@@ -77,6 +77,15 @@ def a_probe_confirms_while_the_next_attempt_is_in_flight() -> None:
     assert saga.statuses("charge") == ["succeeded"]
 
 
+def a_probe_confirms_while_the_next_attempt_waits() -> None:
+    saga = running(step("charge", on_unknown=OnUnknown.PROBE))
+    saga.timer_when_due()
+    saga.it_did_not_happen("charge")
+    assert saga.statuses("charge") == ["pending"]
+    saga.it_happened("charge")
+    assert saga.statuses("charge") == ["succeeded"]
+
+
 def _operate_without_input(saga: SagaInMemory, kind: Kind = Kind.COMPENSATABLE) -> None:
     saga.definition = definition(step("charge", kind=kind, sent=NO_VALUE))
     saga.operate(Operation.RETRY)
@@ -84,6 +93,7 @@ def _operate_without_input(saga: SagaInMemory, kind: Kind = Kind.COMPENSATABLE) 
 
 RARE_CASES = (
     a_probe_confirms_while_the_next_attempt_is_in_flight,
+    a_probe_confirms_while_the_next_attempt_waits,
     a_parked_step_is_resolved_as_failed_while_the_pivot_waits,
     a_parked_step_is_retried_and_cannot_be_sent,
     a_step_that_waits_for_its_retry_is_retried_and_cannot_be_sent,

@@ -249,6 +249,11 @@ class SagaInMemory:
     def reject(self, name: str, code: str = "refused", *, attempt: int | None = None) -> Transition:
         return self._reply(name, Direction.ACTION, Outcome.REJECTED, attempt, code)
 
+    def leave_unknown(
+        self, name: str, code: str = "no_answer", *, attempt: int | None = None, retry_after_ms: int | None = None
+    ) -> Transition:
+        return self._reply(name, Direction.ACTION, Outcome.UNKNOWN, attempt, code, retry_after_ms)
+
     def progress(self, name: str, *, direction: Direction = Direction.ACTION) -> Transition:
         return self._reply(name, direction, Outcome.PROGRESS)
 

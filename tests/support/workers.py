@@ -52,6 +52,7 @@ def message(
     outputs: Mapping[str, Any] | None = None,
     deadline_in_ms: int = FAR_AWAY_MS,
     traceparent: str | None = None,
+    errors_are_unknown: bool = False,
 ) -> Message:
     """The command of saga `number`, as the orchestrator sends it."""
     command = Command(
@@ -65,6 +66,7 @@ def message(
         input={"amount": 5} if data is None else data,
         outputs=outputs or {},
         traceparent=traceparent,
+        errors_are_unknown=errors_are_unknown,
     )
     return write_command(command, NAMES)
 

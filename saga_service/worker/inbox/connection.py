@@ -82,7 +82,7 @@ async def retried(
                 log.error("the commit is in doubt; no reply is sent")
                 return None
             else:
-                raise Retryable(f"the inbox is unavailable: {error}", code=INBOX_UNAVAILABLE) from error
+                raise Retryable(INBOX_UNAVAILABLE, f"the inbox is unavailable: {error}") from error
 
 
 @contextmanager

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.core.vocabulary import Direction, Due, Kind, OnUnknown, Operation, Resolution, SagaStatus, Verdict
+from saga_service.core.vocabulary import (
+    Direction,
+    Due,
+    Kind,
+    OnUnknown,
+    Operation,
+    Outcome,
+    Resolution,
+    SagaStatus,
+    StepStatus,
+    Verdict,
+)
 from tests.support.builders import ONCE, RETRY, START_MS, TIMEOUT_MS, SagaInMemory, only_command, running, step
 
 
@@ -30,6 +41,64 @@ def test_to_compensate_gives_the_step_up_at_once_and_undoes_it_first() -> None:
     assert saga.sent_names == ["reserve 1", "charge 1", "undo charge 1"]
     saga.undo_succeeds("charge")
     assert saga.sent_names[-1] == "undo reserve 1"
+
+
+def test_an_attempt_whose_outcome_its_worker_does_not_know_is_tried_again_and_undone_in_the_end() -> None:
+    saga = running("reserve", step("charge", retry=RETRY))
+    saga.succeed("reserve")
+    for _ in range(RETRY.attempts_max):
+        assert saga.step("charge").status != StepStatus.UNKNOWN
+        saga.leave_unknown("charge")
+        if saga.step("charge").due is Due.RETRY:
+            saga.timer_when_due()
+    assert saga.sent_names[-2:] == ["charge 3", "undo charge 1"]
+    assert saga.state.fault is not None
+    assert (saga.state.fault.code, saga.state.fault.step) == ("no_answer", "charge")
+
+
+def test_the_wait_that_a_worker_asks_for_counts_where_it_does_not_know_either() -> None:
+    saga = running("reserve", step("charge", retry=RETRY))
+    saga.succeed("reserve")
+    saga.leave_unknown("charge", retry_after_ms=7_000)
+    assert (saga.statuses("charge"), saga.step("charge").due_at_ms) == (["unknown"], saga.now_ms + 7_000)
+
+
+@pytest.mark.parametrize(
+    ("choice", "sent"),
+    [
+        (OnUnknown.PROBE, "ask charge 1"),
+        (OnUnknown.COMPENSATE, "undo charge 1"),
+        (OnUnknown.HOLD, "charge 1"),
+    ],
+)
+def test_what_follows_an_unknown_outcome_is_what_follows_a_time_out(choice: OnUnknown, sent: str) -> None:
+    saga = running("reserve", step("charge", on_unknown=choice), "ship")
+    saga.succeed("reserve")
+    saga.leave_unknown("charge")
+    assert saga.sent_names[-1] == sent
+
+
+def test_an_unknown_outcome_settles_nothing_after_a_time_out() -> None:
+    saga = _held()
+    assert saga.leave_unknown("charge").verdict is Verdict.REPEATED
+    saga.operate(Operation.CANCEL)
+    assert saga.sent_names[2:] == ["undo charge 1"]
+
+
+def test_an_undo_whose_outcome_is_unknown_is_sent_again() -> None:
+    saga = running("reserve", step("charge", retry=ONCE))
+    saga.succeed("reserve")
+    saga.reject("charge")
+    saga._reply("reserve", Direction.COMPENSATION, Outcome.UNKNOWN, code="no_answer")
+    saga.timer_when_due()
+    assert saga.sent_names[-1] == "undo reserve 2"
+
+
+def test_a_probe_that_finds_nothing_out_is_sent_again() -> None:
+    saga = _probing()
+    saga._reply("charge", Direction.PROBE, Outcome.UNKNOWN, code="no_answer")
+    saga.timer_when_due()
+    assert saga.sent_names[-1] == "ask charge 2"
 
 
 def test_to_hold_parks_the_step_and_a_late_success_sets_the_saga_going() -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from saga_service.core.definition import Definition, StepDefinition, Variables
 from saga_service.core.retry import RetryPolicy
-from saga_service.core.vocabulary import Kind, OnUnknown, Task, UndoOrder
+from saga_service.core.vocabulary import Kind, OnError, OnUnknown, Task, UndoOrder
 from saga_service.definitions import (
     Retry,
     Saga,
@@ -116,7 +116,7 @@ def test_a_policy_keeps_the_defaults_of_its_place_for_what_it_leaves_out() -> No
 
 
 def test_a_version_is_twelve_hexadecimal_digits_and_never_moves_by_itself() -> None:
-    assert version_of(ORDER) == version_of(ORDER) == "d07996e4afb8"
+    assert version_of(ORDER) == version_of(ORDER) == "1fa1a1cfadea"
 
 
 def with_step(**changes: Any) -> Saga:
@@ -140,6 +140,7 @@ STEERING: list[Saga] = [
     replace(ORDER, steps=[replace(CHARGE, name="charge2"), ORDER.steps[1], replace(WAIT, after=["charge2", "ship"])]),
     with_step(action="payment.charge2"),
     with_step(compensation=None),
+    with_step(on_error="failed"),
     with_step(timeout="31s"),
     with_step(compensation_timeout="46s"),
     with_step(retry=Retry(attempts=5)),
@@ -305,6 +306,7 @@ STORED: dict[str, Any] = {
             "timeout_ms": 30000,
             "heartbeat_ms": 10000,
             "on_unknown": "probe",
+            "on_error": "unknown",
             "probe": "payment.find",
             "compensation_retry": {
                 "attempts_max": 20,
@@ -340,6 +342,7 @@ def test_a_stored_document_drives_its_sagas_as_it_did_when_it_was_stored() -> No
                 timeout_ms=30_000,
                 heartbeat_ms=10_000,
                 on_unknown=OnUnknown.PROBE,
+                on_error=OnError.UNKNOWN,
                 probe="payment.find",
                 compensation_retry=RetryPolicy(20, 1_000, 2.0, 300_000, jitter=False),
                 compensation_timeout_ms=45_000,
@@ -404,3 +407,10 @@ def test_a_property_may_be_called_like_a_word_of_the_schema() -> None:
     assert comparable(schema) == {
         "properties": {"required": {"type": ["integer", "null"]}, "title": {"enum": ["title"]}}
     }
+
+
+def test_an_unforeseen_exception_is_unknown_where_there_is_something_to_undo_and_where_it_is_written() -> None:
+    assert only_step(action="a.b", compensation="a.c").on_error is OnError.UNKNOWN
+    assert only_step(action="a.b").on_error is OnError.FAILED
+    assert only_step(action="a.b", compensation="a.c", on_error="failed").on_error is OnError.FAILED
+    assert only_step(action="a.b", kind="pivot", on_error="unknown").on_error is OnError.UNKNOWN

@@ -32,6 +32,13 @@ def test_replies_are_given_in_their_order_and_then_no_more() -> None:
     assert end is None
 
 
+def test_a_worker_may_leave_it_unknown() -> None:
+    (reply,) = taken(Script().leaves_unknown("no_answer", retry_after="3s"), 1)
+    assert written(reply) == (
+        'outcome unknown error {"code":"no_answer","message":"as the test has it","retry_after_ms":3000}'
+    )
+
+
 def test_a_change_is_of_the_latest_reply_alone() -> None:
     first, second, third = taken(
         Script().fails().after("3s").twice().succeeds().reply_lost().times_out().heartbeats("500ms"), 3

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from saga_service.core.ids import CommandName, service_of
-from saga_service.core.vocabulary import Direction
+from saga_service.core.vocabulary import Direction, OnError
 from saga_service.wire.commands import ReceivedCommand, read_command, write_command
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.json import NESTING_MAX, read_object
@@ -133,3 +134,13 @@ def test_what_cannot_be_read_says_why(name: str, value: bytes, complaint: str) -
 def test_a_command_without_data_has_none() -> None:
     fields = _written() | {b"data": b""}
     assert read_command(entry(fields)).data == {}
+
+
+@pytest.mark.parametrize("on_error", list(OnError))
+def test_an_action_says_that_its_handler_s_unforeseen_exceptions_leave_it_unknown(on_error: OnError) -> None:
+    saga = running(replace(definition("charge").steps[0], on_error=on_error))
+    saga.fail("charge")
+    saga.timer_when_due()
+    written = delivered(write_command(saga.sent[-1], NAMES))
+    assert written.fields.get(b"on_error") == (b"unknown" if on_error is OnError.UNKNOWN else None)
+    assert read_command(written).errors_are_unknown is (on_error is OnError.UNKNOWN)

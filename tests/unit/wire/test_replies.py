@@ -145,7 +145,7 @@ def test_a_reply_with_the_wrong_saga_id_is_nobodys() -> None:
 @pytest.mark.parametrize("outcome", ["done", "Succeeded", "succeeded ", "SUCCEEDED", "x" * 10_000])
 def test_an_outcome_that_nobody_knows_is_told_the_known_ones(outcome: str) -> None:
     assert _complaint(outcome=outcome) == (
-        f"field 'outcome' must be one of succeeded, failed, rejected, progress, but is '{outcome[:100]}'"
+        f"field 'outcome' must be one of succeeded, failed, rejected, unknown, progress, but is '{outcome[:100]}'"
     )
 
 

@@ -24,7 +24,7 @@ from saga_service.definitions.schema.source import read_output_source
 from saga_service.wire import replies as wire_replies
 from saga_service.wire.commands import read_command
 from saga_service.wire.replies import RETRY_AFTER_MS_MAX
-from saga_service.worker import Rejected, Retryable, StepContext, Worker
+from saga_service.worker import Rejected, Retryable, StepContext, Unknown, Worker
 from saga_service.worker.execution import body_of, execute, failure, unknown_command
 from saga_service.worker.registration import Handler
 from tests.support.workers import command, command_entry, understood
@@ -205,24 +205,147 @@ async def test_a_retryable_failure_is_sent_with_the_wait_that_it_asks_for(
     delay: float | timedelta | None, retry_after_ms: int | None
 ) -> None:
     async def charge(charge: Charge) -> None:
-        raise Retryable("the bank is closed", code="closed", delay=delay)
+        raise Retryable("closed", "the bank is closed", delay=delay)
 
     replied = await carry_out(charge)
     assert failed(replied) == Fault("closed", "the bank is closed")
     assert replied.retry_after_ms == retry_after_ms
 
 
-async def test_retryable_needs_no_code() -> None:
+SAYINGS: list[tuple[type[Rejected | Retryable | Unknown], Outcome]] = [
+    (Rejected, Outcome.REJECTED),
+    (Retryable, Outcome.FAILED),
+    (Unknown, Outcome.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("kind", "outcome"), SAYINGS)
+@pytest.mark.parametrize(
+    ("given", "named", "code", "message"),
+    [
+        (("busy",), {}, "busy", "the worker gave no reason"),
+        (("busy", "the bank asks to wait"), {}, "busy", "the bank asks to wait"),
+        (("the bank asks to wait",), {"code": "busy"}, "busy", "the bank asks to wait"),
+        ((), {"code": "busy", "message": "the bank asks to wait"}, "busy", "the bank asks to wait"),
+        (("the bank asks to wait",), {}, None, "the bank asks to wait"),
+        ((), {}, None, "the worker gave no reason"),
+    ],
+)
+async def test_what_a_handler_says_has_one_form(
+    kind: Any, outcome: Outcome, given: tuple[Any, ...], named: dict[str, Any], code: str | None, message: str
+) -> None:
     async def charge(charge: Charge) -> None:
-        raise Retryable("later")
+        raise kind(*given, **named)
 
-    assert failed(await carry_out(charge)) == Fault("retryable", "later")
+    replied = await carry_out(charge)
+    assert (replied.outcome, replied.fault) == (outcome, Fault(code or kind.default_code, message))
 
 
-@pytest.mark.parametrize("delay", [-1, timedelta(days=8), float("nan")])
-def test_a_wait_that_no_saga_would_keep_is_refused_where_it_is_written(delay: float | timedelta) -> None:
-    with pytest.raises(ValueError, match="must be from 0 seconds to 7 days"):
-        Retryable("later", delay=delay)
+class Unshowable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(("kind", "outcome"), SAYINGS)
+async def test_what_is_given_wrongly_is_told_and_changes_no_outcome(kind: Any, outcome: Outcome) -> None:
+    async def charge(charge: Charge) -> None:
+        raise kind(404, None, "gone", Unshowable(), reason={"a": 1})
+
+    replied = await carry_out(charge)
+    assert replied.outcome is outcome
+    assert replied.fault == Fault("404", "gone; a Unshowable that cannot be shown; reason={'a': 1}")
+
+
+@pytest.mark.parametrize(
+    ("delay", "retry_after_ms"),
+    [(-1, 0), (timedelta(days=8), RETRY_AFTER_MS_MAX), (float("nan"), None), ("30", None), (True, None)],
+)
+async def test_a_wait_that_no_saga_keeps_is_the_nearest_that_it_keeps(delay: Any, retry_after_ms: int | None) -> None:
+    async def charge(charge: Charge) -> None:
+        raise Retryable("busy", delay=delay)
+
+    assert (await carry_out(charge)).retry_after_ms == retry_after_ms
+
+
+class Panic(BaseException):
+    """What a library in Rust raises where it cannot go on."""
+
+
+@pytest.mark.parametrize(
+    "raised", [Panic("at lib.rs:7"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()]
+)
+async def test_whatever_a_handler_raises_is_a_reply(raised: BaseException) -> None:
+    async def charge(charge: Charge) -> None:
+        raise raised
+
+    assert failed(await carry_out(charge)).code == type(raised).__name__
+
+
+async def test_a_panic_in_a_result_s_encoder_is_a_reply() -> None:
+    class Result(BaseModel):
+        value: int = 1
+
+        @field_serializer("value")
+        def panic(self, _: int) -> int:
+            raise Panic
+
+    async def charge(charge: Charge) -> Any:
+        return Result()
+
+    charge.__annotations__["return"] = Result
+
+    assert failed(await carry_out(charge)).code == "Panic"
+
+
+async def test_the_members_of_a_group_are_told() -> None:
+    async def charge(charge: Charge) -> None:
+        raise ExceptionGroup("two calls failed", [ValueError("no such card"), ExceptionGroup("more", [KeyError("x")])])
+
+    assert failed(await carry_out(charge)) == Fault(
+        "ExceptionGroup", "two calls failed (ValueError: no such card; ExceptionGroup: more (KeyError: 'x'))"
+    )
+
+
+async def test_an_unforeseen_exception_leaves_the_outcome_unknown_where_the_step_says_so() -> None:
+    async def charge(charge: Charge) -> None:
+        raise OSError("the link was lost")
+
+    replied = await carry_out(charge, errors_are_unknown=True)
+    assert (replied.outcome, replied.fault) == (Outcome.UNKNOWN, Fault("OSError", "the link was lost"))
+
+
+async def test_a_result_that_cannot_be_sent_leaves_the_outcome_unknown_where_the_step_says_so() -> None:
+    async def charge(charge: Charge) -> Any:
+        return {"too long": "x" * REPLY_BYTES_MAX}
+
+    charge.__annotations__["return"] = dict[str, Any]
+    replied = await carry_out(charge, errors_are_unknown=True)
+    assert replied.outcome is Outcome.UNKNOWN
+    assert replied.fault is not None
+    assert replied.fault.code == "invalid_result"
+
+
+@pytest.mark.parametrize(("raised", "outcome"), [(Retryable("busy"), Outcome.FAILED), (Rejected(), Outcome.REJECTED)])
+async def test_what_a_handler_says_counts_wherever_errors_are_unknown(raised: Exception, outcome: Outcome) -> None:
+    async def charge(charge: Charge) -> None:
+        raise raised
+
+    assert (await carry_out(charge, errors_are_unknown=True)).outcome is outcome
+
+
+async def test_data_that_breaks_the_model_s_own_code_has_had_no_effect() -> None:
+    class Breaking(BaseModel):
+        amount: int
+
+        @field_validator("amount")
+        @classmethod
+        def check(cls, _: int) -> int:
+            raise OSError("the validator's own trouble")
+
+    async def charge(charge: Breaking) -> None: ...
+
+    charge.__annotations__["charge"] = Breaking
+    assert failed(await carry_out(charge, errors_are_unknown=True)).code == "OSError"
 
 
 async def test_any_other_exception_is_a_failure_with_a_traceback() -> None:

@@ -133,3 +133,11 @@ def test_a_module_that_hides_the_one_that_is_meant_is_named(
         f"there is no module '{module}.workers': `{module}` is {hiding}, which is no package; "
         "rename one of the two, or put the right one first in PYTHONPATH"
     )
+
+
+def test_a_module_that_would_end_the_process_is_told_with_its_place(directory: Path) -> None:
+    (directory / "ending.py").write_text("import sys\n\nsys.exit(3)\n")
+    with pytest.raises(
+        WorkerNotLoaded, match=r"ending\.py:3: cannot be imported: ImportError: SystemExit was raised: 3"
+    ):
+        load_worker("ending:worker")

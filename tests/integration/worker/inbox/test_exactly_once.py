@@ -23,7 +23,7 @@ async def test_a_redelivery_and_a_later_attempt_get_the_recorded_result(payment:
 async def test_a_retryable_failure_is_not_recorded_and_is_retried(payment: Payment) -> None:
     async def fails_first(context: StepContext) -> None:
         if context.attempt == 1:
-            raise Retryable("busy", code="busy")
+            raise Retryable("busy")
 
     payment.inside = fails_first
     assert fault_code(await payment.deliver()) == (Outcome.FAILED, "busy")
