@@ -54,6 +54,7 @@ def configure_logging(log_format: LogFormat = "auto", log_level: LogLevel = "inf
     )
     handler = _StandardError()
     handler.name = _HANDLER_NAME
+    handler.addFilter(_in_one_line)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_OF_OTHER_LOGGERS, processors=_renderers(log_format))
     )
@@ -62,6 +63,34 @@ def configure_logging(log_format: LogFormat = "auto", log_level: LogLevel = "inf
     root.setLevel(level)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
+
+
+_LOST_LINK = "a driver reports a lost link; what needs it tries again"
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Turn a driver's traceback about a lost link into one line that says what happened.
+
+    The drivers report such links from tasks of their own, besides the errors that the callers get and tell of.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    is_drivers = record.name.startswith(("asyncpg", "redis", "asyncio"))
+    is_reset = record.name == "asyncio" and "Resetting connection with an active transaction" in record.getMessage()
+    if is_drivers and (is_reset or (error is not None and _is_lost_link(error))):
+        said = "a transaction was open" if error is None else f"{type(error).__name__}: {error}"
+        record.msg, record.args = f"{_LOST_LINK}: {' '.join(said.split())}", ()
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
+def _is_lost_link(error: BaseException) -> bool:
+    """Whether the error is the network's, or a driver's word for one; the drivers need not be there."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, OSError | TimeoutError) or bool(names & _WORDS_FOR_LOST_LINKS)
+
+
+_WORDS_FOR_LOST_LINKS = {"PostgresConnectionError", "CannotConnectNowError", "InterfaceError", "ConnectionError"}
 
 
 class _StandardError(logging.StreamHandler[TextIO]):

@@ -21,6 +21,8 @@ from saga_service.wire.entries import Entry, entry_of
 from saga_service.wire.transport import StreamLost, StreamRefused
 
 _BEGINNING = "0-0"
+_NO_ENTRY = "0-1"
+"""An id that no entry has by now."""
 PENDING_PAGE_ENTRIES_MAX = 500
 HANDED_BACK_IDLE_MS = 7 * 24 * 3_600_000
 """How idle an entry looks that was handed back: longer than any reclaim waits."""
@@ -68,6 +70,14 @@ class Consumer:
             raise
         self._begin_new_stream()
         return True
+
+    async def check_rights(self) -> None:
+        """Find out whether Redis lets us do what a consumer does, scripts included. Changes nothing.
+
+        Raises StreamRefused where it does not.
+        """
+        await scripts.renew(self._acting, self.stream, self.group, self.name, [_NO_ENTRY])
+        await self._of_stream(*acknowledge(self.stream, self.group, [_NO_ENTRY]))
 
     async def read(self, count_max: int, block_ms: int) -> list[Entry]:
         """Entries that are ours to handle: first our own pending ones, then new ones, waiting `block_ms` for them."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from structlog.contextvars import bind_contextvars
 from structlog.typing import FilteringBoundLogger
@@ -91,6 +92,11 @@ class Dispatcher:
     def in_flight(self) -> int:
         """How many commands are being carried out."""
         return self._concurrency - self._endings.free_slots
+
+    def handler_of(self, task: asyncio.Task[Any]) -> str | None:
+        """Return the name of the handler that runs in this task, with its command's type; None for any other task."""
+        command = self._endings.command_of(task)
+        return None if command is None else f"{self._handlers[command.type].name}' of '{command.type}"
 
     def recheck_room(self) -> None:
         """Have `wait_for_room` look again: replies were sent, which may have made room."""

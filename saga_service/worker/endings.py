@@ -66,6 +66,11 @@ class Endings:
         over_limit = max(0, len(self._abandoned) - self._abandoned_max)
         return max(0, self._concurrency - len(self._running) - over_limit)
 
+    def command_of(self, task: asyncio.Task[Any]) -> ReceivedCommand | None:
+        """Return the command whose handler runs in this task; None for any other task."""
+        handlers = (*self._running.values(), *self._abandoned.values())
+        return next((handler.command for handler in handlers if handler.task is task), None)
+
     def is_running(self, command: ReceivedCommand) -> bool:
         """True until the handler ends or is abandoned."""
         return command.id in self._running

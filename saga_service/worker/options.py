@@ -32,7 +32,8 @@ class WorkerOptions:
     """The options of a run, with the defaults of the service's settings. Raises ValueError for a number that cannot
     work."""
 
-    redis_url: str = "redis://localhost:6379/0"
+    redis_url: str = field(default="redis://localhost:6379/0", repr=False)
+    """The address, which may have a password in it."""
     stream_prefix: str = PREFIX_DEFAULT
     """The beginning of all stream names, as in the service."""
     consumer_name: str = field(default_factory=_consumer_of_this_run)

@@ -18,13 +18,20 @@ from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop, Outage, Pace
 from saga_service.streams.pipeline import Command, Reply, send
 from saga_service.wire.entries import Entry
-from saga_service.wire.transport import StreamNames, TransportError, TransportUnavailable
+from saga_service.wire.transport import (
+    AccessDenied,
+    StreamLost,
+    StreamNames,
+    TransportError,
+    TransportUnavailable,
+)
 from saga_service.worker.copies import Copies
 from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.handover import Handover
 from saga_service.worker.inbox.connection import InboxUnavailable
 from saga_service.worker.inbox.postgres import InboxNotCreated, OpenInbox
 from saga_service.worker.lease import LeaseRenewal, PendingEntries
+from saga_service.worker.loop_watch import LoopWatch
 from saga_service.worker.options import WorkerOptions
 from saga_service.worker.presence import Presence
 from saga_service.worker.redis_clock import RedisClock
@@ -66,6 +73,11 @@ async def run_workers(
 
 
 def _check(workers: Sequence[Worker]) -> None:
+    for worker in [workers] if isinstance(workers, Worker) else workers:
+        if isinstance(workers, Worker) or not isinstance(worker, Worker):
+            raise ValueError(
+                f"run_workers takes a list of workers, but was given {worker!r}; write run_workers([worker])"
+            )
     for worker in workers:
         worker.check()
     twice = [service for service, count in Counter(worker.service for worker in workers).items() if count > 1]
@@ -170,6 +182,7 @@ class RunningWorker:
         yield watched(f"late commands of {service}", self._copies.run())
         yield watched(f"renewal of commands of {service}", self._renewal.run())
         yield watched(f"clock of {service}", self._clock.run(self._log))
+        yield watched(f"loop watch of {service}", LoopWatch(self._dispatcher.handler_of, self._log).run())
         if self._inbox is not None:
             yield watched(f"upkeep of the inbox of {service}", self._inbox.run_upkeep(self._log))
             yield watched(f"readiness of the inbox of {service}", self._watch_inbox(self._inbox))
@@ -209,13 +222,14 @@ class RunningWorker:
         while True:
             try:
                 await self._consumer.ensure_group()
-            except TransportUnavailable as error:
+                await self._consumer.check_rights()
+            except AccessDenied as error:
+                # A running worker waits, since passwords get changed; at the start the settings are wrong.
+                raise self._refused(f"refuses us: {error}; check user and password in its address") from error
+            except (TransportUnavailable, StreamLost) as error:
                 await outage.wait(error)
             except TransportError as error:
-                raise WorkerCannotStart(
-                    f"worker '{self._worker.service}' cannot read the stream '{self._consumer.stream}' in group "
-                    f"'{self._consumer.group}': {error}"
-                ) from error
+                raise self._refused(f"refuses: {error}") from error
             else:
                 break
         outage.over()
@@ -223,6 +237,14 @@ class RunningWorker:
         await self._clock.compare(self._log)
         del awaited[service]
         self._log.info("worker started", types=sorted(self._worker.handlers))
+
+    def _refused(self, why: str) -> WorkerCannotStart:
+        from saga_service.settings.sources import without_password  # a worker that starts needs no settings for it
+
+        return WorkerCannotStart(
+            f"worker '{self._worker.service}' cannot read the stream '{self._consumer.stream}' in group "
+            f"'{self._consumer.group}': redis at {without_password(self._options.redis_url)} {why}"
+        )
 
     async def _wait_for_inbox(self, inbox: OpenInbox) -> None:
         outage = Outage(self._log, "the inbox")

@@ -39,10 +39,14 @@ class Worker:
         concurrency: int = CONCURRENCY_DEFAULT,
         inbox: PostgresInbox | None = None,
     ) -> None:
-        if not _SERVICE.fullmatch(service):
-            raise ValueError(f"a service's name is made of letters, digits, '-' and '_', but is '{service}'")
-        if concurrency < 1:
-            raise ValueError(f"the concurrency of worker '{service}' must be at least 1, but is {concurrency}")
+        if not _is_text(service) or not _SERVICE.fullmatch(service):
+            raise ValueError(f"a service's name is made of letters, digits, '-' and '_', but is {service!r}")
+        if group is not None and not (_is_text(group) and group):
+            raise ValueError(f"the group of worker '{service}' must be a name, but is {group!r}")
+        if not _is_number(concurrency, int) or concurrency < 1:
+            raise ValueError(f"the concurrency of worker '{service}' must be at least 1, but is {concurrency!r}")
+        if inbox is not None and not callable(getattr(inbox, "open", None)):
+            raise ValueError(f"the inbox of worker '{service}' must be a PostgresInbox(...), but is {inbox!r}")
         self.service = service
         self.group = group or service
         self.concurrency = concurrency
@@ -74,10 +78,12 @@ class Worker:
         The function stays as it is and can be called directly. Raises WrongHandler, with what to write instead, for a
         signature or an option that cannot work and for a type of another service.
         """
-        self._check_type(command_type)
+        self._check_type(command_type, 'handler("{type}")')
         distance_s = _distance_s(command_type, rate)
-        _check_at_least(command_type, "heartbeat", heartbeat, 0.1)
-        _check_at_least(command_type, "concurrency", concurrency, 1)
+        _check_at_least(command_type, "heartbeat", heartbeat, 0.1, (int, float))
+        _check_at_least(command_type, "concurrency", concurrency, 1, int)
+        if undoes is not None:
+            self._check_type(undoes, f'handler("{command_type}", undoes="{{type}}")')
 
         def register(function: Function) -> Function:
             handler = replace(
@@ -99,7 +105,8 @@ class Worker:
         The answer is yes (with the action's result), no (and no attempt that was sent so far will begin), or, for an
         action that is not transactional and was begun, in doubt. Raises WrongHandler.
         """
-        self._check_type(command_type)
+        self._check_type(command_type, 'answer_probes("{type}", of="...")')
+        self._check_type(of, f'answer_probes("{command_type}", of="{{type}}")')
         if self.inbox is None:
             raise WrongHandler(
                 f"'{command_type}' can be answered by an inbox alone; write Worker(…, inbox=PostgresInbox(…))"
@@ -120,7 +127,15 @@ class Worker:
                     "has no handler: its inbox would know nothing of that action"
                 )
 
-    def _check_type(self, command_type: str) -> None:
+    def _check_type(self, command_type: object, written: str) -> None:
+        what_to_write = f"@worker.{written}" if written.startswith("handler") else f"worker.{written}"
+        if callable(command_type):
+            name = getattr(command_type, "__name__", "the function")
+            example = what_to_write.format(type=f"{self.service}.{name}")
+            raise WrongHandler(f"'{name}' stands where a command type belongs; write {example}")
+        if not isinstance(command_type, str):
+            example = what_to_write.format(type=f"{self.service}.<what to do>")
+            raise WrongHandler(f"a command type is a text, but is {command_type!r}; write {example}")
         if not command_type.startswith(f"{self.service}.") or command_type.endswith("."):
             raise WrongHandler(
                 f"'{command_type}' is not a command of service '{self.service}'; its types are written "
@@ -153,11 +168,27 @@ async def _no_probe(command: dict[str, Any]) -> None:
 
 def _distance_s(command_type: str, rate: str | None) -> float:
     try:
-        return 0.0 if rate is None else seconds_between(rate)
+        return 0.0 if rate is None else seconds_between(str(rate))
     except ValueError as error:
         raise WrongHandler(f"'{command_type}': {error}") from None
 
 
-def _check_at_least(command_type: str, name: str, given: float | None, least: float) -> None:
-    if given is not None and not given >= least:
+def _check_at_least(
+    command_type: str, name: str, given: object, least: float, kind: type[int] | tuple[type[int], type[float]]
+) -> None:
+    if given is None:
+        return
+    if not _is_number(given, kind):
+        number = "a whole number" if kind is int else "a number of seconds"
+        raise WrongHandler(f"'{command_type}': its {name} must be {number}, but is {given!r}")
+    assert isinstance(given, int | float), "a number is one of these"
+    if not given >= least:
         raise WrongHandler(f"'{command_type}': its {name} must be at least {least}, but is {given}")
+
+
+def _is_text(given: object) -> bool:
+    return isinstance(given, str)
+
+
+def _is_number(given: object, kind: type[int] | tuple[type[int], type[float]]) -> bool:
+    return isinstance(given, kind) and not isinstance(given, bool)

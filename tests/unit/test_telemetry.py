@@ -203,3 +203,47 @@ def test_what_json_cannot_hold_does_not_cost_the_line(capsys: Captured) -> None:
     [line] = lines(capsys)
     assert line["event"] == "odd"
     assert line["number"] == 2**80
+
+
+class CannotConnectNowError(Exception):
+    """The name that a driver has for it."""
+
+
+@pytest.mark.parametrize(
+    ("logger", "text"),
+    [
+        ("asyncpg.pool", "Failed to restore the pool connection floor; retrying"),
+        ("asyncio", "Task exception was never"),
+    ],
+)
+@pytest.mark.parametrize("error", [ConnectionResetError("reset by peer"), CannotConnectNowError("shutting\ndown")])
+def test_a_driver_s_traceback_about_a_lost_link_is_one_line(
+    capsys: Captured, logger: str, text: str, error: Exception
+) -> None:
+    configure_logging("json")
+
+    logging.getLogger(logger).error(text, exc_info=error)
+
+    [line] = lines(capsys)
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    assert line["event"] == f"a driver reports a lost link; what needs it tries again: {said}"
+    assert (line["level"], "exception" in line) == ("warning", False)
+
+
+def test_a_transaction_of_a_lost_link_is_one_line(capsys: Captured) -> None:
+    configure_logging("json")
+
+    logging.getLogger("asyncio").error("Resetting connection with an active transaction <asyncpg.Connection …>")
+
+    [line] = lines(capsys)
+    assert line["event"] == "a driver reports a lost link; what needs it tries again: a transaction was open"
+
+
+def test_a_bug_in_a_task_keeps_its_traceback(capsys: Captured) -> None:
+    configure_logging("json")
+
+    logging.getLogger("asyncio").error("Task exception was never retrieved", exc_info=KeyError("x"))
+
+    [line] = lines(capsys)
+    assert (line["event"], line["level"]) == ("Task exception was never retrieved", "error")
+    assert line["exception"]

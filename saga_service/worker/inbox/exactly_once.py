@@ -20,13 +20,21 @@ import asyncpg
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
+from saga_service.base.postgres import describe, is_lost
 from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.commands import ReceivedCommand
 from saga_service.wire.entries import Message
 from saga_service.worker.context import StepContext
-from saga_service.worker.errors import Rejected, Retryable
-from saga_service.worker.execution import body_of, failure, success
-from saga_service.worker.inbox.connection import WaitBudget, borrowed, inbox_errors, retried, transaction
+from saga_service.worker.errors import Rejected, Retryable, Said
+from saga_service.worker.execution import InvalidResult, body_of, failure, success
+from saga_service.worker.inbox.connection import (
+    InboxUnavailable,
+    WaitBudget,
+    borrowed,
+    inbox_errors,
+    retried,
+    transaction,
+)
 from saga_service.worker.inbox.deduplication import (
     NO_RECORD,
     Attempt,
@@ -212,7 +220,7 @@ class PostgresExactlyOnce:
             begun = await self._begin_locked(connection, call)
             if begun.decision is not Decision.RUN:
                 return call.reply(begun.decision, begun.row)
-            reply = await call.make(connection)
+            reply = await _made(call, connection)
             conclusion = after_success(begun.row, begun.run, body_of(reply))
             with inbox_errors(connection):
                 await write(connection, call.command, conclusion.row, begun.version)
@@ -308,6 +316,21 @@ class PostgresExactlyOnce:
     async def _in_a_transaction(self, call: Call) -> Message:
         async with borrowed(self._pool, call.budget) as connection, transaction(connection):
             return await call.make(connection)
+
+
+async def _made(call: Call, connection: PoolConnectionProxy) -> Message:
+    """Call a transactional handler. Raises InboxUnavailable where the link was lost meanwhile.
+
+    The transaction is rolled back then, so nothing happened, and the handler may be called again.
+    """
+    try:
+        return await call.make(connection)
+    except (Said, InvalidResult):
+        raise
+    except Exception as error:
+        if not is_lost(connection):
+            raise
+        raise InboxUnavailable(f"the link was lost in the middle of a transaction: {describe(error)}") from error
 
 
 def _begun(call: Call, taken: TakenRow, first: Decided) -> Begun:

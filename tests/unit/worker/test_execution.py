@@ -294,7 +294,7 @@ async def test_a_panic_in_a_result_s_encoder_is_a_reply() -> None:
 
     charge.__annotations__["return"] = Result
 
-    assert failed(await carry_out(charge)).code == "Panic"
+    assert failed(await carry_out(charge)).code == "invalid_result"
 
 
 async def test_the_members_of_a_group_are_told() -> None:

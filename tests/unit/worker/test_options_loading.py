@@ -74,7 +74,7 @@ def test_a_module_without_workers_is_told_of(directory: Path, module: str) -> No
         (
             f"{CHARGE}, heartbeat='5s')\nasync def charge(): ...",
             3,
-            "cannot be imported: TypeError: '>=' not supported between instances of",
+            "'payment.charge': its heartbeat must be a number of seconds, but is '5s'",
         ),
         (
             f"{CHARGE}, heartbeat=0)\nasync def charge(): ...",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Never, TypedDict
 
@@ -276,3 +276,43 @@ def test_an_option_that_cannot_work_is_refused_at_once(worker: Worker, options: 
     with pytest.raises(WrongHandler) as raised:
         worker.handler("payment.charge", **options)(model_alone)
     assert told in str(raised.value)
+
+
+WRONG_USES: list[tuple[Callable[[Any], object], str]] = [
+    (lambda worker: worker.handler(charge), r"'charge' stands where .* write @worker\.handler\(\"payment\.charge\"\)"),
+    (lambda worker: worker.handler(7), r"a command type is a text, but is 7; write @worker\.handler\("),
+    (lambda worker: worker.handler("payment.a", undoes=charge), r"write @worker\.handler\(\"payment\.a\", undoes="),
+    (lambda worker: worker.handler("payment.a", undoes="shop.a"), "'shop.a' is not a command of service 'payment'"),
+    (
+        lambda worker: worker.handler("payment.a", heartbeat="5s"),
+        "its heartbeat must be a number of seconds, but is '5s'",
+    ),
+    (lambda worker: worker.handler("payment.a", concurrency=2.5), "its concurrency must be a whole number, but is 2.5"),
+    (lambda worker: worker.handler("payment.a", concurrency=True), "its concurrency must be a whole number"),
+    (lambda worker: worker.handler("payment.a", rate=5), "a rate is written '50/s'"),
+    (lambda worker: worker.answer_probes(charge, of="payment.charge"), r"write worker\.answer_probes\("),
+    (lambda worker: worker.answer_probes("payment.find", of=charge), r"write worker\.answer_probes\("),
+]
+
+
+async def charge(data: dict[str, Any]) -> None: ...
+
+
+@pytest.mark.parametrize(("use", "told"), WRONG_USES)
+def test_a_wrong_use_is_told_with_what_to_write(use: Callable[[Worker], object], told: str) -> None:
+    with pytest.raises(WrongHandler, match=told):
+        use(Worker("payment"))
+
+
+@pytest.mark.parametrize(
+    ("service", "options", "told"),
+    [
+        (charge, {}, "a service's name is made of letters"),
+        ("payment", {"group": ""}, "the group of worker 'payment' must be a name"),
+        ("payment", {"concurrency": "4"}, "must be at least 1, but is '4'"),
+        ("payment", {"inbox": "postgresql://"}, "must be a PostgresInbox"),
+    ],
+)
+def test_a_worker_that_is_made_wrongly_says_how(service: Any, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Worker(service, **options)

@@ -20,6 +20,7 @@ from saga_service.worker import (
     StepContext,
 )
 from saga_service.worker.inbox.connection import REPLY_PART, REPLY_S_MIN
+from saga_service.worker.inbox.postgres import APPLICATION_NAME
 from tests.end_to_end.proxy import Proxy, postgres_proxy
 from tests.support.inbox import Payment, fault_code, output
 
@@ -142,3 +143,28 @@ async def test_a_command_without_a_free_connection_fails_before_its_deadline(
         assert "no connection" in str(replied.fault)
         go_on.set()
         assert output(await holding) == {"by": 1}
+
+
+async def test_a_link_that_is_lost_inside_a_transactional_handler_costs_no_attempt(
+    dsn: str, ledger: asyncpg.Connection
+) -> None:
+    async with PostgresInbox(dsn).open() as inbox:
+        payment = Payment(inbox, dsn, ledger, transactional=True)
+
+        async def lose_the_link_once(_: StepContext) -> None:
+            if len(payment.calls) == 1:
+                await ledger.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where datname = current_database() and pid <> pg_backend_pid() and application_name = $1",
+                    APPLICATION_NAME,
+                )
+                await asyncio.sleep(0.05)
+                raise RuntimeError("what the handler makes of it")
+
+        payment.inside = lose_the_link_once
+        with capture_logs() as logs:
+            assert output(await payment.deliver(deadline_in_ms=20_000)) == {"by": 1}
+    assert len(payment.calls) == 2, "it was called again within the attempt"
+    assert await payment.effects() == ["action"], "and had its effect once"
+    assert [(line["log_level"], "exc_info" in line) for line in logs] == [("warning", False)]
+    assert "the link was lost in the middle of a transaction" in logs[0]["error"]
