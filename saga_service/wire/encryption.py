@@ -124,7 +124,13 @@ def decrypt_value(value: JsonObject, cipher: Cipher | None, *context: str) -> by
     if cipher is None:
         key = key_id(value)[:100]
         raise UnknownKey(f"is encrypted with key '{key}', and no keys are set here (SAGA_ENCRYPTION_KEYS)")
-    return cipher.decrypt(text, _SEPARATOR.join(context))
+    try:
+        return cipher.decrypt(text, _SEPARATOR.join(context))
+    except (DecryptionFailed, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        # A cipher may be a team's own, and whatever it raises concerns this value alone. Its text may tell secrets.
+        raise DecryptionFailed(f"cannot be decrypted: the cipher raised {type(error).__name__}") from error
 
 
 def write_data(value: JsonObject, cipher: Cipher | None, *context: str) -> str:

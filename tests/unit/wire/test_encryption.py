@@ -296,3 +296,20 @@ def test_the_reason_for_encrypted_data_that_does_not_fit_shows_no_value(decode: 
 def test_of_plain_data_that_does_not_fit_everything_is_told(decode: Decode) -> None:
     letter = decode(write_event(NAMES.events, "order", {"amount": MARKER}))
     assert letter.reason.endswith("amount: must be a whole number")
+
+
+class Panicking:
+    """A team's own cipher, with a bug that is no `Exception`."""
+
+    def encrypt(self, plain: bytes, context: str) -> str:
+        return f"mine.{plain.decode()}"
+
+    def decrypt(self, text: str, context: str) -> bytes:
+        raise SystemExit("a secret")
+
+
+def test_whatever_a_cipher_raises_concerns_its_value_alone_and_tells_no_secret() -> None:
+    written = encrypt_value({"a": 1}, Panicking(), "event")
+    with pytest.raises(DecryptionFailed) as failed:
+        decrypt_value(written, Panicking(), "event")
+    assert str(failed.value) == "cannot be decrypted: the cipher raised SystemExit"
