@@ -136,17 +136,10 @@ class Deployment:
     def service(self, liveness: Liveness) -> Service:
         """All loops, ready to run."""
         lanes = self.lanes()
+        upkeep = (self.maintenance(), self.registration(), self.process_registration(lanes))
         return Service(
             intake=self.intake,
-            feeders=[
-                *self.consumer_loops(),
-                self.timers,
-                self.request_poller(),
-                self.recovery,
-                self.maintenance(),
-                self.registration(),
-                self.process_registration(lanes),
-            ],
+            feeders=[*self.consumer_loops(), self.timers, self.request_poller(), self.recovery, *upkeep],
             lanes=lanes,
             relay=self.relay(),
             members=self.consumers,
