@@ -27,6 +27,7 @@ from saga_service.wire.entries import Message
 from saga_service.worker.context import StepContext
 from saga_service.worker.errors import Rejected, Retryable, Said
 from saga_service.worker.execution import body_of, failure, success
+from saga_service.worker.handler_results import InvalidResult
 from saga_service.worker.inbox.connection import (
     InboxUnavailable,
     WaitBudget,
@@ -51,7 +52,6 @@ from saga_service.worker.inbox.deduplication import (
     reply_to,
 )
 from saga_service.worker.registration import Handler
-from saga_service.worker.results import InvalidResult
 
 EXISTS = "select to_regclass('saga_worker.inbox') is not null"
 
