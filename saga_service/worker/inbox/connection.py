@@ -90,9 +90,6 @@ def inbox_errors(connection: PoolConnectionProxy | None = None) -> Iterator[None
     """Raise InboxUnavailable for what a retry may mend, around the inbox's own statements and no handler's."""
     try:
         yield
-    except asyncpg.InFailedSQLTransactionError:
-        # The handler has dropped the error of a statement of its own: no retry mends that.
-        raise
     except asyncpg.PostgresError as error:
         if kind_of(error) not in _MENDED_BY_A_RETRY:
             raise
