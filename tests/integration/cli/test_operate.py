@@ -23,6 +23,7 @@ from saga_service.core.events import Started, TransportLost
 from saga_service.core.ids import saga_id_from_key
 from saga_service.core.vocabulary import Kind, Operation, Task
 from saga_service.definitions import definition_from_document, definition_to_document
+from saga_service.definitions.schema.outputs import output_schema
 from saga_service.engine.ports import Batch, Write
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
@@ -48,7 +49,12 @@ APPROVAL = Definition(
     "approval",
     "v1",
     (
-        StepDefinition(name="approve", task=Task.SIGNAL, action="approved"),
+        StepDefinition(
+            name="approve",
+            task=Task.SIGNAL,
+            action="approved",
+            output=output_schema({"type": "object", "properties": {"by": {"type": "string"}}}),
+        ),
         StepDefinition(name="go", action="service.go"),
     ),
 )
@@ -461,6 +467,17 @@ async def test_a_signal_that_no_step_waits_for_is_refused_with_those_that_some_d
     assert ran.exit_code == 1
     assert "refused: saga 'approval' has no step that waits for a signal 'aproved'; it waits for: approved" in ran.out
     assert (await run_aside("dead-letters", "list", "--json")).json == [], "who asked has been told"
+
+
+@pytest.mark.usefixtures("replica")
+async def test_a_signal_that_does_not_fit_is_refused_with_the_reason_and_may_come_again(postgres_dsn: str) -> None:
+    await keep(postgres_dsn, begun(APPROVAL, "P-1"))
+
+    refused = await run_aside("signal", "approved", "P-1", "-f", "by=5", "--id", "ticket-9")
+    taken = await run_aside("signal", "approved", "P-1", "-f", "by=anna", "--id", "ticket-9")
+
+    assert (refused.exit_code, taken.exit_code) == (1, 0)
+    assert "refused: the data of the signal 'approved' does not fit step 'approve': by must be string" in refused.out
 
 
 @pytest.mark.usefixtures("replica")
