@@ -166,6 +166,10 @@ async def test_data_that_starts_a_saga_starts_the_same_one_by_sql_and_by_stream(
     assert len({(event.saga_id, event.key) for event in found}) <= 1
     if ways[1] is not None:
         assert ways[1].saga_id == given_id
+    value = data.get("order_id")
+    is_exact = not isinstance(value, float) or abs(value) < 2**53
+    if given_id is not None and is_exact:
+        assert (ways[0] is None) == (ways[1] is None), "what one way takes, the other takes too"
 
 
 @pytest.mark.parametrize(
