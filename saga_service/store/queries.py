@@ -55,6 +55,7 @@ on conflict (is_only) do nothing
 """
 
 RENAME_DEPLOYMENT = """
+with old_streams as (delete from saga_private.streams)
 insert into saga_private.deployment as known (stream_prefix, consumer_group) values ($1, $2)
 on conflict (is_only) do update
 set stream_prefix = $1, consumer_group = $2, recorded_at = now()

@@ -771,7 +771,7 @@ begin
         sagas := coalesce(cardinality(page), 0);
         insert into saga_private.requests (at_ms, due_at_ms, stream, entry_id, fields, raw)
         select
-            now_ms, now_ms, 'saga.recovery', id::text || ':' || latest_ms,
+            now_ms, now_ms, 'saga.recovery', concat_ws(':', id, lost_things, latest_ms),
             json_build_object('type', 'saga.resend', 'saga_id', id, 'lost', lost_things),
             json_build_array(
                 saga_private.raw_field('type', 'saga.resend'),

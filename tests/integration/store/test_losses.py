@@ -158,6 +158,17 @@ async def test_losses_found_together_are_one_recovery(store: PostgresStore) -> N
     assert await sent_again(store) == [TransportLost(saga, frozenset({"saga.child", "stock"}))]
 
 
+async def test_losses_found_together_whose_groups_come_back_one_by_one_are_both_made_good(store: PostgresStore) -> None:
+    [saga] = await sagas_in_flight(store, 1)
+    await see(store, EVENTS, REPLIES)
+    await see(store, gone(EVENTS, 2_000), gone(REPLIES, 2_000))
+    await see(store, there_again(EVENTS, 3_000))
+    assert await go_on(store) == RecoveryPage(1, 1)
+    await see(store, there_again(REPLIES, 3_000))
+    assert await go_on(store) == RecoveryPage(1, 0)
+    assert await sent_again(store) == [TransportLost(saga, frozenset({"saga.child"})), TransportLost(saga)]
+
+
 async def test_a_loss_in_the_middle_of_a_recovery_begins_it_anew(store: PostgresStore) -> None:
     sagas = await sagas_in_flight(store, 15)
     await lose(store, REPLIES)
