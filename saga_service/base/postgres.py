@@ -37,6 +37,7 @@ SQLSTATES: Mapping[str, ErrorKind] = MappingProxyType(
         "22": ErrorKind.DATA,  # a value that cannot be stored
         "23": ErrorKind.DATA,  # a constraint
         "25": ErrorKind.UNAVAILABLE,  # a session out of step: read-only after a failover, idle for too long
+        "25P02": ErrorKind.INTERNAL,  # a transaction that goes on after its error, which is its own fault alone
         "26000": ErrorKind.UNAVAILABLE,  # a prepared statement that the session does not have, behind a pooler
         "28": ErrorKind.DENIED,  # user or password
         "3D000": ErrorKind.DENIED,  # the database is not there, while it is restored, say
@@ -77,6 +78,8 @@ def condemns_sessions(error: BaseException) -> bool:
 
     Such sessions are given up: `pool.expire_connections()` replaces each before its next use.
     """
+    if isinstance(error, asyncpg.InFailedSQLTransactionError):
+        return False
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(_CONDEMNING)
 
 

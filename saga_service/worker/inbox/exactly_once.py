@@ -223,14 +223,8 @@ class PostgresExactlyOnce:
                 return call.reply(begun.decision, begun.row)
             reply = await _made(call, connection)
             conclusion = after_success(begun.row, begun.run, body_of(reply))
-            try:
-                with inbox_errors(connection):
-                    await write(connection, call.command, conclusion.row, begun.version)
-            except InboxUnavailable as error:
-                if isinstance(error.__cause__, asyncpg.InFailedSQLTransactionError):
-                    # The handler has dropped the error of a statement of its own, which no retry mends.
-                    raise error.__cause__ from None
-                raise
+            with inbox_errors(connection):
+                await write(connection, call.command, conclusion.row, begun.version)
         return reply
 
     async def _record_rejection(self, call: Call, rejection: str) -> Conclusion:
