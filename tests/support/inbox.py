@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import asyncpg
+import orjson
 
 from saga_service.core.events import Replied
 from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.wire.commands import read_command
+from saga_service.wire.entries import Message
 from saga_service.worker import PostgresInbox, StepContext, Worker
 from saga_service.worker.execution import execute
 from saga_service.worker.inbox.postgres import OpenInbox
@@ -76,10 +78,18 @@ class Payment:
             REPLY_BYTES_MAX,
             exactly_once=self._inbox.exactly_once,
         )
-        return None if reply is None else understood(reply)
+        return None if reply is None else _with_result(understood(reply), reply)
 
     async def effects(self) -> list[str]:
         return [row[0] for row in await self.ledger.fetch("select direction from ledger where saga_id = $1", saga_id())]
+
+
+def _with_result(replied: Replied, reply: Message) -> Replied:
+    """The reply with the handler's result, which the service does not read of an undo."""
+    if replied.outcome is not Outcome.SUCCEEDED:
+        return replied
+    fields = dict(zip(reply.fields[::2], reply.fields[1::2], strict=True))
+    return replied._replace(output=orjson.loads(fields["data"]))
 
 
 def fault_code(replied: Replied | None) -> tuple[Outcome, str]:

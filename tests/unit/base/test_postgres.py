@@ -35,7 +35,7 @@ KNOWN: dict[type[asyncpg.PostgresError], ErrorKind] = {
     asyncpg.InsufficientPrivilegeError: ErrorKind.INSTALLATION,
     asyncpg.InvalidPasswordError: ErrorKind.DENIED,
     asyncpg.InvalidCatalogNameError: ErrorKind.DENIED,
-    asyncpg.InFailedSQLTransactionError: ErrorKind.UNAVAILABLE,
+    asyncpg.InFailedSQLTransactionError: ErrorKind.INTERNAL,
 }
 MENDED_BY_A_RETRY = (ErrorKind.UNAVAILABLE, ErrorKind.CONFLICT, ErrorKind.DENIED, ErrorKind.TIMED_OUT)
 

@@ -145,7 +145,7 @@ async def test_a_handler_that_leaves_its_transaction_broken_fails(transactional:
 async def test_an_undo_of_what_was_begun_and_never_ended_calls_its_handler(recorded: Payment) -> None:
     await _dies_after_its_effect(recorded)
     assert fault_code(await recorded.deliver(PROBE)) == (Outcome.FAILED, "in_doubt")
-    assert output(await recorded.deliver(UNDO)) == {}, "an undo has no output"
+    assert output(await recorded.deliver(UNDO)) == {"by": 1}
     assert await recorded.effects() == ["action", "compensation"]
     assert await recorded.deliver() is None, "nobody knows whether it happened, and it must not happen now"
 
@@ -189,7 +189,7 @@ async def test_an_action_that_ends_while_it_is_undone_is_undone_again(recorded: 
     assert output(await action) == {"by": 1}
     gates[UNDO][1].set()
     assert fault_code(await undo) == (Outcome.FAILED, "action_ended_meanwhile")
-    assert output(await recorded.deliver(UNDO, 2)) == {}
+    assert output(await recorded.deliver(UNDO, 2)) == {"by": 2}
     assert recorded.calls == [("action", 1), ("compensation", 1), ("compensation", 2)]
 
 
