@@ -51,13 +51,13 @@ async def test_an_undo_of_what_never_began_is_a_no_op_and_a_tombstone(payment: P
 
 async def test_an_undo_of_what_was_done_is_carried_out_once(payment: Payment) -> None:
     await payment.deliver()
-    assert [output(await payment.deliver(UNDO, attempt)) for attempt in (1, 1, 2)] == [{}] * 3
+    assert [output(await payment.deliver(UNDO, attempt)) for attempt in (1, 1, 2)] == [{"by": 1}] * 3
     assert await payment.effects() == ["action", "compensation"]
 
 
 async def test_an_action_that_only_the_saga_knows_of_is_undone(payment: Payment) -> None:
     done_before_there_was_an_inbox = {"charge": {"payment_id": "p-1"}}
-    assert output(await payment.deliver(UNDO, outputs=done_before_there_was_an_inbox)) == {}
+    assert output(await payment.deliver(UNDO, outputs=done_before_there_was_an_inbox)) == {"by": 1}
     assert payment.calls == [("compensation", 1)]
     assert fault_code(await payment.deliver()) == (Outcome.REJECTED, "undone_before_done")
 
