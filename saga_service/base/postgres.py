@@ -78,8 +78,6 @@ def condemns_sessions(error: BaseException) -> bool:
 
     Such sessions are given up: `pool.expire_connections()` replaces each before its next use.
     """
-    if isinstance(error, asyncpg.InFailedSQLTransactionError):
-        return False
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(_CONDEMNING)
 
 

@@ -120,17 +120,21 @@ def is_finite(value: Any) -> bool:
 
 def keeps_value(number: str) -> bool:
     """True if a number, as JSON writes it, is kept exactly: as a whole number of 64 bits, or as a double."""
-    mantissa, _, exponent = number.lower().partition("e")
-    is_whole = "." not in mantissa and not exponent
+    is_whole = number.lstrip("-").isdigit()
     # No more digits than the largest has, for Python refuses to read thousands of them.
     if is_whole and len(number) <= len(str(INTEGER_MIN)) and INTEGER_MIN <= int(number) <= INTEGER_MAX:
         return True
-    digits = mantissa.lstrip("-").replace(".", "").strip("0")
-    held = float(number)
+    digits, held = _digits(number), float(number)
     if not digits or not isfinite(held):
         return not digits
-    given_back = f"{abs(held):.{len(digits) - 1}e}".partition("e")[0].replace(".", "")
-    return len(digits) <= DOUBLE_DIGITS_MAX and given_back == digits
+    # The shortest text of a double may end in another digit than the text of as many digits that is nearest to it.
+    given_back = (repr(held), f"{held:.{len(digits) - 1}e}")
+    return len(digits) <= DOUBLE_DIGITS_MAX and digits in map(_digits, given_back)
+
+
+def _digits(number: str) -> str:
+    """The significant digits of a number, as JSON writes it."""
+    return number.lower().partition("e")[0].lstrip("-").replace(".", "").strip("0")
 
 
 def _refuse_lossy_numbers(raw: bytes, name: str) -> None:

@@ -50,4 +50,4 @@ def test_every_script_has_a_function_of_its_name_that_names_it() -> None:
     files = [each.name for each in resources.files(scripts).iterdir() if each.name.endswith(".lua")]
     for name in files:
         assert f"`{name}`" in (getattr(scripts, name.removesuffix(".lua")).__doc__ or "")
-    assert len(files) == 4
+    assert len(files) == 6
