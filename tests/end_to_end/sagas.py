@@ -48,6 +48,14 @@ hasty = _trip("hasty", "700ms", Retry(attempts=2, first_delay="50ms"), Retry(att
 brisk = _trip("brisk", "3s", Retry(attempts=10, first_delay="100ms"), Retry(attempts=10, first_delay="100ms"))
 """Sends a command again that was lost on the way."""
 
+decisive = Saga(
+    "decisive",
+    input=TRIP,
+    key="trip",
+    steps=[Step("flight", action="travel.flight", kind="pivot", timeout="2s", retry=QUICKLY)],
+)
+"""Waits for a person where its only step may have happened."""
+
 by_hand = Saga(
     "by-hand",
     steps=[

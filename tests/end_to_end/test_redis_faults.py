@@ -81,6 +81,30 @@ async def test_a_stream_of_commands_that_is_lost_alone_is_noticed_before_any_tim
     await system.until_ended(20, within_s=15)
 
 
+async def test_a_pivot_that_never_began_while_redis_was_away_goes_on(system: System, redis_url: str) -> None:
+    statuses = "select distinct status from saga.sagas"
+
+    async def all_completed() -> bool:
+        return [row["status"] for row in await system.fetch(statuses)] == ["completed"]
+
+    async with redis_proxy(redis_url) as (proxy, url):
+        service, worker = await system.start(SAGA_REDIS_URL=url)
+        system.start_sagas("decisive", {"before": {}})
+        await system.until_ended(1)
+        await proxy.close()
+        await eventually(lambda: any("is held up" in event for event in system.events_of(service)))
+        await system.fetch(
+            "select saga.start('decisive', json_build_object('trip', 'away-' || number)::jsonb)"
+            " from generate_series(1, 20) as number"
+        )
+        await system.until_history("away-20", "action_timed_out")
+        assert {row["status"] for row in await system.fetch(statuses)} == {"completed", "stuck"}
+        await proxy.open()
+        await eventually(all_completed, 20.0, "all sagas are completed")
+        assert "a command came after its deadline and is skipped" in system.events_of(worker)
+        assert [effect.step for effect in system.effects()] == ["flight"] * 21
+
+
 async def test_the_oldest_redis_carries_sagas_and_may_lose_everything_too(
     postgres_dsn: str, floor_redis_url: str, tmp_path: Path
 ) -> None:
