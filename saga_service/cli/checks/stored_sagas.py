@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
-from asyncpg import Connection
+from asyncpg import Connection, InsufficientPrivilegeError
 
 from saga_service.cli.access.encryption import PLAIN, KeyUsage, keys_in_use, known_key_ids
 from saga_service.cli.access.postgres import schema_of
@@ -35,8 +35,27 @@ async def saga_findings(connection: Connection, settings: Settings) -> AsyncIter
     """What the contract's views tell: whoever may read them may have these."""
     async for finding in _counts(connection):
         yield finding
+    async for finding in _deployment(connection, settings):
+        yield finding
     yield await _ended_sagas(connection, settings)
     yield await _killed_workers(connection, settings)
+
+
+async def _deployment(connection: Connection, settings: Settings) -> AsyncIterator[Finding]:
+    """The deployment that the database belongs to, where it is another; nothing for a role that may not see it."""
+    try:
+        owner = await connection.fetchrow("select stream_prefix, consumer_group from saga_private.deployment")
+    except InsufficientPrivilegeError:
+        return
+    own = (settings.stream_prefix, settings.consumer_group)
+    if owner is None or tuple(owner) == own:
+        return
+    yield problem(
+        "deployment",
+        f"the database belongs to SAGA_STREAM_PREFIX={owner[0]} and SAGA_CONSUMER_GROUP={owner[1]}, and here they are "
+        f"{own[0]} and {own[1]}",
+        "set these here, or give this deployment a database of its own",
+    )
 
 
 async def key_findings(connection: Connection, settings: Settings) -> AsyncIterator[Finding]:

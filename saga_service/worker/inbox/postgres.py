@@ -12,7 +12,16 @@ from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.address import postgres_problem
 from saga_service.base.liveness import moved, waiting
-from saga_service.base.postgres import STATEMENT_CACHE_SIZE, STATEMENT_TIMEOUT_S, close_pool, new_pool
+from saga_service.base.postgres import (
+    CONNECTION_ERRORS,
+    STATEMENT_CACHE_SIZE,
+    STATEMENT_TIMEOUT_S,
+    close_pool,
+    describe,
+    is_worth_waiting,
+    new_pool,
+    one_line,
+)
 from saga_service.worker.inbox.connection import InboxUnavailable, inbox_errors
 from saga_service.worker.inbox.exactly_once import EXISTS, REMOVE_OLD, PostgresExactlyOnce, creation_script
 
@@ -100,13 +109,15 @@ class OpenInbox:
     async def check(self) -> None:
         """Check that the table is there.
 
-        Raises InboxNotCreated, and InboxUnavailable where Postgres cannot be reached now.
+        Raises InboxNotCreated where a person has to mend something, and InboxUnavailable where Postgres cannot be
+        reached now.
         """
         try:
-            with inbox_errors():
-                exists = await self._pool.fetchval(EXISTS, timeout=STATEMENT_TIMEOUT_S)
-        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
-            raise InboxNotCreated(f"the inbox's database cannot be used: {error}") from error
+            exists = await self._pool.fetchval(EXISTS, timeout=STATEMENT_TIMEOUT_S)
+        except CONNECTION_ERRORS as error:
+            if is_worth_waiting(error):
+                raise InboxUnavailable(describe(error)) from error
+            raise InboxNotCreated(f"the inbox's database cannot be used: {one_line(error)}") from error
         if not exists:
             raise InboxNotCreated(
                 "the inbox's database has no table saga_worker.inbox that this role can see; "

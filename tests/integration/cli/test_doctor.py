@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from redis import Redis
 
@@ -52,6 +53,24 @@ async def test_a_deployment_that_runs_has_no_problem_and_is_named(running: Redis
     assert problems(ran) == []
     assert findings_of(ran, "replicas")[0]["text"] == "1 alive: s-1"
     assert findings_of(ran, "clocks")[0]["text"].startswith("agree within 2 s")
+
+
+async def test_a_database_of_another_deployment_is_named(
+    running: Redis, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute(
+        "insert into saga_private.deployment (stream_prefix, consumer_group) values ('saga:', 'g')"
+    )
+    await connection.close()
+    monkeypatch.setenv("SAGA_CONSUMER_GROUP", "g")
+    assert "deployment" not in [check for check, *_ in problems(await run_aside("doctor", "--json"))]
+    monkeypatch.setenv("SAGA_STREAM_PREFIX", "billing:")
+    [(text, advice)] = [rest for check, *rest in problems(await run_aside("doctor", "--json")) if check == "deployment"]
+    assert text.startswith(
+        "the database belongs to SAGA_STREAM_PREFIX=saga: and SAGA_CONSUMER_GROUP=g, and here they are "
+    )
+    assert advice == "set these here, or give this deployment a database of its own"
 
 
 async def test_a_service_without_workers_is_found_until_somebody_reads_its_stream(

@@ -19,8 +19,8 @@ from saga_service.worker import (
     PostgresInbox,
     StepContext,
 )
-from saga_service.worker.inbox.connection import REPLY_PART, REPLY_S_MIN
-from saga_service.worker.inbox.postgres import APPLICATION_NAME
+from saga_service.worker.inbox.connection import REPLY_PART, REPLY_S_MIN, InboxUnavailable
+from saga_service.worker.inbox.postgres import APPLICATION_NAME, InboxNotCreated
 from tests.end_to_end.proxy import Proxy, postgres_proxy
 from tests.support.inbox import Payment, fault_code, output
 
@@ -168,3 +168,16 @@ async def test_a_link_that_is_lost_inside_a_transactional_handler_costs_no_attem
     assert await payment.effects() == ["action"], "and had its effect once"
     assert [(line["log_level"], "exc_info" in line) for line in logs] == [("warning", False)]
     assert "the link was lost in the middle of a transaction" in logs[0]["error"]
+
+
+async def test_an_inbox_that_no_waiting_mends_is_refused_at_the_start(dsn: str) -> None:
+    database = urlsplit(dsn).path[1:]
+    async with PostgresInbox(dsn.replace(database, "not_there")).open() as inbox:
+        with pytest.raises(InboxNotCreated, match=r"^the inbox's database cannot be used: database .* does not exist$"):
+            await inbox.check()
+
+
+async def test_an_inbox_that_is_away_at_the_start_is_waited_for() -> None:
+    async with PostgresInbox("postgresql://127.0.0.1:1/nowhere").open() as inbox:
+        with pytest.raises(InboxUnavailable, match="Connect call failed"):
+            await inbox.check()
