@@ -13,7 +13,7 @@ from tests.end_to_end.system import System
 from tests.support.locks import shorten_lock_timeouts, somebody_locks
 from tests.support.waiting import eventually
 
-COMMITTED = b"SELECT 1\x00Z"
+COMMITTED = b"s\x00\x00\x00\x04Z"
 """How Postgres says that a statement is done and its transaction over."""
 WAITS, TAKEN_APART = "postgres is away; a batch waits", "a batch cannot be committed; it is taken apart"
 
