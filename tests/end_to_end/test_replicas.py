@@ -85,6 +85,8 @@ async def test_a_service_that_was_paused_changes_nothing_with_what_it_knew_befor
     plans = random_plans(random.Random(random_seed), 200)
     first, second, _ = await system.start(services=2)
     system.start_sagas("trip", plans)
+    read = (system.names.events, system.names.replies)
+    await eventually(lambda: all(system.redis.exists(stream) and system.groups(stream) for stream in read))
     await _paused_for_longer_than_the_reclaim_idle(system, first, in_hand=True)
     await _paused_for_longer_than_the_reclaim_idle(system, second)
     _as_planned(await assert_lawful(system, 200), plans)
