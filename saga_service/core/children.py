@@ -53,7 +53,8 @@ def _start_again(draft: Draft, position: int) -> list[Sent]:
     except ExpressionFailed:
         return []
     child = draft.definition.steps[position].action
-    return [child_request(draft.before, draft.steps[position], child, ChildOperation.START, sent_input)]
+    started = child_request(draft.before, draft.steps[position], child, ChildOperation.START, sent_input)
+    return [started._replace(is_copy=True)]
 
 
 def _request(draft: Draft, position: int, operation: ChildOperation) -> Sent:

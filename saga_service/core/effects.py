@@ -68,6 +68,8 @@ class ChildRequest(NamedTuple):
     traceparent: str | None
     is_known_done: bool = False
     """Whether the parent knows that the child was done. If it is not there, it was removed, and never undone."""
+    is_copy: bool = False
+    """Whether the request was sent before."""
 
     @property
     def step(self) -> str:
@@ -139,6 +141,7 @@ class Transition(NamedTuple):
     commands: tuple[Sent, ...] = ()
     ended: Ended | None = None
     reason: str = ""
+    """Why nothing was done, or why a part of the event could not be used."""
     reply: ParentReply | None = None
     """The reply to a parent. A repeat has one too, because the first reply may have been lost."""
 

@@ -40,6 +40,7 @@ class Replied(NamedTuple):
     outcome: Outcome
     output: JsonObject | None = None
     fault: Fault | None = None
+    """Why it did not succeed; of a success, why its output cannot be used."""
     retry_after_ms: int | None = None
     """The wait before the next attempt that the worker wishes for; the policy's without one."""
 

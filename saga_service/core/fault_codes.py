@@ -15,6 +15,7 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 FAILED = "failed"
 EXPRESSION_FAILED = "expression_failed"
 MESSAGE_TOO_LARGE = "message_too_large"
+INVALID_OUTPUT = "invalid_output"
 DEADLINE = "deadline"
 CANCELLED = "cancelled"
 UNDO_REQUESTED = "undo_requested"
@@ -30,7 +31,8 @@ FAULT_CODES: Mapping[str, str] = {
     OUTCOME_UNKNOWN: "No probe could tell whether the action happened.",
     FAILED: "The worker reported a failure and gave no code.",
     EXPRESSION_FAILED: "A condition or an input mapping of the definition has no value for this saga.",
-    MESSAGE_TOO_LARGE: "A command, or a child's start, would be larger than an entry may be. It was not sent.",
+    MESSAGE_TOO_LARGE: "A command, a child's start, or an output would be larger than an entry may be.",
+    INVALID_OUTPUT: "The action happened, and its output does not fit the step's schema, or cannot be read.",
     DEADLINE: "The saga was neither done nor past its pivot by its deadline.",
     CANCELLED: "A person, or the parent saga, cancelled the saga.",
     UNDO_REQUESTED: "A person, or the parent saga, requested that the saga be undone.",

@@ -162,6 +162,14 @@ def give_up(draft: Draft, position: int, fault: Fault) -> None:
         start_compensating(draft)
 
 
+def give_up_done(draft: Draft, position: int, attempt: int, fault: Fault) -> None:
+    """End the attempts of a step that happened, and whose output cannot be used. Its effect is to be undone."""
+    step = draft.steps[position]
+    if attempt not in step.unanswered:
+        draft.steps[position] = step._replace(unanswered=(*step.unanswered, attempt))
+    give_up(draft, position, fault)
+
+
 def hold(draft: Draft, position: int, fault: Fault) -> None:
     """Park a step that may have happened, until a late reply or a person decides."""
     step = draft.steps[position]

@@ -56,7 +56,7 @@ def in_flight_again(definition: Definition, saga: SagaState, steps: Sequence[Ste
     except ExpressionFailed:
         return []
     sent = in_flight(definition, saga, steps, position, sent_input)
-    return [sent._replace(is_copy=True) if isinstance(sent, Command) else sent]
+    return [sent._replace(is_copy=True)]
 
 
 def child_request(

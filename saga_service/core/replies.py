@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from saga_service.core.definition import Definition, OutputMisfit
+from saga_service.core.definition import Definition, OutputMisfit, StepDefinition
 from saga_service.core.draft import Draft, Reaction
 from saga_service.core.effects import Transition, refused, repeated
 from saga_service.core.events import Replied
+from saga_service.core.fault_codes import INVALID_OUTPUT
 from saga_service.core.machine import react
-from saga_service.core.state import SagaState, StepState
+from saga_service.core.state import Fault, JsonObject, SagaState, StepState
 from saga_service.core.transitions import Stimulus
 from saga_service.core.vocabulary import (
     ACTION,
     BACKWARD,
+    DISPATCHED,
+    FAILED,
+    PENDING,
     PROBE,
     UNKNOWN,
     Direction,
@@ -19,6 +23,8 @@ from saga_service.core.vocabulary import (
 )
 
 _SUCCEEDED = Outcome.SUCCEEDED
+
+_NOT_DONE = frozenset({PENDING, DISPATCHED, UNKNOWN, FAILED})
 
 _STIMULI: dict[tuple[Direction, Outcome], Stimulus] = {
     (Direction.ACTION, Outcome.SUCCEEDED): Stimulus.ACTION_SUCCEEDED,
@@ -40,7 +46,10 @@ _STIMULI: dict[tuple[Direction, Outcome], Stimulus] = {
 
 
 def reply(definition: Definition, state: SagaState, event: Replied, now_ms: int) -> Transition:
-    """Apply the reply to its step. Refused where its command was never sent, or its output does not fit."""
+    """Apply the reply to its step. Refused where its command was never sent.
+
+    A success whose output cannot be used has `reason` set, because what it says is worth keeping.
+    """
     name = event.command
     position = definition.positions.get(name.step)
     if position is None:
@@ -51,15 +60,12 @@ def reply(definition: Definition, state: SagaState, event: Replied, now_ms: int)
         return refused(
             state, f"{name.direction} {name.attempt} of step '{name.step}' was never sent ({sent} attempts were)"
         )
-    output, shape = event.output, definition.steps[position].output
-    if shape is not None and _says_that_it_happened(event):
-        try:
-            output = shape.read(output or {})
-        except OutputMisfit as misfit:
-            # Such a reply is refused, and the step waits on as if none had come, for nobody knows what happened. While
-            # the saga compensates, only that it happened matters.
-            if state.course is not BACKWARD:
-                return refused(state, f"the output of step '{name.step}' does not fit: {misfit}")
+    output = event.output
+    if _says_that_it_happened(event) and state.course is not BACKWARD:
+        # While the saga compensates, only that it happened matters.
+        output, unusable = _read_output(definition.steps[position], event)
+        if unusable is not None:
+            return _without_output(definition, state, event, unusable, now_ms)
     stimulus = _late_failure(step, event) if step.unanswered else None
     stimulus = stimulus or _STIMULI.get((name.direction, event.outcome))
     if stimulus is None:
@@ -68,8 +74,38 @@ def reply(definition: Definition, state: SagaState, event: Replied, now_ms: int)
     if overtaken and stimulus is not Stimulus.ACTION_FAILED_LATE:
         return repeated(state, "a later attempt is under way, which decides")
     draft = Draft(definition, state, now_ms)
-    reaction = Reaction(draft, position, stimulus, name.attempt, output, event.fault, event.retry_after_ms)
+    fault = None if event.outcome is _SUCCEEDED else event.fault
+    reaction = Reaction(draft, position, stimulus, name.attempt, output, fault, event.retry_after_ms)
     return react(reaction) or draft.transition()
+
+
+def _read_output(defined: StepDefinition, event: Replied) -> tuple[JsonObject | None, Fault | None]:
+    """The output as the step declares it, or why it cannot be used."""
+    if event.fault is not None or defined.output is None:
+        return event.output, event.fault
+    try:
+        return defined.output.read(event.output or {}), None
+    except OutputMisfit as misfit:
+        return None, Fault(INVALID_OUTPUT, f"the output of step '{defined.name}' does not fit: {misfit}")
+
+
+def _without_output(definition: Definition, state: SagaState, event: Replied, fault: Fault, now_ms: int) -> Transition:
+    """The action happened, and no other step could be told what it came to. A probe that says so is asked again."""
+    name, position = event.command, definition.positions[event.command.step]
+    stimulus = Stimulus.PROBE_INCONCLUSIVE if name.direction is PROBE else Stimulus.ACTION_OUTPUT_REFUSED
+    if stimulus is Stimulus.ACTION_OUTPUT_REFUSED and not _is_news(state.steps[position], name.attempt):
+        return refused(state, fault.message)
+    draft = Draft(definition, state, now_ms)
+    reaction = Reaction(draft, position, stimulus, name.attempt, fault=fault)
+    return react(reaction) or draft.transition()._replace(reason=fault.message)
+
+
+def _is_news(step: StepState, attempt: int) -> bool:
+    """Whether it changes anything that the attempt happened, without its output. An attempt after it decides instead,
+    and a step that was given up on in doubt is treated as one that happened."""
+    if attempt < step.attempts or step.status not in _NOT_DONE:
+        return False
+    return attempt not in step.unanswered or step.ended_at_ms is None
 
 
 def _sent(step: StepState, direction: Direction) -> int:

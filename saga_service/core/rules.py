@@ -14,7 +14,7 @@ from saga_service.core.compensation import dispatch_undo, give_up_undo
 from saga_service.core.draft import Reaction
 from saga_service.core.fault_codes import FAILED as FAILED_CODE
 from saga_service.core.fault_codes import OUTCOME_UNKNOWN, SIGNAL_TIMED_OUT
-from saga_service.core.forward import dispatch, dispatch_probe, finish, give_up, hold, take_signal
+from saga_service.core.forward import dispatch, dispatch_probe, finish, give_up, give_up_done, hold, take_signal
 from saga_service.core.ids import command_id
 from saga_service.core.retry import RetryPolicy
 from saga_service.core.state import Fault
@@ -138,6 +138,12 @@ def _give_up(reaction: Reaction) -> None:
 def _give_up_rejected(reaction: Reaction) -> None:
     _note_failure(reaction)
     _give_up(reaction)
+
+
+def _give_up_done(reaction: Reaction) -> None:
+    assert reaction.attempt is not None, "a reply names its attempt"
+    assert reaction.fault is not None, "a reply whose output cannot be used says why"
+    give_up_done(reaction.draft, reaction.position, reaction.attempt, reaction.fault)
 
 
 def _resolve_failed(reaction: Reaction) -> None:
@@ -294,6 +300,7 @@ RULES: dict[Rule, Callable[[Reaction], None]] = {
     Rule.NOTE_FAILURE: _note_failure,
     Rule.SETTLE: _settle,
     Rule.GIVE_UP: _give_up_rejected,
+    Rule.GIVE_UP_DONE: _give_up_done,
     Rule.RESOLVE_FAILED: _resolve_failed,
     Rule.DISPATCH: _dispatch,
     Rule.EXTEND: _extend,

@@ -22,6 +22,8 @@ to compensate, do to steps; `SAGA_TRANSITIONS` lists the conditions that may fol
     unknown     a worker that began and cannot tell whether it happened says so; that is as good as a time-out. What
                 follows is the author's choice: the next attempt, a probe (it happened, it did not, or
                 nobody can tell), the undo, or parking until a late reply or a person decides.
+    no output   an action that happened, and whose output cannot be used, is given up on. Its effect is undone like any
+                other.
     give up     out of attempts or of time, or told that it is pointless: `failed`, or `unknown` where any attempt was
                 left unanswered. The saga starts compensating. It does not where it can only go forward: a retriable
                 step, a pivot in doubt, and every step after the pivot are parked, and the saga is stuck.
@@ -88,6 +90,8 @@ class Stimulus(StrEnum):
     """An unanswered attempt has failed after all."""
     ACTION_LEFT_UNKNOWN = "action_left_unknown"
     """Its worker began on it, and cannot tell whether it happened."""
+    ACTION_OUTPUT_REFUSED = "action_output_refused"
+    """The action happened, and its output cannot be used."""
     PROBE_CONFIRMED = "probe_confirmed"
     """The action happened."""
     PROBE_INCONCLUSIVE = "probe_inconclusive"
@@ -149,6 +153,7 @@ class Rule(StrEnum):
     NOTE_FAILURE = "one doubt less"
     SETTLE = "one doubt less; with the last one gone, try again or give up as failed"
     GIVE_UP = "give up: another attempt is pointless"
+    GIVE_UP_DONE = "give up: it happened, and its output cannot be used"
     RESOLVE_FAILED = "it did not happen: give up as failed"
     DISPATCH = "send the next attempt"
     EXTEND = "wait longer"
@@ -172,10 +177,10 @@ class Rule(StrEnum):
 
 # The tables, with the rules under shorter names so that a row stays a line.
 _ignore, _refuse, _dispatch, _extend = Rule.IGNORE, Rule.REFUSE, Rule.DISPATCH, Rule.EXTEND
-_succeed, _succeed_late, _succeed_again = Rule.SUCCEED, Rule.SUCCEED_LATE, Rule.SUCCEED_AGAIN
-_note_success, _note_failure, _settle, _deny = Rule.NOTE_SUCCESS, Rule.NOTE_FAILURE, Rule.SETTLE, Rule.DENY
+_succeed, _succeed_late, _succeed_anew = Rule.SUCCEED, Rule.SUCCEED_LATE, Rule.SUCCEED_AGAIN
+_note_success, _less, _settle, _deny = Rule.NOTE_SUCCESS, Rule.NOTE_FAILURE, Rule.SETTLE, Rule.DENY
 _retry, _time_out = Rule.RETRY_FAILED, Rule.TIME_OUT
-_give_up, _resolve_failed = Rule.GIVE_UP, Rule.RESOLVE_FAILED
+_give_up, _kept, _resolve_failed = Rule.GIVE_UP, Rule.GIVE_UP_DONE, Rule.RESOLVE_FAILED
 _undone, _undone_or_repeat = Rule.UNDONE, Rule.UNDONE_OR_REPEAT
 _probe, _probe_again, _take_signal, _end_wait = Rule.PROBE, Rule.PROBE_AGAIN, Rule.TAKE_SIGNAL, Rule.END_WAIT
 _retry_undo, _give_up_undo, _dispatch_undo = Rule.RETRY_UNDO, Rule.GIVE_UP_UNDO, Rule.DISPATCH_UNDO
@@ -184,17 +189,17 @@ _skip, _let_effect_stay = Rule.SKIP, Rule.LET_EFFECT_STAY
 
 # fmt: off
 _ACTION_RULES: dict[StepStatus, tuple[Rule, ...]] = {
-    #                     succeeded       failed   rejected  progressed timed out  retry due  failed late    unknown
-    PENDING:             (_succeed,       _ignore, _give_up, _ignore,   _refuse,   _dispatch, _note_failure, _ignore),
-    DISPATCHED:          (_succeed,       _retry,  _give_up, _extend,   _time_out, _refuse,   _note_failure, _time_out),
-    WAITING:             (_refuse,        _refuse, _refuse,  _refuse,   _refuse,   _refuse,   _refuse,       _refuse),
-    SUCCEEDED:           (_ignore,        _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _ignore,       _ignore),
-    FAILED:              (_succeed,       _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _ignore,       _ignore),
-    UNKNOWN:             (_succeed,       _ignore, _give_up, _ignore,   _refuse,   _dispatch, _settle,       _ignore),
-    SKIPPED:             (_succeed_late,  _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _note_failure, _ignore),
-    COMPENSATING:        (_note_success,  _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _note_failure, _ignore),
-    COMPENSATED:         (_succeed_again, _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _note_failure, _ignore),
-    COMPENSATION_FAILED: (_note_success,  _ignore, _ignore,  _ignore,   _refuse,   _refuse,   _note_failure, _ignore),
+    #                     succeeded      failed   rejected  progress timed out  retry due  late     unknown    no output
+    PENDING:             (_succeed,      _ignore, _give_up, _ignore, _refuse,   _dispatch, _less,   _ignore,   _kept),
+    DISPATCHED:          (_succeed,      _retry,  _give_up, _extend, _time_out, _refuse,   _less,   _time_out, _kept),
+    WAITING:             (_refuse,       _refuse, _refuse,  _refuse, _refuse,   _refuse,   _refuse, _refuse,   _refuse),
+    SUCCEEDED:           (_ignore,       _ignore, _ignore,  _ignore, _refuse,   _refuse,   _ignore, _ignore,   _refuse),
+    FAILED:              (_succeed,      _ignore, _ignore,  _ignore, _refuse,   _refuse,   _ignore, _ignore,   _kept),
+    UNKNOWN:             (_succeed,      _ignore, _give_up, _ignore, _refuse,   _dispatch, _settle, _ignore,   _kept),
+    SKIPPED:             (_succeed_late, _ignore, _ignore,  _ignore, _refuse,   _refuse,   _less,   _ignore,   _refuse),
+    COMPENSATING:        (_note_success, _ignore, _ignore,  _ignore, _refuse,   _refuse,   _less,   _ignore,   _refuse),
+    COMPENSATED:         (_succeed_anew, _ignore, _ignore,  _ignore, _refuse,   _refuse,   _less,   _ignore,   _refuse),
+    COMPENSATION_FAILED: (_note_success, _ignore, _ignore,  _ignore, _refuse,   _refuse,   _less,   _ignore,   _refuse),
 }
 
 _PROBE_RULES: dict[StepStatus, tuple[Rule, ...]] = {
@@ -256,11 +261,11 @@ _OPERATOR_RULES: dict[StepStatus, tuple[Rule, ...]] = {
 
 _STIMULI = tuple(Stimulus)
 _TABLES: tuple[tuple[tuple[Stimulus, ...], dict[StepStatus, tuple[Rule, ...]]], ...] = (
-    (_STIMULI[:8], _ACTION_RULES),
-    (_STIMULI[8:13], _PROBE_RULES),
-    (_STIMULI[13:19], _COMPENSATION_RULES),
-    (_STIMULI[19:21], _WAIT_RULES),
-    (_STIMULI[21:], _OPERATOR_RULES),
+    (_STIMULI[:9], _ACTION_RULES),
+    (_STIMULI[9:14], _PROBE_RULES),
+    (_STIMULI[14:20], _COMPENSATION_RULES),
+    (_STIMULI[20:22], _WAIT_RULES),
+    (_STIMULI[22:], _OPERATOR_RULES),
 )
 
 STEP_RULES: dict[tuple[StepStatus, Stimulus], Rule] = {
@@ -281,6 +286,7 @@ STEP_TRANSITIONS: dict[Rule, tuple[StepStatus, ...]] = {
     Rule.NOTE_FAILURE: (),
     Rule.SETTLE: (PENDING, UNKNOWN, FAILED),
     Rule.GIVE_UP: (FAILED, UNKNOWN),
+    Rule.GIVE_UP_DONE: (UNKNOWN,),
     Rule.RESOLVE_FAILED: (FAILED,),
     Rule.DISPATCH: (DISPATCHED, FAILED, UNKNOWN),
     Rule.EXTEND: (DISPATCHED,),

@@ -139,9 +139,11 @@ class Decoder:
         return named_saga(entry, catalog or self._catalog, self._cipher)
 
     def _event(self, entry: Entry, catalog: Catalog) -> Event:
-        self._check_size(entry)
+        too_large = self._too_large(entry)
         if entry.stream == self._names.replies:
-            return read_reply(entry, self._cipher)
+            return read_reply(entry, self._cipher, too_large)
+        if too_large is not None:
+            raise Malformed(too_large)
         if entry.stream == self._names.events:
             return read_event(entry, catalog, self._cipher)
         own = read_own_event(entry)
@@ -149,9 +151,11 @@ class Decoder:
             return own
         return read_event(entry, catalog, self._cipher) if entry.stream == REQUESTS else read_trigger(entry, catalog)
 
-    def _check_size(self, entry: Entry) -> None:
-        if entry.size_bytes > self._data_bytes_max:
-            raise Malformed(
-                f"the entry has {entry.size_bytes:,} bytes, more than the {self._data_bytes_max:,} allowed; "
-                "send less, or raise SAGA_ENTRY_BYTES_MAX"
-            )
+    def _too_large(self, entry: Entry) -> str | None:
+        """The reason why the entry is too large; None where it is not."""
+        if entry.size_bytes <= self._data_bytes_max:
+            return None
+        return (
+            f"the entry has {entry.size_bytes:,} bytes, more than the {self._data_bytes_max:,} allowed; "
+            "send less, or raise SAGA_ENTRY_BYTES_MAX"
+        )

@@ -107,6 +107,9 @@ class _Fold:
             self._folded.results.append(_result(item.entry.request.number, item.event, transition))
         if transition.verdict is Verdict.APPLIED:
             self._apply(transition)
+            if transition.reason:
+                # What could not be used of it is kept for people.
+                self._refuse(item, transition.reason)
             return
         self._idle.add(item.event.saga_id)
         if transition.verdict is Verdict.REFUSED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from saga_service.core.effects import Command, Sent
+from saga_service.core.effects import Command, Ended, ParentReply, Sent
 from saga_service.core.fault_codes import MESSAGE_TOO_LARGE
 from saga_service.core.ids import CommandName, command_id
 from saga_service.core.state import Fault
@@ -17,11 +17,12 @@ from saga_service.wire.dead_letters import DeadLetter, announce_dead_letter
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Message
 from saga_service.wire.events import write_outcome
-from saga_service.wire.replies import write_failure
+from saga_service.wire.replies import write_failure, write_success_without_output
 from saga_service.wire.transport import StreamNames
 
 _UTF_8_BYTES_MAX = 4
 """The most bytes of one character."""
+_RAISE = "or raise SAGA_ENTRY_BYTES_MAX"
 
 
 class OutboxRows:
@@ -77,35 +78,63 @@ class Outgoing:
         self._entry_bytes_max = entry_bytes_max
 
     def messages(self, folded: Folded, dead_letters: Iterable[DeadLetter]) -> list[Message]:
-        names, cipher = self._names, self._cipher
+        names = self._names
         return [
-            *(self._sent(sent) for sent in folded.commands),
-            *(write_parent_reply(reply, names, cipher) for reply in folded.replies),
-            *(write_outcome(ended, names, cipher) for ended in folded.ended),
+            *(self.sent(sent) for sent in folded.commands),
+            *(self.replied(reply) for reply in folded.replies),
+            *(self._news(ended) for ended in folded.ended),
             # What came from the dead-letter stream is there already, and sent again would go round for ever.
             *(announce_dead_letter(letter, names) for letter in dead_letters if letter.stream != names.dead_letters),
         ]
 
-    def _sent(self, sent: Sent) -> Message:
+    def sent(self, sent: Sent) -> Message:
+        """A command, or a request to a child saga; where it is too large, the reply that it was not sent.
+
+        A probe that cannot be sent says nothing about its action. A copy is sent whatever its size, because what was
+        sent first was not too large then.
+        """
         if isinstance(sent, Command):
             message = write_command(sent, self._names, self._cipher)
-            return self._limited(message, CommandName(sent.saga_id, sent.step, sent.direction, sent.attempt))
-        return self._limited(write_child_request(sent, self._names, self._cipher), sent.command)
-
-    def _limited(self, message: Message, command: CommandName) -> Message:
-        """The message; where it is larger than an entry may be, the reply that it was not sent.
-
-        A probe that cannot be sent says nothing about its action.
-        """
-        if sum(map(len, message.fields)) * _UTF_8_BYTES_MAX <= self._entry_bytes_max:
+        else:
+            message = write_child_request(sent, self._names, self._cipher)
+        excess = None if sent.is_copy else self._excess(message)
+        if excess is None:
             return message
-        size_bytes = sum(len(part.encode()) for part in message.fields)
-        if size_bytes <= self._entry_bytes_max:
-            return message
-        fault = Fault(
-            MESSAGE_TOO_LARGE,
-            f"the message would have {size_bytes:,} bytes, {size_bytes - self._entry_bytes_max:,} more than the"
-            f" {self._entry_bytes_max:,} allowed; send less by the step's 'input', or raise SAGA_ENTRY_BYTES_MAX",
-        )
+        command = _name_of(sent)
+        fault = Fault(MESSAGE_TOO_LARGE, f"the message would have {excess}; send less by the step's 'input', {_RAISE}")
         outcome = Outcome.FAILED if command.direction is Direction.PROBE else Outcome.REJECTED
         return write_failure(self._names.replies, command_id(*command), command.saga_id, outcome, fault)
+
+    def replied(self, reply: ParentReply) -> Message:
+        """A child saga's reply to its parent; without its output where that is too large."""
+        message = write_parent_reply(reply, self._names, self._cipher)
+        excess = self._excess(message)
+        if excess is None or reply.fault is not None:
+            return message
+        answered, text = command_id(*reply.command), f"the outputs of the child saga would make a reply of {excess}"
+        fault = Fault(MESSAGE_TOO_LARGE, f"{text}; have its steps return less, {_RAISE}")
+        return write_success_without_output(self._names.replies, answered, reply.command.saga_id, fault)
+
+    def _news(self, ended: Ended) -> Message:
+        message = write_outcome(ended, self._names, self._cipher)
+        excess = self._excess(message)
+        if excess is None or not ended.outputs:
+            return message
+        reason = f"the event would have {excess}; saga.steps has the outputs"
+        return write_outcome(ended, self._names, data_left_out=reason)
+
+    def _excess(self, message: Message) -> str | None:
+        """The size of a message that is larger than an entry may be, in words; None for any other."""
+        if sum(map(len, message.fields)) * _UTF_8_BYTES_MAX <= self._entry_bytes_max:
+            return None
+        size_bytes = sum(len(part.encode()) for part in message.fields_to_add)
+        if size_bytes <= self._entry_bytes_max:
+            return None
+        excess_bytes = size_bytes - self._entry_bytes_max
+        return f"{size_bytes:,} bytes, {excess_bytes:,} more than the {self._entry_bytes_max:,} allowed"
+
+
+def _name_of(sent: Sent) -> CommandName:
+    if isinstance(sent, Command):
+        return CommandName(sent.saga_id, sent.step, sent.direction, sent.attempt)
+    return sent.command

@@ -23,17 +23,17 @@ from saga_service.definitions.catalog import Catalog
 from saga_service.engine.decode import Decoder, Received
 from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.fold import Folded, fold
+from saga_service.engine.outbox import OutboxRows, Outgoing
 from saga_service.engine.ports import Deferred, KeyedSaga
 from saga_service.engine.saga_loader import addressed_by_key
 from saga_service.testing.environment import DelayedMessage, Environment
 from saga_service.testing.virtual_loop import NeverEnds
-from saga_service.wire.children import write_child_request, write_parent_reply
-from saga_service.wire.commands import write_command
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.entries import Entry, Message, RequestRow, entry_of
 from saga_service.wire.transport import StreamNames
 
 DATA_BYTES_MAX = 1_048_576
+"""The size of the largest entry. The service has it as SAGA_ENTRY_BYTES_MAX, and this is its default."""
 DEFERRAL_MAX_MS = 60_000
 """The time for which an entry waits for its saga. The service has it as SAGA_DEFERRAL_MAX_MS."""
 _RECENT_EVENTS = 200
@@ -81,6 +81,7 @@ class SimulatedService:
         self._environment = environment
         self._names = names
         self._decoder = Decoder(catalog, names, DATA_BYTES_MAX)
+        self._outgoing = Outgoing(names, OutboxRows(), entry_bytes_max=DATA_BYTES_MAX)
         self._deferral = DeferralPolicy(DEFERRAL_MAX_MS)
         self._agenda: list[_Delivery] = []
         self._order = count(1)
@@ -181,18 +182,17 @@ class SimulatedService:
         for sent in _without_repeats(folded):
             self._send(sent)
         for reply in folded.replies:
-            self._put(self.now_ms, write_parent_reply(reply, self._names))
+            self._put(self.now_ms, self._outgoing.replied(reply))
         for deferred in folded.deferred:
             self._defer(deferred)
         return folded
 
     def _send(self, sent: Sent) -> None:
-        if isinstance(sent, Command):
-            saga_id, message = sent.saga_id, write_command(sent, self._names)
-        else:
-            saga_id, message = sent.command.saga_id, write_child_request(sent, self._names)
+        saga_id = sent.saga_id if isinstance(sent, Command) else sent.command.saga_id
+        message = self._outgoing.sent(sent)
+        is_refused = message.stream == self._names.replies
         self.records[saga_id].sent.append(SentAt(self.now_ms, sent))
-        self._put(self.now_ms, message, sent)
+        self._put(self.now_ms, message, None if is_refused else sent)
 
     def _expect(self, messages: Iterable[DelayedMessage]) -> None:
         for after_ms, message in messages:

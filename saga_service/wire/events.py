@@ -224,8 +224,13 @@ def _lost(entry: Entry) -> frozenset[str] | None:
     return None if EVERYTHING in lost else lost
 
 
-def write_outcome(ended: Ended, names: StreamNames, cipher: Cipher | None = None) -> Message:
-    """The entry of the outcomes stream. Its `id` names the saga and the revision, by which a reader tells a repeat."""
+def write_outcome(
+    ended: Ended, names: StreamNames, cipher: Cipher | None = None, data_left_out: str | None = None
+) -> Message:
+    """The entry of the outcomes stream. Its `id` names the saga and the revision, by which a reader tells a repeat.
+
+    With `data_left_out`, the reason why, the entry has this text in the place of the outputs.
+    """
     outcome_id = f"{ended.saga_id}:{ended.revision}"
     return message_of(
         names.outcomes,
@@ -235,7 +240,8 @@ def write_outcome(ended: Ended, names: StreamNames, cipher: Cipher | None = None
         saga=ended.saga,
         status=ended.status.value,
         time=str(ended.at_ms),
-        data=write_data(ended.outputs, cipher, OUTCOME, outcome_id),
+        data=None if data_left_out else write_data(ended.outputs, cipher, OUTCOME, outcome_id),
+        data_left_out=data_left_out,
         subject=ended.key,
         error=None if ended.fault is None else _error(ended.fault),
         traceparent=ended.traceparent,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from saga_service.core.events import Replied
+from saga_service.core.fault_codes import INVALID_OUTPUT, MESSAGE_TOO_LARGE
 from saga_service.core.ids import CommandId, CommandName, SagaId, idempotency_key, parse_command_id
 from saga_service.core.state import Fault, JsonObject
 from saga_service.core.vocabulary import Direction, Outcome
@@ -21,8 +22,11 @@ ERROR_MESSAGE_CHARACTERS_MAX = 2_000
 """An error is stored with each attempt and shown to people, so it cannot hold a worker's whole log."""
 
 
-def read_reply(entry: Entry, cipher: Cipher | None = None) -> Replied:
+def read_reply(entry: Entry, cipher: Cipher | None = None, too_large: str | None = None) -> Replied:
     """The reply in an entry of the replies stream. Raises Malformed and DecryptionFailed.
+
+    A success whose output cannot be read has `fault`, for that it happened still counts. `too_large` says why neither
+    output nor error of this entry is read.
 
     `error` is a JSON object with `code`, `message` and, optionally, `retry_after_ms`; plain text is taken as the
     message. Both texts are shortened to their limits. The outcome counts whatever `error` holds: bytes that are no text
@@ -35,13 +39,33 @@ def read_reply(entry: Entry, cipher: Cipher | None = None) -> Replied:
         raise Malformed(f"field 'saga_id' is '{saga_id[:100]}', but the command belongs to saga {command.saga_id}")
     outcome = required_choice(fields, "outcome", _OUTCOMES)
     if outcome is Outcome.SUCCEEDED:
-        has_output = command.direction is not Direction.COMPENSATION
-        data = read_data(fields.get(b"data"), cipher, *_context(command)) if has_output else {}
-        return Replied(command, outcome, output=data)
+        return _success(entry, command, cipher, too_large)
     if outcome is Outcome.PROGRESS:
         return Replied(command, outcome)
+    if too_large is not None:
+        return Replied(command, outcome, fault=_fault(_ERROR_CODE_DEFAULT, f"its error was not read: {too_large}"))
     fault, retry_after_ms = _read_error(fields.get(b"error") or b"")
     return Replied(command, outcome, fault=fault, retry_after_ms=retry_after_ms)
+
+
+def _success(entry: Entry, command: CommandName, cipher: Cipher | None, too_large: str | None) -> Replied:
+    data = entry.fields.get(b"data")
+    if command.direction is Direction.COMPENSATION:
+        return Replied(command, Outcome.SUCCEEDED, output={})
+    if too_large is not None:
+        return _without_output(command, _fault(MESSAGE_TOO_LARGE, too_large))
+    if data is None and b"error" in entry.fields:
+        fault, _ = _read_error(entry.fields[b"error"])
+        if fault.code == MESSAGE_TOO_LARGE:
+            return _without_output(command, fault)
+    try:
+        return Replied(command, Outcome.SUCCEEDED, output=read_data(data, cipher, *_context(command)))
+    except Malformed as error:
+        return _without_output(command, _fault(INVALID_OUTPUT, f"the output of step '{command.step}': {error}"))
+
+
+def _without_output(command: CommandName, fault: Fault) -> Replied:
+    return Replied(command, Outcome.SUCCEEDED, output={}, fault=fault)
 
 
 def _context(command: CommandName) -> tuple[str, str]:
@@ -90,6 +114,12 @@ def write_success(
     """A reply with the command's output. Raises orjson.JSONEncodeError where it cannot be written as JSON."""
     data = write(output) if cipher is None else _write_encrypted(output, cipher, command_id)
     return _reply(stream, command_id, saga_id, Outcome.SUCCEEDED, data=data)
+
+
+def write_success_without_output(stream: str, command_id: CommandId, saga_id: SagaId, fault: Fault) -> Message:
+    """The reply of what was done, and whose output cannot be sent; `fault` says why."""
+    error = {"code": fault.code, "message": fault.message}
+    return _reply(stream, command_id, saga_id, Outcome.SUCCEEDED, error=write(error))
 
 
 def _write_encrypted(output: JsonObject, cipher: Cipher, command_id: CommandId) -> str:

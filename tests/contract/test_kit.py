@@ -448,11 +448,18 @@ async def replies_that_cannot_be_used(system: System) -> None:
     await start(system, "order", "A")
     await system.add(NAMES.replies, command_id="nonsense", outcome="succeeded")
     await system.add(NAMES.replies, command_id=f"{saga_id}:reserve:action:1", outcome="perhaps")
-    await system.add(NAMES.replies, command_id=f"{saga_id}:reserve:action:1", outcome="succeeded", data="[]")
     await system.add(NAMES.replies, command_id=f"{saga_id}:reserve:action:9", outcome="succeeded")
     await system.add(NAMES.replies, command_id=f"{saga_id}:elsewhere:action:1", outcome="succeeded")
     nobody = saga_id_from_key("order", "nobody")
     await system.add(NAMES.replies, command_id=f"{nobody}:reserve:action:1", outcome="succeeded")
+    await system.run()
+
+
+async def an_output_that_cannot_be_read(system: System) -> None:
+    saga_id = saga_id_from_key("order", "A")
+    system.on("stock.reserve").succeeds().after("1m")
+    await start(system, "order", "A")
+    await system.add(NAMES.replies, command_id=f"{saga_id}:reserve:action:1", outcome="succeeded", data="[]")
     await system.run()
 
 
@@ -510,7 +517,8 @@ CASES = [
     Case(one_branch_fails_while_the_other_is_at_work, {"B": "compensated"}),
     Case(the_deadline_passes, {"B": "compensated"}),
     Case(entries_that_cannot_be_used, {}, dead_letters=11),
-    Case(replies_that_cannot_be_used, {"A": "completed"}, dead_letters=6),
+    Case(replies_that_cannot_be_used, {"A": "completed"}, dead_letters=5),
+    Case(an_output_that_cannot_be_read, {"A": "compensated"}, dead_letters=1),
     Case(operations_that_are_refused, {"A": "completed"}, dead_letters=7),
 ]
 

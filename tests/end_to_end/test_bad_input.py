@@ -73,11 +73,11 @@ BAD_REPLIES: dict[str, tuple[Mapping[bytes | str, bytes | str], str]] = {
     "an unknown outcome": ({"command_id": f"{UNKNOWN_SAGA}:f:action:1", "outcome": "done"}, "must be one of succeeded"),
     "broken data": (
         {"command_id": f"{UNKNOWN_SAGA}:f:action:1", "outcome": "succeeded", "data": "{"},
-        "field 'data' is not valid JSON",
+        f"no saga with the id {UNKNOWN_SAGA} is known",
     ),
     "10,000 levels": (
         {"command_id": f"{UNKNOWN_SAGA}:f:action:1", "outcome": "succeeded", "data": DEEP},
-        "field 'data'",
+        f"no saga with the id {UNKNOWN_SAGA} is known",
     ),
     "an outcome for nobody, whose error cannot be read": (
         {"command_id": f"{UNKNOWN_SAGA}:f:action:1", "outcome": "failed", "error": b"\xff"},
@@ -89,7 +89,7 @@ BAD_REPLIES: dict[str, tuple[Mapping[bytes | str, bytes | str], str]] = {
             "outcome": "succeeded",
             "data": b'{"x": "%s"}' % (b"x" * 2_000_000),
         },
-        "raise SAGA_ENTRY_BYTES_MAX",
+        f"no saga with the id {UNKNOWN_SAGA} is known",
     ),
 }
 

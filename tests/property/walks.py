@@ -143,5 +143,7 @@ def _reply(random: Random, state: SagaState) -> Replied | None:
     command = CommandName(SAGA_ID, step.name, direction, random.choice([sent, sent, random.randint(1, sent)]))
     outcome = random.choice([*Outcome, Outcome.FAILED])
     if outcome is Outcome.SUCCEEDED:
+        if random.random() < 0.2:
+            return Replied(command, outcome, {}, Fault("invalid_output", "it cannot be used"))
         return Replied(command, outcome, {"by": command.attempt})
     return Replied(command, outcome, fault=Fault(random.choice(sorted(AUTHORS_CODES)), "no reason"))

@@ -26,6 +26,7 @@ _EVENTS = {
     "action_progressed": "{step} is still at work",
     "action_failed_late": "{step} had not answered in time, and has failed after all, attempt {attempt}: {error}",
     "action_left_unknown": "{step} may or may not have happened, its worker says, attempt {attempt}: {error}",
+    "action_output_refused": "{step} has happened, and its output cannot be used: {error}",
     "probe_confirmed": "it was found that {step} has happened",
     "probe_inconclusive": "it is still not known whether {step} has happened, probe {attempt}: {error}",
     "probe_denied": "it was found that {step} has not happened",

@@ -36,17 +36,17 @@ REPEATED, REFUSED, RECORDED = ".", "!", "="
 # What becomes of the step: its new status; recorded, with the status as it was (=); no change because it is known
 # already (.); or a refusal (!). A step that is undone next shows as `compensating`.
 EXPECTED_OF_ACTIONS = {
-    #                      succeeded    failed  rejected     progressed timed out retry due  failed late unknown
-    "pending":             "succeeded    .       failed       .          !         dispatched =        .",
-    "dispatched":          "succeeded    pending failed       =          unknown   !          =        unknown",
-    "waiting":             "!            !       !            !          !         !          !        !",
-    "succeeded":           ".            .       .            .          !         !          .        .",
-    "failed":              "compensating .       .            .          !         !          .        .",
-    "unknown":             "succeeded    .       compensating .          !         dispatched pending  .",
-    "skipped":             "succeeded    .       .            .          !         !          =        .",
-    "compensating":        "=            .       .            .          !         !          =        .",
-    "compensated":         "compensating .       .            .          !         !          =        .",
-    "compensation_failed": "=            .       .            .          !         !          =        .",
+    #                      succeeded    failed  rejected     progress timeout retry due  late    unknown no output
+    "pending":             "succeeded    .       failed       .        !       dispatched =       .       compensating",
+    "dispatched":          "succeeded    pending failed       =        unknown !          =       unknown compensating",
+    "waiting":             "!            !       !            !        !       !          !       !       !",
+    "succeeded":           ".            .       .            .        !       !          .       .       !",
+    "failed":              "compensating .       .            .        !       !          .       .       unknown",
+    "unknown":             "succeeded    .       compensating .        !       dispatched pending .       compensating",
+    "skipped":             "succeeded    .       .            .        !       !          =       .       !",
+    "compensating":        "=            .       .            .        !       !          =       .       !",
+    "compensated":         "compensating .       .            .        !       !          =       .       !",
+    "compensation_failed": "=            .       .            .        !       !          =       .       !",
 }  # fmt: skip
 EXPECTED_OF_PROBES = {
     #                      it happened  nobody can tell  it did not happen  timed out  retry due
@@ -120,6 +120,7 @@ OUTCOMES = {
     "PROGRESSED": Outcome.PROGRESS,
     "FAILED_LATE": Outcome.FAILED,
     "LEFT_UNKNOWN": Outcome.UNKNOWN,
+    "OUTPUT_REFUSED": Outcome.SUCCEEDED,
     "CONFIRMED": Outcome.SUCCEEDED,
     "INCONCLUSIVE": Outcome.FAILED,
     "DENIED": Outcome.REJECTED,
@@ -156,7 +157,8 @@ def _defined(status: StepStatus, stimulus: Stimulus) -> Definition:
     if status is StepStatus.WAITING or stimulus is Stimulus.SIGNAL_RECEIVED:
         return definition("reserve", approval("charge"), "ship")
     # A failed step that a person may still act on is one that can only go forward.
-    kind = Kind.RETRIABLE if status is StepStatus.FAILED and stimulus in OPERATOR_STIMULI else Kind.COMPENSATABLE
+    is_parked = status is StepStatus.FAILED and stimulus in {*OPERATOR_STIMULI, Stimulus.ACTION_OUTPUT_REFUSED}
+    kind = Kind.RETRIABLE if is_parked else Kind.COMPENSATABLE
     return definition("reserve", step("charge", kind=kind, heartbeat_ms=1_000), "ship")
 
 
@@ -226,6 +228,8 @@ def _saga_while(status: StepStatus, stimulus: Stimulus) -> tuple[SagaStatus, Cou
     if stimulus is Stimulus.RESOLVED_COMPENSATED and stands:
         return SagaStatus.COMPENSATING, Course.BACKWARD
     acts_on_parked = stimulus in OPERATOR_STIMULI or stimulus is Stimulus.SIGNAL_RECEIVED
+    if stimulus is Stimulus.ACTION_OUTPUT_REFUSED and status is StepStatus.FAILED:
+        return SagaStatus.STUCK, Course.FORWARD
     if acts_on_parked and status in (StepStatus.FAILED, StepStatus.UNKNOWN):
         return SagaStatus.STUCK, Course.FORWARD
     saga_status = SAGA_WHILE[status]
@@ -259,19 +263,23 @@ def _event(stimulus: Stimulus) -> Event:
         return OperationRequested(saga_id=SAGA_ID, operation=asked, actor="ada", step="charge", resolution=to)
     direction, _, outcome = stimulus.name.partition("_")
     command = CommandName(SAGA_ID, "charge", Direction[direction], _attempt(stimulus) or 0)
-    return Replied(command, OUTCOMES[outcome], output={"paid": 1}, fault=Fault("declined", "no money"))
+    fault = None if outcome in ("SUCCEEDED", "CONFIRMED") else Fault("declined", "the charge: no money")
+    return Replied(command, OUTCOMES[outcome], output={"paid": 1}, fault=fault)
 
 
 def _has_a_door(status: StepStatus, stimulus: Stimulus) -> bool:
     """Whether any event can bring the stimulus to a step at this status.
 
     A step has one timer, and its status says which. A signal only reaches a step that waits, or that has waited too
-    long. An attempt is late only where it is in doubt, which no step that is done or failed is.
+    long. An attempt is late only where it is in doubt, which no step that is done or failed is. An output is not asked
+    for where a step is done or being undone.
     """
     if stimulus is Stimulus.SIGNAL_RECEIVED:
         return status in (StepStatus.WAITING, StepStatus.FAILED)
     if stimulus is Stimulus.ACTION_FAILED_LATE:
         return status not in (StepStatus.SUCCEEDED, StepStatus.FAILED)
+    if stimulus is Stimulus.ACTION_OUTPUT_REFUSED:
+        return EXPECTED[status, stimulus] != REFUSED
     return stimulus not in TIMERS or EXPECTED[status, stimulus] != REFUSED
 
 
@@ -282,7 +290,7 @@ def _try(status: StepStatus, stimulus: Stimulus) -> tuple[SagaState, Transition]
 
 def test_the_rules_are_total() -> None:
     assert set(STEP_RULES) == set(ALL_PAIRS) == set(EXPECTED)
-    assert len(STEP_RULES) == len(StepStatus) * len(Stimulus) == 260
+    assert len(STEP_RULES) == len(StepStatus) * len(Stimulus) == 270
 
 
 @pytest.mark.parametrize(("status", "stimulus"), ALL_PAIRS, ids=lambda value: str(value).replace(" ", "-"))
@@ -299,7 +307,7 @@ def test_every_pair_has_one_result(status: StepStatus, stimulus: Stimulus) -> No
         assert "charge" in transition.reason
         return
     assert transition.verdict is Verdict.APPLIED
-    assert transition.reason == ""
+    assert bool(transition.reason) is (stimulus is Stimulus.ACTION_OUTPUT_REFUSED)
     assert transition.state is not None
     assert transition.state.steps[1].status is (status if expected == RECORDED else StepStatus(expected))
     assert transition.state.revision == before.revision + 1

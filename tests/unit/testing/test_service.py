@@ -193,7 +193,7 @@ def test_an_entry_that_cannot_be_used_is_a_dead_letter() -> None:
     saga = sim.start("order")
     sim.run()
     assert [letter.reason.partition(",")[0] for letter in sim.dead_letters] == ["the entry has 2"]
-    assert saga.error == "timeout"
+    assert saga.error == "message_too_large"
 
 
 def test_an_entry_that_starts_nothing_is_refused() -> None:

@@ -17,6 +17,7 @@ from saga_service.wire.replies import (
     write_failure,
     write_progress,
     write_success,
+    write_success_without_output,
 )
 from tests.support.builders import delivered, entry
 
@@ -167,8 +168,39 @@ def test_a_field_must_be_text(name: str, value: bytes) -> None:
         ('{"a": "\\ud800"}', "not valid JSON"),
     ],
 )
-def test_data_that_cannot_be_read_says_why(data: bytes | str, complaint: str) -> None:
-    assert complaint in _complaint(data=data)
+def test_a_success_whose_data_cannot_be_read_counts_and_says_why(data: bytes | str, complaint: str) -> None:
+    reply = _read(data=data)
+    assert (reply.outcome, reply.output) == (Outcome.SUCCEEDED, {})
+    assert reply.fault is not None
+    assert reply.fault.code == "invalid_output"
+    assert reply.fault.message.startswith("the output of step 'charge': field 'data' ")
+    assert complaint in reply.fault.message
+
+
+@pytest.mark.parametrize("data", ["{", '{"a": 1}'])
+def test_the_outcome_of_a_reply_that_is_too_large_counts_and_nothing_else_of_it_is_read(data: str) -> None:
+    told = "the entry has 9 bytes, more than the 8 allowed"
+
+    def read(**fields: str) -> Replied:
+        return read_reply(entry({**SAID, "data": data, "error": data, **fields}, "saga:replies"), None, told)
+
+    assert read() == Replied(COMMAND, Outcome.SUCCEEDED, output={}, fault=Fault("message_too_large", told))
+    assert read(outcome="progress") == Replied(COMMAND, Outcome.PROGRESS)
+    failed = Replied(COMMAND, Outcome.REJECTED, fault=Fault("failed", f"its error was not read: {told}"))
+    assert read(outcome="rejected") == failed
+
+
+def test_a_success_that_says_why_it_has_no_output_is_read_as_it_was_written() -> None:
+    fault = Fault("message_too_large", "the outputs are too large")
+    message = write_success_without_output("saga:replies", COMMAND_ID, SAGA_ID, fault)
+    assert read_reply(delivered(message)) == Replied(COMMAND, Outcome.SUCCEEDED, output={}, fault=fault)
+
+
+@pytest.mark.parametrize("error", ["", "none", "{}", '{"code": "warning", "message": "slow"}'])
+def test_an_error_beside_a_success_is_not_read(error: str) -> None:
+    assert _read(error=error) == Replied(COMMAND, Outcome.SUCCEEDED, output={})
+    large = '{"code": "message_too_large"}'
+    assert _read(data='{"a": 1}', error=large) == Replied(COMMAND, Outcome.SUCCEEDED, output={"a": 1})
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REJECTED])
