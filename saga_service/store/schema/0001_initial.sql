@@ -656,7 +656,8 @@ return split_part(entry_id, '-', 1)::numeric * 18446744073709551616 + split_part
 
 -- Record what was seen of streams just now; the names of those that are found lost by it. A stream is lost if its group
 -- has vanished, or if it has gone back: to a lower id, to fewer additions, or to a beginning after all that it had though
--- nothing was ever removed from it. What was seen earlier than the latest that is known counts for nothing.
+-- nothing was ever removed from it. What was seen earlier than the latest that is known counts for nothing. At the first
+-- sight of a stream a missing group is a loss only where a saga is in flight: otherwise the deployment is new.
 create function saga_private.see_streams(
     names text[], carried text[], seen_us bigint[], group_there boolean[], last_ids text[], additions bigint[],
     lengths bigint[], first_ids text[], now_ms bigint, found_by text
@@ -684,7 +685,11 @@ begin
         select
             seen.*,
             known.seen_at_us = 0 as is_first_sight,
-            known.has_group and not seen.has_group
+            known.has_group and not seen.has_group and (
+                known.seen_at_us > 0
+                or exists (select from saga_private.sagas where wake_at_ms is not null)
+                or exists (select from saga_private.sagas where status in ('stuck', 'paused'))
+            )
                 or seen.last_id < known.last_id
                 or seen.entries_added < known.entries_added
                 or known.last_id > 0 and seen.first_id > known.last_id and seen.entries_added = seen.length as is_lost

@@ -110,10 +110,17 @@ async def test_what_was_seen_earlier_counts_for_nothing(store: PostgresStore) ->
 async def test_a_stream_that_was_never_seen_with_its_group_is_lost(store: PostgresStore) -> None:
     """What is in flight may have been sent under another name."""
     [saga] = await sagas_in_flight(store, 1)
-    await see(store, gone(EVENTS, 1_000))
+    assert await see(store, gone(EVENTS, 1_000)) == ["saga:events"]
     await see(store, there_again(EVENTS, 2_000))
     assert await go_on(store) == RecoveryPage(1, 0)
     assert [event.saga_id for event in await sent_again(store)] == [saga]
+
+
+async def test_the_streams_of_a_new_deployment_were_never_there_and_are_not_lost(store: PostgresStore) -> None:
+    assert await see(store, gone(EVENTS, 1_000), gone(REPLIES, 1_000)) == []
+    assert await see(store, there_again(EVENTS, 2_000), there_again(REPLIES, 2_000)) == []
+    assert await go_on(store) == RecoveryPage(0, 0)
+    assert await see(store, gone(EVENTS, 3_000)) == ["saga:events"]
 
 
 async def test_what_begins_when_the_streams_are_first_made_is_not_sent_twice(store: PostgresStore) -> None:
