@@ -17,13 +17,13 @@ import asyncpg
 import typer
 
 from saga_service.cli.access.views import HistoryRow, history_of
+from saga_service.cli.console.lines_to_paste import print_lines_to_paste, starts_of_demo
 from saga_service.cli.console.local import (
+    ADDRESSES,
     DEMO_DEFINITIONS,
     DEMO_WORKERS,
-    demo_entries,
     embedded_servers,
     fail_if_dead,
-    print_lines_to_paste,
     settings_for,
     stay_until_signal,
 )
@@ -32,6 +32,7 @@ from saga_service.cli.console.tables import aligned
 from saga_service.cli.console.timeline import timeline
 from saga_service.cli.exits import CommandFailed
 from saga_service.core.ids import saga_id_from_entry
+from saga_service.local.dev_record import recorded
 from saga_service.local.processes import Child, ChildGroup
 from saga_service.local.servers import EmbeddedServers
 from saga_service.streams.connection import RedisClient, connect
@@ -62,8 +63,9 @@ def demo_command(
             print_line()
             print_heading(f"All of it came true, in {time.monotonic() - began_s:.1f} s")
             if keep:
-                print_lines_to_paste(servers, demo_entries(), [DEMO_DEFINITIONS])
-                stay_until_signal(lambda: fail_if_dead(children))
+                print_lines_to_paste(servers, starts_of_demo(), [DEMO_DEFINITIONS])
+                with recorded(Path.cwd(), {name: settings[name] for name in ADDRESSES}):
+                    stay_until_signal(lambda: fail_if_dead(children))
 
 
 class _Demo:

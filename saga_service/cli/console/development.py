@@ -13,15 +13,13 @@ import typer
 
 from saga_service.cli.access.definitions import load_catalog
 from saga_service.cli.console.findings import print_finding
+from saga_service.cli.console.lines_to_paste import print_lines_to_paste, starts_of, starts_of_demo
 from saga_service.cli.console.local import (
     ADDRESSES,
     DEMO_DEFINITIONS,
     DEMO_WORKERS,
-    demo_entries,
     embedded_servers,
-    entries_of,
     fail_if_dead,
-    print_lines_to_paste,
     settings_for,
     stay_until_signal,
 )
@@ -76,8 +74,8 @@ def develop(own: Settings, what: Chosen, folder: Path, *, reload: bool) -> None:
         children = stack.enter_context(ChildGroup(settings, None))
         development = Development(children, what)
         development.begin()
-        entries = demo_entries() if what.is_demo else entries_of(catalog, own.stream_prefix)
-        print_lines_to_paste(servers, entries, what.sources)
+        starts = starts_of_demo() if what.is_demo else starts_of(catalog, own.stream_prefix)
+        print_lines_to_paste(servers, starts, what.sources)
         _tell_what_workers_get(what, catalog)
         stack.enter_context(recorded(Path.cwd(), {name: settings[name] for name in ADDRESSES}))
         stack.enter_context(told_ends(at_addresses(own, settings)))

@@ -16,12 +16,13 @@ from typing import IO, Self
 
 from saga_service.local.servers.postgres import EmbeddedPostgres
 from saga_service.local.servers.process import stop_servers_on
-from saga_service.local.servers.programs import EmbeddedServerError, redis_cli
+from saga_service.local.servers.programs import EmbeddedServerError, for_shell, redis_cli
 from saga_service.local.servers.redis import EmbeddedRedis
 
 LOCK_S_MAX = 30.0
 LOCK_POLL_S = 0.1
 PROCESS_CHARACTERS_MAX = 20
+OWN_REDIS_CLI = "saga_service.local.servers.redis_cli"
 
 
 class EmbeddedServers:
@@ -74,15 +75,17 @@ class EmbeddedServers:
     @property
     def psql_command(self) -> str:
         """A shell command that opens the database."""
-        return shlex.join([str(self.postgres.psql_program), self.postgres_dsn])
+        return f"{for_shell(self.postgres.psql_program)} {shlex.quote(self.postgres_dsn)}"
 
     @property
     def redis_cli_command(self) -> str:
-        """The beginning of a shell command, to which a Redis command is added. Without a real client it is our own."""
+        """A shell command that opens a prompt, or carries out the Redis command behind it.
+
+        Without a real client it is our own.
+        """
         client = redis_cli()
-        if client is None:
-            return shlex.join([sys.executable, "-m", "saga_service.local.servers.redis_cli", "-u", self.redis_url])
-        return shlex.join([str(client), "-u", self.redis_url])
+        program = f"{for_shell(Path(sys.executable))} -m {OWN_REDIS_CLI}" if client is None else for_shell(client)
+        return f"{program} -u {shlex.quote(self.redis_url)}"
 
     def start(self) -> Self:
         """Start both and return when both answer. Raises EmbeddedServerError."""

@@ -1,4 +1,4 @@
-"""The servers' programs inside the wheels, and the user that each runs as.
+"""The servers' programs inside the wheels, the user that each runs as, and how a shell calls a program.
 
 The wheels are used for their programs alone and are never imported: their own Python code writes warnings to the
 terminal, creates a system user when run as root, opens the folders above the wheel to everybody, and leaves no say in
@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import shlex
 import shutil
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,20 @@ def redis_cli() -> Path | None:
     except ModuleNotFoundError:
         return None
     return bundled if bundled.exists() else None
+
+
+def for_shell(program: Path) -> str:
+    """The program as a shell in the working directory calls it: by its name if PATH leads to it, else by its path."""
+    if shutil.which(program.name) == str(program):
+        return shlex.quote(program.name)
+    below = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
+    return shlex.quote(str(below))
+
+
+def our_command() -> str:
+    """`saga-service` as a shell in the working directory calls it, out of the environment of this process."""
+    script = Path(sys.executable).with_name("saga-service")
+    return for_shell(script) if script.exists() else f"{for_shell(Path(sys.executable))} -m saga_service"
 
 
 def reachable_postgres_programs(account: Account, folder: Path) -> Path:

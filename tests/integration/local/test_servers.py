@@ -111,6 +111,35 @@ def test_without_a_redis_cli_the_stand_in_does(running: EmbeddedServers, monkeyp
     assert "(error)" in shell(f"{running.redis_cli_command} XADD missions 2>&1; true")
 
 
+def test_the_stand_in_reads_commands_from_its_standard_input(
+    running: EmbeddedServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "redis_cli", lambda: None)
+    added = "XADD planned * type shop-order data '{}'"
+    lines = "\n".join([added, "", "XLEN planned", 'XADD "', "quit", "DEL planned"])
+
+    said = subprocess.run(running.redis_cli_command, shell=True, input=lines, capture_output=True, text=True)
+
+    entry_id, length = said.stdout.split()
+    assert (length, said.returncode, said.stderr) == ("1", 1, "(error) No closing quotation\n")
+    fields = {"type": "shop-order", "data": "{}"}
+    assert ask_redis(running.redis_url, "XRANGE", "planned", "-", "+") == [(entry_id, fields)]
+
+
+def test_the_stand_in_says_that_a_shell_has_put_files_in_the_place_of_the_star(
+    running: EmbeddedServers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(embedded, "redis_cli", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.py").touch()
+    pasted = f"{running.redis_cli_command} XADD planned * type shop-order"
+
+    said = subprocess.run(pasted, shell=True, capture_output=True, text=True)
+
+    assert said.returncode == 1
+    assert said.stderr.rstrip().endswith("a shell puts the names of files in the place of *: write '*' behind XADD")
+
+
 def shell(line: str) -> str:
     return subprocess.run(line, shell=True, check=True, capture_output=True, text=True).stdout.strip()
 

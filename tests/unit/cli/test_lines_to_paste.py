@@ -8,7 +8,7 @@ import shlex
 from pydantic import BaseModel
 
 from saga_service import Saga, Step
-from saga_service.cli.console.local import entries_of
+from saga_service.cli.console.lines_to_paste import starts_of
 from saga_service.definitions import Catalog, check_saga
 
 
@@ -19,13 +19,14 @@ class Order(BaseModel):
 
 
 def data_of(saga: Saga) -> object:
-    [entry] = entries_of(Catalog([check_saga(saga)]))
-    words = shlex.split(entry)
+    [start] = starts_of(Catalog([check_saga(saga)]))
+    words = shlex.split(start.entry)
     assert words[:5] == ["saga:events", "*", "type", "order", "data"]
+    assert shlex.split(start.command) == ["start", "order", "--data", words[5], "--wait"]
     return json.loads(words[5])
 
 
-def test_the_entry_that_dev_prints_starts_the_saga_as_it_is() -> None:
+def test_the_start_that_dev_prints_starts_the_saga_as_it_is() -> None:
     steps = [Step("charge", action="payment.charge")]
     assert data_of(Saga("order", input=Order, key="order_id", steps=steps)) == {"amount": 1, "order_id": "some text"}
     assert data_of(Saga("order", steps=steps)) == {}
