@@ -8,6 +8,7 @@ digits is refused, and so is an object with one name twice, of which only the la
 from __future__ import annotations
 
 import re
+from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any
 
@@ -106,7 +107,7 @@ def write_object(value: Any, name: str) -> str:
 
 
 def is_finite(value: Any) -> bool:
-    """True if every number of a JSON value is finite."""
+    """True if every number is finite in a value that the encoder takes."""
     match value:
         case float():
             return isfinite(value)
@@ -114,6 +115,8 @@ def is_finite(value: Any) -> bool:
             return all(is_finite(inner) for inner in value.values())
         case list() | tuple():
             return all(is_finite(inner) for inner in value)
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return all(is_finite(getattr(value, field.name)) for field in fields(value))
         case _:
             return True
 

@@ -6,8 +6,8 @@ a number that is not finite, a number that would lose digits, and two keys that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any
 
@@ -15,7 +15,9 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from saga_service.wire.entries import Malformed
-from saga_service.wire.json import read_object
+from saga_service.wire.json import NotJson, read_object
+
+_NOT_FINITE = "the result cannot be written as JSON: a number is not finite"
 
 
 class InvalidResult(Exception):
@@ -30,16 +32,18 @@ def json_object(result: object) -> dict[str, Any]:
         raise InvalidResult(f"a result is a pydantic model, a mapping, or None, but is of type {type(result).__name__}")
     try:
         text = _json_text(result)
-        # The encoders write a number that is not finite as null.
+        # A model writes a number that is not finite as null.
         is_finite = b"null" not in text or _is_finite(result)
     except Exception as error:  # noqa: BLE001  # the model's serializers are the author's
         raise InvalidResult(f"the result cannot be written as JSON: {_text_of(error)}") from None
     if not is_finite:
-        raise InvalidResult("the result cannot be written as JSON: a number is not finite")
+        raise InvalidResult(_NOT_FINITE)
     if not text.startswith(b"{"):
         raise InvalidResult(f"a result must be a JSON object, but {type(result).__name__} becomes another value")
     try:
         return read_object(text, "result")
+    except NotJson:
+        raise InvalidResult(_NOT_FINITE) from None
     except Malformed as error:
         raise InvalidResult(f"the result cannot be sent: {error}") from None
 
@@ -48,7 +52,7 @@ def _json_text(result: BaseModel | Mapping[Any, Any]) -> bytes:
     # By alias, as a declared output is described, and as models inside a mapping are written.
     if isinstance(result, BaseModel):
         return result.model_dump_json(by_alias=True).encode()
-    return to_json(result, inf_nan_mode="null")
+    return to_json(result, inf_nan_mode="constants")
 
 
 def _is_finite(value: object) -> bool:
@@ -59,10 +63,12 @@ def _is_finite(value: object) -> bool:
             return _is_finite(value.model_dump())
         case Mapping():
             return _are_finite(value.values())
-        case list() | tuple() | set() | frozenset():
+        case str():
+            return True
+        case Collection():
             return _are_finite(value)
         case _ if is_dataclass(value) and not isinstance(value, type):
-            return _are_finite(vars(value).values())
+            return _are_finite(getattr(value, field.name) for field in fields(value))
         case _:
             return True
 

@@ -9,6 +9,7 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
+from saga_service.engine.failures import StoreBroken, StoreDenied, StoreUnavailable
 from saga_service.local.servers.redis import EmbeddedRedis
 from saga_service.settings import ServerUrl, Settings
 from saga_service.startup import StartupRefused, wait_for, wait_for_redis
@@ -141,7 +142,13 @@ class Probe:
 
 
 @pytest.mark.parametrize(
-    "error", [ConnectionRefusedError(111, "refused"), TransportUnavailable("loading"), TimeoutError()]
+    "error",
+    [
+        ConnectionRefusedError(111, "refused"),
+        TransportUnavailable("loading"),
+        StoreUnavailable("shutting down"),
+        TimeoutError(),
+    ],
 )
 async def test_what_passes_is_waited_for_longer_and_longer(error: Exception, backoffs: list[float]) -> None:
     probe = Probe(error, 8)
@@ -152,9 +159,10 @@ async def test_what_passes_is_waited_for_longer_and_longer(error: Exception, bac
 
 
 @pytest.mark.usefixtures("backoffs")
-async def test_what_does_not_pass_ends_the_wait_at_once() -> None:
-    probe = Probe(StreamRefused("no"), 8)
-    with pytest.raises(StreamRefused):
+@pytest.mark.parametrize("error", [StreamRefused("no"), StoreDenied("no"), StoreBroken("no")], ids=repr)
+async def test_what_does_not_pass_ends_the_wait_at_once(error: Exception) -> None:
+    probe = Probe(error, 8)
+    with pytest.raises(type(error)):
         await wait_for("a server", probe, within_s=60)
     assert probe.tries == 1
 

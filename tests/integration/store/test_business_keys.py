@@ -98,7 +98,11 @@ async def keyed_store(pool: asyncpg.Pool) -> PostgresStore:
 @FEW
 @given(values=st.lists(st.tuples(st.sampled_from(list(KeyForm)), VALUES), min_size=1, max_size=50))
 @example(
-    values=[(form, value) for form in KeyForm for value in (ID.upper(), "{x}", "007", "-0", 5.0, 1e22, "5.\n", "𝒦")]
+    values=[
+        (form, value)
+        for form in KeyForm
+        for value in (ID.upper(), "{x}", "007", "-0", 5.0, 2.0**53 - 1, 2.0**53, 1e22, "5.\n", "𝒦")
+    ]
 )
 async def test_postgres_and_python_have_one_rule_of_what_a_key_is(
     pool: asyncpg.Pool, values: list[tuple[KeyForm, Any]]

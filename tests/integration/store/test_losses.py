@@ -69,7 +69,7 @@ WENT_BACK = {
     "the group is gone": EVENTS._replace(has_group=False),
     "the stream is gone": gone(EVENTS, 0),
     "the last id is a lower one": EVENTS._replace(last_id="1699-9"),
-    "fewer entries were added": EVENTS._replace(last_id="1900-0", entries_added=4, length=4, first_id="1800-0"),
+    "fewer entries were added": EVENTS._replace(last_id="1900-0", entries_added=4, length=3, first_id="1800-0"),
     "nothing was removed, and yet all are new": EVENTS._replace(
         last_id="1900-0", entries_added=9, length=9, first_id="1800-0"
     ),
@@ -174,6 +174,38 @@ async def test_losses_found_together_whose_groups_come_back_one_by_one_are_both_
     await see(store, there_again(REPLIES, 3_000))
     assert await go_on(store) == RecoveryPage(1, 0)
     assert await sent_again(store) == [TransportLost(saga, frozenset({"saga.child"})), TransportLost(saga)]
+
+
+async def test_a_later_loss_of_another_stream_sends_nothing_of_an_earlier_one_twice(store: PostgresStore) -> None:
+    sagas = await sagas_in_flight(store, 15)
+    await lose(store, EVENTS)
+    await go_on(store)
+    found = await sent_again(store)
+    await lose(store, COMMANDS)
+    while (await go_on(store)).streams_left:
+        found += await sent_again(store)
+    found += await sent_again(store)
+    for lost in ("saga.child", "stock"):
+        assert [event.saga_id for event in found if lost in (event.lost or ())] == sagas
+
+
+@pytest.mark.parametrize("status", ["stuck", "paused"])
+async def test_a_saga_that_waits_for_a_person_is_among_those_in_flight(
+    store: PostgresStore, pool: asyncpg.Pool, status: str
+) -> None:
+    """A child that it has asked to stop may not have heard of that."""
+    [saga] = await sagas_in_flight(store, 1)
+    await pool.execute("update saga_private.sagas set wake_at_ms = null, status = $1", status)
+    await lose(store, REPLIES)
+    assert await go_on(store) == RecoveryPage(1, 0)
+    assert await sent_again(store) == [TransportLost(saga)]
+
+
+async def test_a_saga_that_has_ended_has_nothing_in_flight(store: PostgresStore, pool: asyncpg.Pool) -> None:
+    await sagas_in_flight(store, 1)
+    await pool.execute("update saga_private.sagas set wake_at_ms = null, status = 'completed'")
+    await lose(store, REPLIES)
+    assert await go_on(store) == RecoveryPage(0, 0)
 
 
 async def test_a_loss_in_the_middle_of_a_recovery_begins_it_anew(store: PostgresStore) -> None:

@@ -118,6 +118,16 @@ async def test_what_is_put_back_takes_nothing_else_of_its_batch_with_it(
     assert await status(store, saga_id_from_key("order", "order-3")) == "running"
 
 
+async def test_a_request_waits_while_another_replica_claims_the_one_before_it(
+    store: PostgresStore, pool: asyncpg.Pool
+) -> None:
+    pause, resume = await ask(pool, Operation.PAUSE), await ask(pool, Operation.RESUME)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("select from saga_private.requests where id = $1 for update", pause)
+        assert await claim(store) == []
+    assert ids(await claim(store)) == [str(pause), str(resume)]
+
+
 async def test_requests_of_other_sagas_are_not_held_up(store: PostgresStore, pool: asyncpg.Pool) -> None:
     await ask(pool, Operation.PAUSE, ONE)
     await claim(store)
@@ -196,6 +206,26 @@ async def test_a_request_by_sql_waits_for_a_deferred_entry_of_its_saga(
     await process(engine, await claim(store, NOW_MS + 5_000))
     assert await verdicts(pool, resume) == ["applied"]
     assert await status(store) == "running"
+
+
+async def test_a_signal_by_key_waits_for_a_deferred_entry_that_names_its_saga_by_the_id(
+    engine: Engine, store: PostgresStore, pool: asyncpg.Pool
+) -> None:
+    del engine  # it has started the sagas
+    await store.commit(Batch(deferred=[Deferred(paused_by_an_event(), NOW_MS + 5_000, Asked(ONE, None))]))
+    await pool.execute("select saga.signal('approved', key => 'order-1')")
+    assert await claim(store) == []
+    assert [each.stream for each in await claim(store, NOW_MS + 5_000)] == [NAMES.events]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+async def test_a_saga_that_is_not_there_yet_is_the_same_by_its_id_and_by_its_name_and_key(
+    store: PostgresStore, pool: asyncpg.Pool, reverse: bool
+) -> None:
+    ways = ["saga_id => $1", "key => 'order-1', saga => 'order'"]
+    for way, is_claimed in zip(sorted(ways, reverse=reverse), (True, False), strict=True):
+        await pool.execute(f"select saga.signal('approved', {way}) where $1::uuid is not null", ONE)
+        assert bool(await claim(store)) is is_claimed
 
 
 async def test_an_event_waits_for_a_deferred_one_of_its_saga(

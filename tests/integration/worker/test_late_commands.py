@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from saga_service.base import clock
 from saga_service.core.vocabulary import Outcome
 from saga_service.streams.pipeline import add, send
 from saga_service.worker import Worker, WorkerOptions, run_workers
 from saga_service.worker import handover as handover_module
+from saga_service.worker.copies import MARK_KEPT_MS
+from saga_service.worker.redis_clock import RedisClock
 from tests.support.waiting import eventually
-from tests.support.workers import GROUP, STREAM, message, replies_in
+from tests.support.workers import GROUP, NAMES, STREAM, message, replies_in
 
 TOO_LATE_MS = -5_000
 
@@ -92,6 +95,37 @@ async def test_a_copy_is_carried_out_and_its_late_original_is_not_denied(client:
         await eventually(lambda: nothing_is_pending(client))
     assert carried_out == ["payment.charge"]
     assert [reply.outcome for reply in await replies_in(client)] == [Outcome.SUCCEEDED]
+    [mark] = await client.keys(NAMES.begun("*"))
+    assert await client.pttl(mark) > MARK_KEPT_MS, "its original may lie unread for as long"
+
+
+async def test_a_command_that_is_in_time_by_redis_clock_is_carried_out_whatever_the_machine_s_clock_says(
+    client: Redis, options: WorkerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis' clock is a minute behind this machine's."""
+    monkeypatch.setattr(RedisClock, "now_ms", lambda _: clock.now_ms() - 60_000)
+    await send(client, [add(message(1, deadline_in_ms=TOO_LATE_MS))])
+    async with at_work(options, "payment.charge") as carried_out:
+        await eventually(lambda: nothing_is_pending(client))
+    assert carried_out == ["payment.charge"]
+    assert [reply.outcome for reply in await replies_in(client)] == [Outcome.SUCCEEDED]
+
+
+async def test_redis_clock_is_asked_before_the_first_command_is_read(
+    client: Redis, options: WorkerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine whose clock is a minute ahead."""
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    await send(client, [add(message(1, deadline_in_ms=30_000))])
+    now_ms = clock.now_ms
+    monkeypatch.setattr(clock, "now_ms", lambda: now_ms() + 60_000)
+    monkeypatch.setattr(RedisClock, "run", never)
+    async with at_work(options, "payment.charge") as carried_out:
+        await eventually(lambda: nothing_is_pending(client))
+    assert carried_out == ["payment.charge"]
 
 
 async def test_a_command_that_one_worker_does_not_know_is_carried_out_by_another(

@@ -10,7 +10,7 @@ from saga_service.core.events import Event, Replied, TimerDue, TransportLost
 from saga_service.core.ids import CommandName
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import Direction, Outcome, StepStatus, Verdict
-from tests.support.builders import SAGA_ID, START_MS, definition, running, started
+from tests.support.builders import SAGA_ID, START_MS, child, definition, in_short, running, started, step
 
 
 def _reply(step: str, attempt: int = 1, direction: Direction = Direction.ACTION) -> Replied:
@@ -143,6 +143,24 @@ def test_a_reply_to_a_command_that_was_never_sent_is_refused(event: Replied, rea
 def test_anything_but_a_start_is_refused_where_no_saga_is_known(event: Event) -> None:
     transition = advance(definition("reserve"), None, event, START_MS)
     _assert_unchanged(transition, None, Verdict.REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("lost", "sent_again"),
+    [
+        (None, ["reserve 1", "deliver 1"]),
+        ({"service"}, ["reserve 1"]),
+        ({"saga.child"}, ["deliver 1"]),
+        ({"service", "saga.child"}, ["reserve 1", "deliver 1"]),
+        ({"another"}, []),
+    ],
+    ids=str,
+)
+def test_only_what_was_lost_is_sent_again(lost: set[str] | None, sent_again: list[str]) -> None:
+    saga = running(step("reserve", after=()), child("deliver", after=()))
+    transition = saga.apply(TransportLost(SAGA_ID, None if lost is None else frozenset(lost)))
+    assert [in_short(sent) for sent in transition.commands] == sent_again
+    assert transition.verdict is (Verdict.APPLIED if sent_again else Verdict.REPEATED)
 
 
 def test_the_same_event_on_the_same_state_gives_the_same_answer() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from saga_service.core.child_repeats import (
+    CALLED_OFF_REPEATED_MS,
     REPEAT_FIRST_MS,
     REPEAT_GAP_MS_MAX,
     TIMER_DELAY_MS_MAX,
@@ -89,6 +90,18 @@ def test_the_cancel_of_a_child_that_took_too_long_is_repeated() -> None:
     assert saga.status == SagaStatus.STUCK
     assert _wake(saga) == ["cancel 1"]
     assert saga.now_ms == called_off_at_ms + REPEAT_FIRST_MS
+
+
+def test_the_cancel_of_a_child_that_took_too_long_is_repeated_for_a_day_and_then_left_to_a_person() -> None:
+    saga = running(child("deliver", timeout_ms=10_000))
+    _wake(saga)
+    called_off_at_ms, asked_at_ms = saga.now_ms, [0]
+    while saga.state.wake_at_ms is not None and len(asked_at_ms) < 50:
+        if _wake(saga) == ["cancel 1"]:
+            asked_at_ms.append(saga.now_ms)
+    assert asked_at_ms[-1] == called_off_at_ms + CALLED_OFF_REPEATED_MS - REPEAT_GAP_MS_MAX
+    assert saga.state.wake_at_ms is None
+    assert saga.status == SagaStatus.STUCK
 
 
 def test_the_undo_of_a_child_is_repeated() -> None:

@@ -374,13 +374,14 @@ async def test_a_read_that_times_out_is_a_statement_like_any_other() -> None:
     assert (revisions(service, 2), [entry.id for entry in due(store)]) == ([1, 2], ["1801-1"])
 
 
-async def test_a_saga_that_loses_every_race_holds_up_no_other(backoffs: list[float]) -> None:
+@pytest.mark.parametrize("lost", [RevisionConflict("hot"), StoreConflict("could not serialize access")], ids=repr)
+async def test_a_saga_that_loses_every_race_holds_up_no_other(backoffs: list[float], lost: Exception) -> None:
     service = await with_sagas(4)
     hot = saga_id(2)
 
     def loses(batch: Batch) -> bool:
         if any(write.state.id == hot for write in batch.writes):
-            raise RevisionConflict(hot)
+            raise lost
         return False
 
     service.store.refuses = loses

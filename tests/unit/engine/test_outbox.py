@@ -48,7 +48,8 @@ def test_a_message_within_the_limit_is_sent(make: Callable[[str], Command | Chil
 def test_a_step_whose_message_is_too_large_is_rejected_at_once_and_told_by_how_much(
     make: Callable[[str], Command | ChildRequest],
 ) -> None:
-    message = sent(make("ä" * LIMIT))
+    # Fewer characters than the limit, and more bytes.
+    message = sent(make("ä" * (LIMIT // 2)))
     assert message.stream == NAMES.replies
     reply = read_reply(delivered(message))
     assert (reply.command, reply.outcome) == (CHARGE, Outcome.REJECTED)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import dataclass
 
 import orjson
 import pytest
 
 from saga_service.wire.entries import Malformed
 from saga_service.wire.json import NESTING_MAX, read_object, write, write_object
+
+
+@dataclass
+class Point:
+    x: float
 
 
 def _nested(levels: int, opening: bytes = b'{"a":', closing: bytes = b"}", core: bytes = b"1") -> bytes:
@@ -190,9 +197,10 @@ _KEPT = [
 ]
 
 
+@pytest.mark.parametrize("beside", ["1", "x"])
 @pytest.mark.parametrize("number", _LOSSY)
-def test_a_number_that_would_lose_digits_is_refused_and_its_place_is_named(number: str) -> None:
-    raw = '{"text": "' + "1" * 30 + '", "list": [{"n": ' + number + "}]}"
+def test_a_number_that_would_lose_digits_is_refused_and_its_place_is_named(number: str, beside: str) -> None:
+    raw = '{"text": "' + beside * 30 + '", "list": [{"n": ' + number + "}]}"
     with pytest.raises(Malformed, match=r"would lose digits, at byte 58: .*64 bits.*17 digits.*send it as text$"):
         read_object(raw.encode(), "data")
 
@@ -241,7 +249,10 @@ def test_no_reason_repeats_the_text(raw: bytes) -> None:
     assert not any(part in str(refused.value) for part in ("pin", "secret", "1844", "nope"))
 
 
-@pytest.mark.parametrize("value", [{"a": [float("nan")]}, {"a": {"b": float("inf")}, "c": None}, {"a": -float("inf")}])
+@pytest.mark.parametrize(
+    "value",
+    [{"a": [float("nan")]}, {"a": {"b": float("inf")}, "c": None}, {"a": -float("inf")}, {"a": Point(math.nan)}],
+)
 def test_a_number_that_is_not_finite_is_not_written(value: object) -> None:
     with pytest.raises(Malformed, match=r"^field 'data' cannot be written as JSON: a number is not finite$"):
         write_object(value, "data")

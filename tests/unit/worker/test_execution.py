@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -264,7 +265,8 @@ async def test_a_wait_that_no_saga_keeps_is_the_nearest_that_it_keeps(delay: Any
     async def charge(charge: Charge) -> None:
         raise Retryable("busy", delay=delay)
 
-    assert (await carry_out(charge)).retry_after_ms == retry_after_ms
+    replied = await carry_out(charge)
+    assert (replied.fault, replied.retry_after_ms) == (Fault("busy", "the worker gave no reason"), retry_after_ms)
 
 
 class Panic(BaseException):
@@ -430,6 +432,11 @@ class Point:
     x: float
 
 
+@dataclass(slots=True)
+class SlottedPoint:
+    x: float
+
+
 def _deep(levels: int) -> dict[str, Any]:
     return {"deeper": _deep(levels - 1)} if levels else {}
 
@@ -448,6 +455,11 @@ def _deep(levels: int) -> dict[str, Any]:
         ({"inner": Measured(value=math.nan)}, "a number is not finite"),
         (Measured(value=1.0, anything={"x": math.inf}), "a number is not finite"),
         (Measured(value=1.0, anything=Point(math.nan)), "a number is not finite"),
+        ({"dataclass": Point(math.nan)}, "a number is not finite"),
+        ({"dataclass": SlottedPoint(math.inf)}, "a number is not finite"),
+        ({"set": {math.nan}}, "a number is not finite"),
+        ({"queue": deque([Measured(value=math.nan)])}, "a number is not finite"),
+        ({"generator": (x for x in [math.nan])}, "a number is not finite"),
         ({1: "a", "1": "b"}, "field 'result' holds an object with the same name twice"),
         ({"inner": [{True: 1, "true": 2}]}, "holds an object with the same name twice"),
         (Measured(value=1.0, anything={1: "a", "1": "b"}), "holds an object with the same name twice"),
@@ -473,6 +485,14 @@ async def test_what_has_a_form_of_its_own_in_json_is_written_in_it() -> None:
 
     output = (await carry_out(charge)).output
     assert output == {"1": "1.10", "at": "2026-01-02T00:00:00Z", "set": [1], "none": None, "n": 2**64 - 1}
+
+
+async def test_nothing_that_is_sent_as_null_makes_a_good_result_an_invalid_one() -> None:
+    async def charge(charge: Charge) -> dict[str, Any]:
+        return {"none": None, "point": SlottedPoint(1.5), "deep": [deque([2.5]), {b"bytes"}]}
+
+    output = (await carry_out(charge)).output
+    assert output == {"none": None, "point": {"x": 1.5}, "deep": [[2.5], ["bytes"]]}
 
 
 async def test_being_cancelled_is_no_failure() -> None:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from saga_service.base.clock import now_ms
 from saga_service.base.lifecycle import cancel
 from saga_service.wire.transport import TransportUnavailable
-from saga_service.worker import Worker
+from saga_service.worker import StepContext, Worker
 from saga_service.worker import redis_clock as module
 from saga_service.worker.redis_clock import RedisClock
 from saga_service.worker.replies import Replies
@@ -77,8 +77,8 @@ async def test_a_worker_ahead_of_the_clock_carries_out_what_is_in_time_by_redis_
     redis.ahead_ms = -30_000
 
     @worker.handler("payment.charge")
-    async def charge(data: dict[str, object]) -> dict[str, object]:
-        return {"is": "done"}
+    async def charge(data: dict[str, object], context: StepContext) -> dict[str, object]:
+        return {"has_time_left": context.remaining_seconds > 10}
 
     clock = RedisClock(redis.send)
     await clock.read()
@@ -89,4 +89,4 @@ async def test_a_worker_ahead_of_the_clock_carries_out_what_is_in_time_by_redis_
     await dispatcher.drain(10)
     await replies.flushed()
     await cancel([running])
-    assert [reply.output for reply in redis.replies] == [{"is": "done"}]
+    assert [reply.output for reply in redis.replies] == [{"has_time_left": True}]

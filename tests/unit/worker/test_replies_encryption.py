@@ -19,12 +19,13 @@ from saga_service.encryption import Cipher
 from saga_service.wire.commands import read_command, write_command
 from saga_service.wire.entries import Entry
 from saga_service.wire.replies import read_reply
-from saga_service.worker import Worker
+from saga_service.worker import Worker, handover
 from saga_service.worker.execution import body_of, success
 from saga_service.worker.inbox.deduplication import Decision, Mark, Row, Side, reply_to
 from saga_service.worker.replies import Replies
 from tests.support.builders import SagaInMemory, definition, delivered
 from tests.support.ciphers import MARKER, OF_BOTH, OF_NEW, OF_OLD
+from tests.support.waiting import eventually
 from tests.support.workers import FAR_AWAY_MS, NAMES, RedisInMemory, acknowledgement, dispatcher_of
 
 
@@ -89,6 +90,23 @@ async def test_a_worker_without_the_key_says_so_shortly_before_the_deadline(ciph
     assert replied.fault.code == "encrypted_command"
     assert "is encrypted with key 'old'" in replied.fault.message
     assert len(redis.acknowledged) == 1
+
+
+@pytest.mark.parametrize("cipher", [OF_NEW, None])
+async def test_a_worker_without_the_key_leaves_the_command_to_one_that_has_it(
+    cipher: Cipher | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "PAUSE_S_MAX", 0.0)
+    entry, redis, worker = encrypted_command(OF_OLD), RedisInMemory(), Worker("service")
+
+    @worker.handler("service.charge")
+    async def charge(command: Charge) -> None: ...
+
+    replies = Replies(redis.send, acknowledgement, NAMES, lambda _: None, structlog.get_logger())
+    dispatcher_of(worker.handlers, replies, redis, cipher=cipher).accept([entry])
+    await eventually(lambda: redis.passed_on)
+    assert redis.passed_on == [entry]
+    assert replies.unsent == 0
 
 
 @pytest.mark.parametrize("recorded_by", [OF_OLD, None])

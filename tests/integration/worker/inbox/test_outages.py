@@ -15,10 +15,7 @@ from structlog.testing import capture_logs
 from saga_service.core.events import Replied
 from saga_service.core.vocabulary import Outcome
 from saga_service.local.servers import EmbeddedServers
-from saga_service.worker import (
-    PostgresInbox,
-    StepContext,
-)
+from saga_service.worker import PostgresInbox, Rejected, StepContext
 from saga_service.worker.inbox.connection import REPLY_PART, REPLY_S_MIN, InboxUnavailable
 from saga_service.worker.inbox.postgres import APPLICATION_NAME, InboxNotCreated
 from tests.end_to_end.proxy import Proxy, postgres_proxy
@@ -145,6 +142,15 @@ async def test_a_command_without_a_free_connection_fails_before_its_deadline(
         assert output(await holding) == {"by": 1}
 
 
+async def lose_the_link(ledger: asyncpg.Connection) -> None:
+    await ledger.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid() and application_name = $1",
+        APPLICATION_NAME,
+    )
+    await asyncio.sleep(0.05)
+
+
 async def test_a_link_that_is_lost_inside_a_transactional_handler_costs_no_attempt(
     dsn: str, ledger: asyncpg.Connection
 ) -> None:
@@ -153,12 +159,7 @@ async def test_a_link_that_is_lost_inside_a_transactional_handler_costs_no_attem
 
         async def lose_the_link_once(_: StepContext) -> None:
             if len(payment.calls) == 1:
-                await ledger.execute(
-                    "select pg_terminate_backend(pid) from pg_stat_activity"
-                    " where datname = current_database() and pid <> pg_backend_pid() and application_name = $1",
-                    APPLICATION_NAME,
-                )
-                await asyncio.sleep(0.05)
+                await lose_the_link(ledger)
                 raise RuntimeError("what the handler makes of it")
 
         payment.inside = lose_the_link_once
@@ -168,6 +169,35 @@ async def test_a_link_that_is_lost_inside_a_transactional_handler_costs_no_attem
     assert await payment.effects() == ["action"], "and had its effect once"
     assert [(line["log_level"], "exc_info" in line) for line in logs] == [("warning", False)]
     assert "the link was lost in the middle of a transaction" in logs[0]["error"]
+
+
+async def test_what_a_handler_says_itself_counts_though_its_link_was_lost(dsn: str, ledger: asyncpg.Connection) -> None:
+    async with PostgresInbox(dsn).open() as inbox:
+        payment = Payment(inbox, dsn, ledger, transactional=True)
+
+        async def lose_the_link_and_reject(_: StepContext) -> None:
+            await lose_the_link(ledger)
+            raise Rejected("no_funds")
+
+        payment.inside = lose_the_link_and_reject
+        assert fault_code(await payment.deliver(deadline_in_ms=20_000)) == (Outcome.REJECTED, "no_funds")
+    assert len(payment.calls) == 1
+
+
+async def test_what_a_transactional_handler_raises_on_a_link_that_is_there_costs_the_attempt(
+    dsn: str, ledger: asyncpg.Connection
+) -> None:
+    async with PostgresInbox(dsn).open() as inbox:
+        payment = Payment(inbox, dsn, ledger, transactional=True)
+
+        async def fail_once(_: StepContext) -> None:
+            if len(payment.calls) == 1:
+                raise LookupError("the handler's own fault")
+
+        payment.inside = fail_once
+        assert fault_code(await payment.deliver(deadline_in_ms=20_000)) == (Outcome.FAILED, "LookupError")
+    assert len(payment.calls) == 1
+    assert await payment.effects() == []
 
 
 async def test_an_inbox_that_no_waiting_mends_is_refused_at_the_start(dsn: str) -> None:

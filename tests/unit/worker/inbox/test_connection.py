@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import asyncpg
 import pytest
 
-from saga_service.worker.inbox.connection import REPLY_S_MAX, REPLY_S_MIN, WaitBudget
+from saga_service.worker.inbox.connection import REPLY_S_MAX, REPLY_S_MIN, WaitBudget, borrowed
 
 
 class Remaining:
@@ -45,3 +48,24 @@ def test_the_last_try_ends_before_the_deadline(whole_s: float) -> None:
     patience = WaitBudget(remaining)
     remaining.seconds = whole_s - patience.left_s
     assert 0 < patience.for_a_connection_s < remaining.seconds
+
+
+class LosesEveryLink:
+    """A pool whose connections are lost before they come back."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def acquire(self, *, timeout: float) -> object:
+        return object()
+
+    async def release(self, connection: object, *, timeout: float) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), asyncpg.InterfaceError("closed")], ids=repr)
+async def test_a_link_that_is_lost_when_its_connection_comes_back_takes_no_result_with_it(error: Exception) -> None:
+    pool: Any = LosesEveryLink(error)
+    async with borrowed(pool, WaitBudget(Remaining(60.0))) as connection:
+        committed = connection is not None
+    assert committed
