@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
 EXIT_CODES_HELP = (
     "Exit codes: 0 fine, 1 a problem was found or something was not found, 2 wrong arguments or settings, "
     "3 Postgres or Redis cannot be used, 4 the database schema does not fit. "
+    "After a start: 0 started or there already, 1 not started. "
     "After waiting for a saga: 0 completed, 5 compensated, 6 stuck, 7 not ended in time. "
     "After an operation: 0 done or so already, 1 some sagas refused, 7 not answered in time."
 )

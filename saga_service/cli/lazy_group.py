@@ -29,6 +29,23 @@ class CommandEntry(NamedTuple):
     """`module:attribute` below COMMANDS_PACKAGE: a function, or a Typer with commands of its own."""
     help: str
     example: str | None = None
+    takes_data: bool = False
+    """True if it has --data and --field, where an argument that is one too many most likely belongs."""
+
+
+class _DataCommand(TyperCommand):
+    """A command with --data. It says so to who gives the data without that."""
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer's own class of contexts is private
+        if extra := super().parse_args(ctx, args):
+            raise CommandFailed(
+                f"nothing is known of the argument {quoted(extra[0])}",
+                "data is given by --data with a JSON object, or by --field NAME=VALUE",
+                code=ExitCode.USAGE,
+            )
+        return []
 
 
 class LazyGroup(TyperGroup):
@@ -105,7 +122,8 @@ def _loaded(entry: CommandEntry) -> Any:  # typer's own class of commands is pri
         group = get_command(app)
         assert isinstance(group, TyperGroup), "a Typer with a Typer in it is a group"
         return group.commands[entry.name]
-    app.command(entry.name, help=entry.help, epilog=epilog)(target)
+    kind = _DataCommand if entry.takes_data else TyperCommand
+    app.command(entry.name, help=entry.help, epilog=epilog, cls=kind)(target)
     return get_command(app)
 
 

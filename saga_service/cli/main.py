@@ -84,6 +84,7 @@ COMMANDS = (
         "start:start_command",
         "Start a saga by adding its event. The input is checked by SAGA_DEFINITIONS, or by the registered definition.",
         "start order -f order_id=A-17 -f amount=30 --wait",
+        takes_data=True,
     ),
     CommandEntry("list", SAGAS, "list:list_command", "List sagas, the newest first.", "list --status stuck"),
     CommandEntry(
@@ -99,6 +100,7 @@ COMMANDS = (
         "start:signal_command",
         "Send a saga a signal, by way of Postgres, and wait for the service's answer.",
         "signal approved A-17 -f by=anna --id ticket-99",
+        takes_data=True,
     ),
     CommandEntry(
         "plan",

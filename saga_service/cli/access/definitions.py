@@ -8,8 +8,9 @@ from dataclasses import replace
 from asyncpg import Connection
 
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.views import SagaRow, definition_document, deployed_document
+from saga_service.cli.access.views import SagaRow, definition_document, deployed_document, registered_names
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.text import quoted
 from saga_service.core.definition import TOMBSTONE, Definition, tombstone
 from saga_service.definitions import (
     Catalog,
@@ -20,6 +21,7 @@ from saga_service.definitions import (
     load_definitions,
     saga_spec_from_document,
 )
+from saga_service.definitions.problems import closest
 from saga_service.settings import Settings
 from saga_service.wire.transport import StreamNames
 
@@ -55,13 +57,24 @@ async def definition_of(connection: Connection, saga: SagaRow) -> Definition | N
     return None if document is None else definition_from_document(document)
 
 
+class UnknownSaga(CommandFailed):
+    """Definitions are known here, and none is for a saga of this name."""
+
+    def __init__(self, name: str, where: str, known: Sequence[str]) -> None:
+        near = closest(name, known) or f"; known: {', '.join(known)}"
+        super().__init__(f"no saga {quoted(name)} is {where}{near}")
+
+
 async def registered_catalog(settings: Settings, saga: str, stream: str | None) -> Catalog:
     """A catalog of one saga, read by its deployed version. `stream` is taken for one that triggers it.
 
-    Raises CommandFailed where the saga is not registered, or Postgres cannot be used.
+    Raises UnknownSaga where others are registered, and CommandFailed where none is, or Postgres cannot be used.
     """
     async with open_postgres(settings) as connection:
         document = await deployed_document(connection, saga)
+        known = await registered_names(connection) if document is None else []
+    if known:
+        raise UnknownSaga(saga, "registered in Postgres", known)
     if document is None:
         raise CommandFailed(
             f"no saga '{saga}' is registered in Postgres, so no service that defines it has run",

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from saga_service.cli.access.definitions import load_catalog, registered_catalog
-from saga_service.cli.access.encryption import cipher_of
+import typer
+
+from saga_service.cli.access.definitions import UnknownSaga, load_catalog, registered_catalog
+from saga_service.cli.access.encryption import cipher_of, decrypted_saga
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.redis import open_redis
 from saga_service.cli.access.selection import read_value
-from saga_service.cli.access.views import saga_with_id
+from saga_service.cli.access.views import SagaRow, saga_with_id
 from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.text import quoted
 from saga_service.core.events import Started
 from saga_service.core.ids import saga_id_from_key
 from saga_service.core.state import JsonObject
 from saga_service.definitions import Catalog
+from saga_service.definitions.problems import closest
 from saga_service.engine.decode import Decoder, Received
 from saga_service.settings import Settings
 from saga_service.wire.dead_letters import DeadLetter
@@ -29,15 +34,13 @@ from saga_service.wire.transport import StreamNames
 _SOME_ENTRY_ID = "1-1"
 _SOME_MOMENT_MS = 0
 
-IdOfSaga = Callable[[str], str | None]
-"""A function from the entry's id to the saga's id, None where that cannot be known."""
-
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     """A request to start a saga. The input is `data`, or else `fields`, which are read by the saga's schema.
 
-    With a `stream` the input's fields are added to it as they are, without an envelope.
+    With a `stream` the input's fields are added to it as they are, without an envelope. With `is_forced` a name that no
+    saga has here is taken as it is.
     """
 
     saga: str
@@ -46,6 +49,12 @@ class StartRequest:
     key: str | None
     event_id: str | None
     stream: str | None
+    is_forced: bool = False
+
+    @property
+    def given(self) -> JsonObject:
+        """The input as it was given."""
+        return {**self.fields} if self.data is None else self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,49 +65,109 @@ class StartedSaga:
     id_unknown_because: str | None
     """Without its definition a saga may take its key, and so its id, from the input."""
     is_new: bool | None
-    """False where the saga existed before. None where that was not looked up."""
+    """False where the saga existed before. None where Postgres could not be asked."""
+    status: str | None
+    """The status of a saga that existed before."""
     saga: str
     stream: str
     entry_id: str
 
 
+class _Meant(NamedTuple):
+    """The saga that an entry starts, as the service will read it. None stands for what cannot be known."""
+
+    saga_id: str | None
+    input: JsonObject | None
+
+
+_MeantBy = Callable[[str], _Meant]
+"""A function from the entry's id to the saga that the entry starts."""
+
+
 async def start(settings: Settings, request: StartRequest, *, is_awaited: bool = False) -> StartedSaga:
     """Add the entry that starts a saga.
 
-    Raises CommandFailed where the entry would become a dead letter, where Redis cannot be used, and, with `is_awaited`,
-    where the saga's id cannot be known.
+    Raises CommandFailed, before anything is added, where the entry would become a dead letter, where a saga of this key
+    or event id was started with another input, where Redis cannot be used, and, with `is_awaited`, where the saga's id
+    cannot be known or Postgres cannot be used.
     """
     names = StreamNames(settings.stream_prefix)
-    catalog, unknown_because = await _catalog(settings, request, is_needed=is_awaited and request.key is None)
+    catalog, failure = await _catalog(settings, request, is_needed=is_awaited and request.key is None)
     cipher = cipher_of(settings)
-    message = _message(names, request, catalog, cipher)
-    if catalog is None:
-        id_of_saga = _by_given_key(request)
-    else:
-        id_of_saga = _by_definitions(Decoder(catalog, names, settings.entry_bytes_max, cipher), message)
-    # Raises for what the service would refuse, before anything is added.
-    expected_id = id_of_saga(_SOME_ENTRY_ID)
-    is_new = await _is_new(settings, expected_id) if is_awaited and expected_id is not None else None
+    remarks = misspelt_fields(catalog, request)
+    try:
+        message = _message(names, request, catalog, cipher)
+        if catalog is None:
+            meant_by = _by_given_key(request)
+        else:
+            meant_by = _by_definitions(Decoder(catalog, names, settings.entry_bytes_max, cipher), message)
+        # Raises for what the service would refuse, before anything is added.
+        expected = meant_by(_SOME_ENTRY_ID)
+    except CommandFailed as refusal:
+        raise CommandFailed("; ".join([str(refusal), *remarks]), code=refusal.code) from None
+    for remark in remarks:
+        typer.echo(remark, err=True)
+    is_new, status = None, None
+    if failure is None or failure.code is ExitCode.PROBLEM:
+        is_new, status = await _look_up(settings, expected, request, is_needed=is_awaited)
     async with open_redis(settings) as client:
         entry_id = (await client.execute_command("XADD", message.stream, "*", *message.fields)).decode()
-    return StartedSaga(id_of_saga(entry_id), unknown_because, is_new, request.saga, message.stream, entry_id)
+    saga_id = meant_by(entry_id).saga_id
+    unknown_because = None if saga_id is not None else str(failure)
+    return StartedSaga(saga_id, unknown_because, is_new, status, request.saga, message.stream, entry_id)
 
 
-async def _catalog(settings: Settings, request: StartRequest, *, is_needed: bool) -> tuple[Catalog | None, str | None]:
-    """The definitions that read the input; or none, and why the saga's id is not known then."""
-    if settings.definitions:
-        return load_catalog(settings.definitions, settings.stream_prefix), None
+async def _catalog(
+    settings: Settings, request: StartRequest, *, is_needed: bool
+) -> tuple[Catalog | None, CommandFailed | None]:
+    """The definitions that read the input; or none, and why."""
+    given = load_catalog(settings.definitions, settings.stream_prefix) if settings.definitions else None
     try:
-        return await registered_catalog(settings, request.saga, request.stream), None
+        if given is None:
+            return await registered_catalog(settings, request.saga, request.stream), None
+        if given.by_event_type(request.saga) is None:
+            where = "among SAGA_DEFINITIONS, nor started by an event of that type"
+            raise UnknownSaga(request.saga, where, given.event_types())
+        return given, None
     except CommandFailed as failure:
+        if isinstance(failure, UnknownSaga) and not request.is_forced:
+            advice = "--force adds the entry all the same"
+            raise CommandFailed(f"nothing was started: {failure}", advice, code=ExitCode.USAGE) from None
         if is_needed:
             raise CommandFailed(f"nothing was started: {failure}", code=failure.code) from None
-        return None, str(failure) if request.key is None else None
+        return None, failure
 
 
-async def _is_new(settings: Settings, saga_id: str) -> bool:
-    async with open_postgres(settings) as connection:
-        return await saga_with_id(connection, saga_id) is None
+async def _look_up(
+    settings: Settings, meant: _Meant, request: StartRequest, *, is_needed: bool
+) -> tuple[bool | None, str | None]:
+    """Whether the saga is new, and its status where it is not. Raises CommandFailed where it has another input."""
+    if meant.saga_id is None:
+        return None, None
+    try:
+        async with open_postgres(settings) as connection:
+            found = await saga_with_id(connection, meant.saga_id)
+    except CommandFailed:
+        if is_needed:
+            raise
+        return None, None
+    if found is None:
+        return True, None
+    _refuse_another_input(decrypted_saga(found, cipher_of(settings)), meant, request)
+    return False, found.status
+
+
+def _refuse_another_input(found: SagaRow, meant: _Meant, request: StartRequest) -> None:
+    """Raises CommandFailed where a field that is given differs from that of the saga which is there."""
+    if meant.input is None or not isinstance(found.input, dict):
+        return  # No schema is known here, or no key of an encrypted input.
+    other = [name for name in request.given if found.input.get(name) != meant.input.get(name)]
+    if other:
+        raise CommandFailed(
+            f"nothing was started: {found.saga} {found.id} is there already ({found.status}), and was started with "
+            f"another input ({', '.join(map(quoted, other))})",
+            f"give another key for another saga, or look: saga-service show {found.id}",
+        )
 
 
 def _message(names: StreamNames, request: StartRequest, catalog: Catalog | None, cipher: Cipher | None) -> Message:
@@ -123,30 +192,37 @@ def _read_fields(request: StartRequest, catalog: Catalog | None) -> JsonObject:
         raise CommandFailed(f"nothing was started: {error}", code=ExitCode.USAGE) from None
 
 
+def misspelt_fields(catalog: Catalog | None, request: StartRequest) -> list[str]:
+    """A remark on each given field that the input's schema does not name, and that is nearly one that it names."""
+    spec = None if catalog is None else catalog.by_event_type(request.saga)
+    known = [] if spec is None else list(spec.input.schema.get("properties", ()))
+    near = {name: closest(name, known) for name in request.given if name not in known}
+    return [f"the input has no field {quoted(name)}{question}" for name, question in near.items() if question]
+
+
 def _flat_message(stream: str, request: StartRequest) -> Message:
-    given = request.fields if request.data is None else request.data
-    if not given:
+    if not request.given:
         raise CommandFailed("an entry of that stream needs a field: --field NAME=VALUE", code=ExitCode.USAGE)
-    texts = ((name, value if isinstance(value, str) else write(value)) for name, value in given.items())
+    texts = ((name, value if isinstance(value, str) else write(value)) for name, value in request.given.items())
     return Message(stream, tuple(part for pair in texts for part in pair))
 
 
-def _by_definitions(decoder: Decoder, message: Message) -> IdOfSaga:
-    """The saga's id as the service itself will read it from the entry."""
+def _by_definitions(decoder: Decoder, message: Message) -> _MeantBy:
+    """The saga as the service itself will read it from the entry."""
     parts = [part.encode() for part in message.fields]
     fields = dict(zip(parts[::2], parts[1::2], strict=True))
 
-    def id_of_saga(entry_id: str) -> str:
+    def meant_by(entry_id: str) -> _Meant:
         read = decoder.decode_finally(Entry(message.stream, entry_id, fields), _SOME_MOMENT_MS)
         if isinstance(read, DeadLetter):
             raise CommandFailed(f"nothing was started: {read.reason}", code=ExitCode.USAGE)
         assert isinstance(read, Received), "only the service's own streams carry anything else"
-        assert isinstance(read.event, Started), "likewise"
-        return read.event.saga_id
+        assert isinstance(read.event, Started), "a saga is started by an event of this type"
+        return _Meant(read.event.saga_id, read.event.input)
 
-    return id_of_saga
+    return meant_by
 
 
-def _by_given_key(request: StartRequest) -> IdOfSaga:
-    key = request.key
-    return lambda _: None if key is None else saga_id_from_key(request.saga, key)
+def _by_given_key(request: StartRequest) -> _MeantBy:
+    meant = _Meant(None if request.key is None else saga_id_from_key(request.saga, request.key), None)
+    return lambda _: meant

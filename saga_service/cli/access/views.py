@@ -242,6 +242,12 @@ async def deployed_document(connection: Connection, saga: str) -> Json | None:
     return await connection.fetchval("select document from saga.definitions where saga = $1 and is_deployed", saga)
 
 
+async def registered_names(connection: Connection) -> list[str]:
+    """The names of all sagas of which a version is registered."""
+    rows = await connection.fetch("select distinct saga from saga.definitions order by saga")
+    return [row["saga"] for row in rows]
+
+
 async def deployed_documents(connection: Connection) -> list[Json]:
     """The document of the deployed version of every saga."""
     rows = await connection.fetch("select document from saga.definitions where is_deployed order by saga")

@@ -68,18 +68,21 @@ def start_command(
     timeout_s: Annotated[
         float, typer.Option("--timeout", min=0.1, help="With --wait: how long to wait, in seconds.")
     ] = FOLLOW_S,
+    is_forced: Annotated[
+        bool, typer.Option("--force", help="Add the entry also where definitions are known and none has this name.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     settings = read_settings()
-    request = StartRequest(saga, given_data(data, field), given_fields(field), key, event_id, stream)
+    request = StartRequest(saga, given_data(data, field), given_fields(field), key, event_id, stream, is_forced)
     started = run_to_end(start(settings, request, is_awaited=wait))
     if not (wait and as_json):
-        _print_started(started, as_json)
+        _print_started(started, as_json, is_awaited=wait)
     if wait:
         raise typer.Exit(run_to_end(_wait_for_end(settings, started, timeout_s, as_json=as_json)))
 
 
-def _print_started(started: StartedSaga, as_json: bool) -> None:
+def _print_started(started: StartedSaga, as_json: bool, *, is_awaited: bool) -> None:
     if as_json:
         print_json(started)
         return
@@ -88,10 +91,11 @@ def _print_started(started: StartedSaga, as_json: bool) -> None:
         typer.echo(f"{added}\nthe saga's id is not known: {started.id_unknown_because}", err=True)
         return
     print_line(started.saga_id)
+    look = "" if is_awaited else f"; look: saga-service show {started.saga_id}"
     if started.is_new is False:
-        typer.echo("nothing new was started: this saga exists already, and this is its story:", err=True)
+        typer.echo(f"nothing new was started: this saga is there already, {started.status}{look}", err=True)
     else:
-        typer.echo(f"{added}; look: saga-service show {started.saga_id}", err=True)
+        typer.echo(f"{added}{look}", err=True)
 
 
 async def _wait_for_end(settings: Settings, started: StartedSaga, timeout_s: float, *, as_json: bool) -> ExitCode:

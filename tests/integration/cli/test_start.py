@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from saga_service.core.ids import saga_id_from_event, saga_id_from_key
+from saga_service.core.state import SagaState
 from saga_service.definitions import load_definitions
 from saga_service.engine.ports import Batch, Write
 from saga_service.wire.dead_letters import dead_letter
@@ -52,6 +53,11 @@ def only_entry(redis_url: str, stream: str = "saga:events") -> tuple[str, dict[b
     return entry_id.decode(), fields
 
 
+def nothing_is_added(redis_url: str) -> None:
+    with Redis.from_url(redis_url) as client:
+        assert client.exists("saga:events") == 0
+
+
 # ------------------------------------------------------------------------------------------------------ the entry
 
 
@@ -84,7 +90,8 @@ def test_a_key_makes_the_id(redis_url: str) -> None:
     assert ran.json == {
         "saga_id": saga_id_from_key("order", "A-1"),
         "id_unknown_because": None,
-        "is_new": None,
+        "is_new": True,
+        "status": None,
         "saga": "order",
         "stream": "saga:events",
         "entry_id": entry_id,
@@ -119,8 +126,53 @@ def test_what_the_service_would_refuse_is_not_added(defined: None, redis_url: st
 
     assert too_large.exit_code == 2
     assert "SAGA_ENTRY_BYTES_MAX" in too_large.err
-    with Redis.from_url(redis_url) as client:
-        assert client.exists("saga:events") == 0
+    nothing_is_added(redis_url)
+
+
+def test_a_name_that_no_definition_has_is_not_added(defined: None, redis_url: str) -> None:
+    ran = run("start", "ordre", "--key", "A-1")
+
+    assert (ran.exit_code, ran.out) == (2, "")
+    assert ran.err == (
+        "saga-service: nothing was started: no saga 'ordre' is among SAGA_DEFINITIONS, nor started by an event of that "
+        "type; did you mean 'order'?; --force adds the entry all the same\n"
+    )
+    nothing_is_added(redis_url)
+
+
+def test_a_name_that_no_definition_has_is_added_where_that_is_forced(defined: None, redis_url: str) -> None:
+    ran = run("start", "ordre", "--key", "A-1", "--force")
+
+    assert (ran.exit_code, ran.lines) == (0, [saga_id_from_key("ordre", "A-1")])
+    assert only_entry(redis_url)[1][b"type"] == b"ordre"
+
+
+def test_a_signals_name_starts_nothing(defined: None, tmp_path: Path, redis_url: str) -> None:
+    (tmp_path / "order.yaml").write_text(ORDER.replace("steps: [", "steps: [{name: wait, signal: order.approved}, "))
+
+    ran = run("start", "order.approved", "--key", "A-1")
+
+    assert "no saga 'order.approved' is among SAGA_DEFINITIONS" in ran.err
+    nothing_is_added(redis_url)
+
+
+@pytest.mark.parametrize("given", [["-f", "amout=5"], ["--data", '{"order_id": "A-1", "amout": 5}']])
+def test_a_misspelt_field_is_named(defined: None, redis_url: str, given: list[str]) -> None:
+    ran = run("start", "order", *given)
+
+    assert "the input has no field 'amout'; did you mean 'amount'?" in ran.err
+    assert ran.exit_code == (2 if "-f" in given else 0)
+
+
+def test_an_input_without_its_option_is_told_where_it_goes() -> None:
+    started, signalled = run("start", "order", '{"amount": 5}'), run("signal", "approved", "A-1", "by=Ann")
+
+    assert (started.exit_code, signalled.exit_code) == (2, 2)
+    assert started.err == (
+        "saga-service: nothing is known of the argument '{\"amount\": 5}'; "
+        "data is given by --data with a JSON object, or by --field NAME=VALUE\n"
+    )
+    assert "nothing is known of the argument 'by=Ann'" in signalled.err
 
 
 def test_the_prefix_is_that_of_the_settings(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> None:
@@ -194,8 +246,21 @@ def test_nothing_is_started_to_be_waited_for_where_its_id_cannot_be_known(
 
     assert (unknown.exit_code, unreachable.exit_code) == (1, 3)
     assert unknown.err.startswith("saga-service: nothing was started: no saga 'order' is registered in Postgres")
-    with Redis.from_url(redis_url) as client:
-        assert client.exists("saga:events") == 0
+    nothing_is_added(redis_url)
+
+
+async def test_a_name_that_is_not_on_record_is_not_added_where_others_are(
+    postgres_dsn: str, redis_url: str, tmp_path: Path
+) -> None:
+    await record(postgres_dsn, tmp_path, ORDER)
+
+    refused = await run_aside("start", "ordre", "-f", "order_id=17")
+    nothing_is_added(redis_url)
+    forced = await run_aside("start", "ordre", "-f", "order_id=17", "--force")
+
+    assert (refused.exit_code, forced.exit_code) == (2, 0)
+    assert "no saga 'ordre' is registered in Postgres; did you mean 'order'?; --force" in refused.err
+    assert only_entry(redis_url)[1][b"type"] == b"ordre"
 
 
 # ------------------------------------------------------------------------------------------------------- waiting
@@ -230,12 +295,44 @@ async def test_the_exit_code_tells_how_the_saga_ended(postgres_dsn: str, status:
 
 
 async def test_a_key_that_has_a_saga_already_starts_nothing_new_and_that_is_said(postgres_dsn: str) -> None:
-    told = await start_and_wait(postgres_dsn, ended("completed"))
-    shown = await run_aside("start", "order", "--key", "order-1", "--wait", "--json")
+    awaited = await start_and_wait(postgres_dsn, ended("compensated"))
+    told = await run_aside("start", "order", "--key", "order-1")
+    shown = await run_aside("start", "order", "--key", "order-1", "--json")
 
-    assert (told.exit_code, shown.exit_code) == (0, 0)
-    assert "nothing new was started: this saga exists already" in told.err
-    assert shown.json["is_new"] is False
+    saga_id = saga_id_from_key("order", "order-1")
+    assert (awaited.exit_code, told.exit_code, shown.exit_code) == (5, 0, 0)
+    assert awaited.err == "nothing new was started: this saga is there already, compensated\n"
+    assert told.err == awaited.err.rstrip() + f"; look: saga-service show {saga_id}\n"
+    assert (shown.json["is_new"], shown.json["status"]) == (False, "compensated")
+
+
+@pytest.mark.parametrize("wait", [[], ["--wait"]])
+async def test_a_key_that_has_a_saga_with_another_input_is_refused(
+    postgres_dsn: str, redis_url: str, defined: None, wait: list[str]
+) -> None:
+    await store(postgres_dsn, Batch(writes=[Write(a_running_order(amount=5, note="hush"), 0)]))
+
+    other = await run_aside("start", "order", "-f", "order_id=A-1", "-f", "amount=6", *wait)
+
+    saga_id = saga_id_from_key("order", "A-1")
+    assert (other.exit_code, other.out) == (1, "")
+    assert other.err == (
+        f"saga-service: nothing was started: order {saga_id} is there already (running), and was started with another "
+        f"input ('amount'); give another key for another saga, or look: saga-service show {saga_id}\n"
+    )
+    nothing_is_added(redis_url)
+
+
+async def test_what_is_given_again_for_a_key_is_no_other_input(postgres_dsn: str, defined: None) -> None:
+    await store(postgres_dsn, Batch(writes=[Write(a_running_order(amount=5, with_a_default=1), 0)]))
+
+    assert (await run_aside("start", "order", "-f", "order_id=A-1", "-f", "amount=5")).exit_code == 0
+
+
+def a_running_order(**fields: object) -> SagaState:
+    """The saga of the key A-1."""
+    given = {"order_id": "A-1", **fields}
+    return ended("running").state._replace(id=saga_id_from_key("order", "A-1"), key="A-1", input=given)
 
 
 async def test_json_tells_the_end_as_well(postgres_dsn: str) -> None:

@@ -390,7 +390,7 @@ def test_a_graph_of_an_unknown_saga_names_the_known_ones(order: Path) -> None:
     [
         (["order", "-f", "order_id=A-1", "-f", "amount=much"], 'amount: "much" is not of type "integer"'),
         (["order", "--data", "{}"], "order_id: is missing"),
-        (["ordre", "--data", "{}"], "known types: order"),
+        (["ordre", "--data", "{}"], "did you mean 'order'?"),
         (["order", "--stream", "somewhere", "-f", "order_id=A-1"], "no saga is triggered by the stream 'somewhere'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
