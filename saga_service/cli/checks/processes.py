@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from saga_service.cli.access.views import ProcessRow
 from saga_service.cli.checks.results import Finding, ok, problem
 from saga_service.cli.console.output import duration
+from saga_service.core.ids import service_of
 from saga_service.core.state import JsonObject
 from saga_service.definitions import DefinedSaga, readable_saga_spec
 from saga_service.definitions.compatibility import compare
+from saga_service.definitions.problems import closest
 from saga_service.wire.worker_description import (
     UnreadableDescription,
     WorkerDescription,
@@ -47,6 +49,25 @@ def services_of(rows: Sequence[ProcessRow]) -> dict[str, list[WorkerDescription]
             for description in _descriptions(row):
                 found[description.service].append(description)
     return dict(found)
+
+
+def lacking_workers(rows: Sequence[ProcessRow], commands: Iterable[str]) -> dict[str, str]:
+    """A remark on each of these commands that no worker known to be alive carries out.
+
+    Only services know of workers, so without one that is alive there are none.
+    """
+    if not any(row.kind == "service" and row.status == "alive" for row in rows):
+        return {}
+    described = services_of(rows)
+    remarks: dict[str, str] = {}
+    for command in commands:
+        workers = described.get(service_of(command), [])
+        types = {handler.type for worker in workers for handler in worker.handlers}
+        # A worker that names its services alone may carry out anything of them.
+        if command not in types and all(worker.handlers for worker in workers):
+            near = closest(command, sorted(types))
+            remarks[command] = f"no worker that is known to be alive carries out {command}{near}"
+    return remarks
 
 
 def groups_read(rows: Sequence[ProcessRow]) -> dict[str, set[str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from asyncpg import Connection
 
@@ -11,7 +13,8 @@ from saga_service.cli.access.definitions import definition_of
 from saga_service.cli.access.encryption import cipher_of, decrypted_story
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.selection import find_saga, story_and_state
-from saga_service.cli.access.views import SagaRow, SagaStory
+from saga_service.cli.access.views import SagaRow, SagaStory, list_processes
+from saga_service.cli.checks.processes import lacking_workers
 from saga_service.cli.console.output import (
     AsJson,
     Definition,
@@ -21,7 +24,7 @@ from saga_service.cli.console.output import (
     print_line,
 )
 from saga_service.cli.console.tables import print_table
-from saga_service.cli.console.timeline import print_story
+from saga_service.cli.console.timeline import awaited_command, print_story
 from saga_service.cli.exits import CommandFailed
 from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.cli.text import harmless
@@ -32,20 +35,26 @@ from saga_service.definitions import UnreadableDocument
 from saga_service.settings import Settings
 
 
+class _Shown(NamedTuple):
+    story: SagaStory
+    state: SagaState | None
+    definition: core.Definition | None
+    lacking: Mapping[str, str]
+
+
 def show_command(target: Target, saga: Definition = None, as_json: AsJson = False) -> None:
-    story, state, definition = run_to_end(_show(read_settings(), target, saga))
+    story, state, definition, lacking = run_to_end(_show(read_settings(), target, saga))
     if as_json:
         print_json(story)
     else:
         # A key that needs its definition beside it would not name the saga in the next command, and a key that begins
         # with a dash would be taken for an option there.
         by_target = saga is None and not target.startswith("-")
-        print_story(story, state, definition, datetime.now(UTC), target if by_target else story.saga.id)
+        address = target if by_target else story.saga.id
+        print_story(story, state, definition, datetime.now(UTC), address, lacking)
 
 
-async def _show(
-    settings: Settings, target: str, saga: str | None
-) -> tuple[SagaStory, SagaState | None, core.Definition | None]:
+async def _show(settings: Settings, target: str, saga: str | None) -> _Shown:
     cipher = cipher_of(settings)
     async with open_postgres(settings) as connection:
         found = await find_saga(connection, target, saga)
@@ -53,7 +62,14 @@ async def _show(
         if shown is None:
             raise CommandFailed(f"the saga {found.id} was removed just now")
         story, state = shown
-        return decrypted_story(story, cipher), state, await _definition(connection, story.saga)
+        definition, lacking = await _definition(connection, story.saga), await _lacking(connection, story)
+        return _Shown(decrypted_story(story, cipher), state, definition, lacking)
+
+
+async def _lacking(connection: Connection, story: SagaStory) -> Mapping[str, str]:
+    """A remark on each awaited command that no worker carries out."""
+    commands = {command for step in story.steps if (command := awaited_command(step)) is not None}
+    return lacking_workers(await list_processes(connection), commands) if commands else {}
 
 
 async def _definition(connection: Connection, saga: SagaRow) -> core.Definition | None:

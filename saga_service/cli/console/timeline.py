@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import orjson
 
@@ -25,7 +26,7 @@ _EVENTS = {
     "action_retry_due": "{step} is tried again",
     "action_progressed": "{step} is still at work",
     "action_failed_late": "{step} had not answered in time, and has failed after all, attempt {attempt}: {error}",
-    "action_left_unknown": "{step} may or may not have happened, its worker says, attempt {attempt}: {error}",
+    "action_left_unknown": "{step} failed, and may have happened all the same, attempt {attempt}: {error}",
     "action_output_refused": "{step} has happened, and its output cannot be used: {error}",
     "probe_confirmed": "it was found that {step} has happened",
     "probe_inconclusive": "it is still not known whether {step} has happened, probe {attempt}: {error}",
@@ -121,9 +122,17 @@ def why(saga: SagaRow) -> str:
 
 
 def print_story(
-    story: SagaStory, state: SagaState | None, definition: Definition | None, now: datetime, address: str
+    story: SagaStory,
+    state: SagaState | None,
+    definition: Definition | None,
+    now: datetime,
+    address: str,
+    lacking: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Print the whole story. `address` names the saga in the commands to paste; the definition may be unknown."""
+    """Print the whole story. `address` names the saga in the commands to paste; the definition may be unknown.
+
+    `lacking` has a remark on each awaited command that no worker carries out.
+    """
     saga = story.saga
     print_heading(harmless(f"{saga.saga} {saga.id}: {saga.status}"))
     for line in _summary(story, state, definition, now):
@@ -142,7 +151,7 @@ def print_story(
             print_heading(f"{heading}:")
             print_table(columns, rows, texts=("value", "why", "what became of it"))
     for heading, lines in (
-        ("Waiting for", list(_awaited(story, now))),
+        ("Waiting for", list(_awaited(story, now, lacking))),
         (_heading_of(story.debt), [_debt(debt) for debt in story.debt]),
         ("Next", list(next_steps(story, state, definition, now, address))),
     ):
@@ -246,7 +255,14 @@ def _signal(signal: SignalRow) -> Row:
     return signal.name, signal.signal_id, "taken" if signal.taken else f"kept until {waits} for it"
 
 
-def _awaited(story: SagaStory, now: datetime) -> Iterator[str]:
+def awaited_command(step: StepRow) -> str | None:
+    """The command whose reply the step waits for, or that it sends next; None where it waits for something else."""
+    if step.waiting_for not in ("timeout", "retry"):
+        return None
+    return step.compensation if step.status == "compensating" else step.action
+
+
+def _awaited(story: SagaStory, now: datetime, lacking: Mapping[str, str]) -> Iterator[str]:
     for step in story.steps:
         if step.waiting_for is None or step.due_at is None:
             continue
@@ -262,6 +278,8 @@ def _awaited(story: SagaStory, now: datetime) -> Iterator[str]:
             child="" if child is None else f"{child.saga} {child.id}, which is {child.status}",
             when=_when(step.due_at, now),
         )
+        if remark := lacking.get(awaited_command(step) or ""):
+            yield f"  {remark}"
 
 
 _WAITS = {

@@ -12,12 +12,13 @@ import asyncpg
 import pytest
 
 from saga_service.core.events import OperationRequested, Started
-from saga_service.core.ids import SagaId, saga_id_from_key
+from saga_service.core.ids import SagaId, saga_id_from_key, service_of
 from saga_service.core.vocabulary import Operation
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch, Write
+from saga_service.wire.process_report import ProcessReport
 from tests.support.builders import ONCE, SagaInMemory, definition, step
-from tests.support.command_line import run_aside, store
+from tests.support.command_line import report, run_aside, store
 
 HOUR_MS = 3_600_000
 
@@ -306,3 +307,23 @@ async def test_a_stuck_saga_tells_its_debt_in_the_order_of_undoing(postgres_dsn:
     assert [entry["revision"] for entry in shown.json["history"]] == list(range(1, saga.state.revision + 1))
     assert [each["step"] for each in shown.json["steps"]] == ["reserve", "charge", "note", "ship"]
     assert f"saga-service resolve {id_of(saga)} --step charge --as compensated --reason '...'" in told.out
+
+
+async def test_show_tells_that_no_worker_carries_out_what_is_awaited(postgres_dsn: str) -> None:
+    document = definition_to_document("order", (step("charge"),), {}, None)
+    saga = SagaInMemory(definition_from_document(document))
+    saga.start()
+    action = saga.definition.steps[0].action
+    assert action is not None
+    await store(postgres_dsn, Batch(writes=[Write(saga.state, 0)], history=saga.history), document)
+    service = service_of(action)
+    handler = {"type": f"{service}.something_else"}
+    await report(
+        postgres_dsn,
+        ProcessReport(kind="service", name="s-1"),
+        ProcessReport(kind="worker", name="w-1", services=[{"service": service, "handlers": [handler]}]),
+    )
+
+    shown = await run_aside("show", saga.state.id)
+
+    assert f"  no worker that is known to be alive carries out {action}" in shown.out

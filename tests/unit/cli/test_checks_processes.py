@@ -10,7 +10,7 @@ import pytest
 from saga_service import Saga, Step
 from saga_service.cli.access.views import ProcessRow
 from saga_service.cli.checks.clocks import clock_findings
-from saga_service.cli.checks.processes import groups_read, process_findings
+from saga_service.cli.checks.processes import groups_read, lacking_workers, process_findings
 from saga_service.cli.checks.results import Finding
 from saga_service.definitions import check_saga
 
@@ -130,3 +130,17 @@ async def test_clocks_that_differ_are_named(
 
 async def test_with_no_server_there_are_no_clocks_to_compare() -> None:
     assert [each async for each in clock_findings([], None, None)] == []
+
+
+def test_a_command_that_no_worker_carries_out_is_told_with_what_may_be_meant() -> None:
+    rows = [replica(), worker("w-1", "payment.charge"), worker("w-2", service="stock")]
+    assert lacking_workers(rows, ["payment.chrage", "payment.charge", "stock.reserve", "mail.send"]) == {
+        "payment.chrage": (
+            "no worker that is known to be alive carries out payment.chrage; did you mean 'payment.charge'?"
+        ),
+        "mail.send": "no worker that is known to be alive carries out mail.send",
+    }
+
+
+def test_without_a_service_nothing_is_known_of_workers() -> None:
+    assert lacking_workers([replica("s-1", "lost")], ["payment.charge"]) == {}

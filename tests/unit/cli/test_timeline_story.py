@@ -32,6 +32,31 @@ def test_a_running_saga_tells_what_it_waits_for(capsys: pytest.CaptureFixture[st
     assert "nothing: it goes on by itself; look again: saga-service show A-17" in text
 
 
+@pytest.mark.parametrize(
+    ("status", "waiting_for", "is_told"),
+    [
+        ("dispatched", "timeout", "no worker has the action"),
+        ("pending", "retry", "no worker has the action"),
+        ("compensating", "timeout", "no worker has the undo"),
+        ("unknown", "probe_timeout", None),
+    ],
+)
+def test_a_command_that_no_worker_carries_out_is_told_where_it_is_awaited(
+    capsys: pytest.CaptureFixture[str], status: str, waiting_for: str, is_told: str | None
+) -> None:
+    due_at = NOW + timedelta(seconds=25)
+    charge = step(
+        "charge", status, waiting_for=waiting_for, due_at=due_at, action="shop.charge", compensation="shop.refund"
+    )
+    remarks = {"shop.charge": "no worker has the action", "shop.refund": "no worker has the undo"}
+    shown = story(saga("running"), charge)
+
+    print_story(shown, state_of(shown.saga, shown.steps), None, NOW, "A-17", remarks)
+
+    told = [line.strip() for line in capsys.readouterr().out.splitlines() if "no worker has" in line]
+    assert told == ([] if is_told is None else [is_told])
+
+
 def test_a_saga_that_waits_for_a_retry_says_when_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
     undo = step(
         "charge", "compensating", compensation_attempts=3, waiting_for="retry", due_at=NOW + timedelta(minutes=2)
