@@ -8,6 +8,7 @@ which line. When the loop turns again, one warning tells of it. While all goes w
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 import time
@@ -22,6 +23,8 @@ from saga_service.base.liveness import waiting
 MARK_EVERY_S = 0.25
 BLOCKED_S = 1.0
 """How long the loop may stand still without a word."""
+_PACKAGES = ("site-packages", "dist-packages")
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
 
 
 class _Culprit(NamedTuple):
@@ -82,7 +85,12 @@ class LoopWatch:
 def _place(frame: FrameType) -> str:
     """Return where the author's code stands: the nearest line that is not of an installed package or of Python."""
     at: FrameType | None = frame
-    while at is not None and ("site-packages" in at.f_code.co_filename or at.f_code.co_filename.startswith(sys.prefix)):
+    while at is not None and _is_of_others(at.f_code.co_filename):
         at = at.f_back
     shown = at or frame
     return f"{shown.f_code.co_filename}:{shown.f_lineno}"
+
+
+def _is_of_others(file: str) -> bool:
+    # Not by Python's prefix: that may be a folder which has the author's code too.
+    return file.startswith(("<", _STANDARD_LIBRARY)) or any(folder in file for folder in _PACKAGES)

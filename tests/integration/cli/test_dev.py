@@ -155,6 +155,7 @@ async def test_a_first_hour_with_dev(folder: Path) -> None:
     try:
         said = Said(dev)
         await said.until("XADD mine:events")
+        await said.until("PostgresInbox(os.environ['SAGA_POSTGRES_DSN'])")
         await said.until("Ctrl-C ends it")
 
         await command("start", "shop-order", "-f", "order_id=A-1", "--wait")

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from structlog.testing import capture_logs
 
 from saga_service.base.lifecycle import cancel
 from saga_service.core.vocabulary import Outcome
 from saga_service.local.servers.redis import EmbeddedRedis
 from saga_service.streams.pipeline import add, send
 from saga_service.wire.dead_letters import read_dead_letter
-from saga_service.worker import StepContext, Worker, WorkerCannotStart, WorkerOptions, run_workers
+from saga_service.worker import StepContext, Worker, WorkerCannotStart, WorkerOptions, loop_watch, run_workers
 from tests.support.waiting import eventually
 from tests.support.workers import GROUP, NAMES, STREAM, entries_in, message, replies_in, saga_id
 
@@ -436,6 +437,25 @@ async def test_queued_commands_are_renewed_and_handed_back_at_a_shutdown(client:
     assert sorted(begun) == list(range(10))
     other_stop.set()
     await other
+
+
+async def test_a_handler_that_blocks_the_event_loop_is_told(
+    client: Redis, options: WorkerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_watch, "BLOCKED_S", 0.1)
+    monkeypatch.setattr(loop_watch, "MARK_EVERY_S", 0.02)
+    payment, worker = Payment(), Worker("payment")
+
+    @worker.handler("payment.charge")
+    async def charge(data: dict[str, Any]) -> None:
+        time.sleep(0.5)  # noqa: ASYNC251  # that is the point
+
+    payment.worker = worker
+    await order(client, 1)
+    with capture_logs() as logs:
+        async with payment.running(options):
+            await eventually(answered(client, 1))
+            await eventually(lambda: [line for line in logs if "blocked the event loop" in line["event"]])
 
 
 async def _has_replied(client: Redis, number: int) -> bool:

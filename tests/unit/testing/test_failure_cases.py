@@ -177,7 +177,17 @@ def test_an_output_that_cannot_be_made_up_is_asked_for() -> None:
     failure = by_name(saga)["ship fails"]
     with pytest.raises(NoOutput, match=r"step 'count' of saga 'order' declares an output that cannot be made up \(n"):
         failure.run()
-    assert failure.run(outputs={"stock.count": {"n": "ABC-1234"}}).error == "failed"
+    given = {"stock.count": {"n": "ABC-1234"}}
+    assert failure.run(outputs=given).error == "failed"
+    assert by_name(saga)["count loses its replies"].run(outputs=given).error == "timeout"
+
+
+def test_a_child_that_begins_on_the_way_is_given_the_signals_that_it_waits_for() -> None:
+    child = replace(step("refund", undoable=False), task=Task.CHILD, action="refund")
+    failures = by_name([definition("reserve", child, "ship"), definition(APPROVAL, "pay", name="refund")])
+    for name in ("ship is rejected", "refund/pay is rejected"):
+        saga = failures[name].run(signals=SIGNALS)
+        assert saga.children[0].step("approval").output == SIGNALS["approved"]
 
 
 def test_transactional_handlers_are_given_the_tests_connection() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from saga_service.core.ids import CommandName, service_of
-from saga_service.core.vocabulary import Direction, OnError
+from saga_service.core.vocabulary import Direction, OnError, OnUnknown
 from saga_service.wire.commands import ReceivedCommand, read_command, write_command
 from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.json import NESTING_MAX, read_object
@@ -22,6 +22,7 @@ from tests.support.builders import (
     delivered,
     entry,
     running,
+    step,
 )
 
 NAMES = StreamNames("test:")
@@ -144,3 +145,16 @@ def test_an_action_says_that_its_handler_s_unforeseen_exceptions_leave_it_unknow
     written = delivered(write_command(saga.sent[-1], NAMES))
     assert written.fields.get(b"on_error") == (b"unknown" if on_error is OnError.UNKNOWN else None)
     assert read_command(written).errors_are_unknown is (on_error is OnError.UNKNOWN)
+
+
+def test_undos_and_probes_are_sent_again_anyway_and_say_nothing_of_exceptions() -> None:
+    saga = running(
+        replace(step("reserve", on_unknown=OnUnknown.PROBE), on_error=OnError.UNKNOWN),
+        replace(step("charge"), on_error=OnError.UNKNOWN),
+    )
+    saga.timer_when_due()
+    saga.it_happened("reserve")
+    saga.reject("charge")
+    written = {sent.direction: delivered(write_command(sent, NAMES)) for sent in saga.sent}
+    assert [direction for direction, sent in written.items() if b"on_error" in sent.fields] == [Direction.ACTION]
+    assert written.keys() == set(Direction)

@@ -14,19 +14,21 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, field_serializer, field_validator
 from structlog.testing import capture_logs
 
 from saga_service.core.events import Replied
 from saga_service.core.state import Fault
-from saga_service.core.vocabulary import Outcome
+from saga_service.core.vocabulary import Direction, Outcome
 from saga_service.definitions.schema.source import read_output_source
 from saga_service.wire import replies as wire_replies
-from saga_service.wire.commands import read_command
+from saga_service.wire.commands import ReceivedCommand, read_command
+from saga_service.wire.entries import Message
 from saga_service.wire.replies import RETRY_AFTER_MS_MAX
-from saga_service.worker import Rejected, Retryable, StepContext, Unknown, Worker
-from saga_service.worker.execution import body_of, execute, failure, unknown_command
+from saga_service.worker import PostgresInbox, Rejected, Retryable, StepContext, Unknown, Worker
+from saga_service.worker.execution import body_of, execute, failure, success, unknown_command
 from saga_service.worker.registration import Handler
 from tests.support.workers import command, command_entry, understood
 
@@ -434,7 +436,7 @@ class Point:
 
 @dataclass(slots=True)
 class SlottedPoint:
-    x: float
+    x: Any
 
 
 def _deep(levels: int) -> dict[str, Any]:
@@ -457,6 +459,7 @@ def _deep(levels: int) -> dict[str, Any]:
         (Measured(value=1.0, anything=Point(math.nan)), "a number is not finite"),
         ({"dataclass": Point(math.nan)}, "a number is not finite"),
         ({"dataclass": SlottedPoint(math.inf)}, "a number is not finite"),
+        ({"dataclass": SlottedPoint(Measured(value=math.nan))}, "a number is not finite"),
         ({"set": {math.nan}}, "a number is not finite"),
         ({"queue": deque([Measured(value=math.nan)])}, "a number is not finite"),
         ({"generator": (x for x in [math.nan])}, "a number is not finite"),
@@ -493,6 +496,50 @@ async def test_nothing_that_is_sent_as_null_makes_a_good_result_an_invalid_one()
 
     output = (await carry_out(charge)).output
     assert output == {"none": None, "point": {"x": 1.5}, "deep": [[2.5], ["bytes"]]}
+
+
+class InOneTransaction:
+    """An inbox that calls transactional handlers, and records nothing."""
+
+    async def carry_out(
+        self, handler: Handler, command: ReceivedCommand, argument: object, context: StepContext, reply_bytes_max: int
+    ) -> Message | None:
+        connection: Any = "a stand-in"
+        return success(command, await handler.call(argument, context, connection), reply_bytes_max)
+
+
+@pytest.mark.parametrize(
+    ("direction", "outcome"),
+    [
+        (Direction.ACTION, Outcome.FAILED),
+        (Direction.COMPENSATION, Outcome.FAILED),
+        (Direction.PROBE, Outcome.UNKNOWN),
+    ],
+)
+async def test_a_transactional_handler_that_does_not_know_is_rolled_back_and_has_failed(
+    direction: Direction, outcome: Outcome
+) -> None:
+    replied = await carry_out_in_a_transaction(Unknown("no_answer"), direction)
+    assert (replied.outcome, replied.fault) == (outcome, Fault("no_answer", "the worker gave no reason"))
+
+
+async def test_an_unforeseen_exception_of_a_transactional_handler_leaves_nothing_unknown() -> None:
+    replied = await carry_out_in_a_transaction(LookupError("gone"), Direction.ACTION)
+    assert (replied.outcome, replied.fault) == (Outcome.FAILED, Fault("LookupError", "gone"))
+
+
+async def carry_out_in_a_transaction(raised: Exception, direction: Direction) -> Replied:
+    worker = Worker("payment", inbox=PostgresInbox("postgresql://nowhere.invalid/"))
+
+    @worker.handler("payment.charge")
+    async def charge(data: dict[str, Any], connection: asyncpg.Connection) -> None:
+        raise raised
+
+    received = read_command(command_entry(errors_are_unknown=True, direction=direction))
+    context, handler = StepContext(received, lambda _: None), worker.handlers["payment.charge"]
+    reply = await execute(handler, received, context, REPLY_BYTES_MAX, exactly_once=InOneTransaction())
+    assert reply is not None
+    return understood(reply)
 
 
 async def test_being_cancelled_is_no_failure() -> None:

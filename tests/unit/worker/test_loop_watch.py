@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -24,14 +27,23 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MARK_EVERY_S", 0.02)
 
 
-async def lines_of(blocked_s: float) -> list[dict[str, Any]]:
+def compute(blocked_s: float) -> None:
+    until_s = time.monotonic() + blocked_s
+    while time.monotonic() < until_s:
+        pass
+
+
+def wait_for_a_library(blocked_s: float) -> None:
+    with suppress(queue.Empty):
+        queue.Queue[None]().get(timeout=blocked_s)
+
+
+async def lines_of(blocked_s: float, block: Callable[[float], None] = compute) -> list[dict[str, Any]]:
     redis, worker = RedisInMemory(), Worker("payment")
 
     @worker.handler("payment.charge")
     async def charge(data: dict[str, Any]) -> None:
-        until_s = time.monotonic() + blocked_s
-        while time.monotonic() < until_s:
-            pass
+        block(blocked_s)
 
     replies = Replies(redis.send, acknowledgement, NAMES, lambda _: None, structlog.get_logger())
     dispatcher = dispatcher_of(worker.handlers, replies, redis)
@@ -49,8 +61,9 @@ async def lines_of(blocked_s: float) -> list[dict[str, Any]]:
     return [dict(line) for line in logs if "blocked the event loop" in line["event"]]
 
 
-async def test_a_handler_that_blocks_the_loop_is_told_by_name_and_line() -> None:
-    (line,) = await lines_of(0.5)
+@pytest.mark.parametrize("block", [compute, wait_for_a_library])
+async def test_a_handler_that_blocks_the_loop_is_told_by_name_and_line(block: Callable[[float], None]) -> None:
+    (line,) = await lines_of(0.5, block)
     assert line["log_level"] == "warning"
     assert "charge' of 'payment.charge' blocked the event loop for" in line["event"]
     assert line["at"].startswith(__file__)
