@@ -40,6 +40,11 @@ def running_dev(below: Path) -> RunningDev | None:
     return None
 
 
+def ended_dev(below: Path) -> Path | None:
+    """Find this folder, or the nearest one above it, in which a `dev` has run and runs no more; None without one."""
+    return next((folder for folder in (below, *below.parents) if (folder / DEV_FOLDER).is_dir()), None)
+
+
 def _text_if_alive(path: Path) -> str:
     """The record's text; empty where nobody holds it. The system lets go of a lock when its process ends."""
     with path.open() as record:

@@ -10,6 +10,7 @@ import asyncpg
 import orjson
 
 from saga_service.base.postgres import close_pool
+from saga_service.cli.access.address_advice import advice_on_address
 from saga_service.cli.access.encryption import cipher_of
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.engine.failures import StoreBroken, StoreRefused, StoreUnavailable
@@ -72,7 +73,7 @@ def postgres_errors_in_words(settings: Settings) -> Iterator[None]:
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         raise CommandFailed(
             f"{where} refuses: {error}",
-            "check user, password and database in SAGA_POSTGRES_DSN",
+            advice_on_address(settings, "SAGA_POSTGRES_DSN", "check user, password and database in SAGA_POSTGRES_DSN"),
             code=ExitCode.UNREACHABLE,
         ) from None
     except asyncpg.ClientConfigurationError as error:
@@ -80,13 +81,13 @@ def postgres_errors_in_words(settings: Settings) -> Iterator[None]:
     except TimeoutError:
         raise CommandFailed(
             f"{where} does not answer",
-            "check SAGA_POSTGRES_DSN, the network and the server",
+            advice_on_address(settings, "SAGA_POSTGRES_DSN", "check SAGA_POSTGRES_DSN, the network and the server"),
             code=ExitCode.UNREACHABLE,
         ) from None
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError) as error:
         raise CommandFailed(
             f"{where} cannot be reached: {error}",
-            "check SAGA_POSTGRES_DSN and that the server runs",
+            advice_on_address(settings, "SAGA_POSTGRES_DSN", "check SAGA_POSTGRES_DSN and that the server runs"),
             code=ExitCode.UNREACHABLE,
         ) from None
 

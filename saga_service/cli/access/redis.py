@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from saga_service.cli.access.address_advice import advice_on_address
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.settings import Settings
 from saga_service.streams.connection import RedisClient, connect
@@ -32,12 +33,14 @@ def redis_errors_in_words(settings: Settings) -> Iterator[None]:
             yield
     except AccessDenied as error:
         raise CommandFailed(
-            f"{where} refuses: {error}", "check user and password in SAGA_REDIS_URL", code=ExitCode.UNREACHABLE
+            f"{where} refuses: {error}",
+            advice_on_address(settings, "SAGA_REDIS_URL", "check user and password in SAGA_REDIS_URL"),
+            code=ExitCode.UNREACHABLE,
         ) from None
     except TransportUnavailable as error:
         raise CommandFailed(
             f"{where} cannot be reached: {error}",
-            "check SAGA_REDIS_URL and that the server runs",
+            advice_on_address(settings, "SAGA_REDIS_URL", "check SAGA_REDIS_URL and that the server runs"),
             code=ExitCode.UNREACHABLE,
         ) from None
     except TransportError as error:
