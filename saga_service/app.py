@@ -51,8 +51,7 @@ from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop, Pace
 from saga_service.streams.process_registry import ProcessRegistry, own_report
 from saga_service.streams.publisher import RedisPublisher
-from saga_service.streams.sight import StreamSight, watched_streams
-from saga_service.streams.starts_backlog import UnhandledStarts
+from saga_service.streams.sight import StreamSight, UnhandledStarts, watched_streams
 from saga_service.streams.trimming import StreamTrimmer
 from saga_service.wire.transport import StreamNames
 from saga_service.worker import load_worker, run_workers

@@ -1,8 +1,12 @@
-"""A look at the streams on which something may be in flight, so that a loss of one is found."""
+"""Looks at the streams as they are now.
+
+`StreamSight` looks at those on which something may be in flight, so that a loss of one is found. `UnhandledStarts`
+looks how far the group is on those whose entries may start sagas.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -10,6 +14,7 @@ import structlog
 from saga_service.core.events import TO_CHILDREN
 from saga_service.streams import scripts
 from saga_service.streams.connection import RedisClient
+from saga_service.streams.server import GroupFacts, groups_of
 from saga_service.wire.transport import EVERYTHING, SeenStream, StreamNames, StreamRefused
 
 log = structlog.get_logger(__name__)
@@ -66,3 +71,28 @@ class StreamSight:
             length=length,
             first_id=first_id.decode(),
         )
+
+
+class UnhandledStarts:
+    """Fulfils `engine.ports.StartsBacklog`. `groups` are the streams, each with the group that reads it."""
+
+    def __init__(self, client: RedisClient, groups: Sequence[tuple[str, str]], now_ms: Callable[[], int]) -> None:
+        self._client = client
+        self._groups = groups
+        self._now_ms = now_ms
+
+    async def handled_up_to_ms(self) -> int:
+        """The moment at which the oldest entry was added that is unread or pending; now, where there is none.
+
+        Raises TransportError.
+        """
+        now_ms = self._now_ms()
+        return min([now_ms, *[moment_ms for place in self._groups for moment_ms in await self._unhandled_ms(*place)]])
+
+    async def _unhandled_ms(self, stream: str, group: str) -> list[int]:
+        facts = [each for each in await groups_of(self._client, stream) if each.name == group]
+        return [moment_ms for each in facts for moment_ms in _oldest_ms(each)]
+
+
+def _oldest_ms(group: GroupFacts) -> list[int]:
+    return [each for each in (group.oldest_unread_ms, group.oldest_pending_ms) if each is not None]
