@@ -1,10 +1,10 @@
-"""Postgres for one command: a connection with its failures in words, and the store's own operations."""
+"""Postgres for one command: a connection with its failures in words, the store's own operations, workers' inboxes."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import orjson
@@ -22,6 +22,9 @@ from saga_service.store.requests import PostgresRequests
 from saga_service.store.retention import PostgresRemoval
 from saga_service.store.schema.migrate import SchemaState, schema_state
 from saga_service.wire.encryption import Cipher
+
+if TYPE_CHECKING:
+    from saga_service.worker import Worker  # most commands have no worker
 
 CONNECT_S_MAX = 5.0
 
@@ -170,3 +173,25 @@ async def _open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
             ) from None
         finally:
             await close_pool(pool)
+
+
+async def create_inbox(worker: Worker) -> None:
+    """Make the table of the inbox, in the worker's own database, of a worker that has one.
+
+    Raises CommandFailed where that database cannot be used.
+    """
+    if worker.inbox is None:
+        return
+    where = f"the database of the inbox of worker '{worker.service}'"
+    try:
+        await worker.inbox.create_tables()
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise CommandFailed(
+            f"{where} refuses: {error}",
+            "run this with a role that may create a schema, and grant the worker's role the use of it",
+            code=ExitCode.UNREACHABLE,
+        ) from None
+    except asyncpg.ClientConfigurationError as error:
+        raise CommandFailed(f"the address of {where} cannot be used: {error}", code=ExitCode.USAGE) from None
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CommandFailed(f"{where} cannot be used: {error!r}", code=ExitCode.UNREACHABLE) from None

@@ -13,12 +13,19 @@ from dataclasses import dataclass
 import typer
 from asyncpg import Connection
 
-from saga_service.cli.access.absence import no_such_saga
 from saga_service.cli.access.filters import SagaFilter, age, sagas_to_operate
-from saga_service.cli.access.views import SagaRow, SagaStory, saga_with_id, sagas_with_key, story_of
+from saga_service.cli.access.views import (
+    SagaRow,
+    SagaStory,
+    has_open_request,
+    latest_dead_letter_of,
+    saga_with_id,
+    sagas_with_key,
+    story_of,
+)
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.text import quoted
-from saga_service.core.ids import parse_saga_id
+from saga_service.core.ids import SagaId, parse_saga_id
 from saga_service.core.state import JsonObject, SagaState
 from saga_service.core.vocabulary import Operation, SagaStatus
 from saga_service.store.encryption import decrypted_state
@@ -110,7 +117,7 @@ async def find_saga(
     for key in dict.fromkeys((given, written_key(KeyForm.UUID, given))):
         with_key = with_key or await sagas_with_key(connection, key, definition, NAMED_SAGAS_MAX + 1)
     if not with_key:
-        raise await no_such_saga(connection, given, saga_id)
+        raise await _no_such_saga(connection, given, saga_id)
     started = [row for row in with_key if row.parent_id is None] or with_key
     if len(started) > 1:
         raise CommandFailed(
@@ -122,6 +129,22 @@ async def find_saga(
         have = "a child saga has" if len(children) == 1 else "child sagas have"
         typer.echo(f"{have} the key {quoted(given)} too: {_named(children)}", err=True)
     return started[0]
+
+
+async def _no_such_saga(connection: Connection, given: str, saga_id: SagaId | None) -> CommandFailed:
+    """The failure of a command: the saga was never started, its start waits for a replica, or is a dead letter."""
+    not_there = f"no saga has the id or the key {quoted(given)}"
+    if await has_open_request(connection, saga_id, given):
+        return CommandFailed(
+            f"{not_there} yet: a request for it waits for a replica of the service", "see: saga-service doctor"
+        )
+    letter = await latest_dead_letter_of(connection, saga_id, given)
+    if letter is None:
+        return CommandFailed(not_there, "see: saga-service list")
+    return CommandFailed(
+        f"{not_there}: dead letter {letter.id} names it, which was refused because {letter.reason}",
+        f"see: saga-service dead-letters show {letter.id}",
+    )
 
 
 def _named(sagas: Sequence[SagaRow]) -> str:

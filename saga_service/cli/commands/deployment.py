@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.inboxes import create_inbox
-from saga_service.cli.access.postgres import postgres_errors_in_words
+from saga_service.cli.access.postgres import create_inbox, postgres_errors_in_words
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.exits import CommandFailed, ExitCode, do_each
 from saga_service.cli.invocation import read_settings, run_to_end

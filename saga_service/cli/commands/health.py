@@ -10,12 +10,15 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from saga_service.base.health_report import ProcessHealth, health_directory, read_health_reports
-from saga_service.cli.exits import CommandFailed
+from saga_service.cli.exits import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from saga_service.settings import Settings
 
 DIRECTORY_VARIABLE = "SAGA_HEALTH_DIR"
 SECRETS_DIRECTORY_VARIABLE, SECRETS_DIRECTORY_DEFAULT = "SAGA_SECRETS_DIR", "/run/secrets"
@@ -46,12 +49,27 @@ def health_command(
 
 def _check_servers(processes: Sequence[ProcessHealth]) -> None:
     # Imported here: settings and clients of servers cost more than all of the above.
-    from saga_service.cli.access.readiness import check_servers
     from saga_service.cli.invocation import read_settings, run_to_end
 
     # Workers need no Postgres of the service.
     needs_postgres = any(process.kind == "service" for process in processes)
-    run_to_end(check_servers(read_settings(), needs_postgres=needs_postgres))
+    run_to_end(_ask_servers(read_settings(), needs_postgres=needs_postgres))
+
+
+async def _ask_servers(settings: Settings, *, needs_postgres: bool) -> None:
+    """Ask Redis, and Postgres where it is needed. Raises CommandFailed where one cannot be used now."""
+    from saga_service.cli.access.postgres import open_postgres, schema_of
+    from saga_service.cli.access.redis import open_redis
+    from saga_service.store.schema.migrate import SchemaFit
+
+    async with open_redis(settings) as client:
+        await client.execute_command("PING")
+    if not needs_postgres:
+        return
+    async with open_postgres(settings) as connection:
+        state = await schema_of(connection)
+    if state.fit is not SchemaFit.CURRENT:
+        raise CommandFailed(state.text, state.advice, code=ExitCode.SCHEMA)
 
 
 def _directory() -> Path:
