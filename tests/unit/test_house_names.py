@@ -37,7 +37,6 @@ ON_TWO_FLOORS = {
     "encryption": "encrypted values: on the wire, in Postgres, and as commands show them",
     "errors": "the exceptions of a library: for handlers, and of Redis",
     "events": "what happens to sagas: in the core, and on the wire",
-    "findings": "what does not fit between definitions and workers: found, and printed",
     "keys": "encryption keys, and the command for them",
     "operations": "what operators request of sagas: in the core, and on the wire",
     "postgres": "Postgres: what several parts need of it, each part's use of it, and the embedded server",

@@ -9,7 +9,7 @@ from asyncpg import Connection
 
 from saga_service.base.clock import now_ms
 from saga_service.cli.access.views import ProcessRow
-from saga_service.cli.checks.results import Finding, ok, problem
+from saga_service.cli.checks.findings import Finding, ok, problem
 
 DIFFERENCE_MS_MAX = 2_000
 NAMED_MAX = 10

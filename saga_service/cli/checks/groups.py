@@ -10,7 +10,7 @@ from datetime import timedelta
 from shlex import quote
 
 from saga_service.base.clock import now_ms
-from saga_service.cli.checks.results import Finding, ok, problem, right_missing
+from saga_service.cli.checks.findings import Finding, ok, problem, right_missing
 from saga_service.cli.console.output import duration
 from saga_service.settings import Settings
 from saga_service.streams.connection import RedisClient

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from saga_service.cli.access.views import ProcessRow
-from saga_service.cli.checks.results import Finding, ok, problem
+from saga_service.cli.checks.findings import Finding, ok, problem
 from saga_service.cli.console.output import duration
 from saga_service.core.ids import service_of
 from saga_service.core.state import JsonObject
@@ -139,12 +139,12 @@ def _handlers(
     # Of a worker that names its services alone nothing more is known than that it is there.
     elsewhere += [service for service, all_of in described.items() if not any(each.handlers for each in all_of)]
     every = [description for descriptions in described.values() for description in descriptions]
-    misfits = [each for each in compare(specs, every, elsewhere) if each.is_problem]
-    for misfit in misfits[:NAMED_MAX]:
+    mismatches = [each for each in compare(specs, every, elsewhere) if each.is_problem]
+    for mismatch in mismatches[:NAMED_MAX]:
         yield problem(
-            "handlers", str(misfit), "start or mend its workers: what a definition needs is missing, or does not fit"
+            "handlers", str(mismatch), "start or mend its workers: what a definition needs is missing, or does not fit"
         )
-    if not misfits:
+    if not mismatches:
         yield ok("handlers", "all that the deployed definitions need is there")
     yield from _partly_there(workers, specs)
 

@@ -10,7 +10,7 @@ from asyncpg import Connection, InsufficientPrivilegeError
 from saga_service.cli.access.encryption import PLAIN, KeyUsage, keys_in_use, known_key_ids
 from saga_service.cli.access.postgres import schema_of
 from saga_service.cli.access.views import deployed_documents
-from saga_service.cli.checks.results import Finding, failed, ok, problem
+from saga_service.cli.checks.findings import Finding, failed, ok, problem
 from saga_service.cli.console.output import duration
 from saga_service.cli.exits import CommandFailed
 from saga_service.core.state import JsonObject

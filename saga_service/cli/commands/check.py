@@ -10,12 +10,11 @@ import typer
 from saga_service.cli.access.definitions import given_sources, load_catalog
 from saga_service.cli.access.deployment_in_force import what_is_in_force
 from saga_service.cli.commands.worker import load_named_worker
-from saga_service.cli.console.findings import print_finding
-from saga_service.cli.console.output import AsJson, print_json, print_line
+from saga_service.cli.console.output import AsJson, counted, print_json, print_line, print_mismatch
 from saga_service.cli.exits import CommandFailed, ExitCode, do_each
 from saga_service.cli.invocation import read_settings, run_to_end
 from saga_service.definitions import DefinedSaga
-from saga_service.definitions.compatibility import Finding, compare
+from saga_service.definitions.compatibility import Mismatch, compare
 from saga_service.settings import Settings
 from saga_service.wire.worker_description import WorkerDescription
 from saga_service.worker.description import describe
@@ -45,7 +44,7 @@ def check_command(
         described, unread = _described(workers, settings), list[str]()
     else:
         specs, described, unread = run_to_end(what_is_in_force(settings))
-    found = [*compare(specs, described, elsewhere or ()), *(Finding(False, text) for text in unread)]
+    found = [*compare(specs, described, elsewhere or ()), *(Mismatch(False, text) for text in unread)]
     if as_json:
         print_json(_facts(specs, described, found))
     else:
@@ -62,7 +61,7 @@ def _described(workers: Sequence[str] | None, settings: Settings) -> list[Worker
 
 
 def _facts(
-    specs: Sequence[DefinedSaga], workers: Sequence[WorkerDescription], found: Sequence[Finding]
+    specs: Sequence[DefinedSaga], workers: Sequence[WorkerDescription], found: Sequence[Mismatch]
 ) -> dict[str, object]:
     return {
         "sagas": [spec.name for spec in specs],
@@ -72,13 +71,9 @@ def _facts(
     }
 
 
-def _print(specs: Sequence[DefinedSaga], workers: Sequence[WorkerDescription], found: Sequence[Finding]) -> None:
+def _print(specs: Sequence[DefinedSaga], workers: Sequence[WorkerDescription], found: Sequence[Mismatch]) -> None:
     for each in found:
-        print_finding(each)
+        print_mismatch(each)
     if not any(each.is_problem for each in found):
-        sagas, services = _count(len(specs), "saga"), _count(len({worker.service for worker in workers}), "worker")
+        sagas, services = counted(len(specs), "saga"), counted(len({worker.service for worker in workers}), "worker")
         print_line(f"right: {sagas} and {services} fit together")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

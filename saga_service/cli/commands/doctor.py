@@ -12,9 +12,9 @@ from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.redis import open_redis
 from saga_service.cli.access.views import ProcessRow, deployed_documents, list_processes
 from saga_service.cli.checks.clocks import clock_findings, postgres_ahead_ms
+from saga_service.cli.checks.findings import Finding, as_far_as_allowed, failed, role_lacks
 from saga_service.cli.checks.groups import server_findings, services_being_read, stream_findings
 from saga_service.cli.checks.processes import groups_read, process_findings
-from saga_service.cli.checks.results import Finding, as_far_as_allowed, failed, role_lacks
 from saga_service.cli.checks.stored_sagas import key_findings, saga_findings, schema_findings
 from saga_service.cli.console.output import AsJson, print_json
 from saga_service.cli.console.tables import print_table

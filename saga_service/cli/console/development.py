@@ -12,7 +12,6 @@ import orjson
 import typer
 
 from saga_service.cli.access.definitions import load_catalog
-from saga_service.cli.console.findings import print_finding
 from saga_service.cli.console.lines_to_paste import print_lines_to_paste, starts_of, starts_of_demo
 from saga_service.cli.console.local import (
     ADDRESSES,
@@ -23,10 +22,11 @@ from saga_service.cli.console.local import (
     settings_for,
     stay_until_signal,
 )
+from saga_service.cli.console.output import print_mismatch
 from saga_service.cli.console.saga_ends import told_ends
 from saga_service.cli.exits import ExitCode
 from saga_service.definitions import Catalog
-from saga_service.definitions.compatibility import Finding
+from saga_service.definitions.compatibility import Mismatch
 from saga_service.local.dev_record import recorded
 from saga_service.local.processes import ChildGroup
 from saga_service.local.source_watch import Changes, watched
@@ -188,7 +188,7 @@ class Development:
         except orjson.JSONDecodeError:
             return code or ExitCode.PROBLEM
         for each in [*found["problems"], *found["hints"]]:
-            print_finding(Finding(**each))
+            print_mismatch(Mismatch(**each))
         return ExitCode.FINE
 
     def _tell_of_dead(self) -> None:

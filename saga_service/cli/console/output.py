@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 
 from saga_service.cli.text import harmless
+
+if TYPE_CHECKING:
+    from saga_service.definitions.compatibility import Mismatch  # whoever prints none needs no definitions
 
 
 def print_json(value: object) -> None:
@@ -23,6 +26,13 @@ def print_line(text: str = "") -> None:
 
 def print_heading(text: str) -> None:
     typer.echo(typer.style(text, bold=True) if sys.stdout.isatty() else text)
+
+
+def print_mismatch(mismatch: Mismatch) -> None:
+    """Print a line about definitions and workers that do not fit together."""
+    kind, colour = ("problem", "red") if mismatch.is_problem else ("hint", "yellow")
+    line = harmless(f"{kind}: {mismatch}")
+    typer.echo(typer.style(line, fg=colour) if sys.stdout.isatty() else line)
 
 
 def counted(number: int, noun: str) -> str:

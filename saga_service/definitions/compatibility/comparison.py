@@ -11,7 +11,6 @@ from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import ACTION, COMPENSATION, PROBE, Direction, Task
 from saga_service.definitions.checks.expressions import check_expressions
 from saga_service.definitions.compatibility.command_data import command_data, outlines_of_specs
-from saga_service.definitions.compatibility.findings import Finding
 from saga_service.definitions.compatibility.schema_comparison import Part, differences
 from saga_service.definitions.document import DefinedSaga
 from saga_service.definitions.keywords import duration_text
@@ -22,6 +21,26 @@ from saga_service.wire.worker_description import HandlerDescription, WorkerDescr
 
 _Handlers = Mapping[str, Mapping[str, HandlerDescription]]
 _CALLED = {ACTION: "action", COMPENSATION: "compensation", PROBE: "probe"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One place where definitions and workers do not fit together, or may not."""
+
+    is_problem: bool
+    """True for what is certain to go wrong; False for a hint, at what may go wrong or may be meant so."""
+    text: str
+    """The fault, and what to do about it."""
+    saga: str | None = None
+    step: str | None = None
+    command: str | None = None
+    """The command type at fault."""
+    place: str | None = None
+    """The file or module of the definition."""
+
+    def __str__(self) -> str:
+        step = None if self.step is None else f"step '{self.step}'"
+        return ": ".join(part for part in (self.place, self.saga, step, self.text) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +60,13 @@ class _Call:
     def name(self) -> str:
         return f"its {_CALLED[self.direction]} '{self.type}'"
 
-    def finding(self, text: str, *, is_problem: bool = True) -> Finding:
-        return Finding(is_problem, text, self.spec.name, self.step.name, self.type, self.spec.place)
+    def mismatch(self, text: str, *, is_problem: bool = True) -> Mismatch:
+        return Mismatch(is_problem, text, self.spec.name, self.step.name, self.type, self.spec.place)
 
 
 def compare(
     specs: Sequence[DefinedSaga], workers: Iterable[WorkerDescription], services_elsewhere: Collection[str] = ()
-) -> list[Finding]:
+) -> list[Mismatch]:
     """Find everything that does not fit, problems first.
 
     Several descriptions of one service count together: during a roll-out its workers differ. Nothing is asked of
@@ -98,7 +117,7 @@ def _calls(spec: DefinedSaga) -> Iterator[_Call]:
                     yield _Call(spec, step, direction, command)
 
 
-def _services_without_workers(calls: Sequence[_Call], handlers: Mapping[str, object]) -> Iterator[Finding]:
+def _services_without_workers(calls: Sequence[_Call], handlers: Mapping[str, object]) -> Iterator[Mismatch]:
     needed: dict[str, list[_Call]] = {}
     for call in calls:
         needed.setdefault(service_of(call.type), []).append(call)
@@ -107,31 +126,31 @@ def _services_without_workers(calls: Sequence[_Call], handlers: Mapping[str, obj
             sagas = ", ".join(dict.fromkeys(call.spec.name for call in of_service))
             commands = ", ".join(dict.fromkeys(call.type for call in of_service))
             hint = closest(service, sorted(handlers))
-            yield Finding(
+            yield Mismatch(
                 True,
                 f"no worker for the service '{service}', which {sagas} needs ({commands}){hint}; "
                 "add the worker, or name the service as one whose workers are not looked at here",
             )
 
 
-def _of_call(call: _Call, handlers: Mapping[str, HandlerDescription] | None, outline: Outline) -> Iterator[Finding]:
+def _of_call(call: _Call, handlers: Mapping[str, HandlerDescription] | None, outline: Outline) -> Iterator[Mismatch]:
     if handlers is None:
         return
     handler = handlers.get(call.type)
     if handler is None:
         known = sorted(handlers)
         hint = closest(call.type, known) or f"; it has: {', '.join(known)}"
-        yield call.finding(f"{call.name} has no handler in the worker of '{service_of(call.type)}'{hint}")
+        yield call.mismatch(f"{call.name} has no handler in the worker of '{service_of(call.type)}'{hint}")
         return
     misuse = _misuse(call, handler)
     if misuse is not None:
-        yield call.finding(misuse)
+        yield call.mismatch(misuse)
         return
     if handler.takes is not None:
         sent = command_data(call.spec.definition, outline, call.position, call.direction)
         for each in differences(sent, Part(handler.takes, handler.takes)):
             text = f"{call.name}: {each.where} {each.text}, by the model of its handler"
-            yield call.finding(f"{text}; {_remedy(call)}", is_problem=each.is_certain)
+            yield call.mismatch(f"{text}; {_remedy(call)}", is_problem=each.is_certain)
     if call.direction is ACTION:
         yield from _of_heartbeat(call, handler)
         yield from _of_output(call, handler)
@@ -159,16 +178,16 @@ def _remedy(call: _Call) -> str:
     return "change the model, or the mapping at the step's 'input'"
 
 
-def _of_heartbeat(call: _Call, handler: HandlerDescription) -> Iterator[Finding]:
+def _of_heartbeat(call: _Call, handler: HandlerDescription) -> Iterator[Mismatch]:
     allowed_ms, every_s = call.step.heartbeat_ms, handler.heartbeat_s
     if allowed_ms is not None and every_s is not None and every_s * 1000 >= allowed_ms:
-        yield call.finding(
+        yield call.mismatch(
             f"{call.name} gives a sign of life every {every_s:g} s, and the step's 'heartbeat' is "
             f"{duration_text(allowed_ms)}: each longer attempt would count as lost; write a shorter one at the handler"
         )
 
 
-def _of_output(call: _Call, handler: HandlerDescription) -> Iterator[Finding]:
+def _of_output(call: _Call, handler: HandlerDescription) -> Iterator[Mismatch]:
     declared = call.step.output
     if handler.returns is None or not isinstance(declared, OutputSchema):
         return
@@ -178,14 +197,14 @@ def _of_output(call: _Call, handler: HandlerDescription) -> Iterator[Finding]:
     for each in differences(Part(handler.returns, handler.returns), Part(taken, taken, converts=False)):
         where = f"{each.where} " if each.path else ""
         text = f"{call.name} is declared with an 'output' that its handler does not return: {where}{each.text}"
-        yield call.finding(f"{text}; change the handler's result or the step's 'output'", is_problem=each.is_certain)
+        yield call.mismatch(f"{text}; change the handler's result or the step's 'output'", is_problem=each.is_certain)
 
 
 def _of_expressions(
     specs: Sequence[DefinedSaga],
     outlines: Sequence[Outline],
     handlers: _Handlers,
-) -> Iterator[Finding]:
+) -> Iterator[Mismatch]:
     """Hints at expressions that do not fit what a handler returns, for steps that declare no output."""
     by_name: dict[str, Outline] = {}
     for spec, outline in zip(specs, outlines, strict=True):
@@ -197,7 +216,7 @@ def _of_expressions(
             if (path, text) not in before:
                 step = spec.definition.steps[int(path[1])].name
                 told = f"'{path_text(path[2:])}' {text} (by what the handlers of earlier steps return)"
-                yield Finding(False, told, spec.name, step, place=spec.place)
+                yield Mismatch(False, told, spec.name, step, place=spec.place)
 
 
 def _with_result(step: StepOutline, handlers: _Handlers) -> StepOutline:
@@ -211,12 +230,12 @@ def _with_result(step: StepOutline, handlers: _Handlers) -> StepOutline:
     return replace(step, output_schema=output_schema(handler.returns))
 
 
-def _not_called(specs: Sequence[DefinedSaga], handlers: _Handlers) -> Iterator[Finding]:
+def _not_called(specs: Sequence[DefinedSaga], handlers: _Handlers) -> Iterator[Mismatch]:
     called = {call.type for spec in specs for call in _calls(spec)}
     for service in sorted(handlers):
         idle = [command for command in sorted(handlers[service]) if command not in called]
         if idle:
-            yield Finding(
+            yield Mismatch(
                 False,
                 f"the worker of '{service}' has handlers that no definition here calls: {', '.join(idle)}; "
                 "remove them, or name the definitions that call them",

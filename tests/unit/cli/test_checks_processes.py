@@ -10,8 +10,8 @@ import pytest
 from saga_service import Saga, Step
 from saga_service.cli.access.views import ProcessRow
 from saga_service.cli.checks.clocks import clock_findings
+from saga_service.cli.checks.findings import Finding
 from saga_service.cli.checks.processes import groups_read, lacking_workers, process_findings
-from saga_service.cli.checks.results import Finding
 from saga_service.definitions import check_saga
 
 ORDER = check_saga(Saga("order", steps=[Step("charge", action="payment.charge", compensation="payment.refund")]))

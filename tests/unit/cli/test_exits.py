@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saga_service.cli.checks.results import Finding, failed
+from saga_service.cli.checks.findings import Finding, failed
 from saga_service.cli.exits import CommandFailed, ExitCode, do_each
 
 

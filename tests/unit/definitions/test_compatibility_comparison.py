@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from saga_service.definitions import DefinedSaga, Saga, Step, check_saga, saga_spec_from_document
-from saga_service.definitions.compatibility import Finding, compare
+from saga_service.definitions.compatibility import Mismatch, compare
 from saga_service.wire.worker_description import HandlerDescription, WorkerDescription
 from saga_service.worker import PostgresInbox, Worker
 from saga_service.worker.description import describe
@@ -44,7 +44,7 @@ def saga(*steps: Step, **words: Any) -> DefinedSaga:
     return check_saga(Saga("order", steps=steps, **{"input": CLOSED, **words}))
 
 
-def found(spec: DefinedSaga, *workers: Worker, elsewhere: tuple[str, ...] = ()) -> list[Finding]:
+def found(spec: DefinedSaga, *workers: Worker, elsewhere: tuple[str, ...] = ()) -> list[Mismatch]:
     return compare([spec], [describe(worker) for worker in workers], elsewhere)
 
 
