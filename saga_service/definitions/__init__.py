@@ -9,10 +9,10 @@ Five wings, each of which knows only those before it:
 - `compatibility` finds what does not fit the workers.
 
 Around them, in the order of a definition's way: `authoring` (the classes that Python authors use), `keywords` (what
-may be written, and every default), `model` (which values are allowed), `outline` (a saga's steps, even where it has
-errors), `validation` (one saga, or all that is wrong with it), `document` (the form in Postgres, and the saga made of
-it), `catalog` (what the service starts sagas by, from the names of files) and `graph` (a saga as a picture).
-`problems` is the form in which all of them report.
+may be written, and every default), `values` and `model` (which values are allowed, one by one and as a whole),
+`outline` (a saga's steps, even where it has errors), `validation` (one saga, or all that is wrong with it), `document`
+(the form in Postgres, and the saga made of it), `catalog` (what the service starts sagas by, from the names of files)
+and `graph` (a saga as a picture). `problems` is the form in which all of them report.
 """
 
 from saga_service.definitions.authoring import Defaults, Retry, Saga, Step, Trigger
