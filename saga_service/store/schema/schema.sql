@@ -335,17 +335,39 @@ grant execute on function
 -- The order of requests
 
 
--- The open requests of a saga before this one. Postgres puts the body in the call's place.
-create function saga_private.earlier_requests(request_id bigint, saga_id uuid, key text)
+-- The open requests of a saga: looked for once for a saga and not for each of its requests, for thousands may be open.
+-- Postgres puts the body in the call's place.
+create function saga_private.open_requests(saga_id uuid, key text)
 returns table (id bigint, due_at_ms bigint)
 language sql stable
 as $$
     select requests.id, requests.due_at_ms from saga_private.requests
-    where answered_at_ms is null and addressed_id is not null and addressed_id = $2 and requests.id < $1
+    where answered_at_ms is null and addressed_id is not null and addressed_id = $1
     union all
     select requests.id, requests.due_at_ms from saga_private.requests
-    where answered_at_ms is null and addressed_key is not null and addressed_key = $3 and requests.id < $1
+    where answered_at_ms is null and addressed_key is not null and addressed_key = $2
 $$;
+
+-- The moment at which the first open request of a saga is due: one look at each index. It is written as a span of one
+-- value, since only the index has that order: with `=` Postgres may sort all, or walk the primary key.
+create function saga_private.first_is_due_at_ms(saga_id uuid, key text)
+returns bigint
+language sql stable
+return (
+    select first.due_at_ms
+    from (
+        (
+            select requests.id, requests.due_at_ms from saga_private.requests
+            where answered_at_ms is null and addressed_id between $1 and $1 order by addressed_id, requests.id limit 1
+        )
+        union all
+        (
+            select requests.id, requests.due_at_ms from saga_private.requests
+            where answered_at_ms is null and addressed_key between $2 and $2 order by addressed_key, requests.id limit 1
+        )
+    ) as first
+    order by first.id limit 1
+);
 
 -- The key of a saga that a request names by its id, so that those which name it by its key keep their order with it.
 create function saga_private.key_of(saga_id uuid)
@@ -360,7 +382,8 @@ return (select key from saga_private.sagas where id = saga_id);
 -- All of it, or nothing. Raises SG001 where a saga is not at the revision that the batch expects, SG002 where a request
 -- that it would answer is not open any more (what was asked has been carried out), and SG003 where an earlier request of
 -- a saga is still open. `asked_id` and `asked_key` are the sagas of which entries of streams ask something: these come
--- after whatever is open. The parameters and the lists of columns follow `saga_service.store.columns`. The parts stand in the order in which their locks are taken.
+-- after whatever is open. The parameters and the lists of columns follow `saga_service.store.columns`. The parts stand in
+-- the order in which their locks are taken.
 create function saga_private.commit_batch(
     result_id bigint[], result_verdict text[], result_reason text[], result_saga_id uuid[],
     asked_id uuid[], asked_key text[],
@@ -400,18 +423,19 @@ begin
         -- In one order, whatever becomes of each.
         perform id from saga_private.requests where id = any(result_id || waiting_id) order by id for update;
     end if;
-    if exists (
+    if (cardinality(result_id) > 0 or cardinality(asked_id) > 0) and exists (
         select
-        from saga_private.requests as answered
-        cross join lateral saga_private.earlier_requests(
-            answered.id, answered.addressed_id, answered.addressed_key
-        ) as earlier
-        where answered.id = any(result_id) and earlier.id not in (select unnest(result_id))
-    ) or exists (
-        select
-        from unnest(asked_id, asked_key) as asked (id, key)
-        cross join lateral saga_private.earlier_requests(9223372036854775807, asked.id, asked.key) as earlier
-        where earlier.id not in (select unnest(result_id))
+        from (
+            select saga_id, key, max(request_id) as last_id
+            from (
+                select addressed_id, addressed_key, id from saga_private.requests where id = any(result_id)
+                union all
+                select id, key, 9223372036854775807 from unnest(asked_id, asked_key) as asked (id, key)
+            ) as carried_out (saga_id, key, request_id)
+            group by saga_id, key
+        ) as saga
+        cross join lateral saga_private.open_requests(saga.saga_id, saga.key) as earlier
+        where earlier.id < saga.last_id and earlier.id not in (select unnest(result_id))
     ) then
         raise exception 'an earlier request of the same saga is open' using errcode = 'SG003';
     end if;
@@ -580,8 +604,10 @@ end
 $$;
 
 -- Requests are claimed by their moment and not by a cursor: a lower number may be committed later. One is left alone
--- while an earlier one of its saga is in the hands of another replica, or deferred: that is, while an earlier one is due
--- later, or is due and not among those claimed here.
+-- while an earlier one of its saga is in the hands of another replica, or deferred. So what is due is found first, without
+-- those whose saga's first request is due later than they are: they would fill the claim. Then all are left out that an
+-- open one which was not found stands before. The first request of a saga is found before all that it lets through, so
+-- each claim that finds a saga's requests gets some of them.
 create function saga_private.claim_requests(now_ms bigint, requests_max integer, lease_ms bigint)
 returns table (
     id bigint, fields text, wants_result boolean, first_attempt_at_ms bigint, attempts integer, stream text,
@@ -600,22 +626,26 @@ begin
     with due as materialized (
         select id, addressed_id, addressed_key from saga_private.requests
         where answered_at_ms is null and due_at_ms <= now_ms
-            and not exists (
-                select from saga_private.earlier_requests(requests.id, addressed_id, addressed_key) as earlier
-                where earlier.due_at_ms > requests.due_at_ms
-            )
+            and coalesce(saga_private.first_is_due_at_ms(addressed_id, addressed_key) <= due_at_ms, true)
         order by due_at_ms, id limit requests_max
         for update of requests skip locked
+    ), free as (
+        select asked.id
+        from (
+            select addressed_id, addressed_key, array_agg(id) as ids from due group by addressed_id, addressed_key
+        ) as saga
+        cross join lateral (
+            select min(open.id) as first_id
+            from saga_private.open_requests(saga.addressed_id, saga.addressed_key) as open
+            where open.id not in (select id from due)
+        ) as left_out
+        cross join lateral unnest(saga.ids) as asked (id)
+        where asked.id < left_out.first_id or left_out.first_id is null
     )
     update saga_private.requests
     set due_at_ms = now_ms + lease_ms, attempts = requests.attempts + 1,
         first_attempt_at_ms = coalesce(requests.first_attempt_at_ms, now_ms)
-    from due
-    where requests.id = due.id
-        and not exists (
-            select from saga_private.earlier_requests(due.id, due.addressed_id, due.addressed_key) as earlier
-            where earlier.id not in (select id from due)
-        )
+    from free where requests.id = free.id
     returning
         requests.id, requests.fields::text, requests.wants_result, requests.first_attempt_at_ms, requests.attempts,
         requests.stream, requests.entry_id, requests.raw;

@@ -231,6 +231,16 @@ async def _one_round(store: PostgresStore, number: int) -> None:
     await store.forget_published([1, 2, 3])
 
 
+async def _one_page_of_a_recovery(pool: asyncpg.Pool, store: PostgresStore) -> None:
+    await pool.execute(
+        "insert into saga_private.streams (stream, carries, lost_at_ms) values ('saga:replies', '*', $1)"
+        " on conflict (stream) do update set lost_at_ms = $1, recovered_up_to = null",
+        START_MS,
+    )
+    await store.continue_recovery(START_MS, START_MS, 20)
+    await pool.execute("delete from saga_private.requests where stream = 'saga.recovery'")
+
+
 ROUNDS = 8
 """More than the five after which Postgres may settle for one plan."""
 
@@ -240,6 +250,7 @@ async def test_a_plan_made_on_full_tables_does_not_scan_them(full: asyncpg.Pool)
     before = await _scans(full)
     for number in range(ROUNDS):
         await _one_round(store, number)
+        await _one_page_of_a_recovery(full, store)
     assert await _scans(full) == before
 
 
@@ -248,10 +259,12 @@ async def test_a_plan_made_on_empty_tables_does_not_scan_them_when_they_are_full
         store = PostgresStore(pool, lambda document: ORDER)
         for number in range(ROUNDS):
             await _one_round(store, number)
+            await _one_page_of_a_recovery(pool, store)
         await _fill(pool)
         before = await _scans(pool)
         for number in range(ROUNDS, 2 * ROUNDS):
             await _one_round(store, number)
+            await _one_page_of_a_recovery(pool, store)
         assert await _scans(pool) == before
 
 
@@ -271,3 +284,39 @@ async def test_a_step_touches_no_index(postgres_dsn: str) -> None:
         assert counted is not None
         assert counted["n_tup_upd"] == 400
         assert counted["n_tup_hot_upd"] >= 0.9 * 400
+
+
+OF_ONE_SAGA = 1_000
+"""Requests of one saga that are open at once."""
+
+
+async def _index_entries_read(pool: asyncpg.Pool) -> int:
+    await pool.execute("select pg_stat_force_next_flush()")
+    return int(
+        await pool.fetchval(
+            "select sum(idx_tup_read) from pg_stat_user_indexes where indexrelname in ('requests_by_id', 'requests_by_key')"
+        )
+    )
+
+
+async def test_many_requests_of_one_saga_are_looked_at_once_by_a_claim_and_once_by_its_commit(
+    postgres_dsn: str,
+) -> None:
+    async with _one_connection(postgres_dsn) as pool:
+        store = PostgresStore(pool, lambda document: ORDER)
+        await pool.execute(
+            "insert into saga_private.requests (at_ms, fields, addressed_id, addressed_key)"
+            " select 1, '{}', $1, 'one' from generate_series(1, $2::integer)",
+            NOBODY,
+            OF_ONE_SAGA,
+        )
+        for _ in range(2):
+            before = await _index_entries_read(pool)
+            claimed = await store.claim_requests(START_MS, OF_ONE_SAGA // 2, 1_000)
+            numbers = [each.request.number for each in claimed if each.request is not None]
+            assert len(numbers) == OF_ONE_SAGA // 2
+            # By both indexes: a look at the first for each that is due, and one at all for what is left out.
+            assert await _index_entries_read(pool) - before <= 8 * OF_ONE_SAGA
+            before = await _index_entries_read(pool)
+            await store.commit(Batch(results=[RequestResult(number, "applied", "", None) for number in numbers]))
+            assert await _index_entries_read(pool) - before <= 8 * OF_ONE_SAGA
