@@ -30,6 +30,8 @@ NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 # kept, unless its exponent is far below zero. (Far above, the parser itself refuses it.)
 _SHAPES = bytes.maketrans(b"123456789.E", b"0000000000e")
 _MANY_DIGITS, _SMALL_EXPONENT = b"0" * 16, b"0e-000"
+# Such numbers, after what may stand before a number. Within a text there may be one too.
+_SUSPICIOUS = re.compile(rb"[,:\[ \t\r\n](-?[0-9](?:[0-9.]{15,}[0-9.eE+-]*|[0-9.]*[eE]-[0-9]{3,}))")
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _NUMBERS = re.compile(_STRING + rb"|(-?[0-9][0-9.eE+-]*)", re.DOTALL)
 _NAMES = re.compile(rb"(" + _STRING + rb")([ \t\r\n]*:)?|([{}])", re.DOTALL)
@@ -63,7 +65,7 @@ def read_json(raw: bytes, name: str, *, nesting_max: int = NESTING_MAX) -> Any:
         raise NotJson(f"field '{name}' is not valid JSON: {error}") from None
     # Counting and searching are cheap and settle nearly every message; only a suspicious one is looked at closely.
     shapes = raw.translate(_SHAPES)
-    if _MANY_DIGITS in shapes or _SMALL_EXPONENT in shapes:
+    if (_MANY_DIGITS in shapes or _SMALL_EXPONENT in shapes) and _may_hold_a_lossy_number(raw):
         _refuse_lossy_numbers(raw, name)
     if raw.count(b"[") + raw.count(b"{") > nesting_max and _is_deeper(value, nesting_max):
         raise Malformed(f"field '{name}' is nested more than {nesting_max} levels deep")
@@ -127,7 +129,10 @@ def keeps_value(number: str) -> bool:
     # No more digits than the largest has, for Python refuses to read thousands of them.
     if is_whole and len(number) <= len(str(INTEGER_MIN)) and INTEGER_MIN <= int(number) <= INTEGER_MAX:
         return True
-    digits, held = _digits(number), float(number)
+    held = float(number)
+    if repr(held) == number:
+        return True
+    digits = _digits(number)
     if not digits or not isfinite(held):
         return not digits
     # The shortest text of a double may end in another digit than the text of as many digits that is nearest to it.
@@ -140,10 +145,18 @@ def _digits(number: str) -> str:
     return number.lower().partition("e")[0].lstrip("-").replace(".", "").strip("0")
 
 
+def _may_hold_a_lossy_number(raw: bytes) -> bool:
+    """False if every number of the JSON text is kept exactly."""
+    return any(_is_lossy(number.decode()) for number in _SUSPICIOUS.findall(b"," + raw))
+
+
+def _is_lossy(number: str) -> bool:
+    return NUMBER.fullmatch(number) is not None and not keeps_value(number)
+
+
 def _refuse_lossy_numbers(raw: bytes, name: str) -> None:
     for found in _NUMBERS.finditer(raw):
-        number = found[1] and found[1].decode()
-        if number and NUMBER.fullmatch(number) and not keeps_value(number):
+        if found[1] and _is_lossy(found[1].decode()):
             raise Malformed(
                 f"field '{name}' holds a number that would lose digits, at byte {found.start()}: kept are whole numbers"
                 f" of 64 bits, and others with up to {DOUBLE_DIGITS_MAX} digits, as a double has them; send it as text"

@@ -294,7 +294,8 @@ async def _index_entries_read(pool: asyncpg.Pool) -> int:
     await pool.execute("select pg_stat_force_next_flush()")
     return int(
         await pool.fetchval(
-            "select sum(idx_tup_read) from pg_stat_user_indexes where indexrelname in ('requests_by_id', 'requests_by_key')"
+            "select sum(idx_tup_read) from pg_stat_user_indexes"
+            " where indexrelname in ('requests_by_id', 'requests_by_key')"
         )
     )
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from saga_service.wire.entries import Malformed
-from saga_service.wire.json import NESTING_MAX, read_object, write, write_object
+from saga_service.wire.json import NESTING_MAX, read_json, read_object, write, write_object
 
 
 @dataclass
@@ -203,6 +203,17 @@ def test_a_number_that_would_lose_digits_is_refused_and_its_place_is_named(numbe
     raw = '{"text": "' + beside * 30 + '", "list": [{"n": ' + number + "}]}"
     with pytest.raises(Malformed, match=r"would lose digits, at byte 58: .*64 bits.*17 digits.*send it as text$"):
         read_object(raw.encode(), "data")
+
+
+@pytest.mark.parametrize(
+    "around", ["{0}", " {0} ", '{{"n":{0}}}', "[{0}]", "[0,{0},0]", '["{0}", {0}]', "[\r\n{0}\n]", '[".",\t{0}]']
+)
+def test_a_number_is_exact_or_refused_wherever_it_stands(around: str) -> None:
+    for lossy in _LOSSY:
+        with pytest.raises(Malformed, match="would lose digits"):
+            read_json(around.format(lossy).encode(), "data")
+    for kept, _ in _KEPT:
+        read_json(around.format(kept).encode(), "data")
 
 
 @pytest.mark.parametrize(("number", "value"), _KEPT)
