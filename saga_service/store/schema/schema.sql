@@ -638,9 +638,9 @@ begin
             select min(open.id) as first_id
             from saga_private.open_requests(saga.addressed_id, saga.addressed_key) as open
             where open.id not in (select id from due)
-        ) as left_out
+        ) as blocking
         cross join lateral unnest(saga.ids) as asked (id)
-        where asked.id < left_out.first_id or left_out.first_id is null
+        where asked.id < blocking.first_id or blocking.first_id is null
     )
     update saga_private.requests
     set due_at_ms = now_ms + lease_ms, attempts = requests.attempts + 1,
