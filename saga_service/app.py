@@ -345,7 +345,7 @@ async def _deployment(
         pool = await connections.enter_async_context(_postgres(settings, shutdown))
         # Each lane publishes on a connection of its own; the loops that do small things share the others.
         redis = partial(connected, connections, settings.redis_url.get_secret_value())
-        client = redis(connections_max=settings.lanes + 4)
+        client = redis(connections_max=settings.lanes + 4, knows_server=True)
         reading = partial(redis, connections_max=1, blocking_ms=settings.read_block_ms)
         consumers = [
             Consumer(reading(), client, stream, group, settings.consumer_name)

@@ -15,7 +15,7 @@ from saga_service.wire.children import write_child_request, write_parent_reply
 from saga_service.wire.commands import write_command
 from saga_service.wire.dead_letters import DeadLetter, announce_dead_letter
 from saga_service.wire.encryption import Cipher
-from saga_service.wire.entries import Message
+from saga_service.wire.entries import SERVER_ID_CHARACTERS, Message
 from saga_service.wire.events import write_outcome
 from saga_service.wire.replies import write_failure, write_success_without_output
 from saga_service.wire.transport import StreamNames
@@ -64,6 +64,9 @@ class OutboxRows:
         """Rows of which only these messages are left, for the one caller that writes that down."""
         taken, self._refused = self._refused, {}
         return taken
+
+
+_ANY_SERVER_ID = "0" * SERVER_ID_CHARACTERS
 
 
 class Outgoing:
@@ -127,7 +130,7 @@ class Outgoing:
         """The size of a message that is larger than an entry may be, in words; None for any other."""
         if sum(map(len, message.fields)) * _UTF_8_BYTES_MAX <= self._entry_bytes_max:
             return None
-        size_bytes = sum(len(part.encode()) for part in message.fields_to_add)
+        size_bytes = sum(len(part.encode()) for part in message.fields_on(_ANY_SERVER_ID))
         if size_bytes <= self._entry_bytes_max:
             return None
         excess_bytes = size_bytes - self._entry_bytes_max

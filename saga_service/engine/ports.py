@@ -147,8 +147,20 @@ class StartsBacklog(Protocol):
 class Publisher(Protocol):
     """The way of messages to their streams."""
 
-    async def publish(self, messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]]) -> list[Message]:
+    @property
+    def server_id(self) -> str | None:
+        """The id of the server's run that messages were last sent to; None before the first, or where it is untold."""
+        ...
+
+    async def publish(
+        self,
+        messages: Sequence[Message],
+        handled: Iterable[tuple[str, Sequence[str]]],
+        server_before: str | None = None,
+    ) -> list[Message]:
         """Add every message, then acknowledge every handled entry (stream and entry ids), in one pipeline.
+
+        `server_before` is `server_id` as it was before the messages were made. On another run none is an original.
 
         Keeps trying while Redis is away; a message may then be added twice. Returns the messages that Redis refuses for
         a reason that lasts: they stay in the outbox.

@@ -54,21 +54,22 @@ class Lane:
         if not items:
             return False
         self.is_busy = True
+        server_before = self._publisher.server_id
         async with aclosing(self._engine.process(items)) as committing:
             async for committed in committing:
-                await self._publish(committed)
+                await self._publish(committed, server_before)
                 self.published.reached()
         self.is_busy, self.handled = False, self.handled + len(items)
         return True
 
-    async def _publish(self, committed: Committed) -> None:
+    async def _publish(self, committed: Committed, server_before: str | None) -> None:
         if committed.outbox_id is not None:
             self._outbox.begin(committed.outbox_id)
         if committed.wake_at_ms is not None:
             self._expect(committed.wake_at_ms)
         refused = None
         try:
-            refused = await self._publisher.publish(committed.messages, committed.handled.items())
+            refused = await self._publisher.publish(committed.messages, committed.handled.items(), server_before)
         finally:
             if committed.outbox_id is not None:
                 self._outbox.end(committed.outbox_id, refused)

@@ -17,7 +17,7 @@ from saga_service.streams import scripts
 from saga_service.streams.connection import RedisClient
 from saga_service.streams.errors import translated
 from saga_service.streams.pipeline import Command, acknowledge
-from saga_service.wire.entries import Entry, entry_of
+from saga_service.wire.entries import ORIGINAL, Entry, entry_of
 from saga_service.wire.transport import StreamLost, StreamRefused
 
 _BEGINNING = "0-0"
@@ -159,13 +159,13 @@ class Consumer:
         except StreamLost:
             return 0
 
-    async def pass_on(self, entry: Entry, names_dropped: Collection[bytes] = ()) -> bool:
+    async def pass_on(self, entry: Entry) -> bool:
         """Move an entry to the end of the stream, where any consumer of the group is given it as new.
 
-        Fields of these names are dropped. False where the entry was not ours any more.
+        An original that was given out more than once is moved as a copy. False where the entry was not ours any more.
         """
-        flat = [part for pair in entry.pairs() if pair[0] not in names_dropped for part in pair]
-        moved = await scripts.pass_on(self._acting, self.stream, self.group, self.name, entry.id, flat)
+        flat = [part for pair in entry.pairs() for part in pair]
+        moved = await scripts.pass_on(self._acting, self.stream, self.group, self.name, entry.id, ORIGINAL, flat)
         self.settle([entry.id])
         return moved == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
@@ -17,13 +17,15 @@ from saga_service.wire.entries import Message
 from saga_service.wire.transport import TransportError
 
 Command = tuple[str | bytes | int, ...]
+CommandsOn = Callable[[str | None], Sequence[Command]]
+"""Makes the commands for a run of a server by its id, which is None where it is not known."""
 Reply = object
 """A raw reply, or the TransportError that stands in its place."""
 
 
-def add(message: Message) -> Command:
-    """XADD: the message goes to the end of its stream."""
-    return ("XADD", message.stream, "*", *message.fields_to_add)
+def add(message: Message, server_id: str | None = None) -> Command:
+    """XADD: the message goes to the end of its stream. An original says so where the run of the server is known."""
+    return ("XADD", message.stream, "*", *message.fields_on(server_id))
 
 
 def acknowledge(stream: str, group: str, entry_ids: Iterable[str]) -> Command:
@@ -31,8 +33,10 @@ def acknowledge(stream: str, group: str, entry_ids: Iterable[str]) -> Command:
     return ("XACK", stream, group, *entry_ids)
 
 
-async def send(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
+async def send(client: RedisClient, commands: Sequence[Command] | CommandsOn) -> list[Reply]:
     """Every command's reply in order; a command that Redis refused has a TransportError there.
+
+    Commands that depend on the server are made once there is a connection to it.
 
     Raises TransportError where the connection failed: any number of the commands may have been carried out, unless its
     `nothing_was_sent` says that no connection was to be had.
@@ -43,7 +47,7 @@ async def send(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
         return await _send(client, commands)
 
 
-async def _send(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
+async def _send(client: RedisClient, commands: Sequence[Command] | CommandsOn) -> list[Reply]:
     # The client's pipeline class costs several times as much per command as the connection below it.
     pool = client.connection_pool
     try:
@@ -55,11 +59,12 @@ async def _send(client: RedisClient, commands: Sequence[Command]) -> list[Reply]
     complete = False
     try:
         # Packed in C: the connection's own packing is in Python and costs five times as much.
-        packed = b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]  # its stub knows tuples of one alone
+        made = commands(connection.server_id) if callable(commands) else commands
+        packed = b"".join([hiredis.pack_command(command) for command in made])  # type: ignore[arg-type]  # its stub knows tuples of one alone
         await connection.send_packed_command(packed)
         # One time limit for all replies, since setting one for each costs more than reading them.
         async with asyncio.timeout(connection.socket_timeout):
-            replies = [await _read(connection) for _ in commands]
+            replies = [await _read(connection) for _ in made]
         complete = True
     finally:
         if not complete:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -38,19 +39,28 @@ class RedisPublisher:
     def __init__(self, client: RedisClient, consumers: Mapping[str, Consumer]) -> None:
         self._client = client
         self._consumers = consumers
+        self.server_id: str | None = None
 
-    async def publish(self, messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]]) -> list[Message]:
+    async def publish(
+        self,
+        messages: Sequence[Message],
+        handled: Iterable[tuple[str, Sequence[str]]],
+        server_before: str | None = None,
+    ) -> list[Message]:
         """Add every message, then acknowledge every handled entry, in one pipeline; the messages that were refused.
 
         Keeps trying while Redis is away or out of memory. A message comes back where Redis refuses it for another
-        reason (a key of the wrong type, say): all else was added, and the outbox still has it.
+        reason (a key of the wrong type, say): all else was added, and the outbox still has it. On another run than
+        `server_before` a message is no original: on a run before it a copy may have begun whose mark is lost.
         """
         backoff = Backoff()
         waiting, unacknowledged = list(messages), [Handled(*each) for each in handled]
-        while True:
+        while waiting or unacknowledged:
             acknowledgements = self._acknowledgements(unacknowledged)
             try:
-                replies = await send(self._client, [*map(add, waiting), *acknowledgements.values()])
+                replies = await send(
+                    self._client, partial(self._commands, waiting, [*acknowledgements.values()], server_before)
+                )
             except TransportUnavailable as error:
                 log.warning("redis is away; publishing waits", error=str(error), messages=len(waiting))
                 if not error.nothing_was_sent:
@@ -68,6 +78,18 @@ class RedisPublisher:
             if is_final:
                 return waiting
             await backoff.wait()
+        return waiting
+
+    def _commands(
+        self,
+        messages: Sequence[Message],
+        acknowledgements: Sequence[Command],
+        server_before: str | None,
+        server_id: str | None,
+    ) -> list[Command]:
+        self.server_id = server_id
+        same_run = server_id if server_id == server_before else None
+        return [*(add(message, same_run) for message in messages), *acknowledgements]
 
     def _acknowledgements(self, handled: Iterable[Handled]) -> dict[str, Command]:
         """By stream; none for entries of a stream that is gone."""

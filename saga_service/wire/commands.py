@@ -14,7 +14,7 @@ from saga_service.core.ids import CommandId, CommandName, IdempotencyKey, SagaId
 from saga_service.core.vocabulary import Direction, OnError
 from saga_service.wire.encryption import COMMAND, Cipher, DecryptionFailed, decrypt_data, is_encrypted, write_data
 from saga_service.wire.entries import ORIGINAL, Entry, Message, message_of
-from saga_service.wire.fields import required_command, required_moment_ms, required_text, traceparent
+from saga_service.wire.fields import optional_text, required_command, required_moment_ms, required_text, traceparent
 from saga_service.wire.json import NESTING_MAX, read_object
 from saga_service.wire.transport import StreamNames
 
@@ -42,8 +42,9 @@ class ReceivedCommand:
     expects_heartbeats: bool = False
     """True where the step has a heartbeat time-out. The worker that begins on the command sends the first one."""
     was_delivered_before: bool = field(default=False, compare=False)
-    is_original: bool = field(default=False, compare=False)
-    """True for the one entry of this command that is no copy. Copies are sent where the original may be lost."""
+    original_on: str | None = field(default=None, compare=False)
+    """The id of the run of Redis that it was added on, for the one entry of this command that is no copy; None for
+    copies, which are sent where the original may be lost."""
     data_json: bytes = field(default=b"{}", compare=False, repr=False)
     """`data` as JSON text, decrypted."""
     decryption_error: str | None = None
@@ -109,7 +110,7 @@ def read_command(entry: Entry, cipher: Cipher | None = None) -> ReceivedCommand:
         errors_are_unknown=fields.get(b"on_error") == OnError.UNKNOWN.value.encode(),
         expects_heartbeats=b"heartbeat" in fields,
         was_delivered_before=entry.was_delivered_before,
-        is_original=ORIGINAL.encode() in fields,
+        original_on=optional_text(fields, ORIGINAL),
         data_json=data_json,
         decryption_error=decryption_error,
         cipher=cipher,

@@ -8,7 +8,10 @@ from itertools import chain
 from typing import NamedTuple
 
 ORIGINAL = "original"
-"""A field of a command: no other entry with it was ever added for the same command."""
+"""A field of a command: no other entry with it was ever added for the same command. Its value is the id of the server's
+run that the entry was added on, and on which the command was made."""
+
+SERVER_ID_CHARACTERS = 16
 
 WIRE_VERSION = "1"
 """The field `v` of every message that the service and its workers send."""
@@ -76,10 +79,9 @@ class Message:
     is_original: bool = field(default=False, compare=False)
     """True for a command until a try of adding it may have reached Redis. Copies, and what was stored, are none."""
 
-    @property
-    def fields_to_add(self) -> tuple[str, ...]:
-        """The fields as they are added: an original says that it is one."""
-        return (*self.fields, ORIGINAL, "true") if self.is_original else self.fields
+    def fields_on(self, server_id: str | None) -> tuple[str, ...]:
+        """The fields as they are added on a run of a server. An original says that it is one, if the run is known."""
+        return (*self.fields, ORIGINAL, server_id) if self.is_original and server_id else self.fields
 
 
 def message_of(stream: str, /, **fields: str | None) -> Message:

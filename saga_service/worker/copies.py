@@ -11,14 +11,17 @@ no copy was begun on:
 
     a copy        is marked in Redis before a worker begins on it, and not begun on where Redis' clock says that its
                   deadline has passed by then
-    an original   needs no mark: whoever else is given it is given it as a redelivery, which the pending list tells
+    an original   needs no mark: whoever else is given it is given it as a redelivery, which the pending list tells; and
+                  that list is believed only of the run of Redis that the original was added on
     the question  is asked once Redis' clock says that the deadline has passed. From that moment on no copy is marked,
                   and every entry that comes later is too late itself
 
 Redis carries out commands one after the other. A mark comes before the moment that its own pipeline reads, and the
 question's look for the mark comes after the moment that its pipeline reads; one of the two moments is before the
-deadline and the other is after it. So a mark is never missed. What is asked of Redis costs nothing while all goes well:
-copies and late commands are what an outage leaves behind.
+deadline and the other is after it. So a mark is never missed. A restart or a failover may lose the last moment of what
+Redis has done: an entry is still there, and who was given it is forgotten. So an original carries the id of the run
+that it was added on, and of one from another run nothing is said. What is asked of Redis costs nothing while all goes
+well: copies and late commands are what an outage leaves behind.
 
 Undos and probes get no such reply: a saga sends another one whether the last one began or not.
 """
@@ -35,6 +38,7 @@ from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.liveness import waiting
 from saga_service.core.vocabulary import ACTION
+from saga_service.streams.connection import ASK_SERVER_ID, server_id_in
 from saga_service.streams.consumer_loop import Outage
 from saga_service.streams.pipeline import Command, Reply
 from saga_service.wire.commands import ReceivedCommand
@@ -91,7 +95,7 @@ class Copies:
 
     async def may_begin(self, command: ReceivedCommand) -> bool:
         """Find out whether a worker may begin on this command. A copy is marked first, and may be too late for that."""
-        if command.is_original or command.direction is not ACTION:
+        if command.original_on is not None or command.direction is not ACTION:
             return True
         answer = asyncio.get_running_loop().create_future()
         self._marks.append(_Mark(command, answer))
@@ -100,7 +104,7 @@ class Copies:
 
     def ask(self, command: ReceivedCommand, entry: Entry, answer: Callable[[bool], None]) -> None:
         """Call `answer` with True where this command, which is past its deadline, never began and never will."""
-        if command.direction is not ACTION or not command.is_original or command.was_delivered_before:
+        if command.direction is not ACTION or command.original_on is None or command.was_delivered_before:
             answer(False)
             return
         self._questions.append(_Question(command, entry, answer))
@@ -111,7 +115,7 @@ class Copies:
             with waiting():
                 await self._work.wait()
             try:
-                all_answered = await self._round_trip()
+                all_answered = await self.round_trip()
             except TransportError as error:
                 await self._outage.wait(error)
                 continue
@@ -122,16 +126,20 @@ class Copies:
                 with waiting():
                     await asyncio.sleep(ASKED_AGAIN_AFTER_S)
 
-    async def _round_trip(self) -> bool:
+    async def round_trip(self) -> bool:
         """Ask about as many as go into one pipeline. False where Redis' clock says that some are not late yet."""
         marks = list(islice(self._marks, ASKED_AT_ONCE_MAX))
         questions = list(islice(self._questions, ASKED_AT_ONCE_MAX))
         commands = [
             *(self._set_mark(mark.command) for mark in marks),
             ("TIME",),
+            ASK_SERVER_ID,
             *(part for question in questions for part in self._look_at(question)),
         ]
-        replies = _taken(await self._send_pipeline(commands))
+        replies = await self._send_pipeline(commands)
+        # Whoever may not ask for it does not know it, and says nothing of any command.
+        server_id = server_id_in(replies.pop(len(marks) + 1))
+        replies = _taken(replies)
         now_ms = _moment_ms(replies[len(marks)])
         for mark in marks:
             self._marks.popleft()
@@ -142,7 +150,8 @@ class Copies:
         for question, pending, has_mark in zip(questions, looks[::2], looks[1::2], strict=True):
             self._questions.popleft()
             if now_ms > question.command.deadline_ms:
-                question.answer(_is_given_once(pending) and not has_mark)
+                is_of_this_run = question.command.original_on == server_id
+                question.answer(is_of_this_run and _is_given_once(pending) and not has_mark)
             else:
                 not_late_yet.append(question)
         self._questions.extend(not_late_yet)

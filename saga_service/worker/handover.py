@@ -7,19 +7,19 @@ deadline it is answered `failed`, so that the saga gets to know why.
 
 The pause is a part of the time that is left, so a stream that has none but old workers makes no hot loop: a command
 with a time-out of 60 s is moved some forty times, and one with a week at most twice a minute. A command that waits here
-takes no slot. What was delivered before may have begun elsewhere, so it is passed on as a copy (`copies`).
+takes no slot. What was given out more than once may have begun elsewhere, so it is passed on as a copy (`copies`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from saga_service.wire.commands import ReceivedCommand
-from saga_service.wire.entries import ORIGINAL, Entry, Message
+from saga_service.wire.entries import Entry, Message
 from saga_service.wire.transport import TransportError
 
 PAUSE_PART = 0.1
@@ -33,7 +33,7 @@ ANSWERED_BEFORE_S = 1.0
 class PassOn(Protocol):
     """The part of a consumer that moves an entry to the end of its stream. Raises TransportError."""
 
-    async def __call__(self, entry: Entry, names_dropped: Collection[bytes] = ()) -> bool: ...
+    async def __call__(self, entry: Entry) -> bool: ...
 
 
 class _Waiting(NamedTuple):
@@ -101,7 +101,7 @@ class Handover:
                 return
             await self._sleep(min(max(left_s * PAUSE_PART, PAUSE_S_MIN), PAUSE_S_MAX))
             try:
-                await self._pass_on(entry, (ORIGINAL.encode(),) if entry.was_delivered_before else ())
+                await self._pass_on(entry)
             except TransportError as error:
                 self._log.debug("a command could not be passed on; trying again", error=str(error))
             else:

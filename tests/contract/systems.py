@@ -184,7 +184,14 @@ class ServiceSystem:
             sorted(f"{letter['stream']}: {letter['reason']}" for letter in letters),
         )
 
-    async def publish(self, messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]]) -> list[Message]:
+    server_id = None
+
+    async def publish(
+        self,
+        messages: Sequence[Message],
+        handled: Iterable[tuple[str, Sequence[str]]],
+        server_before: str | None = None,
+    ) -> list[Message]:
         """Fulfils `engine.ports.Publisher`. `_last_ids` stand for the acknowledgements."""
         for message in messages:
             await self._xadd(message)

@@ -399,9 +399,13 @@ def entry(fields: Mapping[Name, bytes | str], stream: str = "saga:events", entry
     return Entry(stream, entry_id, {_octets(name): _octets(value) for name, value in fields.items()})
 
 
+SERVER_ID = "0123456789abcdef"
+"""The run of Redis on which everything is delivered in tests without a server."""
+
+
 def delivered(message: Message, entry_id: str = "1700-0") -> Entry:
     """What a reader gets of a message that was sent."""
-    fields = message.fields_to_add
+    fields = message.fields_on(SERVER_ID)
     names, values = fields[::2], fields[1::2]
     assert len(set(names)) == len(names) == len(values), "each field once, each with its value"
     return Entry(message.stream, entry_id, dict(zip(map(_octets, names), map(_octets, values), strict=True)))

@@ -157,8 +157,14 @@ class MemoryPublisher:
         self.acknowledged: list[tuple[str, str]] = []
         self.refused: list[Message] = []
         self.faults = Faults()
+        self.server_id: str | None = None
 
-    async def publish(self, messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]]) -> list[Message]:
+    async def publish(
+        self,
+        messages: Sequence[Message],
+        handled: Iterable[tuple[str, Sequence[str]]],
+        server_before: str | None = None,
+    ) -> list[Message]:
         await asyncio.sleep(0)
         self.faults.strike()
         self.journal.extend(f"add to {message.stream}" for message in messages)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -30,7 +29,7 @@ from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.handover import Handover
 from saga_service.worker.registration import Handler
 from saga_service.worker.replies import Replies
-from tests.support.builders import delivered
+from tests.support.builders import SERVER_ID, delivered
 from tests.support.fakes import Faults
 
 NAMES = StreamNames()
@@ -105,6 +104,8 @@ class RedisInMemory:
         self.refusals: dict[str, TransportError] = {}
         """By stream to add to, or by 'XACK': what Redis answers instead."""
 
+        self.server_id = SERVER_ID
+        """The id of its run: another one after a restart."""
         self.ahead_ms = 0
         """How far this server's clock is ahead of the machine's."""
         self.keys: set[str] = set()
@@ -140,7 +141,7 @@ class RedisInMemory:
             self.added.append(Message(stream, tuple(rest)))
         return b"1-0"
 
-    _QUESTIONS = ("TIME", "SET", "EXISTS", "XPENDING")
+    _QUESTIONS = ("TIME", "INFO", "SET", "EXISTS", "XPENDING")
 
     def _answer(self, name: str, *words: str) -> Reply:
         if refusal := self.refusals.get(name):
@@ -149,6 +150,9 @@ class RedisInMemory:
             case "TIME":
                 now_us = time.time_ns() // 1_000 + self.ahead_ms * 1_000
                 return [str(now_us // 1_000_000).encode(), str(now_us % 1_000_000).encode()]
+            case "INFO":
+                run, master = self.server_id[:8], self.server_id[8:]
+                return f"# Server\r\nrun_id:{run}f\r\n# Replication\r\nmaster_replid:{master}f\r\n".encode()
             case "SET":
                 self.keys.add(words[0])
                 return b"OK"
@@ -158,11 +162,10 @@ class RedisInMemory:
                 deliveries = self.deliveries.get(words[2], 1)
                 return [[words[2].encode(), words[-1].encode(), 5, deliveries]] if deliveries else []
 
-    async def pass_on(self, entry: Entry, names_dropped: Collection[bytes] = ()) -> bool:
+    async def pass_on(self, entry: Entry) -> bool:
         self.tried.reached()
         self.faults.strike()
-        kept = {name: value for name, value in entry.fields.items() if name not in names_dropped}
-        self.passed_on.append(replace(entry, fields=kept))
+        self.passed_on.append(entry)
         return True
 
     @property

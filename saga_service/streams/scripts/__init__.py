@@ -58,10 +58,13 @@ async def hand_back(
 
 
 async def pass_on(
-    client: RedisClient, stream: str, group: str, consumer: str, entry_id: str, flat: Sequence[bytes]
+    client: RedisClient, stream: str, group: str, consumer: str, entry_id: str, once: str, flat: Sequence[bytes]
 ) -> int:
-    """`pass_on.lua`: move an entry to the end of the stream, if it is still this consumer's; 1 if it was moved."""
-    return await _PASS_ON.run(client, stream, group, consumer, entry_id, *flat)
+    """`pass_on.lua`: move an entry to the end of the stream, if it is still this consumer's; 1 if it was moved.
+
+    The field `once` goes with it only if the entry was given out once.
+    """
+    return await _PASS_ON.run(client, stream, group, consumer, entry_id, once, *flat)
 
 
 async def remove_idle_consumers(

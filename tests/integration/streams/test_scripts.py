@@ -46,6 +46,21 @@ async def test_a_script_on_a_group_that_has_vanished_tells_of_a_loss(client: Red
         await scripts.remove_idle_consumers(client, STREAM, GROUP, 0)
 
 
+@pytest.mark.parametrize(("deliveries", "is_kept"), [(1, True), (2, False), (3, False)])
+async def test_an_original_that_was_given_out_again_is_passed_on_as_a_copy(
+    client: Redis, deliveries: int, *, is_kept: bool
+) -> None:
+    await _make_group(client)
+    entry_id = await client.execute_command("XADD", STREAM, "*", "id", "1", "original", "r", "data", "{}")
+    await client.execute_command("XREADGROUP", "GROUP", GROUP, "other", "STREAMS", STREAM, ">")
+    await client.execute_command("XCLAIM", STREAM, GROUP, "me", 0, entry_id, "RETRYCOUNT", deliveries)
+    flat = [b"id", b"1", b"original", b"r", b"data", b"{}"]
+    assert await scripts.pass_on(client, STREAM, GROUP, "me", entry_id, "original", flat) == 1
+    [_, (_, fields)] = await client.execute_command("XRANGE", STREAM, "-", "+")
+    assert fields == [b"id", b"1", *([b"original", b"r"] if is_kept else []), b"data", b"{}"]
+    assert await scripts.pass_on(client, STREAM, GROUP, "me", entry_id, "original", flat) == 0
+
+
 def test_every_script_has_a_function_of_its_name_that_names_it() -> None:
     files = [each.name for each in resources.files(scripts).iterdir() if each.name.endswith(".lua")]
     for name in files:

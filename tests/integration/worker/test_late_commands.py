@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,11 @@ from redis.asyncio import Redis
 
 from saga_service.base import clock
 from saga_service.core.vocabulary import Outcome
-from saga_service.streams.pipeline import add, send
+from saga_service.local.servers.redis import EmbeddedRedis
+from saga_service.streams.connection import connect
+from saga_service.streams.pipeline import Command, add, send
+from saga_service.wire.entries import Message
+from saga_service.wire.transport import TransportUnavailable
 from saga_service.worker import Worker, WorkerOptions, run_workers
 from saga_service.worker import handover as handover_module
 from saga_service.worker.copies import MARK_KEPT_MS
@@ -27,6 +33,25 @@ TOO_LATE_MS = -5_000
 @pytest.fixture
 def options(any_redis_url: str) -> WorkerOptions:
     return WorkerOptions(redis_url=any_redis_url, read_block_ms=100, reclaim_period_ms=100)
+
+
+async def add_originals(client: Redis, *messages: Message) -> None:
+    """Add commands as the service does: on a connection that knows the run of the server."""
+
+    def commands(server_id: str | None) -> list[Command]:
+        assert server_id is not None
+        return [add(message, server_id) for message in messages]
+
+    knowing = connect(_url_of(client), knows_server=True)
+    await send(knowing, commands)
+    await knowing.aclose()
+
+
+def _url_of(client: Redis) -> str:
+    options = client.connection_pool.connection_kwargs
+    if "path" in options:
+        return f"unix://{options['path']}?db={options.get('db') or 0}"
+    return f"redis://{options['host']}:{options['port']}/{options.get('db') or 0}"
 
 
 @asynccontextmanager
@@ -56,6 +81,15 @@ async def codes(client: Redis) -> list[str | None]:
     return [reply.fault.code if reply.fault else None for reply in await replies_in(client)]
 
 
+def logs_in(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.aof"))
+
+
+def is_in_time(flat: list[bytes]) -> bool:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return clock.now_ms() <= int(fields[b"deadline"])
+
+
 async def nothing_is_pending(client: Redis) -> bool:
     rows = await client.execute_command("XINFO", "GROUPS", STREAM)
     if not rows:
@@ -69,7 +103,7 @@ async def nothing_is_pending(client: Redis) -> bool:
 async def test_a_command_that_is_read_after_its_deadline_is_said_never_to_have_begun(
     client: Redis, options: WorkerOptions
 ) -> None:
-    await send(client, [add(message(number, deadline_in_ms=TOO_LATE_MS)) for number in range(50)])
+    await add_originals(client, *(message(number, deadline_in_ms=TOO_LATE_MS) for number in range(50)))
     async with at_work(options, "payment.charge") as carried_out:
         await eventually(lambda: nothing_is_pending(client))
     assert carried_out == []
@@ -80,17 +114,60 @@ async def test_nothing_is_said_of_a_late_copy_and_of_one_that_another_worker_was
     client: Redis, options: WorkerOptions
 ) -> None:
     await client.execute_command("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
-    await send(client, [add(message(1, deadline_in_ms=TOO_LATE_MS))])
+    await add_originals(client, message(1, deadline_in_ms=TOO_LATE_MS))
     await client.execute_command("XREADGROUP", "GROUP", GROUP, "one that died", "STREAMS", STREAM, ">")
-    await send(client, [add(replace(message(2, deadline_in_ms=TOO_LATE_MS), is_original=False))])
+    await send(client, [add(message(2, deadline_in_ms=TOO_LATE_MS))])
     async with at_work(replace(options, reclaim_idle_ms=100), "payment.charge"):
         await eventually(lambda: nothing_is_pending(client))
     assert await codes(client) == []
 
 
+async def test_nothing_is_said_where_redis_has_forgotten_who_was_given_a_command(
+    own_redis: EmbeddedRedis, tmp_path: Path
+) -> None:
+    client = connect(own_redis.url)
+    await client.execute_command("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    await add_originals(client, message(1, deadline_in_ms=2_000))
+    # Redis may put a write off for as long as the disk is busy.
+    await eventually(lambda: any(b"original" in file.read_bytes() for file in logs_in(tmp_path)))
+    before = {file: file.stat().st_size for file in logs_in(tmp_path)}
+    given = await client.execute_command("XREADGROUP", "GROUP", GROUP, "one that begins", "STREAMS", STREAM, ">")
+    assert len(given[0][1]) == 1
+    own_redis.kill()
+    for file, size_bytes in before.items():
+        os.truncate(file, size_bytes)
+    own_redis.start()
+    await eventually(lambda: not is_in_time(given[0][1][0][1]))
+    options = WorkerOptions(redis_url=own_redis.url, read_block_ms=100, reclaim_period_ms=100)
+    async with at_work(options, "payment.charge"):
+        await eventually(lambda: nothing_is_pending(client))
+    assert await codes(client) == []
+    await client.aclose()
+
+
+async def test_a_connection_that_is_made_anew_knows_the_new_run_of_the_server(own_redis: EmbeddedRedis) -> None:
+    client, ids = connect(own_redis.url, knows_server=True, connections_max=1), []
+
+    def ping(server_id: str | None) -> list[Command]:
+        ids.append(server_id)
+        return [("PING",)]
+
+    for _ in range(2):
+        await send(client, ping)
+    assert ids[0] == ids[1] is not None
+    own_redis.kill()
+    own_redis.start()
+    for _ in range(2):
+        # The first try may find the link that is gone.
+        with suppress(TransportUnavailable):
+            await send(client, ping)
+    await client.aclose()
+    assert ids[-1] not in (ids[0], None)
+
+
 async def test_a_copy_is_carried_out_and_its_late_original_is_not_denied(client: Redis, options: WorkerOptions) -> None:
-    await send(client, [add(replace(message(1), is_original=False))])
-    await send(client, [add(message(1, deadline_in_ms=TOO_LATE_MS))])
+    await send(client, [add(message(1))])
+    await add_originals(client, message(1, deadline_in_ms=TOO_LATE_MS))
     async with at_work(options, "payment.charge") as carried_out:
         await eventually(lambda: nothing_is_pending(client))
     assert carried_out == ["payment.charge"]
@@ -104,7 +181,7 @@ async def test_a_command_that_is_in_time_by_redis_clock_is_carried_out_whatever_
 ) -> None:
     """Redis' clock is a minute behind this machine's."""
     monkeypatch.setattr(RedisClock, "now_ms", lambda _: clock.now_ms() - 60_000)
-    await send(client, [add(message(1, deadline_in_ms=TOO_LATE_MS))])
+    await add_originals(client, message(1, deadline_in_ms=TOO_LATE_MS))
     async with at_work(options, "payment.charge") as carried_out:
         await eventually(lambda: nothing_is_pending(client))
     assert carried_out == ["payment.charge"]

@@ -15,6 +15,7 @@ from saga_service.core.events import TimerDue, TransportLost
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.engine import Committed
 from saga_service.engine.failures import RevisionConflict, StoreBroken, StoreUnavailable
+from saga_service.engine.ports import Batch
 from saga_service.engine.saga_loader import DISTRUST_MS
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
@@ -377,12 +378,36 @@ async def test_a_batch_with_nothing_to_write_leaves_the_published_rows_to_others
     assert service.outbox.take_published() == [1]
 
 
+async def test_messages_are_originals_of_the_run_of_redis_that_was_known_before_their_commit(
+    service: ServiceInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, publish, told = service.store.commit, service.publisher.publish, []
+
+    async def restarting(batch: Batch) -> int | None:
+        service.publisher.server_id = "after"
+        return await commit(batch)
+
+    async def watched(
+        messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]], server_before: str | None = None
+    ) -> list[Message]:
+        told.append(server_before)
+        return await publish(messages, handled)
+
+    monkeypatch.setattr(service.store, "commit", restarting)
+    monkeypatch.setattr(service.publisher, "publish", watched)
+    service.publisher.server_id = "before"
+    await service.take(start())
+    assert told == ["before"]
+
+
 async def test_a_row_is_under_way_while_its_lane_publishes_it_and_no_longer(
     service: ServiceInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish, under_way = service.publisher.publish, []
 
-    async def watched(messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]]) -> list[Message]:
+    async def watched(
+        messages: Sequence[Message], handled: Iterable[tuple[str, Sequence[str]]], server_before: str | None = None
+    ) -> list[Message]:
         under_way.append(service.outbox.is_under_way(1))
         return await publish(messages, handled)
 

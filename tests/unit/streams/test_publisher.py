@@ -15,10 +15,11 @@ from saga_service.streams import publisher as module
 from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.errors import transport_error
-from saga_service.streams.pipeline import Command, Reply
+from saga_service.streams.pipeline import Command, CommandsOn, Reply
 from saga_service.streams.publisher import RedisPublisher
 from saga_service.wire.entries import Message
 from saga_service.wire.transport import StreamRefused
+from tests.support.builders import SERVER_ID
 from tests.support.fakes import TURNS_MAX, backoffs
 
 __all__ = ["backoffs"]
@@ -34,15 +35,16 @@ class Server:
 
     def __init__(self) -> None:
         self.pipelines: list[list[Command]] = []
+        self.server_id: str | None = SERVER_ID
         self.failures: deque[RedisError | OSError] = deque()
         self.refusal: Callable[[Command], ResponseError | None] = lambda _: None
 
-    async def send(self, _: Redis, commands: Sequence[Command]) -> list[Reply]:
-        self.pipelines.append(list(commands))
+    async def send(self, _: Redis, commands: CommandsOn) -> list[Reply]:
+        self.pipelines.append(list(commands(self.server_id)))
         assert len(self.pipelines) < TURNS_MAX, "this never ends"
         if self.failures:
             raise transport_error(self.failures.popleft())
-        return [self._reply(command) for command in commands]
+        return [self._reply(command) for command in self.pipelines[-1]]
 
     def _reply(self, command: Command) -> Reply:
         refusal = self.refusal(command)
@@ -231,15 +233,31 @@ def _command(type_of_stream: str = "a") -> Message:
 
 
 async def test_a_command_says_that_it_is_the_original(publishing: Publishing, server: Server) -> None:
-    await publishing.publisher.publish([_command()], ())
-    assert server.sent("XADD") == [("a", "*", "id", "1", "original", "true")]
+    await publishing.publisher.publish([_command()], (), SERVER_ID)
+    assert server.sent("XADD") == [("a", "*", "id", "1", "original", SERVER_ID)]
+
+
+async def test_a_server_that_does_not_tell_its_run_is_sent_copies(publishing: Publishing, server: Server) -> None:
+    server.server_id = None
+    await publishing.publisher.publish([_command()], (), SERVER_ID)
+    assert server.sent("XADD") == [("a", "*", "id", "1")]
+
+
+async def test_what_was_made_before_another_run_of_redis_is_sent_as_a_copy(
+    publishing: Publishing, server: Server
+) -> None:
+    await publishing.publisher.publish([_command()], (), publishing.publisher.server_id)
+    assert publishing.publisher.server_id == SERVER_ID
+    server.server_id = "fedcba9876543210"
+    await publishing.publisher.publish([_command()], (), SERVER_ID)
+    assert server.sent("XADD") == [("a", "*", "id", "1")] * 2
 
 
 async def test_what_redis_may_have_already_is_sent_again_as_a_copy(
     publishing: Publishing, server: Server, backoffs: list[float]
 ) -> None:
     server.failures.append(exceptions.TimeoutError("no answer"))
-    await publishing.publisher.publish([_command()], ())
+    await publishing.publisher.publish([_command()], (), SERVER_ID)
     assert server.sent("XADD")[1:] == [("a", "*", "id", "1")]
 
 
@@ -248,23 +266,23 @@ async def test_what_never_left_for_want_of_a_connection_is_still_the_original(
 ) -> None:
     sent: list[Sequence[Command]] = []
 
-    async def send(_: Redis, commands: Sequence[Command]) -> list[Reply]:
+    async def send(_: Redis, commands: CommandsOn) -> list[Reply]:
         if not sent:
             sent.append([])
             error = transport_error(ConnectionRefusedError(111, "refused"))
             error.nothing_was_sent = True
             raise error
-        sent.append(commands)
+        sent.append(commands(SERVER_ID))
         return [b"1-0"]
 
     monkeypatch.setattr(module, "send", send)
-    await publishing.publisher.publish([_command()], ())
-    assert sent[1] == [("XADD", "a", "*", "id", "1", "original", "true")]
+    await publishing.publisher.publish([_command()], (), SERVER_ID)
+    assert sent[1] == [("XADD", "a", "*", "id", "1", "original", SERVER_ID)]
 
 
 async def test_what_redis_refused_is_still_the_original(
     publishing: Publishing, server: Server, backoffs: list[float]
 ) -> None:
     server.refuse_for(1, lambda command: command[0] == "XADD", OOM)
-    await publishing.publisher.publish([_command()], ())
-    assert server.sent("XADD")[1] == ("a", "*", "id", "1", "original", "true")
+    await publishing.publisher.publish([_command()], (), SERVER_ID)
+    assert server.sent("XADD")[1] == ("a", "*", "id", "1", "original", SERVER_ID)

@@ -12,7 +12,7 @@ from saga_service.base.lifecycle import cancel
 from saga_service.core.vocabulary import Direction
 from saga_service.wire.commands import ReceivedCommand, read_command
 from saga_service.wire.entries import Entry
-from saga_service.wire.transport import StreamLost, TransportUnavailable
+from saga_service.wire.transport import StreamLost, StreamRefused, TransportUnavailable
 from saga_service.worker.copies import Copies
 from tests.support.fakes import backoffs
 from tests.support.workers import NAMES, RedisInMemory, command_entry, copies_of
@@ -60,6 +60,16 @@ async def test_a_late_original_that_was_given_to_us_alone_never_began(asking: As
 async def test_nothing_is_said_of_a_late_copy_whose_original_may_have_begun(asking: Asking) -> None:
     assert not await asking.never_began(copy(late()))
     assert asking.redis.round_trips == [], "and nothing is asked"
+
+
+async def test_nothing_is_said_of_a_late_original_of_another_run_of_redis(asking: Asking) -> None:
+    asking.redis.server_id = "fedcba9876543210"
+    assert not await asking.never_began(late())
+
+
+async def test_nothing_is_said_where_redis_does_not_tell_its_run(asking: Asking) -> None:
+    asking.redis.refusals["INFO"] = StreamRefused("NOPERM no right to run 'info'")
+    assert not await asking.never_began(late())
 
 
 async def test_nothing_is_said_of_a_late_original_that_others_were_given(asking: Asking) -> None:

@@ -61,13 +61,6 @@ async def test_a_command_is_passed_on_as_it_is_after_a_part_of_its_time() -> Non
     entry = await waiting.take(61)
     assert (waiting.redis.passed_on, waiting.slept) == ([entry], [6.0])
     assert (waiting.sent, waiting.gone) == ([], [entry.id])
-    assert waiting.redis.passed_on[0].fields[b"original"] == b"true"
-
-
-async def test_what_others_were_given_before_is_passed_on_as_a_copy() -> None:
-    waiting = Waiting()
-    await waiting.take(61, was_delivered_before=True)
-    assert b"original" not in waiting.redis.passed_on[0].fields
 
 
 async def test_shortly_before_its_deadline_it_is_answered() -> None:
