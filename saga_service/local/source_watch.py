@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -37,10 +38,14 @@ class Changes:
 
 
 @contextmanager
-def watched(folders: Iterable[Path], leave_out: Path) -> Iterator[Changes]:
-    """Watch the files below these folders in a thread, those in `leave_out` excepted."""
+def watched(folders: Iterable[Path], leave_out: Path, modules: Collection[str] = ()) -> Iterator[Changes]:
+    """Watch the files below these folders in a thread, those in `leave_out` excepted.
+
+    Tests are left out too, but for those that are among these modules or that this process has imported.
+    """
     changes, stop = Changes(), Event()
-    thread = Thread(target=_watch, args=(_outermost(folders), leave_out, changes, stop), daemon=True)
+    wanted = _Sources(leave_out, modules)
+    thread = Thread(target=_watch, args=(_outermost(folders), wanted, changes, stop), daemon=True)
     thread.start()
     try:
         yield changes
@@ -54,8 +59,7 @@ def _outermost(folders: Iterable[Path]) -> list[Path]:
     return [folder for folder in resolved if not any(other in folder.parents for other in resolved)]
 
 
-def _watch(folders: list[Path], leave_out: Path, changes: Changes, stop: Event) -> None:
-    wanted = _Sources(ignore_paths=[leave_out.resolve()])
+def _watch(folders: list[Path], wanted: _Sources, changes: Changes, stop: Event) -> None:
     try:
         for found in watch(
             *folders, watch_filter=wanted, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, raise_interrupt=False
@@ -69,6 +73,19 @@ def _watch(folders: list[Path], leave_out: Path, changes: Changes, stop: Event) 
 class _Sources(DefaultFilter):
     ignore_dirs = (*DefaultFilter.ignore_dirs, "venv", "env", ".saga", "site-packages")
 
+    def __init__(self, leave_out: Path, modules: Collection[str]) -> None:
+        super().__init__(ignore_paths=[leave_out.resolve()])
+        self._files = {f"{module.rpartition('.')[2]}.py" for module in modules}
+
     def __call__(self, change: Change, path: str) -> bool:
-        is_source = path.endswith(SUFFIXES) or Path(path).name == ".env"
-        return is_source and super().__call__(change, path)
+        name = Path(path).name
+        is_source = name.endswith(SUFFIXES) or name == ".env"
+        return is_source and super().__call__(change, path) and (not _is_test(name) or self._is_loaded(path))
+
+    def _is_loaded(self, path: str) -> bool:
+        imported = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+        return Path(path).name in self._files or path in imported
+
+
+def _is_test(name: str) -> bool:
+    return name == "conftest.py" or (name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py")))

@@ -124,7 +124,8 @@ def _tell_what_workers_get(what: Chosen, catalog: Catalog) -> None:
 def _watched(what: Chosen, folder: Path) -> Iterator[Changes]:
     files = [Path(source) for source in what.sources if Path(source).exists()]
     folders = [Path.cwd(), *(file if file.is_dir() else file.parent for file in files)]
-    with watched(folders, folder) as changes:
+    modules = [each.partition(":")[0] for each in (*what.sources, *what.workers)]
+    with watched(folders, folder, modules) as changes:
         yield changes
 
 
@@ -167,7 +168,7 @@ class Development:
         self._children.end()
         self._children.start("service", "run")
         self._start_workers()
-        typer.echo("started anew", err=True)
+        typer.echo("starting anew", err=True)
 
     def _start_workers(self) -> None:
         if self._what.workers:

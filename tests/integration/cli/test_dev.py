@@ -164,7 +164,7 @@ async def test_a_first_hour_with_dev(folder: Path) -> None:
 
         shop.write_text(SHOP.replace('action="shop.reserve"', 'action="shop.reserv"'))
         assert "did you mean 'shop.reserve'?" in await said.until("problem: ")
-        await said.until("started anew")
+        await said.until("starting anew")
 
         shop.write_text(SHOP + "import no_such_module")
         await said.until("no_such_module")
