@@ -54,6 +54,8 @@ _OUR_FOLDER = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 def _why_not_there(name: str, here: str) -> str:
+    if name.endswith(".py"):
+        return f"there is no module '{name}': write the module's name without .py, '{name.removesuffix('.py')}'"
     parent = sys.modules.get(name.rpartition(".")[0])
     if parent is not None and not hasattr(parent, "__path__"):
         return (

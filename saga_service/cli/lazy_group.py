@@ -73,6 +73,10 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # the value is the command's
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            # typer has pydantic read the values, and that begins its texts so.
+            error.message = error.message.removeprefix("Value error, ")
+            raise
         except CommandFailed as failure:
             raise _reported(failure) from None
         except ModuleNotFoundError as error:

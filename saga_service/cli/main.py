@@ -106,7 +106,7 @@ COMMANDS = (
         "plan",
         SAGAS,
         "show:plan_command",
-        "Show what a saga would undo if it were cancelled now, in which order, and what is not known. Changes nothing.",
+        "Show what cancel, or compensate once a saga has completed, would undo now, in which order. Changes nothing.",
         "plan A-17",
     ),
     CommandEntry(

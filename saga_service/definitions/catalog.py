@@ -136,7 +136,9 @@ def _yaml_files(directory: Path) -> list[Path]:
 
 def _not_a_source(source: str, path: Path) -> str:
     if path.suffix == ".py":
-        return "is a Python file; write the name of its module instead, such as 'shop.sagas'"
+        module = ".".join(path.with_suffix("").parts)
+        name = f"'{module}'" if _MODULE.fullmatch(module) else "such as 'shop.sagas'"
+        return f"is a Python file; write the name of its module instead, {name}"
     if path.is_dir():
         return "is a directory without a .yaml or .yml file"
     return f"{shown(source)} is no YAML file, directory or module; write 'sagas/order.yaml', 'sagas/' or 'shop.sagas'"

@@ -89,7 +89,7 @@ def list_command(
     saga: Saga = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
-    with_replayed: Annotated[bool, typer.Option("--all", help="Also those that were replayed.")] = False,
+    with_replayed: Annotated[bool, typer.Option("--all", help="Also those that were replayed: else left out.")] = False,
     letters_max: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -161,7 +161,7 @@ def drop_command(
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
     with_replayed: Annotated[
-        bool, typer.Option("--all", help="Also those that were replayed.", rich_help_panel=FILTERS)
+        bool, typer.Option("--all", help="With the filters: also those that were replayed.", rich_help_panel=FILTERS)
     ] = False,
     letters_max: Limit = None,
     dry_run: DryRun = False,

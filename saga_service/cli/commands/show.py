@@ -1,4 +1,4 @@
-"""`show` and `plan`: the whole story of one saga, and what it would undo if it were cancelled now."""
+"""`show` and `plan`: the whole story of one saga, and what it would undo if it were undone from now on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.selection import find_saga, story_and_state
 from saga_service.cli.access.views import SagaRow, SagaStory, list_processes
 from saga_service.cli.checks.processes import lacking_workers
+from saga_service.cli.console.advice import REASON_TO_WRITE
 from saga_service.cli.console.output import (
     AsJson,
     Definition,
@@ -113,6 +114,8 @@ async def _plan(settings: Settings, target: str, saga: str | None) -> tuple[Saga
 
 def _print_plan(saga: SagaRow, plan: Plan) -> None:
     print_heading(harmless(f"{saga.saga} {saga.id}: {saga.status}"))
+    if saga.status == "completed":
+        print_line("it is completed, so that cancel is refused")
     if plan.stays_because is not None:
         print_line(f"it cannot be undone: {plan.stays_because}")
     for steps, sentence in (
@@ -132,5 +135,8 @@ def _print_plan(saga: SagaRow, plan: Plan) -> None:
                 for undo in wave
             ],
         )
+        if saga.status == "completed":
+            print_line()
+            print_line(f"to undo this: saga-service compensate {saga.id} {REASON_TO_WRITE}")
     elif plan.stays_because is None:
         print_line("nothing is to be undone" + (", unless what is in flight succeeds" if plan.awaited else ""))

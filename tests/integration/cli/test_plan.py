@@ -193,3 +193,26 @@ async def test_a_definition_that_only_a_later_release_can_read_is_told_as_that(
 
     assert ran.exit_code == 1
     assert "run a release that is at least as new as the one that stored it" in ran.err
+
+
+async def test_a_completed_saga_is_undone_by_compensate_and_not_by_cancel(postgres_dsn: str) -> None:
+    saga = under_way()
+    saga.succeed("ship")
+    assert saga.status == "completed"
+    await keep(postgres_dsn, saga)
+
+    lines = (await run_aside("plan", saga.state.id)).lines
+
+    assert "it is completed, so that cancel is refused" in lines
+    assert lines[-1] == f"to undo this: saga-service compensate {saga.state.id} --reason '...'"
+
+
+async def test_a_completed_saga_past_its_pivot_is_not_said_to_be_undone_by_anything(postgres_dsn: str) -> None:
+    saga = past_its_pivot()
+    saga.succeed("ship")
+    await keep(postgres_dsn, saga)
+
+    lines = (await run_aside("plan", saga.state.id)).lines
+
+    assert any(line.startswith("it cannot be undone: ") for line in lines)
+    assert not any("compensate" in line for line in lines)

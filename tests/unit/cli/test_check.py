@@ -92,6 +92,11 @@ def test_definitions_that_are_wrong_by_themselves_are_told_as_such(shop: Path, m
     assert "1 problem in the saga definitions" in ran.err
 
 
+def test_a_file_in_the_place_of_its_module_is_told_what_to_write(shop: Path, module: str) -> None:
+    ran = run("check", "-d", f"{module}.py", "-w", f"{module}:shop")
+    assert f"write the name of its module instead, '{module}'" in ran.err
+
+
 def test_the_demos_sagas_and_workers_fit_together(directory: Path) -> None:
     ran = run("check", "-d", DEMO_DEFINITIONS, *(part for worker in DEMO_WORKERS for part in ("-w", worker)))
     assert (ran.exit_code, ran.out) == (0, "right: 2 sagas and 6 workers fit together\n")

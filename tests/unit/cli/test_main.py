@@ -153,6 +153,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["archive", "--before", "23h", "--output", "a.jsonl", "--remove"], "--remove needs --before of a day or more"),
         (["archive", "--output", "sagas.csv"], "--output must end in .jsonl, .jsonl.gz, .parquet, but is 'sagas.csv'"),
         (["worker", "shop"], "MODULE:WORKER"),
+        (["list", "--status", "finished"], "'--status': 'finished' is not one of 'running'"),
         (["worker", "no_such_shop.workers:payment"], "no module 'no_such_shop'"),
         (["definitions", "check"], "no definitions are given"),
     ],

@@ -180,9 +180,10 @@ def test_a_document_that_is_no_saga_is_told(directory: Path, text: str, problem:
 def test_a_source_that_is_none_is_told_with_what_to_write(directory: Path) -> None:
     (directory / "empty").mkdir()
     (directory / "broken.txt").touch()
-    assert problems_of("empty/", "shop/sagas.py", "broken.txt/", "a b", "saga_service.nothing", "") == [
+    assert problems_of("empty/", "shop/sagas.py", "../shop.py", "broken.txt/", "a b", "saga_service.nothing", "") == [
         "empty/: is a directory without a .yaml or .yml file",
-        "shop/sagas.py: is a Python file; write the name of its module instead, such as 'shop.sagas'",
+        "shop/sagas.py: is a Python file; write the name of its module instead, 'shop.sagas'",
+        "../shop.py: is a Python file; write the name of its module instead, such as 'shop.sagas'",
         "broken.txt/: 'broken.txt/' is no YAML file, directory or module; "
         "write 'sagas/order.yaml', 'sagas/' or 'shop.sagas'",
         "a b: 'a b' is no YAML file, directory or module; write 'sagas/order.yaml', 'sagas/' or 'shop.sagas'",

@@ -48,6 +48,11 @@ def test_a_missing_module_is_reported_with_where_it_was_looked_for(directory: Pa
     assert str(directory) in str(raised.value)
 
 
+def test_a_file_in_the_place_of_its_module_is_told_what_to_write(shop: str) -> None:
+    with pytest.raises(WorkerNotLoaded, match=f"write the module's name without .py, '{shop}'"):
+        load_worker(f"{shop}.py:payment")
+
+
 def test_a_missing_worker_is_told_of_with_those_that_are_there(shop: str) -> None:
     with pytest.raises(WorkerNotLoaded, match=f"module '{shop}' has no 'fleet'; its workers: payment, shipping"):
         load_worker(f"{shop}:fleet")
