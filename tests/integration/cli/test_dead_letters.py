@@ -296,6 +296,18 @@ async def test_many_are_shown_before_anything_is_done_and_a_script_has_to_be_sur
     assert len((await run_aside("dead-letters", "list", "--json")).json) == 6
 
 
+@pytest.mark.parametrize("also", [["--stream", "saga:events"], ["--limit", "1"], ["--dry-run"]], ids=str)
+async def test_numbers_and_filters_together_are_refused_and_change_nothing(postgres_dsn: str, also: list[str]) -> None:
+    await flood(postgres_dsn, 1)
+    before = (await run_aside("dead-letters", "list", "--json")).json
+
+    refused = await run_aside("dead-letters", "drop", str(before[0]["id"]), *also, "--yes")
+
+    assert refused.exit_code == 2
+    assert "give numbers, or filters and their options; not both" in refused.err
+    assert (await run_aside("dead-letters", "list", "--json")).json == before
+
+
 async def test_many_are_dropped_at_once_the_oldest_first(postgres_dsn: str) -> None:
     await flood(postgres_dsn, 1_200)
 

@@ -173,3 +173,18 @@ async def test_a_role_that_may_only_read_sees_all_that_the_views_tell(
     assert {check for check, *_ in problems(ran)} == {"schema"}
     assert findings_of(ran, "stuck sagas")[0]["text"] == "none"
     assert findings_of(ran, "replicas")[0]["text"] == "1 alive: s-1"
+
+
+async def test_a_redis_user_who_may_not_list_streams_sees_those_of_the_services_that_are_needed(
+    own_redis: EmbeddedRedis, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await report(postgres_dsn, SERVICE)
+    await store(postgres_dsn, Batch(), ORDER.document)
+    with Redis.from_url(own_redis.url) as client:
+        client.xgroup_create("saga:commands:payment", "payment", "0", mkstream=True)
+        client.execute_command("ACL", "SETUSER", "default", "-scan")
+    monkeypatch.setenv("SAGA_REDIS_URL", own_redis.url)
+
+    [finding] = findings_of(await run_aside("doctor", "--json"), "saga:commands:payment")
+
+    assert finding["text"] == "group 'payment': none unread, none pending"

@@ -221,9 +221,14 @@ async def test_a_loss_in_the_middle_of_a_recovery_begins_it_anew(store: Postgres
     assert [event.saga_id for event in [*first, *again, *await sent_again(store)]] == [*sagas[:10], *sagas]
 
 
-async def test_a_saga_that_began_after_the_loss_has_lost_nothing(store: PostgresStore) -> None:
+@pytest.mark.parametrize("is_paused", [False, True])
+async def test_a_saga_that_began_after_the_loss_has_lost_nothing(
+    store: PostgresStore, pool: asyncpg.Pool, is_paused: bool
+) -> None:
     await sagas_in_flight(store, 1)
     await store.commit(batch(start("later", at_ms=NOW_MS + 100_000)))
+    if is_paused:
+        await pool.execute("update saga_private.sagas set wake_at_ms = null, status = 'paused'")
     await lose(store, REPLIES)
     assert await go_on(store) == RecoveryPage(1, 0)
 

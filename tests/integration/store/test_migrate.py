@@ -247,6 +247,7 @@ async def test_migrating_a_current_schema_needs_no_right_but_to_read(postgres_ds
     grants = (
         "grant usage on schema saga_private to {role}",
         "grant select on saga_private.migrations to {role}",
+        "alter role {role} set default_transaction_read_only = on",
     )
     async with limited_role(postgres_dsn, urlsplit(postgres_dsn).path[1:], *grants) as dsn:
         async with connected(dsn) as connection:
@@ -272,8 +273,10 @@ async def test_a_database_that_cannot_hold_every_text_is_refused(blank_postgres_
             with pytest.raises(SchemaUnfit, match=f"has the encoding {encoding}, which does not keep every text"):
                 await migrate(dsn)
             assert await _fit(dsn) is SchemaFit.MISSING
-            with pytest.raises(StartupRefused, match=f"encoding {encoding}"):
-                await wait_for_postgres(Settings(postgres_dsn=ServerUrl(dsn), migrate_at_start=True))
+            for migrate_at_start in (True, False):
+                settings = Settings(postgres_dsn=ServerUrl(dsn), migrate_at_start=migrate_at_start)
+                with pytest.raises(StartupRefused, match=f"encoding {encoding}"):
+                    await wait_for_postgres(settings)
         finally:
             await connection.execute(f"drop database {name}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -56,6 +57,11 @@ def test_a_key_that_is_printed_can_be_pasted_into_a_shell(key: str, written: obj
 
     assert read_back.decode() == key
     assert word.isprintable()
+
+
+def test_an_argument_that_is_not_utf_8_can_be_pasted_as_the_octets_that_it_has() -> None:
+    word = shell_word(os.fsdecode(b"A-\xff"))
+    assert subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True).stdout == b"A-\xff"
 
 
 def test_a_key_that_needs_no_quotes_has_none() -> None:

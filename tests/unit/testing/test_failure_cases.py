@@ -171,6 +171,19 @@ def test_outputs_are_the_tests_own() -> None:
     assert inputs[1:3] == [{"shelf": 8}, {"receipt": "some text"}]
 
 
+def test_an_output_of_the_test_stands_in_the_place_of_a_handler_in_every_failure() -> None:
+    worker = Worker("stock")
+    calls: list[object] = []
+
+    @worker.handler("stock.reserve")
+    async def reserve(data: dict[str, object]) -> None:
+        calls.append(data)
+
+    for name in ("reserve loses its replies", "charge is rejected"):
+        by_name(SHOP)[name].run(workers=[worker], outputs={"stock.reserve": {"shelf": 7}})
+    assert calls == []
+
+
 def test_an_output_that_cannot_be_made_up_is_asked_for() -> None:
     schema = {"required": ["n"], "properties": {"n": {"type": "string", "pattern": "^[A-Z]{3}-[0-9]{4}$"}}}
     saga = Saga("order", steps=[Step("count", action="stock.count", output=schema), Step("ship", action="s.ship")])
