@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -56,15 +57,31 @@ async def what_is_in_force(settings: Settings) -> InForce:
             unread.append(f"version {version} of '{saga}' is of a release that this one cannot read")
         else:
             specs.append(replace(spec, place=place))
-    return InForce(specs, _workers([row for row in processes if row.kind == "worker"], unread), unread)
+    workers: list[WorkerDescription] = []
+    for process in processes:
+        if process.kind == "worker":
+            described, not_described = descriptions_of(process)
+            workers += described
+            unread += not_described
+    return InForce(specs, workers, unread)
 
 
-def _workers(rows: list[ProcessRow], unread: list[str]) -> list[WorkerDescription]:
+def descriptions_of(row: ProcessRow) -> tuple[list[WorkerDescription], list[str]]:
+    """The services that a process carries out commands of, and a line for each that this release cannot read.
+
+    A worker in another language may name its service alone, without handlers.
+    """
     found: list[WorkerDescription] = []
-    for row in rows:
-        for written in row.services:
-            try:
-                found.append(worker_description_from_json(written))
-            except UnreadableDescription as error:
-                unread.append(f"worker '{row.name}': {error}")
-    return found
+    unread: list[str] = []
+    for written in row.services:
+        try:
+            found.append(worker_description_from_json({"handlers": [], **written}))
+        except UnreadableDescription as error:
+            unread.append(f"{row.kind} '{row.name}': {error}")
+    return found, unread
+
+
+def services_named_alone(workers: Collection[WorkerDescription]) -> list[str]:
+    """The services of which no worker has named a handler: nothing more is known than that somebody is there."""
+    with_handlers = {worker.service for worker in workers if worker.handlers}
+    return list(dict.fromkeys(worker.service for worker in workers if worker.service not in with_handlers))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
+from saga_service.cli.access.deployment_in_force import descriptions_of, services_named_alone
 from saga_service.cli.access.views import ProcessRow
 from saga_service.cli.checks.findings import Finding, ok, problem
 from saga_service.cli.console.output import duration
@@ -14,11 +15,7 @@ from saga_service.core.state import JsonObject
 from saga_service.definitions import DefinedSaga, readable_saga_spec
 from saga_service.definitions.compatibility import compare
 from saga_service.definitions.problems import closest
-from saga_service.wire.worker_description import (
-    UnreadableDescription,
-    WorkerDescription,
-    worker_description_from_json,
-)
+from saga_service.wire.worker_description import WorkerDescription
 
 NAMED_MAX = 10
 
@@ -46,7 +43,9 @@ def services_of(rows: Sequence[ProcessRow]) -> dict[str, list[WorkerDescription]
     found = defaultdict(list)
     for row in rows:
         if row.kind == "worker" and row.status == "alive":
-            for description in _descriptions(row):
+            # A stranger's report may say too little; that it is alive is known all the same.
+            described, _ = descriptions_of(row)
+            for description in described:
                 found[description.service].append(description)
     return dict(found)
 
@@ -78,15 +77,6 @@ def groups_read(rows: Sequence[ProcessRow]) -> dict[str, set[str]]:
             for each in row.reads:
                 found[str(each.get("stream"))].add(str(each.get("group")))
     return dict(found)
-
-
-def _descriptions(row: ProcessRow) -> Iterator[WorkerDescription]:
-    for each in row.services:
-        try:
-            yield worker_description_from_json({"handlers": [], **each})
-        except UnreadableDescription:
-            # A stranger's report may say too little; that it is alive is known all the same.
-            continue
 
 
 def _listed(alive: Sequence[ProcessRow], rows: Sequence[ProcessRow], kind: str) -> str:
@@ -135,10 +125,9 @@ def _handlers(
 ) -> Iterator[Finding]:
     described = services_of(workers)
     specs = [spec for document in documents if (spec := readable_saga_spec(document)) is not None]
-    elsewhere = [service for service in read_by_others if service not in described]
-    # Of a worker that names its services alone nothing more is known than that it is there.
-    elsewhere += [service for service, all_of in described.items() if not any(each.handlers for each in all_of)]
     every = [description for descriptions in described.values() for description in descriptions]
+    elsewhere = [service for service in read_by_others if service not in described]
+    elsewhere += services_named_alone(every)
     mismatches = [each for each in compare(specs, every, elsewhere) if each.is_problem]
     for mismatch in mismatches[:NAMED_MAX]:
         yield problem(
@@ -160,7 +149,8 @@ def _partly_there(workers: Sequence[ProcessRow], specs: Iterable[DefinedSaga]) -
     }
     types: dict[str, dict[str, set[str]]] = defaultdict(dict)
     for row in workers:
-        for description in _descriptions(row):
+        described, _ = descriptions_of(row)
+        for description in described:
             if description.handlers:
                 types[description.service][row.name] = {handler.type for handler in description.handlers}
     for service, by_worker in types.items():

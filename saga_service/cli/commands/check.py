@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from saga_service.cli.access.definitions import given_sources, load_catalog
-from saga_service.cli.access.deployment_in_force import what_is_in_force
+from saga_service.cli.access.deployment_in_force import services_named_alone, what_is_in_force
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.console.output import AsJson, counted, print_json, print_line, print_mismatch
 from saga_service.cli.exits import CommandFailed, ExitCode, do_each
@@ -39,12 +39,14 @@ def check_command(
     as_json: AsJson = False,
 ) -> None:
     settings = read_settings()
+    not_looked_at = list(elsewhere or ())
     if definitions or workers:
         specs = load_catalog(given_sources(definitions, settings), settings.stream_prefix, ExitCode.PROBLEM).specs()
         described, unread = _described(workers, settings), list[str]()
     else:
         specs, described, unread = run_to_end(what_is_in_force(settings))
-    found = [*compare(specs, described, elsewhere or ()), *(Mismatch(False, text) for text in unread)]
+        not_looked_at += services_named_alone(described)
+    found = [*compare(specs, described, not_looked_at), *(Mismatch(False, text) for text in unread)]
     if as_json:
         print_json(_facts(specs, described, found))
     else:

@@ -74,6 +74,15 @@ async def test_a_worker_that_has_stopped_carries_nothing_out(postgres_dsn: str) 
     assert "no worker for the service 'shop'" in (await run_aside("check")).out
 
 
+async def test_a_worker_in_another_language_that_names_its_service_alone_counts_as_there(postgres_dsn: str) -> None:
+    await deploy(postgres_dsn, Step("reserve", action="shop.reserve"), Step("mail", action="mail.send"))
+    await report(postgres_dsn, alive(), ProcessReport(kind="worker", name="node-1", services=[{"service": "mail"}]))
+
+    ran = await run_aside("check")
+
+    assert (ran.exit_code, ran.out) == (0, "right: 1 saga and 2 workers fit together\n")
+
+
 async def test_a_description_that_cannot_be_read_is_a_hint(postgres_dsn: str) -> None:
     await deploy(postgres_dsn, Step("reserve", action="shop.reserve"))
     await report(postgres_dsn, alive(), ProcessReport(kind="worker", name="w-2", services=[{"service": 3}]))
