@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,8 @@ LINES_MAX = {"saga_service": 400, "tests": 700}
 LONGER_FOR_A_REASON: dict[str, str] = {}
 NOT_OURS = {".git", ".venv", ".saga", ".hypothesis", "__pycache__", "dist"}
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".sql", ".ini", ".json", ".mako", ""}
+# In the name of a test: what a set of two or more, or an object without a name of its own, prints.
+ORDER_OF_A_SET = re.compile(r"\{['\d][^:{}]*, [^:{}]*\}| at 0x[0-9a-f]+")
 # Written apart, so that this file does not hold what it looks for.
 REGISTRY_HOSTS = [".".join(parts) for parts in (
     ("pypi", "org"), ("pythonhosted", "org"), ("docker", "io"), ("ghcr", "io"), ("quay", "io"), ("gcr", "io"),
@@ -114,6 +116,14 @@ def test_nothing_names_a_package_registry() -> None:
     assert {name: hits for name, hits in found.items() if hits} == {}
 
 
+def test_every_process_gives_the_tests_the_same_names_in_the_same_order(request: pytest.FixtureRequest) -> None:
+    """The order of a set differs from process to process, and two that share the tests out would not start."""
+    items = request.session.items
+    assert [item.nodeid for item in items if ORDER_OF_A_SET.search(item.nodeid)] == [], "name its cases: ids=[...]"
+    drawn_from = {item.nodeid: [mark.args[1] for mark in item.iter_markers("parametrize")] for item in items}
+    assert [name for name, values in drawn_from.items() if any(isinstance(each, Set) for each in values)] == []
+
+
 def test_every_make_target_is_in_the_help() -> None:
     makefile = (ROOT / "Makefile").read_text()
     phony = set(re.findall(r"^\.PHONY: (\S+)$", makefile, re.MULTILINE))
@@ -134,6 +144,21 @@ def test_every_make_target_is_in_the_help() -> None:
 )
 def test_the_look_for_swallowed_errors_sees_what_it_should(source: str, lines: list[int]) -> None:
     assert swallowed_errors(source) == lines
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"one", "two"}, True),
+        (frozenset({1, 2}), True),
+        (object(), True),
+        ({"one"}, False),
+        ({"one": 1, "two": 2}, False),
+    ],
+    ids=["set", "frozenset", "object", "set of one", "mapping"],
+)
+def test_the_look_at_the_names_of_tests_sees_what_it_should(value: object, *, found: bool) -> None:
+    assert bool(ORDER_OF_A_SET.search(str(value))) is found
 
 
 def test_the_look_at_imports_sees_what_it_should() -> None:

@@ -154,7 +154,7 @@ def test_anything_but_a_start_is_refused_where_no_saga_is_known(event: Event) ->
         ({"service", "saga.child"}, ["reserve 1", "deliver 1"]),
         ({"another"}, []),
     ],
-    ids=str,
+    ids=["everything", "the commands", "the child starts", "both by name", "another stream"],
 )
 def test_only_what_was_lost_is_sent_again(lost: set[str] | None, sent_again: list[str]) -> None:
     saga = running(step("reserve", after=()), child("deliver", after=()))
