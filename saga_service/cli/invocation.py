@@ -1,4 +1,4 @@
-"""One invocation of a command: its settings, and its one coroutine, run to its end.
+"""One invocation of a command: its one coroutine, run to its end.
 
 Tasks that the coroutine leaves running are cancelled and awaited for a few seconds, no longer: a handler that swallows
 its cancellation would keep the process alive for ever.
@@ -13,12 +13,9 @@ import os
 import sys
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
-from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.local.dev_record import running_dev
-from saga_service.settings import InvalidSettings, Settings, at_addresses, load_settings, sets_an_address
+from saga_service.cli.exits import ExitCode
 
 Result = TypeVar("Result")
 
@@ -83,27 +80,3 @@ def _exit_now(left: set[Task[Any]]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ExitCode.PROBLEM)
-
-
-def read_settings() -> Settings:
-    """Read the settings. Where no address is set, those of a `dev` that runs in this folder, or above it, are used.
-
-    Raises CommandFailed with everything that is wrong in the settings.
-    """
-    settings = read_own_settings()
-    if sets_an_address(settings):
-        return settings
-    dev = running_dev(Path.cwd())
-    if dev is None:
-        return settings
-    sys.stderr.write(f"saga-service: uses the servers of the dev that runs in {dev.folder} (process {dev.pid})\n")
-    return at_addresses(settings, dev.settings)
-
-
-def read_own_settings() -> Settings:
-    """Read the settings as they are set. Raises CommandFailed with everything that is wrong in them."""
-    try:
-        return load_settings()
-    except InvalidSettings as error:
-        lines = "\n".join(f"  {problem}" for problem in error.problems)
-        raise CommandFailed(f"the settings are wrong:\n{lines}", code=ExitCode.USAGE) from None

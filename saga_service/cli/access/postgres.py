@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 
 from saga_service.base.postgres import close_pool
-from saga_service.cli.access.address_advice import advice_on_address
+from saga_service.cli.access.effective_settings import advice_on_address
 from saga_service.cli.access.encryption import cipher_of
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.engine.failures import StoreBroken, StoreRefused, StoreUnavailable

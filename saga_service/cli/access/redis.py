@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from saga_service.cli.access.address_advice import advice_on_address
+from saga_service.cli.access.effective_settings import advice_on_address
 from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.settings import Settings
 from saga_service.streams.connection import RedisClient, connect

@@ -23,10 +23,11 @@ from saga_service.cli.access.archive import (
     write_lines,
     written_file,
 )
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres, open_removal
 from saga_service.cli.console.output import moment, print_json
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.invocation import run_to_end
 from saga_service.core.ids import SagaId
 from saga_service.definitions.keywords import duration_ms
 from saga_service.settings import Settings

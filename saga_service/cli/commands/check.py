@@ -9,10 +9,11 @@ import typer
 
 from saga_service.cli.access.definitions import given_sources, load_catalog
 from saga_service.cli.access.deployment_in_force import services_named_alone, what_is_in_force
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.console.output import AsJson, counted, print_json, print_line, print_mismatch
 from saga_service.cli.exits import CommandFailed, ExitCode, do_each
-from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.invocation import run_to_end
 from saga_service.definitions import DefinedSaga
 from saga_service.definitions.compatibility import Mismatch, compare
 from saga_service.settings import Settings

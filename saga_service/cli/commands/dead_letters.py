@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from asyncpg import Connection
 
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.filters import (
     LetterFilter,
     LetterGroup,
@@ -21,11 +22,11 @@ from saga_service.cli.access.filters import (
 from saga_service.cli.access.postgres import open_dead_letters, open_postgres, open_requests
 from saga_service.cli.access.redis import open_redis
 from saga_service.cli.access.views import DeadLetterRow, dead_letters_with_ids
-from saga_service.cli.console.confirmation import confirm
+from saga_service.cli.console.bulk import IN_BULK, Bulk, DryRun, Yes
 from saga_service.cli.console.output import AsJson, counted, moment, print_heading, print_json, print_line, shown_of
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.invocation import run_to_end
 from saga_service.cli.text import shell_word
 from saga_service.settings import Settings
 
@@ -34,41 +35,36 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(no_args_is_help=True)
 
-FILTERS = "Many dead letters"
 GROUPS_SHOWN_MAX = 20
 REPLAY_LETTERS = 200
 """Dead letters that are replayed in one batch: an entry may have a megabyte, and a batch is in memory as a whole."""
 DROP_LETTERS = 1_000
 """Dead letters that are dropped in one statement."""
 
-Stream = Annotated[str | None, typer.Option(help="Those found on this stream.", rich_help_panel=FILTERS)]
+Stream = Annotated[str | None, typer.Option(help="Those found on this stream.", rich_help_panel=IN_BULK)]
 ReasonPart = Annotated[
     str | None,
-    typer.Option("--reason", metavar="TEXT", help="Those whose reason has this text.", rich_help_panel=FILTERS),
+    typer.Option("--reason", metavar="TEXT", help="Those whose reason has this text.", rich_help_panel=IN_BULK),
 ]
 Saga = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Those whose field `type` or `saga` is this saga, or signal.", rich_help_panel=FILTERS
+        metavar="NAME", help="Those whose field `type` or `saga` is this saga, or signal.", rich_help_panel=IN_BULK
     ),
 ]
 OlderThan = Annotated[
-    str | None, typer.Option(metavar="AGE", help="Those put aside so long ago: 30m, 2h, 1d.", rich_help_panel=FILTERS)
+    str | None, typer.Option(metavar="AGE", help="Those put aside so long ago: 30m, 2h, 1d.", rich_help_panel=IN_BULK)
 ]
 NewerThan = Annotated[
-    str | None, typer.Option(metavar="AGE", help="Those put aside since so long ago.", rich_help_panel=FILTERS)
+    str | None, typer.Option(metavar="AGE", help="Those put aside since so long ago.", rich_help_panel=IN_BULK)
 ]
 Numbers = Annotated[
     list[int] | None,
     typer.Argument(metavar="[NUMBER]...", help="As the list shows them. Without any: those that the filters leave."),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="So many at most, the oldest first.", rich_help_panel=FILTERS)
+    int | None, typer.Option("--limit", min=1, help="So many at most, the oldest first.", rich_help_panel=IN_BULK)
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show how many are meant, and change nothing.", rich_help_panel=FILTERS)
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether you are sure.", rich_help_panel=FILTERS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +73,7 @@ class Many:
 
     verb: str
     letters_max: int | None
-    dry_run: bool
-    yes: bool
-    as_json: bool
+    bulk: Bulk
 
 
 @commands.command("list", epilog="Example: saga-service dead-letters list --stream saga:events --newer-than 1h")
@@ -136,7 +130,7 @@ def replay_command(
     """
     wanted = _filter(stream, reason, saga, older_than, newer_than, with_replayed=again)
     settings = read_settings()
-    many = Many("replay", letters_max, dry_run, yes, as_json)
+    many = Many("replay", letters_max, Bulk(dry_run, yes, as_json))
     failures: list[CommandFailed] = []
     if _are_named(numbers, wanted, many):
         replayed, failures = run_to_end(_replay_named(settings, numbers or [], again=again))
@@ -161,7 +155,7 @@ def drop_command(
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
     with_replayed: Annotated[
-        bool, typer.Option("--all", help="With the filters: also those that were replayed.", rich_help_panel=FILTERS)
+        bool, typer.Option("--all", help="With the filters: also those that were replayed.", rich_help_panel=IN_BULK)
     ] = False,
     letters_max: Limit = None,
     dry_run: DryRun = False,
@@ -171,7 +165,7 @@ def drop_command(
     """Delete dead letters for good."""
     wanted = _filter(stream, reason, saga, older_than, newer_than, with_replayed=with_replayed)
     settings = read_settings()
-    many = Many("drop", letters_max, dry_run, yes, as_json)
+    many = Many("drop", letters_max, Bulk(dry_run, yes, as_json))
     failures: list[CommandFailed] = []
     if _are_named(numbers, wanted, many):
         dropped, failures = run_to_end(_drop_named(settings, numbers or []))
@@ -201,7 +195,7 @@ def _filter(
 def _are_named(numbers: list[int] | None, wanted: LetterFilter, many: Many) -> bool:
     """True for numbers, False for filters. Raises CommandFailed where both are given, or neither."""
     filtered = wanted != LetterFilter(with_replayed=wanted.with_replayed)
-    if numbers and (filtered or many.letters_max is not None or many.dry_run):
+    if numbers and (filtered or many.letters_max is not None or many.bulk.dry_run):
         raise CommandFailed("give numbers, or filters and their options; not both", code=ExitCode.USAGE)
     if not numbers and not filtered:
         raise CommandFailed(
@@ -317,11 +311,11 @@ async def _batches(
     groups = await letter_groups(connection, wanted)
     fit = sum(group.letters for group in groups)
     meant = fit if many.letters_max is None else min(fit, many.letters_max)
-    if many.dry_run:
-        _print_groups(groups, fit, meant, as_json=many.as_json)
+    if many.bulk.dry_run:
+        _print_groups(groups, fit, meant, as_json=many.bulk.as_json)
         raise typer.Exit
-    if meant and not many.yes:
-        confirm(f"{many.verb} {counted(meant, 'dead letter')}")
+    if meant:
+        many.bulk.confirm(f"{many.verb} {counted(meant, 'dead letter')}")
     # A replayed entry that fails again is a dead letter with a higher number, and is not replayed for ever.
     up_to = max((group.number_max for group in groups), default=0)
     after, left = 0, meant

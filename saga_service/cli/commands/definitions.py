@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from saga_service.cli.access.definitions import given_sources, load_catalog
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.views import DefinitionRow, definitions_of_open_sagas
 from saga_service.cli.console.output import AsJson, print_json, print_line
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.invocation import run_to_end
 from saga_service.cli.text import quoted
 from saga_service.core.definition import Definition
 from saga_service.definitions import (

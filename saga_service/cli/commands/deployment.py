@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import create_inbox, postgres_errors_in_words
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.exits import CommandFailed, ExitCode, do_each
-from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.invocation import run_to_end
 from saga_service.settings import Settings
 from saga_service.store.schema.migrate import SchemaUnfit, migrate, rename_deployment
 from saga_service.telemetry import configure_logging

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from saga_service.cli.access.effective_settings import read_own_settings
 from saga_service.cli.console.development import chosen, develop
-from saga_service.cli.invocation import read_own_settings
 from saga_service.local.dev_record import DEV_FOLDER
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import typer
 from asyncpg import Connection, InsufficientPrivilegeError
 
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.redis import open_redis
 from saga_service.cli.access.views import ProcessRow, deployed_documents, list_processes
@@ -19,7 +20,7 @@ from saga_service.cli.checks.stored_sagas import key_findings, saga_findings, sc
 from saga_service.cli.console.output import AsJson, print_json
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.invocation import run_to_end
 from saga_service.core.state import JsonObject
 from saga_service.definitions import readable_saga_spec
 from saga_service.settings import Settings

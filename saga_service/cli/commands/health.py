@@ -49,7 +49,8 @@ def health_command(
 
 def _check_servers(processes: Sequence[ProcessHealth]) -> None:
     # Imported here: settings and clients of servers cost more than all of the above.
-    from saga_service.cli.invocation import read_settings, run_to_end
+    from saga_service.cli.access.effective_settings import read_settings
+    from saga_service.cli.invocation import run_to_end
 
     # Workers need no Postgres of the service.
     needs_postgres = any(process.kind == "service" for process in processes)
@@ -75,7 +76,8 @@ async def _ask_servers(settings: Settings, *, needs_postgres: bool) -> None:
 def _directory() -> Path:
     given = next((value for name, value in os.environ.items() if name.upper() == DIRECTORY_VARIABLE), None)
     if not given and _may_be_set_elsewhere():
-        from saga_service.cli.invocation import read_settings  # libraries that cost more than all else that is done
+        # Imported here: it reads more than all else that is done.
+        from saga_service.cli.access.effective_settings import read_settings
 
         given = read_settings().health_dir
     return health_directory(given)

@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.encryption import KeyUsage, cipher_of, keys_in_use, known_key_ids
 from saga_service.cli.access.postgres import open_key_rotation, open_postgres
 from saga_service.cli.console.output import AsJson, print_json
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.invocation import run_to_end
 from saga_service.core.ids import SagaId
 from saga_service.encryption.keys import KEY_ID_CHARACTERS_MAX, fresh_key, is_key_id, write_key
 from saga_service.settings import Settings

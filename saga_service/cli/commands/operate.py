@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from getpass import getuser
 from typing import Annotated
 
 import typer
 
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres, open_requests
 from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, read_json_object, select
-from saga_service.cli.console.confirmation import confirm
+from saga_service.cli.console.bulk import IN_BULK, Bulk, DryRun, Yes
 from saga_service.cli.console.output import (
     ANSWER_TIMEOUT_S,
     AnswerTimeout,
@@ -25,7 +25,7 @@ from saga_service.cli.console.requests import RequestOutcome, exit_code, in_word
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.console.timeline import why
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.invocation import run_to_end
 from saga_service.cli.text import shell_word
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution, SagaStatus
@@ -34,46 +34,32 @@ from saga_service.store.requests import OperationCall
 
 SAGAS_MAX = 1_000
 
-FILTERS = "Many sagas"
-
 OneSaga = Annotated[
     str | None, typer.Argument(metavar="[SAGA_ID|KEY]", help="One saga. Without it those that the filters leave.")
 ]
 Step = Annotated[str | None, typer.Option(help="The step that is meant; else every one that waits for a person.")]
 Actor = Annotated[str | None, typer.Option(help="Who requests it, for the history; else your name on this machine.")]
 Reason = Annotated[str | None, typer.Option(help="Why, for the history.")]
-Saga = Annotated[str | None, typer.Option(help="Those of this definition.", rich_help_panel=FILTERS)]
+Saga = Annotated[str | None, typer.Option(help="Those of this definition.", rich_help_panel=IN_BULK)]
 ErrorCode = Annotated[
-    str | None, typer.Option("--error-code", help="Those undone for, or stuck at, this error.", rich_help_panel=FILTERS)
+    str | None, typer.Option("--error-code", help="Those undone for, or stuck at, this error.", rich_help_panel=IN_BULK)
 ]
 Status = Annotated[
     SagaStatus | None,
     typer.Option(
-        "--status", help="Those with this status; else every status that it applies to.", rich_help_panel=FILTERS
+        "--status", help="Those with this status; else every status that it applies to.", rich_help_panel=IN_BULK
     ),
 ]
 OlderThan = Annotated[
     str | None,
-    typer.Option(metavar="AGE", help="Those whose last change is so long ago: 30m, 2h, 1d.", rich_help_panel=FILTERS),
+    typer.Option(metavar="AGE", help="Those whose last change is so long ago: 30m, 2h, 1d.", rich_help_panel=IN_BULK),
 ]
 Limit = Annotated[
     int,
     typer.Option(
-        "--limit", min=1, max=100_000, help="So many at most, the longest unchanged first.", rich_help_panel=FILTERS
+        "--limit", min=1, max=100_000, help="So many at most, the longest unchanged first.", rich_help_panel=IN_BULK
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show which sagas are meant, and request nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether you are sure.", rich_help_panel=FILTERS)]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the command goes about it, whatever the operation."""
-
-    dry_run: bool
-    yes: bool
-    timeout_s: float
-    as_json: bool
 
 
 def _saga_command(operation: Operation) -> Callable[..., None]:
@@ -96,7 +82,8 @@ def _saga_command(operation: Operation) -> Callable[..., None]:
         _operate(
             OperationCall(operation, actor or _own_name(), reason),
             Selection(target, status, saga, error_code, older_than, sagas_max),
-            Options(dry_run, yes, timeout_s, as_json),
+            Bulk(dry_run, yes, as_json),
+            timeout_s,
         )
 
     return command
@@ -123,7 +110,8 @@ def _step_command(operation: Operation) -> Callable[..., None]:
         _operate(
             OperationCall(operation, actor or _own_name(), reason, step),
             Selection(target, status, saga, error_code, older_than, sagas_max),
-            Options(dry_run, yes, timeout_s, as_json),
+            Bulk(dry_run, yes, as_json),
+            timeout_s,
         )
 
     return command
@@ -154,7 +142,8 @@ def resolve_command(
     _operate(
         OperationCall(Operation.RESOLVE, actor or _own_name(), reason, step, resolution, given),
         Selection(target, status, saga, error_code, older_than, sagas_max),
-        Options(dry_run, yes, timeout_s, as_json),
+        Bulk(dry_run, yes, as_json),
+        timeout_s,
     )
 
 
@@ -186,27 +175,29 @@ def _own_name() -> str:
         ) from None
 
 
-def _operate(request: OperationCall, selection: Selection, options: Options) -> None:
+def _operate(request: OperationCall, selection: Selection, bulk: Bulk, timeout_s: float) -> None:
     check_selection(selection)
-    raise typer.Exit(run_to_end(_request(read_settings(), request, selection, options)))
+    raise typer.Exit(run_to_end(_request(read_settings(), request, selection, bulk, timeout_s)))
 
 
-async def _request(settings: Settings, request: OperationCall, selection: Selection, options: Options) -> ExitCode:
+async def _request(
+    settings: Settings, request: OperationCall, selection: Selection, bulk: Bulk, timeout_s: float
+) -> ExitCode:
     """Raises CommandFailed where no saga is found by its name, or the person is not sure."""
     async with open_postgres(settings) as connection:
         selected = await select(connection, request.operation, selection)
-        if options.dry_run:
-            _print_selected(selected, as_json=options.as_json)
+        if bulk.dry_run:
+            _print_selected(selected, as_json=bulk.as_json)
             return ExitCode.FINE
-        if selected.sagas and selection.target is None and not options.yes:
-            confirm(f"{request.operation} {_counted(selected)}")
+        if selected.sagas and selection.target is None:
+            bulk.confirm(f"{request.operation} {_counted(selected)}")
         async with open_requests(settings) as requests:
             request_ids = await requests.operate([SagaId(saga.id) for saga in selected.sagas], request)
-            outcomes = await request_outcomes(connection, requests, selected.sagas, request_ids, options.timeout_s)
-    _print_outcomes(outcomes, request.operation, as_json=options.as_json)
+            outcomes = await request_outcomes(connection, requests, selected.sagas, request_ids, timeout_s)
+    _print_outcomes(outcomes, request.operation, as_json=bulk.as_json)
     if left := selected.fit - len(selected.sagas):
         typer.echo(f"{left:,} more fit; --limit says how many are operated at once", err=True)
-    return exit_code(outcomes, options.timeout_s)
+    return exit_code(outcomes, timeout_s)
 
 
 def _print_selected(selected: SelectedSagas, *, as_json: bool) -> None:

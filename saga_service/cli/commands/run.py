@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from saga_service.app import run_service
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.invocation import read_settings, run_fast
+from saga_service.cli.invocation import run_fast
 from saga_service.definitions import DefinitionErrors
 from saga_service.engine.failures import StoreBroken
 from saga_service.settings import Settings

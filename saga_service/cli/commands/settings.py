@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.console.output import AsJson, print_json
 from saga_service.cli.console.tables import print_table
-from saga_service.cli.invocation import read_settings
 from saga_service.settings import effective_settings, settings_reference
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from asyncpg import Connection
 
 from saga_service.cli.access.definitions import definition_of
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.encryption import cipher_of, decrypted_story
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.selection import find_saga, story_and_state
@@ -27,7 +28,7 @@ from saga_service.cli.console.output import (
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.console.timeline import awaited_command, print_story
 from saga_service.cli.exits import CommandFailed
-from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.invocation import run_to_end
 from saga_service.cli.text import harmless
 from saga_service.core import definition as core
 from saga_service.core.state import SagaState

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from asyncpg import Connection
 
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres, open_requests
 from saga_service.cli.access.selection import find_saga, given_data, given_fields, read_value
 from saga_service.cli.access.starts import StartedSaga, StartRequest, start
@@ -30,7 +31,7 @@ from saga_service.cli.console.requests import RequestOutcome, exit_code, in_word
 from saga_service.cli.console.tables import table_lines
 from saga_service.cli.console.timeline import TIMELINE, timeline
 from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.invocation import read_settings, run_to_end
+from saga_service.cli.invocation import run_to_end
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject
 from saga_service.settings import Settings

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.exits import CommandFailed, ExitCode, do_each
-from saga_service.cli.invocation import read_settings, run_fast
+from saga_service.cli.invocation import run_fast
 from saga_service.settings import Settings
 from saga_service.telemetry import configure_logging
 from saga_service.worker import Worker, WorkerCannotStart, WorkerNotLoaded, load_worker, run_workers

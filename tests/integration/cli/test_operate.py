@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from saga_service.cli.access.selection import STATUSES_TO_OPERATE
-from saga_service.cli.console import confirmation
+from saga_service.cli.console import bulk
 from saga_service.cli.main import COMMANDS, OPERATE
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.effects import ChildRequest
@@ -398,7 +398,7 @@ async def test_one_refusal_among_many_shows_in_the_exit_code(postgres_dsn: str) 
 
 
 async def at_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str, *arguments: str) -> Ran:
-    monkeypatch.setattr(confirmation, "is_terminal", lambda: True)
+    monkeypatch.setattr(bulk, "is_terminal", lambda: True)
     return await asyncio.to_thread(run, *arguments, stdin=f"{answer}\n")
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from saga_service.cli.access.effective_settings import read_own_settings
 from saga_service.cli.console.development import chosen, environment, tell_what_is_not_used
 from saga_service.cli.console.local import DEMO_DEFINITIONS, DEMO_WORKERS
-from saga_service.cli.invocation import read_own_settings
 from saga_service.encryption.keys import fresh_key, write_key
 from saga_service.settings import load_settings
 

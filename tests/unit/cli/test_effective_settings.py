@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from saga_service.cli.invocation import read_settings
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.local.dev_record import recorded
 from saga_service.settings import effective_settings
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import postgres_errors_in_words
 from saga_service.cli.access.redis import redis_errors_in_words
 from saga_service.cli.exits import CommandFailed
-from saga_service.cli.invocation import read_settings
 from saga_service.local.dev_record import recorded
 from saga_service.wire.transport import TransportUnavailable
 
