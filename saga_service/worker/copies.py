@@ -87,7 +87,7 @@ class Copies:
         self._marks: deque[_Mark] = deque()
         self._questions: deque[_Question] = deque()
         self._work = asyncio.Event()
-        self._outage = Outage(log, "asking about late commands")
+        self._outage = Outage(log, "work on commands that are late or were sent again")
 
     def __len__(self) -> int:
         """The number of late commands that nothing is known about yet."""

@@ -18,6 +18,7 @@ from saga_service.core.events import Replied
 from saga_service.core.ids import SagaId, saga_id_from_key
 from saga_service.core.vocabulary import Direction
 from saga_service.streams import pipeline
+from saga_service.streams.connection import connect
 from saga_service.streams.pipeline import Reply
 from saga_service.wire.commands import ReceivedCommand, read_command, write_command
 from saga_service.wire.encryption import Cipher
@@ -202,6 +203,25 @@ async def waiting_for_room(dispatcher: Dispatcher) -> asyncio.Task[int]:
     async with asyncio.timeout(10):
         await dispatcher.without_room.times(before + 1)
     return waiting
+
+
+async def add_originals(client: Redis, *messages: Message) -> None:
+    """Add commands as the service does: on a connection that knows the run of the server."""
+
+    def commands(server_id: str | None) -> list[pipeline.Command]:
+        assert server_id is not None
+        return [pipeline.add(message, server_id) for message in messages]
+
+    knowing = connect(_url_of(client), knows_server=True)
+    await pipeline.send(knowing, commands)
+    await knowing.aclose()
+
+
+def _url_of(client: Redis) -> str:
+    options = client.connection_pool.connection_kwargs
+    if "path" in options:
+        return f"unix://{options['path']}?db={options.get('db') or 0}"
+    return f"redis://{options['host']}:{options['port']}/{options.get('db') or 0}"
 
 
 async def replies_in(client: Redis, stream: str = NAMES.replies) -> list[Replied]:

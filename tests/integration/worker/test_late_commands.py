@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from saga_service.base import clock
 from saga_service.core.vocabulary import Outcome
 from saga_service.local.servers.redis import EmbeddedRedis
 from saga_service.streams.connection import connect
 from saga_service.streams.pipeline import Command, add, send
-from saga_service.wire.entries import Message
 from saga_service.wire.transport import TransportUnavailable
 from saga_service.worker import Worker, WorkerOptions, run_workers
 from saga_service.worker import handover as handover_module
 from saga_service.worker.copies import MARK_KEPT_MS
 from saga_service.worker.redis_clock import RedisClock
 from tests.support.waiting import eventually
-from tests.support.workers import GROUP, NAMES, STREAM, message, replies_in
+from tests.support.workers import GROUP, NAMES, STREAM, add_originals, message, replies_in
 
 TOO_LATE_MS = -5_000
 
@@ -33,25 +33,6 @@ TOO_LATE_MS = -5_000
 @pytest.fixture
 def options(any_redis_url: str) -> WorkerOptions:
     return WorkerOptions(redis_url=any_redis_url, read_block_ms=100, reclaim_period_ms=100)
-
-
-async def add_originals(client: Redis, *messages: Message) -> None:
-    """Add commands as the service does: on a connection that knows the run of the server."""
-
-    def commands(server_id: str | None) -> list[Command]:
-        assert server_id is not None
-        return [add(message, server_id) for message in messages]
-
-    knowing = connect(_url_of(client), knows_server=True)
-    await send(knowing, commands)
-    await knowing.aclose()
-
-
-def _url_of(client: Redis) -> str:
-    options = client.connection_pool.connection_kwargs
-    if "path" in options:
-        return f"unix://{options['path']}?db={options.get('db') or 0}"
-    return f"redis://{options['host']}:{options['port']}/{options.get('db') or 0}"
 
 
 @asynccontextmanager
@@ -174,6 +155,24 @@ async def test_a_copy_is_carried_out_and_its_late_original_is_not_denied(client:
     assert [reply.outcome for reply in await replies_in(client)] == [Outcome.SUCCEEDED]
     [mark] = await client.keys(NAMES.begun("*"))
     assert await client.pttl(mark) > MARK_KEPT_MS, "its original may lie unread for as long"
+
+
+async def test_a_copy_waits_for_the_right_to_mark_it_and_what_is_missing_is_said_once(own_redis: EmbeddedRedis) -> None:
+    """Begun without a mark, it would be denied by whoever reads its late original."""
+    client = connect(own_redis.url)
+    await client.execute_command("ACL", "SETUSER", "default", "-set")
+    with capture_logs() as logs:
+        async with at_work(WorkerOptions(redis_url=own_redis.url, read_block_ms=100), "payment.charge") as carried_out:
+            await send(client, [add(message(1))])
+            await add_originals(client, message(2))
+            await eventually(lambda: replies_in(client))
+            await eventually(lambda: [line for line in logs if "sent again is held up" in line["event"]])
+            assert carried_out == ["payment.charge"]
+            await client.execute_command("ACL", "SETUSER", "default", "+set")
+            await eventually(lambda: carried_out == ["payment.charge"] * 2)
+    await client.aclose()
+    [said] = [line for line in logs if "sent again is held up" in line["event"]]
+    assert "'set'" in said["error"]
 
 
 async def test_a_command_that_is_in_time_by_redis_clock_is_carried_out_whatever_the_machine_s_clock_says(

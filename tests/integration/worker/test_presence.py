@@ -12,12 +12,11 @@ from structlog.testing import capture_logs
 
 from saga_service.local.servers.redis import EmbeddedRedis
 from saga_service.streams.connection import connect
-from saga_service.streams.pipeline import add, send
 from saga_service.streams.process_registry import ProcessRegistry
 from saga_service.wire.process_report import ProcessReport
 from saga_service.worker import Worker, WorkerOptions, run_workers
 from tests.support.waiting import eventually
-from tests.support.workers import NAMES, message, replies_in
+from tests.support.workers import NAMES, add_originals, message, replies_in
 
 
 @asynccontextmanager
@@ -65,7 +64,7 @@ async def test_a_worker_that_may_not_report_says_so_once_and_works_on(own_redis:
         await client.execute_command("ACL", "SETUSER", "default", f"-{right}")
         with capture_logs() as logs:
             async with working(own_redis.url):
-                await send(client, [add(message(1))])
+                await add_originals(client, message(1))
                 await eventually(lambda: replies_in(client))
         refused = [line for line in logs if line["event"].startswith("this process cannot report to redis")]
         assert len(refused) == 1
