@@ -118,7 +118,7 @@ async def check_keys(store: PostgresStore) -> None:
     No replica is better than one that makes dead letters of all that it reads. A few sagas are enough to tell.
     """
     try:
-        await store.load(await store.in_flight(None, SAGAS_TRIED_AT_START))
+        await store.load(await store.some_in_flight(SAGAS_TRIED_AT_START))
     except UnknownKey as error:
         raise StartupRefused(
             f"{error}; add the key to SAGA_ENCRYPTION_KEYS (the first encrypts, all decrypt)"

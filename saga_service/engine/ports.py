@@ -214,9 +214,9 @@ class RecoveryPage(NamedTuple):
     """What one step of a recovery has done."""
 
     sagas: int
-    """Sagas that are to send again what was lost."""
-    streams_left: int
-    """Lost streams for which the recovery is not over."""
+    """Sagas for which a request was made to send again what was lost."""
+    is_owed: bool
+    """True where the recovery is not over."""
 
 
 class Losses(Protocol):
@@ -234,12 +234,4 @@ class Losses(Protocol):
 
         Losses found after `found_before_ms` are left for later. Raises StoreUnavailable.
         """
-        ...
-
-
-class InFlight(Protocol):
-    """The sagas that may have commands, or a child's end, under way."""
-
-    async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
-        """The next page, by id. Raises StoreUnavailable."""
         ...

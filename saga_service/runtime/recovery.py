@@ -16,6 +16,7 @@ import structlog
 
 from saga_service.base.clock import Backoff
 from saga_service.base.lifecycle import Milestone, Shutdown
+from saga_service.base.liveness import waiting
 from saga_service.engine.failures import StoreUnavailable
 from saga_service.engine.ports import Losses
 from saga_service.wire.transport import SeenStream, TransportError
@@ -108,7 +109,8 @@ class Recovery:
         try:
             await self.record_losses()
             now_ms = self._now_ms()
-            page = await self._losses.continue_recovery(now_ms, now_ms - LOSSES_GATHERED_MS, self._sagas_max)
+            with waiting():
+                page = await self._losses.continue_recovery(now_ms, now_ms - LOSSES_GATHERED_MS, self._sagas_max)
         except TransportError as error:
             # Whoever reads a stream tells of it.
             log.debug("redis is away; its streams cannot be looked at", error=str(error))
@@ -117,7 +119,7 @@ class Recovery:
             log.warning(f"{error.summary}; recovery waits", error=str(error))
             return self._period_s
         self._sagas += page.sagas
-        if page.streams_left:
+        if page.is_owed:
             return NEXT_PAGE_S if page.sagas else GROUPS_MADE_S
         if self._sagas:
             log.warning("what was in flight on lost streams is sent again", sagas=self._sagas)

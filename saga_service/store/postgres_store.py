@@ -65,13 +65,13 @@ class PostgresDefinitionRegistry:
 ReadDefinition = Callable[[Mapping[str, Any]], Definition]
 """Makes a definition of a stored document. `Any`: a JSON object."""
 
-_BEFORE_ALL = SagaId("00000000-0000-0000-0000-000000000000")
 
 Result = TypeVar("Result")
+RECOVERY_TIMEOUT_S = 300.0
 
 
 class PostgresStore:
-    """Fulfils `engine.ports.Store`, DueSagas, Requests, Outbox and InFlight.
+    """Fulfils `engine.ports.Store`, DueSagas, Requests and Outbox.
 
     All methods raise StoreUnavailable where Postgres cannot be reached.
     """
@@ -180,10 +180,10 @@ class PostgresStore:
         assert row is not None, "the function returns one row"
         return row["saga_ids"], row["next_due_at_ms"]
 
-    async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
-        """Sagas that have a timer, or wait for a person, by id: the page after `after_id`, the first one after None."""
+    async def some_in_flight(self, sagas_max: int) -> list[SagaId]:
+        """Any sagas that have a timer, or wait for a person."""
         async with self._connection() as connection:
-            rows = await connection.fetch(queries.IN_FLIGHT, after_id or _BEFORE_ALL, limit)
+            rows = await connection.fetch(queries.SOME_IN_FLIGHT, sagas_max)
         return [row[0] for row in rows]
 
     async def see_streams(self, seen: Sequence[SeenStream], now_ms: int, found_by: str) -> list[str]:
@@ -199,7 +199,10 @@ class PostgresStore:
         Losses found after `found_before_ms` are left for later.
         """
         async with self._connection() as connection:
-            row = await connection.fetchrow(queries.CONTINUE_RECOVERY, now_ms, found_before_ms, sagas_max)
+            # The first page of a recovery writes down all sagas in flight: seven seconds for a million.
+            row = await connection.fetchrow(
+                queries.CONTINUE_RECOVERY, now_ms, found_before_ms, sagas_max, timeout=RECOVERY_TIMEOUT_S
+            )
         assert row is not None, "the function returns one row"
         return RecoveryPage(*row)
 

@@ -38,13 +38,13 @@ select saga_private.commit_batch(
 """
 
 # A saga that waits for nothing but its child's end is stuck, or paused, and has no moment to be woken at.
-IN_FLIGHT = """
+SOME_IN_FLIGHT = """
 select id::text from (
-    (select id from saga_private.sagas where wake_at_ms is not null and id > $1 order by id limit $2)
+    (select id from saga_private.sagas where wake_at_ms is not null order by wake_at_ms limit $1)
     union
-    (select id from saga_private.sagas where status in ('stuck', 'paused') and id > $1 order by id limit $2)
-) as owing
-order by id limit $2
+    (select id from saga_private.sagas where status in ('stuck', 'paused') limit $1)
+) as in_flight
+limit $1
 """
 
 CLAIM_DUE = "select saga_ids, next_due_at_ms from saga_private.claim_due($1, $2, $3)"
@@ -70,7 +70,7 @@ select saga_private.see_streams(
 )
 """
 
-CONTINUE_RECOVERY = "select sagas, streams_left from saga_private.continue_recovery($1, $2, $3)"
+CONTINUE_RECOVERY = "select sagas, is_owed from saga_private.continue_recovery($1, $2, $3)"
 
 CLAIM_UNPUBLISHED = "select id, messages from saga_private.claim_unpublished($1, $2, $3)"
 

@@ -13,7 +13,7 @@ from saga_service.core.effects import HistoryEntry
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
-from saga_service.core.vocabulary import ENDED, SAGA_PAUSED, SAGA_STUCK
+from saga_service.core.vocabulary import ENDED
 from saga_service.engine.failures import RequestsAnswered, RequestsOutOfOrder, RevisionConflict
 from saga_service.engine.ports import Asked, Batch, Deferred, KeyedSaga, RequestResult
 from saga_service.wire.dead_letters import DeadLetter
@@ -55,7 +55,7 @@ class OutboxRow:
 
 
 class MemoryStore:
-    """Fulfils `engine.ports.Store` and the protocols of the loops: DueSagas, Requests, Outbox, InFlight."""
+    """Fulfils `engine.ports.Store` and the protocols of the loops: DueSagas, Requests, Outbox."""
 
     def __init__(self, clock_ms: Callable[[], int] = now_ms) -> None:
         self.sagas: dict[SagaId, SagaState] = {}
@@ -174,15 +174,6 @@ class MemoryStore:
         for saga_id in due:
             self._wake(saga_id, now_ms + lease_ms)
         return due, min((at_ms for at_ms, _ in waking if at_ms > now_ms), default=None)
-
-    async def in_flight(self, after_id: SagaId | None, limit: int) -> list[SagaId]:
-        """Sagas that have something due, or wait for a person, by id: the page after `after_id`."""
-        found = (
-            state.id
-            for state in self.sagas.values()
-            if state.wake_at_ms is not None or state.status in (SAGA_STUCK, SAGA_PAUSED)
-        )
-        return sorted(saga_id for saga_id in found if after_id is None or saga_id > after_id)[:limit]
 
     def request(self, fields: Mapping[str, str], *, wants_result: bool = False, asked: Asked | None = None) -> int:
         """Make a request as the contract's SQL functions do; its id. `asked` is the saga that it is addressed to."""

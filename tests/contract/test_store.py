@@ -15,7 +15,7 @@ from saga_service.core.definition import TOMBSTONE, Definition, tombstone
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId, saga_id_from_key
 from saga_service.core.state import SagaState
-from saga_service.core.vocabulary import SAGA_COMPLETED, SAGA_RUNNING, SAGA_STUCK, SagaStatus
+from saga_service.core.vocabulary import SAGA_COMPLETED, SAGA_RUNNING, SagaStatus
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.failures import RequestsAnswered, RequestsOutOfOrder, RevisionConflict
 from saga_service.engine.ports import (
@@ -23,7 +23,6 @@ from saga_service.engine.ports import (
     Batch,
     Deferred,
     DueSagas,
-    InFlight,
     KeyedSaga,
     Outbox,
     RequestResult,
@@ -48,7 +47,7 @@ AWKWARD = entry_of("saga:events", "1700-4", [b"type", b"approved", b"x", b"\xff\
 MESSAGE = Message("commands", ("type", "charge"))
 
 
-class AnyStore(Store, DueSagas, Requests, Outbox, InFlight, Protocol):
+class AnyStore(Store, DueSagas, Requests, Outbox, Protocol):
     """A store as the engine and the loops use it."""
 
 
@@ -380,16 +379,6 @@ async def test_a_saga_that_has_no_timer_gets_none_by_being_parked(store: AnyStor
     await store.commit(ended)
     await store.commit(Batch(dead_letters=[dead_letter(ENTRY, "a bug", 1)], parked=[id_of(ended)]))
     assert (await loaded(store, id_of(ended))).wake_at_ms is None
-
-
-async def test_sagas_in_flight_come_in_pages_by_their_id(store: AnyStore) -> None:
-    batches = [saga(f"order-{number}", wake_at_ms=10) for number in range(4)]
-    batches.append(saga("stuck", status=SAGA_STUCK))
-    for each in (*batches, saga("idle", status=SAGA_COMPLETED)):
-        await store.commit(each)
-    ids = sorted(map(id_of, batches))
-    assert await store.in_flight(None, 2) == ids[:2]
-    assert await store.in_flight(ids[1], 10) == ids[2:]
 
 
 # Looking up

@@ -7,6 +7,10 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from tests.support.waiting import eventually
+
+Sessions = asyncpg.Pool | asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 WRITING_FUNCTIONS = ("commit_batch", "probe")
 """Functions that have a `lock_timeout` of their own."""
 
@@ -21,6 +25,15 @@ async def shorten_lock_timeouts(connection: asyncpg.Connection | asyncpg.Pool, t
     assert len(signatures) == len(WRITING_FUNCTIONS)
     for row in signatures:
         await connection.execute(f"alter function {row['signature']} set lock_timeout = '{timeout_ms}ms'")
+
+
+async def waits_for_locks(sessions: Sessions, count: int = 1) -> None:
+    """Until so many sessions of this database wait for locks. The one that looks must not be in a transaction."""
+
+    async def so_many() -> bool:
+        return bool(await sessions.fetchval(WAITING) == count)
+
+    await eventually(so_many, what=f"{count} sessions wait for a lock")
 
 
 @asynccontextmanager

@@ -236,8 +236,7 @@ create table saga_private.streams (
     last_id numeric not null default 0,
     entries_added bigint,
     lost_at_ms bigint,
-    lost_by text,
-    recovered_up_to uuid
+    lost_by text
 );
 comment on table saga_private.streams is
     'The streams whose loss makes the service send again what was in flight on them, as they were last seen.';
@@ -246,10 +245,18 @@ comment on column saga_private.streams.carries is
     ' carries.';
 comment on column saga_private.streams.seen_at_us is 'When it was last seen, by the clock of Redis.';
 comment on column saga_private.streams.lost_at_ms is
-    'When it was found lost; null once all that was in flight is to be sent again.';
+    'When it was found lost; null once all that was in flight on it is in resends.';
 comment on column saga_private.streams.lost_by is 'The consumer name of the replica that found it lost.';
-comment on column saga_private.streams.recovered_up_to is
-    'Sagas in flight up to this id are to be sent again: each has a row in requests.';
+
+create table saga_private.resends (
+    saga_id uuid primary key,
+    lost text not null,
+    lost_at_ms bigint not null
+);
+comment on table saga_private.resends is
+    'The sagas that are still to send again what was in flight on lost streams. Each gets a row in requests, page by page.';
+comment on column saga_private.resends.lost is
+    'What the lost streams carried, as in streams.carries, with commas between.';
 
 
 -- What the views are made of
@@ -739,8 +746,7 @@ begin
                 when judged.is_lost then now_ms
                 else lost_at_ms
             end,
-            lost_by = case when judged.is_lost then found_by else lost_by end,
-            recovered_up_to = case when judged.is_lost then null else recovered_up_to end
+            lost_by = case when judged.is_lost then found_by else lost_by end
         from judged where streams.stream = judged.stream
         returning streams.stream, judged.is_lost
     )
@@ -749,11 +755,12 @@ begin
 end
 $$;
 
--- One page of what is owed after losses: every saga in flight gets a request that sends again what was lost. Losses that
--- stand at the same saga go on together. One transaction, so that the page and the place that it reaches are kept both or
--- neither. No page is made while a page's worth of such requests still waits, nor before the groups are there again.
+-- One step of a recovery. The sagas that were in flight on lost streams are written down once, when the groups are there
+-- again; from there on each step takes a page of them and makes a request for each that sends again what was lost. One
+-- transaction, so that no saga is left out by a crash, and none is taken twice. No page is made while a page's worth of
+-- such requests still waits. Of several replicas one does it at a time.
 create function saga_private.continue_recovery(
-    now_ms bigint, found_before_ms bigint, sagas_max integer, out sagas integer, out streams_left integer
+    now_ms bigint, found_before_ms bigint, sagas_max integer, out sagas integer, out is_owed boolean
 )
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -762,67 +769,77 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set lock_timeout = '2s'
 as $$
-#variable_conflict use_column
-declare
-    reached uuid;
-    lost_streams text[];
-    lost_things text;
-    latest_ms bigint;
-    page uuid[];
 begin
     sagas := 0;
-    perform stream from saga_private.streams where lost_at_ms is not null order by stream for update;
-    select recovered_up_to from saga_private.streams
-    where lost_at_ms <= found_before_ms and has_group
-    order by recovered_up_to nulls first limit 1 into reached;
-    if found and (
-        select count(*) from (
-            select from saga_private.requests where stream = 'saga.recovery' limit sagas_max
-        ) as waiting
-    ) < sagas_max then
-        select array_agg(stream), string_agg(distinct carries, ','), max(lost_at_ms) from saga_private.streams
-        where lost_at_ms <= found_before_ms and has_group and recovered_up_to is not distinct from reached
-        into lost_streams, lost_things, latest_ms;
-        -- What begins after a loss has lost nothing by it. Clocks differ by less than a minute.
-        select array_agg(owing.id order by owing.id) from (
-            select id from (
-                (
-                    select id from saga_private.sagas
-                    where wake_at_ms is not null and id > coalesce(reached, '00000000-0000-0000-0000-000000000000')
-                        and created_at_ms < latest_ms + 60000
-                    order by id limit sagas_max
-                )
-                union
-                (
-                    select id from saga_private.sagas
-                    where status in ('stuck', 'paused')
-                        and id > coalesce(reached, '00000000-0000-0000-0000-000000000000')
-                        and created_at_ms < latest_ms + 60000
-                    order by id limit sagas_max
-                )
-            ) as either
-            order by id limit sagas_max
-        ) as owing into page;
-        sagas := coalesce(cardinality(page), 0);
-        insert into saga_private.requests (at_ms, due_at_ms, stream, entry_id, fields, raw)
-        select
-            now_ms, now_ms, 'saga.recovery', concat_ws(':', id, lost_things, latest_ms),
-            json_build_object('type', 'saga.resend', 'saga_id', id, 'lost', lost_things),
-            json_build_array(
-                saga_private.raw_field('type', 'saga.resend'),
-                saga_private.raw_field('saga_id', id::text),
-                saga_private.raw_field('lost', lost_things)
-            )::text
-        from unnest(page) with ordinality as owing (id, place) order by place
-        on conflict (stream, entry_id) where stream is not null do nothing;
-        if sagas < sagas_max then
-            update saga_private.streams set lost_at_ms = null, lost_by = null, recovered_up_to = null
-            where stream = any(lost_streams);
-        else
-            update saga_private.streams set recovered_up_to = page[sagas_max] where stream = any(lost_streams);
+    if pg_try_advisory_xact_lock(hashtextextended('saga_private.resends', 0)) then
+        perform saga_private.gather_resends(found_before_ms);
+        if (
+            select count(*) from (
+                select from saga_private.requests where stream = 'saga.recovery' limit sagas_max
+            ) as waiting
+        ) < sagas_max then
+            with page as (
+                delete from saga_private.resends
+                where saga_id = any(array(select saga_id from saga_private.resends order by saga_id limit sagas_max))
+                returning saga_id, lost, lost_at_ms
+            )
+            insert into saga_private.requests (at_ms, due_at_ms, stream, entry_id, fields, raw)
+            select
+                now_ms, now_ms, 'saga.recovery', concat_ws(':', saga_id, lost, lost_at_ms),
+                json_build_object('type', 'saga.resend', 'saga_id', saga_id, 'lost', lost),
+                json_build_array(
+                    saga_private.raw_field('type', 'saga.resend'),
+                    saga_private.raw_field('saga_id', saga_id::text),
+                    saga_private.raw_field('lost', lost)
+                )::text
+            from page order by saga_id
+            on conflict (stream, entry_id) where stream is not null do nothing;
+            get diagnostics sagas = row_count;
         end if;
     end if;
-    select count(*) from saga_private.streams where lost_at_ms is not null into streams_left;
+    is_owed := exists (select from saga_private.resends)
+        or exists (select from saga_private.streams where lost_at_ms is not null);
+end
+$$;
+
+-- Write down all sagas in flight on the lost streams whose groups are there again, and forget that these are lost. A loss
+-- that is found in the meantime stays on record.
+create function saga_private.gather_resends(found_before_ms bigint)
+returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    gathered saga_private.streams[];
+    lost_things text;
+    latest_ms bigint;
+begin
+    select array_agg(known), string_agg(distinct carries, ','), max(lost_at_ms)
+    from saga_private.streams as known
+    where lost_at_ms <= found_before_ms and has_group
+    into gathered, lost_things, latest_ms;
+    if gathered is null then
+        return;
+    end if;
+    insert into saga_private.resends as known (saga_id, lost, lost_at_ms)
+    select id, lost_things, latest_ms
+    from (
+        select id, created_at_ms from saga_private.sagas where wake_at_ms is not null
+        union all
+        select id, created_at_ms from saga_private.sagas where wake_at_ms is null and status in ('stuck', 'paused')
+    ) as in_flight
+    -- What begins after a loss has lost nothing by it. Clocks differ by less than a minute.
+    where created_at_ms < latest_ms + 60000
+    on conflict (saga_id) do update
+    set lost = concat_ws(',', known.lost, excluded.lost), lost_at_ms = excluded.lost_at_ms;
+    update saga_private.streams as known
+    set lost_at_ms = null, lost_by = null
+    from unnest(gathered) as before
+    where known.stream = before.stream and known.lost_at_ms = before.lost_at_ms;
 end
 $$;
 

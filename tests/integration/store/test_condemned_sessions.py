@@ -23,10 +23,9 @@ from saga_service.store.retention import PostgresRemoval
 from tests.support.builders import PlainBlueprint, PlainCatalog, definition
 from tests.support.fakes import saga_id
 from tests.support.fakes import start as started
-from tests.support.locks import somebody_locks
+from tests.support.locks import somebody_locks, waits_for_locks
 from tests.support.replica import engine_on, process
 from tests.support.store_batches import ORDER, batch, no_definition, start, succeed
-from tests.support.waiting import eventually
 
 SESSIONS = 4
 READ_ONLY, SERIALIZABLE = "default_transaction_read_only = on", "default_transaction_isolation = 'serializable'"
@@ -116,12 +115,8 @@ async def test_a_serialization_failure_is_no_outage(postgres_dsn: str, pool: asy
     try:
         async with somebody_locks(postgres_dsn, "update saga_private.sagas set key = 'other'"):
             committing = asyncio.create_task(PostgresStore(other, no_definition).commit(batch(succeed(first))))
-            await eventually(lambda: _waits_for_a_lock(pool), what="the commit waits")
+            await waits_for_locks(pool)
         with pytest.raises(StoreConflict, match="could not serialize access"):
             await committing
     finally:
         await close_pool(other)
-
-
-async def _waits_for_a_lock(pool: asyncpg.Pool) -> bool:
-    return bool(await pool.fetchval("select true from pg_stat_activity where wait_event_type = 'Lock' limit 1"))

@@ -14,20 +14,11 @@ from saga_service.engine.ports import Batch, Deferred, RequestResult
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
-from tests.support.locks import somebody_locks
+from tests.support.locks import somebody_locks, waits_for_locks
 from tests.support.store_batches import batch, start, succeed
-from tests.support.waiting import eventually
 
-WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 LOCK_SAGA = "select from saga_private.sagas where id = $1 for update"
 LOCK_REQUEST = "select from saga_private.requests where id = $1 for update"
-
-
-async def _waits(pool: asyncpg.Pool, commits: int) -> None:
-    async def so_many_wait() -> bool:
-        return bool(await pool.fetchval(WAITING) == commits)
-
-    await eventually(so_many_wait, what=f"{commits} commits wait for a lock")
 
 
 async def _requests(store: PostgresStore, pool: asyncpg.Pool, count: int) -> list[Entry]:
@@ -56,9 +47,9 @@ async def test_requests_are_locked_before_sagas(store: PostgresStore, pool: asyn
 
     async with somebody_locks(postgres_dsn, LOCK_SAGA, second.history[0].saga_id):
         answering = asyncio.create_task(store.commit(answers))
-        await _waits(pool, 1)
+        await waits_for_locks(pool, 1)
         deferring = asyncio.create_task(store.commit(defers))
-        await _waits(pool, 2)
+        await waits_for_locks(pool, 2)
 
     results = await asyncio.gather(answering, deferring, return_exceptions=True)
     assert isinstance(results[0], int), results
@@ -74,9 +65,9 @@ async def test_requests_are_locked_by_their_number_whatever_becomes_of_them(
 
     async with somebody_locks(postgres_dsn, LOCK_REQUEST, _number(high)):
         committing = asyncio.create_task(store.commit(one))
-        await _waits(pool, 1)
+        await waits_for_locks(pool, 1)
         waiting = asyncio.create_task(store.commit(other))
-        await _waits(pool, 2)
+        await waits_for_locks(pool, 2)
 
     assert tuple(await asyncio.gather(committing, waiting)) == (None, None)
 
@@ -91,8 +82,8 @@ async def test_dead_letters_are_written_by_stream_and_entry(
 
     async with somebody_locks(postgres_dsn, f"{held} values (1, 'saga:events', '1700-2', 'broken', '{{}}', '[]')"):
         committing = asyncio.create_task(store.commit(Batch(dead_letters=[first, second, third])))
-        await _waits(pool, 1)
+        await waits_for_locks(pool, 1)
         waiting = asyncio.create_task(store.commit(Batch(dead_letters=[third, first])))
-        await _waits(pool, 2)
+        await waits_for_locks(pool, 2)
 
     assert tuple(await asyncio.gather(committing, waiting)) == (None, None)

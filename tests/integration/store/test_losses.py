@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -12,6 +14,7 @@ from saga_service.store.postgres_store import PostgresStore
 from saga_service.wire.events import read_own_event
 from saga_service.wire.transport import RECOVERY, SeenStream
 from tests.support.builders import START_MS
+from tests.support.locks import waits_for_locks
 from tests.support.store_batches import batch, saga_ids, start
 
 NOW_MS = START_MS + 1_000
@@ -62,7 +65,7 @@ async def test_a_stream_that_is_there_as_it_was_is_not_lost(store: PostgresStore
     assert await see(store, EVENTS) == []
     later = EVENTS._replace(at_us=2_000, last_id="1800-0", entries_added=7, length=1, first_id="1800-0")
     assert await see(store, later) == []
-    assert await go_on(store) == RecoveryPage(0, 0)
+    assert await go_on(store) == RecoveryPage(0, False)
 
 
 WENT_BACK = {
@@ -80,7 +83,7 @@ WENT_BACK = {
 async def test_a_stream_that_went_back_is_lost(store: PostgresStore, seen: SeenStream) -> None:
     await see(store, EVENTS)
     assert await see(store, seen._replace(at_us=2_000)) == ["saga:events"]
-    assert (await go_on(store)).streams_left == (0 if seen.has_group else 1)
+    assert (await go_on(store)).is_owed is not seen.has_group
 
 
 async def test_a_server_that_does_not_count_additions_is_judged_by_its_ids(store: PostgresStore) -> None:
@@ -112,14 +115,14 @@ async def test_a_stream_that_was_never_seen_with_its_group_is_lost(store: Postgr
     [saga] = await sagas_in_flight(store, 1)
     assert await see(store, gone(EVENTS, 1_000)) == ["saga:events"]
     await see(store, there_again(EVENTS, 2_000))
-    assert await go_on(store) == RecoveryPage(1, 0)
+    assert await go_on(store) == RecoveryPage(1, False)
     assert [event.saga_id for event in await sent_again(store)] == [saga]
 
 
 async def test_the_streams_of_a_new_deployment_were_never_there_and_are_not_lost(store: PostgresStore) -> None:
     assert await see(store, gone(EVENTS, 1_000), gone(REPLIES, 1_000)) == []
     assert await see(store, there_again(EVENTS, 2_000), there_again(REPLIES, 2_000)) == []
-    assert await go_on(store) == RecoveryPage(0, 0)
+    assert await go_on(store) == RecoveryPage(0, False)
     assert await see(store, gone(EVENTS, 3_000)) == ["saga:events"]
 
 
@@ -127,41 +130,41 @@ async def test_what_begins_when_the_streams_are_first_made_is_not_sent_twice(sto
     await see(store, gone(EVENTS, 1_000))
     await store.commit(batch(start("at once", at_ms=NOW_MS)))
     await see(store, there_again(EVENTS, 2_000))
-    assert await go_on(store) == RecoveryPage(0, 0)
+    assert await go_on(store) == RecoveryPage(0, False)
 
 
 async def test_every_saga_in_flight_is_sent_again_once_page_by_page(store: PostgresStore) -> None:
     sagas = await sagas_in_flight(store, 25)
     await lose(store, REPLIES)
     found: list[TransportLost] = []
-    for left in (1, 1, 0):
-        assert (await go_on(store)).streams_left == left
+    for is_left in (True, True, False):
+        assert (await go_on(store)).is_owed is is_left
         found += await sent_again(store)
     assert found == [TransportLost(saga) for saga in sagas]
-    assert await go_on(store) == RecoveryPage(0, 0)
+    assert await go_on(store) == RecoveryPage(0, False)
 
 
 async def test_no_page_is_made_while_the_one_before_waits(store: PostgresStore) -> None:
     await sagas_in_flight(store, 25)
     await lose(store, REPLIES)
-    assert [await go_on(store), await go_on(store)] == [RecoveryPage(10, 1), RecoveryPage(0, 1)]
+    assert [await go_on(store), await go_on(store)] == [RecoveryPage(10, True), RecoveryPage(0, True)]
     await sent_again(store)
-    assert await go_on(store) == RecoveryPage(10, 1)
+    assert await go_on(store) == RecoveryPage(10, True)
 
 
 async def test_nothing_is_sent_again_before_the_group_is_there(store: PostgresStore) -> None:
     await sagas_in_flight(store, 1)
     await see(store, REPLIES)
     await see(store, gone(REPLIES, 2_000))
-    assert await go_on(store) == RecoveryPage(0, 1)
+    assert await go_on(store) == RecoveryPage(0, True)
     await see(store, there_again(REPLIES, 3_000))
-    assert await go_on(store) == RecoveryPage(1, 0)
+    assert await go_on(store) == RecoveryPage(1, False)
 
 
 async def test_losses_found_together_are_one_recovery(store: PostgresStore) -> None:
     [saga] = await sagas_in_flight(store, 1)
     await lose(store, EVENTS, COMMANDS)
-    assert await go_on(store) == RecoveryPage(1, 0)
+    assert await go_on(store) == RecoveryPage(1, False)
     assert await sent_again(store) == [TransportLost(saga, frozenset({"saga.child", "stock"}))]
 
 
@@ -170,9 +173,9 @@ async def test_losses_found_together_whose_groups_come_back_one_by_one_are_both_
     await see(store, EVENTS, REPLIES)
     await see(store, gone(EVENTS, 2_000), gone(REPLIES, 2_000))
     await see(store, there_again(EVENTS, 3_000))
-    assert await go_on(store) == RecoveryPage(1, 1)
+    assert await go_on(store) == RecoveryPage(1, True)
     await see(store, there_again(REPLIES, 3_000))
-    assert await go_on(store) == RecoveryPage(1, 0)
+    assert await go_on(store) == RecoveryPage(1, False)
     assert await sent_again(store) == [TransportLost(saga, frozenset({"saga.child"})), TransportLost(saga)]
 
 
@@ -182,7 +185,7 @@ async def test_a_later_loss_of_another_stream_sends_nothing_of_an_earlier_one_tw
     await go_on(store)
     found = await sent_again(store)
     await lose(store, COMMANDS)
-    while (await go_on(store)).streams_left:
+    while (await go_on(store)).is_owed:
         found += await sent_again(store)
     found += await sent_again(store)
     for lost in ("saga.child", "stock"):
@@ -197,7 +200,7 @@ async def test_a_saga_that_waits_for_a_person_is_among_those_in_flight(
     [saga] = await sagas_in_flight(store, 1)
     await pool.execute("update saga_private.sagas set wake_at_ms = null, status = $1", status)
     await lose(store, REPLIES)
-    assert await go_on(store) == RecoveryPage(1, 0)
+    assert await go_on(store) == RecoveryPage(1, False)
     assert await sent_again(store) == [TransportLost(saga)]
 
 
@@ -205,7 +208,7 @@ async def test_a_saga_that_has_ended_has_nothing_in_flight(store: PostgresStore,
     await sagas_in_flight(store, 1)
     await pool.execute("update saga_private.sagas set wake_at_ms = null, status = 'completed'")
     await lose(store, REPLIES)
-    assert await go_on(store) == RecoveryPage(0, 0)
+    assert await go_on(store) == RecoveryPage(0, False)
 
 
 async def test_a_loss_in_the_middle_of_a_recovery_begins_it_anew(store: PostgresStore) -> None:
@@ -215,9 +218,9 @@ async def test_a_loss_in_the_middle_of_a_recovery_begins_it_anew(store: Postgres
     first = await sent_again(store)
     await store.see_streams([gone(REPLIES, 4_000)], NOW_MS - 5, "another")
     await see(store, there_again(REPLIES, 5_000))
-    assert (await go_on(store)).streams_left == 1
+    assert (await go_on(store)).is_owed
     again = await sent_again(store)
-    assert await go_on(store) == RecoveryPage(5, 0)
+    assert await go_on(store) == RecoveryPage(5, False)
     assert [event.saga_id for event in [*first, *again, *await sent_again(store)]] == [*sagas[:10], *sagas]
 
 
@@ -230,16 +233,16 @@ async def test_a_saga_that_began_after_the_loss_has_lost_nothing(
     if is_paused:
         await pool.execute("update saga_private.sagas set wake_at_ms = null, status = 'paused'")
     await lose(store, REPLIES)
-    assert await go_on(store) == RecoveryPage(1, 0)
+    assert await go_on(store) == RecoveryPage(1, False)
 
 
 async def test_a_loss_that_was_found_just_now_waits_for_others(store: PostgresStore) -> None:
     await sagas_in_flight(store, 1)
     await lose(store, REPLIES)
-    assert await store.continue_recovery(NOW_MS, NOW_MS - 1, 10) == RecoveryPage(0, 1)
+    assert await store.continue_recovery(NOW_MS, NOW_MS - 1, 10) == RecoveryPage(0, True)
 
 
-async def test_a_page_and_the_place_that_it_reaches_are_kept_both_or_neither(
+async def test_a_page_and_what_is_left_after_it_are_kept_both_or_neither(
     store: PostgresStore, pool: asyncpg.Pool
 ) -> None:
     sagas = await sagas_in_flight(store, 15)
@@ -251,3 +254,30 @@ async def test_a_page_and_the_place_that_it_reaches_are_kept_both_or_neither(
         await transaction.rollback()
     await go_on(store)
     assert [event.saga_id for event in await sent_again(store)] == sagas[:10]
+
+
+async def test_of_several_replicas_one_goes_on_with_a_recovery_at_a_time(
+    store: PostgresStore, pool: asyncpg.Pool
+) -> None:
+    await sagas_in_flight(store, 15)
+    await lose(store, REPLIES)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.fetch("select saga_private.continue_recovery($1, $2, 10)", NOW_MS + 1, NOW_MS)
+        assert await go_on(store) == RecoveryPage(0, True)
+    await sent_again(store)
+    assert await go_on(store) == RecoveryPage(5, False)
+
+
+async def test_a_loss_that_is_found_while_an_earlier_one_is_gathered_stays_on_record(
+    store: PostgresStore, pool: asyncpg.Pool
+) -> None:
+    [saga] = await sagas_in_flight(store, 1)
+    await lose(store, REPLIES)
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute("update saga_private.streams set lost_at_ms = $1", NOW_MS - 5)
+            gathering = asyncio.create_task(go_on(store))
+            await waits_for_locks(pool)
+        assert await gathering == RecoveryPage(1, True)
+    assert await sent_again(store) == [TransportLost(saga)]
+    assert await go_on(store) == RecoveryPage(1, False)

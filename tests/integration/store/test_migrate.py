@@ -41,7 +41,7 @@ VIEWS = (
 )
 TABLES = (
     *("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations"),
-    *("processes", "streams", "deployment"),
+    *("processes", "streams", "resends", "deployment"),
 )
 FUNCTIONS = ("start", "signal", "operate", "request_results", "state")
 ROLES = ("saga_reader", "saga_client", "saga_operator")

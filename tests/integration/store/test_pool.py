@@ -16,6 +16,7 @@ from saga_service.engine.failures import RevisionConflict, StoreUnavailable
 from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresDefinitionRegistry, PostgresStore
 from saga_service.store.retention import PostgresRemoval
+from tests.support.locks import waits_for_locks
 from tests.support.store_batches import ORDER, batch, row_counts, start, state_of, succeed
 
 PATIENCE_SECONDS = 0.5
@@ -177,7 +178,7 @@ async def test_a_cancelled_caller_waits_for_its_commit(pool: asyncpg.Pool, store
         await transaction.start()
         await connection.execute("select from saga_private.sagas for update")
         committing = asyncio.create_task(store.commit(batch(succeed(begun))))
-        await _until_it_waits_for_a_lock(connection)
+        await waits_for_locks(pool)
         committing.cancel()
         for _ in range(TURNS_OF_THE_LOOP):
             await asyncio.sleep(0)
@@ -186,14 +187,6 @@ async def test_a_cancelled_caller_waits_for_its_commit(pool: asyncpg.Pool, store
     with pytest.raises(asyncio.CancelledError):
         await committing
     assert await store.load([state_of(begun).id]) == [succeed(begun).state]
-
-
-async def _until_it_waits_for_a_lock(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> None:
-    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    deadline = time.monotonic() + BOUND_SECONDS
-    while not await connection.fetchval(waiting):
-        assert time.monotonic() < deadline, "nobody waits for the lock"
-        await connection.execute("select pg_stat_clear_snapshot()")
 
 
 async def _outcome(work: object) -> str:

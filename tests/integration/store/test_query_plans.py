@@ -115,7 +115,7 @@ async def _plan(pool: asyncpg.Pool, query: str, *values: object) -> tuple[set[st
 NOBODY = SagaId("00000000-0000-0000-0000-000000000000")
 HOT_QUERIES = [
     pytest.param(queries.LOAD, ([NOBODY] * 500,), {"sagas_pkey"}, id="load"),
-    pytest.param(queries.IN_FLIGHT, (NOBODY, 100), {"sagas_waking", "sagas_undoing"}, id="in_flight"),
+    pytest.param(queries.SOME_IN_FLIGHT, (100,), {"sagas_waking", "sagas_undoing"}, id="some_in_flight"),
 ]
 
 
@@ -234,7 +234,7 @@ async def _one_round(store: PostgresStore, number: int) -> None:
 async def _one_page_of_a_recovery(pool: asyncpg.Pool, store: PostgresStore) -> None:
     await pool.execute(
         "insert into saga_private.streams (stream, carries, lost_at_ms) values ('saga:replies', '*', $1)"
-        " on conflict (stream) do update set lost_at_ms = $1, recovered_up_to = null",
+        " on conflict (stream) do update set lost_at_ms = $1",
         START_MS,
     )
     await store.continue_recovery(START_MS, START_MS, 20)

@@ -56,7 +56,7 @@ class Outside:
         return []
 
     async def continue_recovery(self, now_ms: int, found_before_ms: int, sagas_max: int) -> RecoveryPage:
-        return RecoveryPage(0, 0)
+        return RecoveryPage(0, False)
 
     async def read(self, count_max: int, block_ms: int) -> list[Entry]:
         self.asked.reached()

@@ -21,7 +21,7 @@ AWAY = TransportUnavailable("away")
 NOW_MS = 1_000_000
 NEVER_S = 3_600.0
 EVENTS = SeenStream("saga:events", "saga.child", 5, True, "1-0", 1, 1, "1-0")
-NOTHING = RecoveryPage(0, 0)
+NOTHING = RecoveryPage(0, False)
 
 
 class Outside:
@@ -106,7 +106,7 @@ async def test_a_loss_is_told_with_its_streams() -> None:
 
 async def test_a_recovery_goes_on_page_by_page_until_nothing_is_owed() -> None:
     outside, shutdown = Outside(), Shutdown()
-    outside.pages.extend([RecoveryPage(10, 2), RecoveryPage(3, 1), RecoveryPage(4, 0)])
+    outside.pages.extend([RecoveryPage(10, True), RecoveryPage(3, True), RecoveryPage(4, False)])
     recovery = made(outside, shutdown)
     with structlog.testing.capture_logs() as logs:
         await run_until(recovery, shutdown, recovery.recovered)
@@ -117,7 +117,7 @@ async def test_a_recovery_goes_on_page_by_page_until_nothing_is_owed() -> None:
 async def test_the_streams_are_looked_at_before_each_page() -> None:
     """A loss in the middle of a recovery is on record before the recovery goes on."""
     outside, shutdown = Outside(), Shutdown()
-    outside.pages.extend([RecoveryPage(10, 1), RecoveryPage(10, 0)])
+    outside.pages.extend([RecoveryPage(10, True), RecoveryPage(10, False)])
     recovery = made(outside, shutdown)
     await run_until(recovery, shutdown, recovery.recovered)
     assert len(outside.seen) == len(outside.asked) == 2
@@ -125,7 +125,7 @@ async def test_the_streams_are_looked_at_before_each_page() -> None:
 
 async def test_what_any_replica_found_lost_is_worked_off_by_a_replica_that_found_nothing() -> None:
     outside, shutdown = Outside(), Shutdown()
-    outside.pages.append(RecoveryPage(5, 0))
+    outside.pages.append(RecoveryPage(5, False))
     recovery = made(outside, shutdown)
     await run_until(recovery, shutdown, recovery.recovered)
     assert list(outside.lost) == []
@@ -150,7 +150,7 @@ async def test_an_outage_is_over_at_the_next_look(fault: str) -> None:
         outside.look_faults.then(AWAY, AWAY)
     else:
         outside.page_faults.then(GONE, GONE)
-    outside.pages.append(RecoveryPage(5, 0))
+    outside.pages.append(RecoveryPage(5, False))
     recovery = made(outside, shutdown, period_s=0.001)
     await run_until(recovery, shutdown, recovery.recovered)
 

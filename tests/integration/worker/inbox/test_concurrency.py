@@ -17,6 +17,7 @@ from saga_service.worker import (
     Worker,
 )
 from tests.support.inbox import ACTION, CHARGE, PROBE, UNDO, Payment, fault_code, nothing, output
+from tests.support.locks import waits_for_locks
 
 
 async def test_deliveries_at_once_have_one_effect_and_one_answer(transactional: Payment) -> None:
@@ -46,7 +47,7 @@ async def test_an_older_attempt_waits_for_the_newer_and_does_nothing_after_it(tr
     await inside.wait()
     older = asyncio.create_task(transactional.deliver(attempt=1))
     undo = asyncio.create_task(transactional.deliver(PROBE))
-    await _waits_for_a_lock(transactional.ledger, 2)
+    await waits_for_locks(transactional.ledger, 2)
     go_on.set()
     assert [output(await each) for each in (newer, older, undo)] == [{"by": 2}] * 3
     assert transactional.calls == [("action", 2)]
@@ -230,16 +231,6 @@ async def _dies_after_its_effect(payment: Payment) -> None:
     dying.cancel()
     await asyncio.wait([dying])
     payment.inside = nothing
-
-
-async def _waits_for_a_lock(connection: asyncpg.Connection, sessions: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            waiting = await connection.fetchval(
-                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-            )
-            if waiting >= sessions:
-                return
 
 
 async def _end_other_sessions(connection: asyncpg.Connection) -> None:
