@@ -199,7 +199,7 @@ comment on table saga_private.requests is
 create index requests_open on saga_private.requests (due_at_ms, id) where answered_at_ms is null;
 create index requests_answered on saga_private.requests (answered_at_ms) where answered_at_ms is not null;
 -- What is requested of one saga is carried out in the order of the ids, so the open requests of a saga have to be found.
--- The saga may be named by its id or by its key. A start has neither here: it waits for nothing.
+-- The saga may be named by its id or by its key (`order_key`). A start has neither here: it waits for nothing.
 create index requests_by_id on saga_private.requests (addressed_id, id)
 where answered_at_ms is null and addressed_id is not null;
 create index requests_by_key on saga_private.requests (addressed_key, id)
@@ -339,6 +339,67 @@ grant execute on function
     to public;
 
 
+-- What a business key is
+
+
+-- The id that `saga_service.core.ids` derives: SHA-256 over the parts, each after its length in characters, as a version
+-- 8 UUID.
+create function saga_private.saga_id_from_key(saga text, key text)
+returns uuid
+language sql immutable strict
+as $$
+    select (
+        substr(digits, 1, 8) || '-' || substr(digits, 9, 4) || '-8' || substr(digits, 14, 3) || '-'
+        || substr('89ab', (('x' || substr(digits, 17, 1))::bit(4)::integer & 3) + 1, 1) || substr(digits, 18, 3)
+        || '-' || substr(digits, 21, 12)
+    )::uuid
+    from (
+        select encode(sha256(convert_to(
+            '12:saga_service3:key' || length(saga) || ':' || saga || length(key) || ':' || key, 'UTF8'
+        )), 'hex') as digits
+    ) as hashed
+$$;
+
+-- A key in the form of its definition's keys, as `saga_service.wire.business_keys` has the rule.
+create function saga_private.written_key(form text, key text)
+returns text
+language sql immutable
+as $$
+    select case
+        when form = 'integer' and key ~ '^[+-]?[0-9]{1,40}([.]0*)?$' then trunc(key::numeric)::text
+        when form = 'uuid' and key ~ (
+            '^(urn:uuid:)?[{]?[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}[}]?$'
+        ) then translate(replace(key, 'urn:uuid:', ''), '{}-', '')::uuid::text
+        else key
+    end
+$$;
+
+-- The key that a field's value is, by the same rule; null for a value that can be none.
+create function saga_private.key_text(form text, value jsonb)
+returns text
+language sql immutable
+as $$
+    select case jsonb_typeof(value)
+        when 'string' then saga_private.written_key(form, value #>> '{}')
+        when 'number' then (
+            select trunc(number)::text from (select value::numeric as number) as given
+            where number = trunc(number) and number between -9223372036854775808 and 18446744073709551615
+                and (scale(number) = 0 or abs(number) < 9007199254740992)
+        )
+    end
+$$;
+
+-- The text by which requests that name a saga by its key keep one order, though each may spell it otherwise, and a
+-- definition may not be known: keys that are one by any form have one text.
+create function saga_private.order_key(key text)
+returns text
+language sql immutable
+return saga_private.written_key('integer', regexp_replace(
+    saga_private.written_key('uuid', key),
+    '^([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})$', '\1\2\3\4\5'
+));
+
+
 -- The order of requests
 
 
@@ -376,11 +437,11 @@ return (
     order by first.id limit 1
 );
 
--- The key of a saga that a request names by its id, so that those which name it by its key keep their order with it.
-create function saga_private.key_of(saga_id uuid)
+-- The order key of a saga that a request names by its id, so that those which name it by its key keep their order with it.
+create function saga_private.order_key_of(saga_id uuid)
 returns text
 language sql stable
-return (select key from saga_private.sagas where id = saga_id);
+return (select saga_private.order_key(key) from saga_private.sagas where id = saga_id);
 
 
 -- One batch, in one commit
@@ -437,7 +498,8 @@ begin
             from (
                 select addressed_id, addressed_key, id from saga_private.requests where id = any(result_id)
                 union all
-                select id, key, 9223372036854775807 from unnest(asked_id, asked_key) as asked (id, key)
+                select id, saga_private.order_key(key), 9223372036854775807
+                from unnest(asked_id, asked_key) as asked (id, key)
             ) as carried_out (saga_id, key, request_id)
             group by saga_id, key
         ) as saga
@@ -471,7 +533,7 @@ begin
         )
         select
             now_ms, now_ms, 1, due_at_ms, stream, entry_id, fields::json, raw, addressed_id,
-            coalesce(addressed_key, saga_private.key_of(addressed_id))
+            coalesce(saga_private.order_key(addressed_key), saga_private.order_key_of(addressed_id))
         from unnest(
             deferred_due_at_ms, deferred_stream, deferred_entry_id, deferred_fields, deferred_raw,
             deferred_addressed_id, deferred_addressed_key
@@ -915,53 +977,6 @@ begin
 end
 $$;
 
--- The id that `saga_service.core.ids` derives: SHA-256 over the parts, each after its length in characters, as a version
--- 8 UUID.
-create function saga_private.saga_id_from_key(saga text, key text)
-returns uuid
-language sql immutable strict
-as $$
-    select (
-        substr(digits, 1, 8) || '-' || substr(digits, 9, 4) || '-8' || substr(digits, 14, 3) || '-'
-        || substr('89ab', (('x' || substr(digits, 17, 1))::bit(4)::integer & 3) + 1, 1) || substr(digits, 18, 3)
-        || '-' || substr(digits, 21, 12)
-    )::uuid
-    from (
-        select encode(sha256(convert_to(
-            '12:saga_service3:key' || length(saga) || ':' || saga || length(key) || ':' || key, 'UTF8'
-        )), 'hex') as digits
-    ) as hashed
-$$;
-
--- A key in the form of its definition's keys, as `saga_service.wire.business_keys` has the rule.
-create function saga_private.written_key(form text, key text)
-returns text
-language sql immutable
-as $$
-    select case
-        when form = 'integer' and key ~ '^[+-]?[0-9]{1,40}([.]0*)?$' then trunc(key::numeric)::text
-        when form = 'uuid' and key ~ (
-            '^(urn:uuid:)?[{]?[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}[}]?$'
-        ) then translate(replace(key, 'urn:uuid:', ''), '{}-', '')::uuid::text
-        else key
-    end
-$$;
-
--- The key that a field's value is, by the same rule; null for a value that can be none.
-create function saga_private.key_text(form text, value jsonb)
-returns text
-language sql immutable
-as $$
-    select case jsonb_typeof(value)
-        when 'string' then saga_private.written_key(form, value #>> '{}')
-        when 'number' then (
-            select trunc(number)::text from (select value::numeric as number) as given
-            where number = trunc(number) and number between -9223372036854775808 and 18446744073709551615
-                and (scale(number) = 0 or abs(number) < 9007199254740992)
-        )
-    end
-$$;
-
 -- The key of a start: the one that is given, or the field of the data that the deployed version of the definition names.
 create function saga_private.key_of_start(name text, input jsonb, given text)
 returns text
@@ -1206,6 +1221,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     request_id bigint;
+    own_key text;
 begin
     -- Who may signal may not operate, and types of this beginning are an operator's.
     if coalesce(name, '') = '' or starts_with(name, 'saga.') then
@@ -1232,12 +1248,14 @@ begin
         raise exception 'the id of a signal has at most 500 characters, but this one has %', length(signal.id)
             using errcode = 'invalid_parameter_value';
     end if;
+    select saga_private.written_key(deployed.document ->> 'key_form', key)
+    into own_key from saga_private.deployed_definitions(array[saga]) as deployed;
     insert into saga_private.requests (at_ms, wants_result, addressed_id, addressed_key, fields)
     values (
         (extract(epoch from clock_timestamp()) * 1000)::bigint,
         coalesce(signal.wants_result, false),
-        coalesce(signal.saga_id, saga_private.saga_id_from_key(saga, key)),
-        coalesce(nullif(key, ''), saga_private.key_of(signal.saga_id)),
+        coalesce(signal.saga_id, saga_private.saga_id_from_key(saga, coalesce(own_key, key))),
+        coalesce(saga_private.order_key(nullif(key, '')), saga_private.order_key_of(signal.saga_id)),
         json_build_object(
             'type', name, 'data', data::text, 'saga_id', signal.saga_id, 'saga', saga, 'subject', key, 'step', step,
             'id', coalesce(nullif(signal.id, ''), gen_random_uuid()::text)
@@ -1290,7 +1308,7 @@ begin
         (extract(epoch from clock_timestamp()) * 1000)::bigint,
         true,
         operate.saga_id,
-        saga_private.key_of(operate.saga_id),
+        saga_private.order_key_of(operate.saga_id),
         json_build_object(
             'type', 'saga.' || operation, 'saga_id', operate.saga_id,
             'actor', coalesce(nullif(actor, ''), session_user), 'reason', reason, 'step', step,

@@ -119,6 +119,21 @@ async def test_postgres_and_python_have_one_rule_of_what_a_key_is(
         assert row["written"] == written_key(form, orjson.dumps(value).decode())
 
 
+@FEW
+@given(texts=st.lists(st.one_of(TEXTS, UUIDS, NUMERALS), min_size=1, max_size=50))
+@example(texts=["0" * 31 + "7", "00000000-0000-0000-0000-000000000007", "+" + "7" * 32, "{" + "7" * 32 + "}", "-0"])
+async def test_what_is_one_key_by_any_form_has_one_place_in_the_order_of_requests(
+    pool: asyncpg.Pool, texts: list[str]
+) -> None:
+    spellings = [(text, written_key(form, text)) for text in texts for form in KeyForm]
+    order_keys = await pool.fetch(
+        "select saga_private.order_key(sent) as sent, saga_private.order_key(written) as written"
+        " from unnest($1::text[], $2::text[]) as spelling (sent, written)",
+        *zip(*spellings, strict=True),
+    )
+    assert all(row["sent"] == row["written"] for row in order_keys)
+
+
 async def started_by_sql(pool: asyncpg.Pool, saga: str, data: dict[str, Any], key: str | None) -> SagaId | None:
     """The id that the caller is given; None where the start is refused at once."""
     try:

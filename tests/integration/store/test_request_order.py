@@ -13,6 +13,7 @@ from saga_service.base.clock import now_ms
 from saga_service.core.ids import SagaId, saga_id_from_key
 from saga_service.core.vocabulary import Operation
 from saga_service.engine.engine import Engine
+from saga_service.engine.failures import RequestsOutOfOrder
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import Asked, Batch, Deferred
 from saga_service.store.postgres_store import PostgresStore
@@ -226,6 +227,84 @@ async def test_a_saga_that_is_not_there_yet_is_the_same_by_its_id_and_by_its_nam
     for way, is_claimed in zip(sorted(ways, reverse=reverse), (True, False), strict=True):
         await pool.execute(f"select saga.signal('approved', {way}) where $1::uuid is not null", ONE)
         assert bool(await claim(store)) is is_claimed
+
+
+NUMBER, UUID_TEXT = "7", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+SPELLINGS = [
+    *((NUMBER, "integer", spelling) for spelling in ("007", "+7", "7.0", "0" * 31 + "7")),
+    *(
+        (UUID_TEXT, "uuid", spelling)
+        for spelling in (UUID_TEXT.upper(), UUID_TEXT.replace("-", ""), f"{{{UUID_TEXT}}}")
+    ),
+]
+
+
+@pytest.mark.parametrize(("key", "form", "spelling"), SPELLINGS)
+@pytest.mark.parametrize("names_saga", [True, False], ids=["with the saga's name", "by the key alone"])
+async def test_requests_that_spell_one_key_differently_keep_their_order(
+    store: PostgresStore, pool: asyncpg.Pool, key: str, form: str, spelling: str, names_saga: bool
+) -> None:
+    await know_orders(pool, form)
+    for given, is_claimed in ((spelling, True), (key, False), (spelling, False)):
+        await pool.execute(
+            "select saga.signal('approved', key => $1, saga => $2)", given, "order" if names_saga else None
+        )
+        assert bool(await claim(store)) is is_claimed
+
+
+@pytest.mark.parametrize(("key", "form", "spelling"), SPELLINGS)
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_key_in_another_spelling_names_the_saga_of_a_request_by_its_id(
+    store: PostgresStore, pool: asyncpg.Pool, key: str, form: str, spelling: str, is_there: bool
+) -> None:
+    await know_orders(pool, form)
+    started = saga_id_from_key("order", key)
+    await pool.execute(
+        "insert into saga_private.sagas"
+        " (id, created_at_ms, saga, version, key, input, status, revision, updated_at_ms, steps)"
+        " select $1, 0, 'order', 'v1', $2, '{}', 'running', 1, 0, '{}' where $3",
+        started,
+        key,
+        is_there,
+    )
+    await pool.execute("select saga.signal('approved', saga_id => $1)", started)
+    assert len(await claim(store)) == 1
+    await pool.execute("select saga.signal('approved', saga => 'order', key => $1)", spelling)
+    assert await claim(store) == []
+
+
+@pytest.mark.parametrize(("key", "form", "spelling"), SPELLINGS)
+async def test_a_deferred_entry_goes_before_a_signal_by_its_key_in_another_spelling(
+    store: PostgresStore, pool: asyncpg.Pool, key: str, form: str, spelling: str
+) -> None:
+    await know_orders(pool, form)
+    await store.commit(Batch(deferred=[Deferred(paused_by_an_event(), NOW_MS + 5_000, Asked(ONE, key))]))
+    await pool.execute("select saga.signal('approved', key => $1)", spelling)
+    assert await claim(store) == []
+
+
+@pytest.mark.parametrize(("key", "form", "spelling"), SPELLINGS)
+async def test_a_batch_whose_entry_overtakes_a_signal_by_its_key_in_another_spelling_is_refused(
+    store: PostgresStore, pool: asyncpg.Pool, key: str, form: str, spelling: str
+) -> None:
+    await know_orders(pool, form)
+    await pool.execute("select saga.signal('approved', key => $1)", spelling)
+    with pytest.raises(RequestsOutOfOrder):
+        await store.commit(Batch(asked=[Asked(ONE, key)]))
+
+
+async def test_keys_that_no_form_writes_alike_hold_up_nothing(store: PostgresStore, pool: asyncpg.Pool) -> None:
+    for key in ("A-1", "A1", "a-1", "-7", "7", "7.1", UUID_TEXT, UUID_TEXT[:-1]):
+        await pool.execute("select saga.signal('approved', key => $1)", key)
+        assert len(await claim(store)) == 1
+
+
+async def know_orders(pool: asyncpg.Pool, form: str) -> None:
+    await pool.execute(
+        "insert into saga_private.definitions (saga, version, compensations, document)"
+        " values ('order', 'v1', '{}', json_build_object('key', 'number', 'key_form', $1::text))",
+        form,
+    )
 
 
 async def test_an_event_waits_for_a_deferred_one_of_its_saga(

@@ -98,7 +98,10 @@ def test_commit_batch_keeps_a_deferred_entry_with_every_column() -> None:
         f"insert into saga_private.requests (at_ms, first_attempt_at_ms, attempts, {names(DEFERRED)})"
         f" select now_ms, now_ms, 1, {cast_names(DEFERRED)} {spread('deferred')}"
     )
-    insert = insert.replace("addressed_key from", "coalesce(addressed_key, saga_private.key_of(addressed_id)) from")
+    insert = insert.replace(
+        "addressed_key from",
+        "coalesce(saga_private.order_key(addressed_key), saga_private.order_key_of(addressed_id)) from",
+    )
     assert insert in plain(COMMIT_BATCH)
 
 
