@@ -1,6 +1,6 @@
 """A batch after decoding: its events in order, and what becomes of all other items.
 
-An item is an entry of a stream, or an event that came by none: a timer's, a recovery's. Decoding has two steps, for
+An item is an entry of a stream, a row of the requests read as one, or a timer that is due. Decoding has two steps, for
 most batches need only the first: each entry by what is deployed here, then the few entries that name what is not, by
 what other replicas have put on record. Events keep the order of their items through both.
 """
@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from saga_service.core.definition import Definition
-from saga_service.core.events import Event, TimerDue, TransportLost
+from saga_service.core.events import Event, TimerDue
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Verdict
 from saga_service.engine.decode import Announced, Decoder, Received, Reported, Unresolved
-from saga_service.engine.deferral import DeferralPolicy, asked_of, deferrable, deferred, put_back
+from saga_service.engine.deferral import DeferralPolicy, asked_of, deferred, put_back
 from saga_service.engine.ports import Asked, Deferred, DefinitionRegistry, RequestResult
 from saga_service.wire.dead_letters import DeadLetter, NamedSaga, dead_letter
 from saga_service.wire.entries import Entry
-from saga_service.wire.events import write_own_event
+from saga_service.wire.events import write_timer
 from saga_service.wire.saga_spec import NotDeployedHere, SagaSpec
 
-Item = Entry | Event
-"""One item of a batch."""
+Item = Entry | TimerDue
+"""One item of a batch. A timer has no entry: its lease brings it back."""
 
 
 class RefusedRequest(NamedTuple):
@@ -187,14 +187,10 @@ class BatchDecoder:
             return None
         return decoded.event if isinstance(decoded, Received) else None
 
-    def defer(self, item: Item, due_at_ms: int) -> Decoded:
-        """A batch that defers this one item, and does nothing else."""
-        decoded = Decoded()
-        entry = item if isinstance(item, Entry) else deferrable(item, None)
-        if entry is not None:
-            decoded.deferred.append(Deferred(entry, due_at_ms, self._asked_of(item)))
-        if isinstance(item, Entry):
-            decoded.acknowledge(item)
+    def defer(self, entry: Entry, due_at_ms: int) -> Decoded:
+        """A batch that defers this one entry, and does nothing else."""
+        decoded = Decoded(deferred=[Deferred(entry, due_at_ms, self._asked_of(entry))])
+        decoded.acknowledge(entry)
         return decoded
 
     def quarantine(self, item: Item, reason: str, *, with_fields: bool) -> Decoded:
@@ -204,9 +200,8 @@ class BatchDecoder:
             entry, saga = item, self._decoder.named_saga(item)
             decoded.acknowledge(item)
         else:
-            assert isinstance(item, TimerDue | TransportLost), "other events come in entries"
-            entry, saga = write_own_event(item, f"{item.saga_id}:{now_ms}"), NamedSaga(item.saga_id)
-            decoded.parked = [item.saga_id] if isinstance(item, TimerDue) else []
+            entry, saga = write_timer(item, f"{item.saga_id}:{now_ms}"), NamedSaga(item.saga_id)
+            decoded.parked = [item.saga_id]
         letter = dead_letter(entry if with_fields else _bare(entry), reason, now_ms, saga)
         decoded.add_dead_letter(entry, letter)
         return decoded

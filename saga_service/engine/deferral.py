@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from saga_service.core.events import Event, OperationRequested, Signalled, TransportLost
+from saga_service.core.events import Event, OperationRequested, Signalled
 from saga_service.core.ids import SagaId
 from saga_service.engine.ports import Asked, Deferred
 from saga_service.wire.entries import Entry
-from saga_service.wire.events import write_own_event
 
 PAUSE_MS_MIN, PAUSE_MS_MAX = 50, 5_000
 """Between two attempts at an entry that waits for something to be there."""
@@ -82,14 +81,6 @@ def next_slow_attempt_ms(entry: Entry | None, now_ms: int) -> int:
     if entry is None:
         return now_ms + SLOW_PAUSE_MS_MIN
     return now_ms + _pause_ms(entry, now_ms, SLOW_PAUSE_MS_MIN, SLOW_PAUSE_MS_MAX)
-
-
-def deferrable(event: Event, entry: Entry | None) -> Entry | None:
-    """The entry to keep of an event; None for a timer, which its lease brings back."""
-    if entry is None and isinstance(event, TransportLost):
-        # One for each saga: the row is found if there is one already.
-        return write_own_event(event, event.saga_id)
-    return entry
 
 
 def _pause_ms(entry: Entry, now_ms: int, least_ms: int, most_ms: int) -> int:

@@ -17,7 +17,7 @@ from saga_service.base.clock import Backoff
 from saga_service.engine.batch import BatchDecoder, Decoded, Item
 from saga_service.engine.commit_log import log_commit, log_failure
 from saga_service.engine.decode import Received
-from saga_service.engine.deferral import DeferralPolicy, SlowSagas, asked_of, deferrable, next_slow_attempt_ms
+from saga_service.engine.deferral import DeferralPolicy, SlowSagas, asked_of, next_slow_attempt_ms
 from saga_service.engine.failures import (
     REMEDIES,
     STATEMENT_FAILURES,
@@ -145,7 +145,9 @@ class Engine:
     def _decode(self, attempt: _Attempt) -> Decoded:
         match attempt.place:
             case Place.DEFERRAL | Place.DEFERRAL_OF_ROW:
-                return self._decoder.defer(attempt.items[0], attempt.due_at_ms)
+                [entry] = attempt.items
+                assert isinstance(entry, Entry), "a timer is left to its lease"
+                return self._decoder.defer(entry, attempt.due_at_ms)
             case Place.DEAD_LETTER | Place.BARE_DEAD_LETTER:
                 with_fields = attempt.place is Place.DEAD_LETTER
                 return self._decoder.quarantine(attempt.items[0], attempt.reason, with_fields=with_fields)
@@ -163,9 +165,8 @@ class Engine:
             if until_ms is None or not isinstance(item, Received):
                 decoded.in_order.append(item)
                 continue
-            entry = deferrable(item.event, item.entry)
-            if entry is not None:
-                decoded.deferred.append(Deferred(entry, until_ms, asked_of(item.event)))
+            if item.entry is not None:
+                decoded.deferred.append(Deferred(item.entry, until_ms, asked_of(item.event)))
 
     async def _load_and_fold(self, received: list[Received], trust_copies: bool) -> Folded:
         """Fold the events; and once more where a copy that may be old let some event have no effect."""
@@ -298,7 +299,7 @@ class Engine:
         return True
 
     def _deferral_of(self, item: Item, failure: Failure) -> list[_Attempt]:
-        entry = item if isinstance(item, Entry) else deferrable(item, None)
+        entry = item if isinstance(item, Entry) else None
         saga_id, due_at_ms = self._decoder.saga_of(item), next_slow_attempt_ms(entry, self._now_ms())
         if failure in STATEMENT_FAILURES and saga_id is not None:
             # What else comes for the saga is due at the same moment: after this item, and not before it.

@@ -41,10 +41,9 @@ of a stream may not be left, for this replica holds it: it waits until it is wri
 Two failures need no row, for they are settled in the fold, entry by entry: a saga that is not there yet, and a
 definition that this release cannot read. Both are deferred (`engine.deferral`).
 
-An event without an entry (a due timer, a command to be sent again) is written down as the entry that it would have been
-(`wire.events`). In quarantine it is a dead letter of `saga.timers` or `saga.recovery`, and the saga's wake-up is
-moved out of the way, so that it does not fail for ever; `dead-letters replay` sets it going again. Deferred, a timer is
-left to its lease.
+A due timer has no entry, and is written down as one (`wire.events`). In quarantine it is a dead letter of
+`saga.timers`, and the saga's wake-up is moved out of the way, so that it does not fail for ever; `dead-letters replay`
+sets it going again. Deferred, a timer is left to its lease.
 
 Nothing that happens after the commit comes here: what is durable is never tried again because of a log line.
 """

@@ -13,7 +13,7 @@ from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.core.vocabulary import Verdict
 from saga_service.engine.decode import Received
-from saga_service.engine.deferral import NO_DEFERRAL, DeferralPolicy, asked_of, deferrable, deferred
+from saga_service.engine.deferral import NO_DEFERRAL, DeferralPolicy, asked_of, deferred
 from saga_service.engine.ports import Asked, Deferred, RequestResult, Write
 from saga_service.wire.dead_letters import DeadLetter, NamedSaga, dead_letter
 from saga_service.wire.entries import Entry
@@ -153,9 +153,8 @@ class _Fold:
 
     def _leave_to_others(self, item: Received, reason: str) -> None:
         """A replica of another release may read the definition; this one changes nothing. A timer's lease runs out."""
-        entry = deferrable(item.event, item.entry)
-        self._defer(entry, item.event)
-        if entry is None:
+        self._defer(item.entry, item.event)
+        if item.entry is None:
             self._folded.refusals.append((item.event.saga_id, reason))
 
     def _defer(self, entry: Entry | None, event: Event) -> None:

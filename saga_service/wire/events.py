@@ -3,9 +3,9 @@
 The envelope has the names of CloudEvents, so that a CloudEvents producer maps one to one. A type starts a saga, or
 names a signal that sagas wait for, or is one of the service's own, which begin with `saga.`.
 
-The service's own events, a timer that is due or commands to be sent again, come by no stream. One that cannot be
-carried out is written as an entry, so that it can be deferred, shown among the dead letters, and replayed like any
-other entry.
+The service's own events, a timer that is due or commands to be sent again, come by no stream of Redis. Postgres makes
+a request of commands to be sent again (`saga_private.continue_recovery`). A timer that cannot be carried out is written
+as an entry, so that it can be shown among the dead letters, and replayed like any other entry.
 
 The end of a saga is announced as an event on the stream of outcomes.
 """
@@ -38,7 +38,6 @@ from saga_service.wire.transport import (
     EVERYTHING,
     NO_STREAMS,
     OWN_TYPES_PREFIX,
-    RECOVERY,
     REQUESTS,
     TIMERS,
     StreamNames,
@@ -194,17 +193,13 @@ OwnEvent = TimerDue | TransportLost
 WAKE, RESEND = f"{OWN_TYPES_PREFIX}wake", f"{OWN_TYPES_PREFIX}resend"
 
 
-def write_own_event(event: OwnEvent, entry_id: str) -> Entry:
-    """The event as an entry of a stream that does not exist in Redis."""
-    if isinstance(event, TimerDue):
-        return Entry(TIMERS, entry_id, {b"type": WAKE.encode(), b"saga_id": event.saga_id.encode()})
-    lost = EVERYTHING if event.lost is None else ",".join(sorted(event.lost))
-    fields = {b"type": RESEND.encode(), b"saga_id": event.saga_id.encode(), b"lost": lost.encode()}
-    return Entry(RECOVERY, entry_id, fields)
+def write_timer(timer: TimerDue, entry_id: str) -> Entry:
+    """The timer as an entry of a stream that does not exist in Redis."""
+    return Entry(TIMERS, entry_id, {b"type": WAKE.encode(), b"saga_id": timer.saga_id.encode()})
 
 
 def read_own_event(entry: Entry) -> OwnEvent | None:
-    """The event of an entry that `write_own_event` has written; None for any other entry.
+    """The event of an entry of a timer or of a recovery; None for any other entry.
 
     No one outside can send such an entry, because no stream of Redis has these names. Raises Malformed.
     """

@@ -32,8 +32,9 @@ from saga_service.core.vocabulary import (
     Task,
     UndoOrder,
 )
-from saga_service.wire.entries import Entry, Message
+from saga_service.wire.entries import Entry, Message, RequestRow
 from saga_service.wire.saga_spec import InvalidInput, SagaSpec
+from saga_service.wire.transport import RECOVERY
 
 START_MS = 1_000_000
 TIMEOUT_MS = 30_000
@@ -401,6 +402,12 @@ def entry(fields: Mapping[Name, bytes | str], stream: str = "saga:events", entry
 
 SERVER_ID = "0123456789abcdef"
 """The run of Redis on which everything is delivered in tests without a server."""
+
+
+def resend(saga_id: SagaId = SAGA_ID, number: int = 1) -> Entry:
+    """The request by which a recovery has a saga's commands sent again, as Postgres makes it."""
+    fields = {b"type": b"saga.resend", b"saga_id": saga_id.encode(), b"lost": b"*"}
+    return Entry(RECOVERY, f"{saga_id}:*:0", fields, request=RequestRow(number, START_MS, 1))
 
 
 def delivered(message: Message, entry_id: str = "1700-0") -> Entry:

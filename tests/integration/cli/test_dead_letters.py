@@ -9,12 +9,12 @@ import pytest
 from redis import Redis
 
 from saga_service.base.clock import now_ms
-from saga_service.core.events import TimerDue, TransportLost
+from saga_service.core.events import TimerDue
 from saga_service.engine.ports import Batch
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry, entry_of
-from saga_service.wire.events import OwnEvent, write_own_event
-from tests.support.builders import SAGA_ID
+from saga_service.wire.events import write_timer
+from tests.support.builders import SAGA_ID, resend
 from tests.support.command_line import run_aside, store
 
 STRANGE = {b"type": b"ordre", b"data": b'{"a": 1}', b"\xff\x00": b"\x00\xfe binary", b"empty": b""}
@@ -95,11 +95,11 @@ async def test_a_replayed_entry_is_the_one_that_came_byte_for_byte(postgres_dsn:
     assert on_streams["order_requests"] == [(new_ids[1], {b"amount": b"3"})]
 
 
-@pytest.mark.parametrize("event", [TimerDue(SAGA_ID), TransportLost(SAGA_ID)])
+@pytest.mark.parametrize("sent", [write_timer(TimerDue(SAGA_ID), f"{SAGA_ID}:1"), resend()])
 async def test_an_event_of_the_service_itself_is_replayed_as_a_request(
-    pool: asyncpg.Pool, postgres_dsn: str, event: OwnEvent
+    pool: asyncpg.Pool, postgres_dsn: str, sent: Entry
 ) -> None:
-    [number] = await put_aside(postgres_dsn, write_own_event(event, f"{SAGA_ID}:1"))
+    [number] = await put_aside(postgres_dsn, sent)
 
     shown = (await run_aside("dead-letters", "show", str(number), "--json")).json
     replayed = (await run_aside("dead-letters", "replay", str(number), "--json")).json

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from saga_service.base.lifecycle import Shutdown
-from saga_service.core.events import TimerDue, TransportLost
+from saga_service.core.events import TimerDue
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.engine import Committed
 from saga_service.engine.failures import RevisionConflict, StoreBroken, StoreUnavailable
@@ -21,7 +21,7 @@ from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.wire.dead_letters import dead_letter, raw_pairs, write_dead_letter
 from saga_service.wire.entries import Entry, Message
-from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, definition, delivered, entry, step
+from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, definition, delivered, entry, resend, step
 from tests.support.fakes import (
     BATCH_BYTES_MAX,
     DATA_BYTES_MAX,
@@ -438,7 +438,7 @@ async def test_a_log_processor_that_raises_loses_no_message(service: ServiceInMe
 
 async def test_what_is_in_flight_is_sent_again_under_the_same_id(service: ServiceInMemory) -> None:
     first = await service.process(start())
-    again = await service.process(TransportLost(SAGA_ID))
+    again = await service.process(resend())
     assert again.messages == first.messages
     assert again.handled == {}
     assert [line.revision for line in service.store.history] == [1]

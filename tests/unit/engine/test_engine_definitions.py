@@ -8,12 +8,12 @@ import pytest
 import structlog
 
 from saga_service.core.definition import Definition
-from saga_service.core.events import TimerDue, TransportLost
+from saga_service.core.events import TimerDue
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.engine.saga_loader import DISTRUST_MS
 from saga_service.wire.entries import Entry
 from saga_service.wire.transport import RECOVERY
-from tests.support.builders import SAGA_ID, entry
+from tests.support.builders import SAGA_ID, entry, resend
 from tests.support.fakes import (
     NAMES,
     ORDER,
@@ -126,8 +126,7 @@ async def test_a_recovery_waits_for_a_replica_that_can_read_the_definition(
     await _stored_by_a_later_release(service)
     service.store.sagas[SAGA_ID] = service.store.sagas[SAGA_ID]._replace(version="v0")
     _another_replica_was_found_at_work(service)
-    await service.process(TransportLost(SAGA_ID))
-    await service.process(TransportLost(SAGA_ID))
+    await service.process(resend())
     assert {deferred.entry.stream for deferred in service.store.deferred.values()} == {RECOVERY}
 
     newer = ServiceInMemory(service.store)

@@ -10,7 +10,7 @@ import structlog
 from saga_service.core.advance import advance
 from saga_service.core.definition import Definition
 from saga_service.core.effects import Transition
-from saga_service.core.events import Event, TimerDue, TransportLost
+from saga_service.core.events import Event, TimerDue
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
 from saga_service.engine.engine import Committed
@@ -19,7 +19,7 @@ from saga_service.wire.dead_letters import raw_pairs
 from saga_service.wire.entries import Entry, RequestRow
 from saga_service.wire.events import write_event
 from saga_service.wire.transport import RECOVERY, REQUESTS, TIMERS
-from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, PlainBlueprint, delivered, entry
+from tests.support.builders import SAGA_ID, START_MS, TIMEOUT_MS, PlainBlueprint, delivered, entry, resend
 from tests.support.fakes import (
     NAMES,
     FaultyStore,
@@ -150,8 +150,9 @@ async def test_a_recovery_that_fails_by_a_bug_is_parked_and_its_timer_is_not(
 ) -> None:
     await service.process(start())
     _stumble_at(monkeypatch, SAGA_ID)
-    await service.process_apart(TransportLost(SAGA_ID))
-    assert list(service.store.dead_letters) == [(RECOVERY, f"{SAGA_ID}:{START_MS}")]
+    sent_again = resend()
+    await service.process_apart(sent_again)
+    assert list(service.store.dead_letters) == [(RECOVERY, sent_again.id)]
     assert service.store.parked == []
 
 
