@@ -5,7 +5,7 @@ A handler that still runs when its command's deadline has passed is cancelled, s
 | the handler then                         | reply             | its entry                 | its slot               |
 |------------------------------------------|-------------------|---------------------------|------------------------|
 | returns all the same                     | that result       | acknowledged after it     | free                   |
-| raises `Rejected` or `Retryable`         | what it says      | acknowledged after it     | free                   |
+| raises `Rejected`, `Retryable`, `Unknown`| what it says      | acknowledged after it     | free                   |
 | ends in any other way                    | none              | acknowledged              | free                   |
 | ignores it: the handler is *abandoned*   | when it ends      | acknowledged at once      | free, up to a limit    |
 

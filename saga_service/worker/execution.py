@@ -4,7 +4,8 @@
 |----------------------------------------------|-------------------|-------------------------------|
 | returns                                      | succeeded         |                               |
 | raises `Rejected`                            | rejected          | its own                       |
-| cannot be called: the data does not fit      | rejected          | `invalid_command`             |
+| cannot be called: the data does not fit      | rejected; a probe | `invalid_command`             |
+|                                              | is failed         |                               |
 | raises `Retryable`                           | failed            | its own, with its delay       |
 | raises `Unknown`                             | unknown           | its own, with its delay       |
 | raises anything else                         | failed or unknown | the exception's class         |
@@ -17,11 +18,13 @@ of steps that have a compensation. A transaction of the inbox is rolled back wit
 transactional handler has always failed. "Anything else" is every exception: a panic of a library in Rust, `sys.exit()`
 in the handler's own code, a cancellation that nobody asked for. Only the process's own signals end a worker.
 
+A rejected probe means that the action did not happen. A probe that no handler was called for says nothing of that.
+
 An unknown command is not rejected: during a roll-out another process of the same service may have its handler, and the
 retry may reach that process. The same holds for a command encrypted with a key that this process does not have.
 
-A handler that was asked to end may still return, or raise `Rejected` or `Retryable`. Any other exception is then no
-reply: what a cancellation interrupts says nothing about what was done before it.
+A handler that was asked to end may still return, or raise `Rejected`, `Retryable` or `Unknown`. Any other exception is
+then no reply: what a cancellation interrupts says nothing about what was done before it.
 
 With an inbox the handler may not be called, and there may be no reply: see `inbox.deduplication`.
 """
@@ -94,7 +97,8 @@ async def execute(
             return success(command, await handler.call(argument, context), reply_bytes_max)
     except InvalidCommand as error:
         context.logger.warning("the command's data does not fit the handler's model", error=str(error))
-        return failure(command, Outcome.REJECTED, INVALID_COMMAND, str(error))
+        outcome = Outcome.FAILED if command.direction is Direction.PROBE else Outcome.REJECTED
+        return failure(command, outcome, INVALID_COMMAND, str(error))
     except Rejected as error:
         context.logger.info("the handler rejected the command", code=error.code, error=error.message)
         return failure(command, Outcome.REJECTED, error.code, error.message)

@@ -159,6 +159,16 @@ async def test_data_that_does_not_fit_is_rejected_by_field_without_values() -> N
     )
 
 
+async def test_a_probe_whose_data_does_not_fit_says_nothing_of_its_action() -> None:
+    """A rejected probe means that the action did not happen, and nobody has looked."""
+
+    async def find(charge: Charge) -> None:
+        raise AssertionError("not to be called")
+
+    fault = failed(await carry_out(find, data={}, direction=Direction.PROBE))
+    assert fault == Fault("invalid_command", "amount: Field required")
+
+
 async def test_a_long_list_of_wrong_fields_is_cut_short() -> None:
     async def charge(basket: Basket) -> None: ...
 
