@@ -1,10 +1,12 @@
-"""How commands end: exit codes that scripts can use, failures in words, and what to install for a missing extra."""
+"""How commands end: exit codes that scripts can use, and what to install for a missing extra."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import NamedTuple, TypeVar
+
+from saga_service.admin.failure_kinds import Failure, FailureKind
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,31 +39,29 @@ EXIT_CODES_HELP = (
 )
 
 
-class CommandFailed(Exception):
-    """The command cannot go on. `message` says what is wrong and where, `advice` what to do about it."""
-
-    def __init__(self, message: str, advice: str | None = None, *, code: ExitCode = ExitCode.PROBLEM) -> None:
-        super().__init__(message, advice)
-        self.message = message
-        self.advice = advice
-        self.code = code
-
-    def __str__(self) -> str:
-        return self.message if self.advice is None else f"{self.message}; {self.advice}"
+EXIT_CODE_OF = {
+    FailureKind.PROBLEM: ExitCode.PROBLEM,
+    FailureKind.NOT_FOUND: ExitCode.PROBLEM,
+    FailureKind.CONFLICT: ExitCode.PROBLEM,
+    FailureKind.INVALID: ExitCode.USAGE,
+    FailureKind.UNREACHABLE: ExitCode.UNREACHABLE,
+    FailureKind.SCHEMA: ExitCode.SCHEMA,
+    FailureKind.NOT_YET: ExitCode.NOT_YET,
+}
 
 
 def do_each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do the work for every item, also after one that failed. Raises CommandFailed in the end, with every failure."""
+    """Do the work for every item, also after one that failed. Raises Failure in the end, with every failure."""
     done: list[Result] = []
-    failures: list[CommandFailed] = []
+    failures: list[Failure] = []
     for item in items:
         try:
             done.append(work(item))
-        except CommandFailed as failure:
+        except Failure as failure:
             failures.append(failure)
     if len(failures) > 1:
         lines = "\n".join(f"  {failure}" for failure in failures)
-        raise CommandFailed(f"{len(failures)} of {len(failures) + len(done)} failed:\n{lines}", code=failures[0].code)
+        raise Failure(f"{len(failures)} of {len(failures) + len(done)} failed:\n{lines}", kind=failures[0].kind)
     if failures:
         raise failures[0]
     return done
@@ -86,7 +86,7 @@ EXTRA_OF_MODULE = {
 """Every optional module that a command imports. A command imports it at the top of its own module, or of one below."""
 
 
-def extra_missing(error: ModuleNotFoundError) -> CommandFailed | None:
+def extra_missing(error: ModuleNotFoundError) -> Failure | None:
     """The failure that names the extra to install; None where the missing module is not one of an extra."""
     module = (error.name or "").partition(".")[0]
     extra = EXTRA_OF_MODULE.get(module)
@@ -94,4 +94,4 @@ def extra_missing(error: ModuleNotFoundError) -> CommandFailed | None:
         return None
     install = f"pip install 'saga-service[{extra.name}]'"
     advice = install if extra.alternative is None else f"{install}; {extra.alternative}"
-    return CommandFailed(f"this needs the package '{module}', which is not installed", advice, code=ExitCode.USAGE)
+    return Failure(f"this needs the package '{module}', which is not installed", advice, kind=FailureKind.INVALID)

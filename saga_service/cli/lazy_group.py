@@ -13,8 +13,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from saga_service.cli.exits import CommandFailed, ExitCode, extra_missing
-from saga_service.cli.text import harmless_lines, quoted
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.text import harmless_lines, quoted
+from saga_service.cli.exits import EXIT_CODE_OF, extra_missing
 
 COMMANDS_PACKAGE = "saga_service.cli.commands"
 
@@ -40,10 +41,10 @@ class _DataCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer's own class of contexts is private
         if extra := super().parse_args(ctx, args):
-            raise CommandFailed(
+            raise Failure(
                 f"nothing is known of the argument {quoted(extra[0])}",
                 "data is given by --data with a JSON object, or by --field NAME=VALUE",
-                code=ExitCode.USAGE,
+                kind=FailureKind.INVALID,
             )
         return []
 
@@ -61,7 +62,7 @@ class LazyGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer's own class of contexts is private
         try:
             _refuse_other_encodings(args)
-        except CommandFailed as failure:
+        except Failure as failure:
             raise _reported(failure) from None
         return super().parse_args(ctx, args)
 
@@ -77,7 +78,7 @@ class LazyGroup(TyperGroup):
             # typer has pydantic read the values, and that begins its texts so.
             error.message = error.message.removeprefix("Value error, ")
             raise
-        except CommandFailed as failure:
+        except Failure as failure:
             raise _reported(failure) from None
         except ModuleNotFoundError as error:
             failure_of_extra = extra_missing(error)
@@ -86,21 +87,21 @@ class LazyGroup(TyperGroup):
             raise _reported(failure_of_extra) from None
 
 
-def _reported(failure: CommandFailed) -> typer.Exit:
+def _reported(failure: Failure) -> typer.Exit:
     typer.echo(harmless_lines(f"saga-service: {failure}"), err=True)
-    return typer.Exit(failure.code)
+    return typer.Exit(EXIT_CODE_OF[failure.kind])
 
 
 def _refuse_other_encodings(arguments: Sequence[str]) -> None:
-    """Raises CommandFailed where an argument is not UTF-8: no key, name or value of a saga could be meant by it."""
+    """Raises Failure where an argument is not UTF-8: no key, name or value of a saga could be meant by it."""
     for argument in arguments:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            raise CommandFailed(
+            raise Failure(
                 f"the argument {quoted(argument)} is not UTF-8",
                 "check the encoding of the terminal or the script",
-                code=ExitCode.USAGE,
+                kind=FailureKind.INVALID,
             ) from None
 
 
@@ -131,7 +132,7 @@ def _loaded(entry: CommandEntry) -> Any:  # typer's own class of commands is pri
     return get_command(app)
 
 
-def _without_extra(entry: CommandEntry, failure: CommandFailed) -> Any:
+def _without_extra(entry: CommandEntry, failure: Failure) -> Any:
     """A command that has its help, and fails whatever it is given."""
 
     def fail() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from saga_service.cli.access.views import SagaRow, SagaStory, StepRow
+from saga_service.admin.views import SagaRow, SagaStory, StepRow
 from saga_service.core.definition import StepDefinition
 from saga_service.core.state import StepState
 from tests.support.builders import SagaInMemory

@@ -17,7 +17,7 @@ from typing import IO, Any
 import orjson
 from asyncpg import Connection
 
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.admin.failure_kinds import Failure, FailureKind
 
 PAGE_SAGAS_MAX = 100
 """The sagas in memory at once; an input or an output may have a megabyte."""
@@ -101,14 +101,14 @@ ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 def ending_of(path: Path) -> str:
     """The one of ENDINGS that a file's name has.
 
-    Raises CommandFailed where it has none of them, or the file exists: an archive may be all that is left of its sagas,
+    Raises Failure where it has none of them, or the file exists: an archive may be all that is left of its sagas,
     so none is ever overwritten. Raises ModuleNotFoundError where the ending needs an extra that is not installed.
     """
     ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
     if ending is None:
-        raise CommandFailed(f"--output must end in {', '.join(ENDINGS)}, but is '{path}'", code=ExitCode.USAGE)
+        raise Failure(f"--output must end in {', '.join(ENDINGS)}, but is '{path}'", kind=FailureKind.INVALID)
     if path.exists():
-        raise CommandFailed(f"{path} exists already", "name another file", code=ExitCode.USAGE)
+        raise Failure(f"{path} exists already", "name another file", kind=FailureKind.INVALID)
     if ending == ".parquet":
         # Before the first saga is read from Postgres.
         import pyarrow  # noqa: F401  # of an extra, and slow to import
@@ -119,7 +119,7 @@ def ending_of(path: Path) -> str:
 def written_file(path: Path, ending: str, columns: Columns) -> Iterator[WriteSagas]:
     """A function that writes sagas into the file. On leaving, the file is complete and on the disk.
 
-    Where anything fails there is no file. Raises CommandFailed where it cannot be written.
+    Where anything fails there is no file. Raises Failure where it cannot be written.
     """
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
     try:
@@ -131,7 +131,7 @@ def written_file(path: Path, ending: str, columns: Columns) -> Iterator[WriteSag
         partial.rename(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise CommandFailed(f"{path} cannot be written: {error}") from None
+        raise Failure(f"{path} cannot be written: {error}") from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.local.dev_record import ended_dev, running_dev
 from saga_service.settings import InvalidSettings, Settings, at_addresses, load_settings, sets_an_address
 
@@ -16,7 +16,7 @@ from saga_service.settings import InvalidSettings, Settings, at_addresses, load_
 def read_settings() -> Settings:
     """Read the settings. Where no address is set, those of a `dev` that runs in this folder, or above it, are used.
 
-    Raises CommandFailed with everything that is wrong in the settings.
+    Raises Failure with everything that is wrong in the settings.
     """
     settings = read_own_settings()
     if sets_an_address(settings):
@@ -29,12 +29,12 @@ def read_settings() -> Settings:
 
 
 def read_own_settings() -> Settings:
-    """Read the settings as they are set. Raises CommandFailed with everything that is wrong in them."""
+    """Read the settings as they are set. Raises Failure with everything that is wrong in them."""
     try:
         return load_settings()
     except InvalidSettings as error:
         lines = "\n".join(f"  {problem}" for problem in error.problems)
-        raise CommandFailed(f"the settings are wrong:\n{lines}", code=ExitCode.USAGE) from None
+        raise Failure(f"the settings are wrong:\n{lines}", kind=FailureKind.INVALID) from None
 
 
 def advice_on_address(settings: Settings, variable: str, otherwise: str) -> str:

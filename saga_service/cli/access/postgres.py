@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import orjson
 
+from saga_service.admin.encryption import cipher_of
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.base.postgres import close_pool
 from saga_service.cli.access.effective_settings import advice_on_address
-from saga_service.cli.access.encryption import cipher_of
-from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.engine.failures import StoreBroken, StoreRefused, StoreUnavailable
 from saga_service.settings import Settings
 from saga_service.store.dead_letters import DeadLetterBox
@@ -33,7 +33,7 @@ ColumnCodec = Callable[[Any], Any]  # asyncpg's own type for what reads or write
 
 @asynccontextmanager
 async def open_postgres(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """Open one connection. Raises CommandFailed where the server, the database or the schema cannot be used."""
+    """Open one connection. Raises Failure where the server, the database or the schema cannot be used."""
     with postgres_errors_in_words(settings):
         connection = await asyncpg.connect(
             settings.postgres_dsn.get_secret_value(),
@@ -52,7 +52,7 @@ async def open_postgres(settings: Settings) -> AsyncIterator[asyncpg.Connection]
 
 @contextmanager
 def postgres_errors_in_words(settings: Settings) -> Iterator[None]:
-    """Turn what the driver raises into CommandFailed, with the address and what to check."""
+    """Turn what the driver raises into Failure, with the address and what to check."""
     where = f"Postgres at {settings.postgres_dsn}"
     try:
         yield
@@ -62,36 +62,36 @@ def postgres_errors_in_words(settings: Settings) -> Iterator[None]:
         asyncpg.UndefinedFunctionError,
         asyncpg.InvalidSchemaNameError,
     ) as error:
-        raise CommandFailed(
+        raise Failure(
             f"the schema of {where} does not fit this version ({error})",
             "run: saga-service migrate",
-            code=ExitCode.SCHEMA,
+            kind=FailureKind.SCHEMA,
         ) from None
     except asyncpg.InsufficientPrivilegeError as error:
-        raise CommandFailed(
+        raise Failure(
             f"{where} refuses: {error}",
             "grant saga_reader to read and saga_operator to operate, or use the service's own role",
-            code=ExitCode.UNREACHABLE,
+            kind=FailureKind.UNREACHABLE,
         ) from None
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-        raise CommandFailed(
+        raise Failure(
             f"{where} refuses: {error}",
             advice_on_address(settings, "SAGA_POSTGRES_DSN", "check user, password and database in SAGA_POSTGRES_DSN"),
-            code=ExitCode.UNREACHABLE,
+            kind=FailureKind.UNREACHABLE,
         ) from None
     except asyncpg.ClientConfigurationError as error:
-        raise CommandFailed(f"SAGA_POSTGRES_DSN cannot be used: {error}", code=ExitCode.USAGE) from None
+        raise Failure(f"SAGA_POSTGRES_DSN cannot be used: {error}", kind=FailureKind.INVALID) from None
     except TimeoutError:
-        raise CommandFailed(
+        raise Failure(
             f"{where} does not answer",
             advice_on_address(settings, "SAGA_POSTGRES_DSN", "check SAGA_POSTGRES_DSN, the network and the server"),
-            code=ExitCode.UNREACHABLE,
+            kind=FailureKind.UNREACHABLE,
         ) from None
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError) as error:
-        raise CommandFailed(
+        raise Failure(
             f"{where} cannot be reached: {error}",
             advice_on_address(settings, "SAGA_POSTGRES_DSN", "check SAGA_POSTGRES_DSN and that the server runs"),
-            code=ExitCode.UNREACHABLE,
+            kind=FailureKind.UNREACHABLE,
         ) from None
 
 
@@ -111,27 +111,27 @@ async def _read_plain_values(connection: asyncpg.Connection) -> None:
 
 
 async def schema_of(connection: asyncpg.Connection) -> SchemaState:
-    """The schema's state. Raises CommandFailed for a role that may not see which version it is."""
+    """The schema's state. Raises Failure for a role that may not see which version it is."""
     try:
         return await schema_state(connection)
     except asyncpg.InsufficientPrivilegeError:
-        raise CommandFailed(
+        raise Failure(
             "the role in SAGA_POSTGRES_DSN may not look at the schema's version",
             "use the service's own role for this (saga_reader and saga_operator are not enough)",
-            code=ExitCode.UNREACHABLE,
+            kind=FailureKind.UNREACHABLE,
         ) from None
 
 
 @asynccontextmanager
 async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterBox]:
-    """Open the stored dead letters to change them. Raises CommandFailed where Postgres cannot be used."""
+    """Open the stored dead letters to change them. Raises Failure where Postgres cannot be used."""
     async with _open_pool(settings) as pool:
         yield DeadLetterBox(pool)
 
 
 @asynccontextmanager
 async def open_requests(settings: Settings) -> AsyncIterator[PostgresRequests]:
-    """Open the requests to sagas: operations and signals. Raises CommandFailed where Postgres cannot be used."""
+    """Open the requests to sagas: operations and signals. Raises Failure where Postgres cannot be used."""
     cipher = cipher_of(settings)
     async with _open_pool(settings) as pool:
         yield PostgresRequests(pool, cipher)
@@ -139,14 +139,14 @@ async def open_requests(settings: Settings) -> AsyncIterator[PostgresRequests]:
 
 @asynccontextmanager
 async def open_removal(settings: Settings) -> AsyncIterator[PostgresRemoval]:
-    """Open the removal of ended sagas. Raises CommandFailed where Postgres cannot be used."""
+    """Open the removal of ended sagas. Raises Failure where Postgres cannot be used."""
     async with _open_pool(settings) as pool:
         yield PostgresRemoval(pool)
 
 
 @asynccontextmanager
 async def open_key_rotation(settings: Settings, cipher: Cipher) -> AsyncIterator[PostgresKeyRotation]:
-    """Open the encryption of stored sagas with another key. Raises CommandFailed where Postgres cannot be used."""
+    """Open the encryption of stored sagas with another key. Raises Failure where Postgres cannot be used."""
     async with _open_pool(settings) as pool:
         yield PostgresKeyRotation(pool, cipher)
 
@@ -159,17 +159,15 @@ async def _open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
         try:
             yield pool
         except StoreUnavailable as error:
-            raise CommandFailed(
-                f"{error}; was: Postgres at {settings.postgres_dsn}", code=ExitCode.UNREACHABLE
-            ) from None
+            raise Failure(f"{error}; was: Postgres at {settings.postgres_dsn}", kind=FailureKind.UNREACHABLE) from None
         except StoreRefused as error:
-            raise CommandFailed(f"Postgres refuses: {error}", code=ExitCode.USAGE) from None
+            raise Failure(f"Postgres refuses: {error}", kind=FailureKind.INVALID) from None
         except StoreBroken as error:
-            raise CommandFailed(
+            raise Failure(
                 f"Postgres at {settings.postgres_dsn} refuses: {error}",
                 "check the rights of the role in SAGA_POSTGRES_DSN (to operate: grant saga_operator), "
                 "and run: saga-service migrate",
-                code=ExitCode.UNREACHABLE,
+                kind=FailureKind.UNREACHABLE,
             ) from None
         finally:
             await close_pool(pool)
@@ -178,7 +176,7 @@ async def _open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
 async def create_inbox(worker: Worker) -> None:
     """Make the table of the inbox, in the worker's own database, of a worker that has one.
 
-    Raises CommandFailed where that database cannot be used.
+    Raises Failure where that database cannot be used.
     """
     if worker.inbox is None:
         return
@@ -186,12 +184,12 @@ async def create_inbox(worker: Worker) -> None:
     try:
         await worker.inbox.create_tables()
     except asyncpg.InsufficientPrivilegeError as error:
-        raise CommandFailed(
+        raise Failure(
             f"{where} refuses: {error}",
             "run this with a role that may create a schema, and grant the worker's role the use of it",
-            code=ExitCode.UNREACHABLE,
+            kind=FailureKind.UNREACHABLE,
         ) from None
     except asyncpg.ClientConfigurationError as error:
-        raise CommandFailed(f"the address of {where} cannot be used: {error}", code=ExitCode.USAGE) from None
+        raise Failure(f"the address of {where} cannot be used: {error}", kind=FailureKind.INVALID) from None
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise CommandFailed(f"{where} cannot be used: {error!r}", code=ExitCode.UNREACHABLE) from None
+        raise Failure(f"{where} cannot be used: {error!r}", kind=FailureKind.UNREACHABLE) from None

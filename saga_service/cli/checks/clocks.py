@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from asyncpg import Connection
 
+from saga_service.admin.views import ProcessRow
 from saga_service.base.clock import now_ms
-from saga_service.cli.access.views import ProcessRow
 from saga_service.cli.checks.findings import Finding, ok, problem
 
 DIFFERENCE_MS_MAX = 2_000

@@ -9,7 +9,7 @@ from typing import Literal
 
 import asyncpg
 
-from saga_service.cli.exits import CommandFailed
+from saga_service.admin.failure_kinds import Failure
 from saga_service.wire.transport import RightMissing
 
 
@@ -31,7 +31,7 @@ def problem(check: str, text: str, advice: str | None) -> Finding:
     return Finding(check, "problem", text, advice)
 
 
-def failed(check: str, failure: CommandFailed) -> Finding:
+def failed(check: str, failure: Failure) -> Finding:
     """The finding of a check that could not look at anything."""
     return problem(check, failure.message, failure.advice)
 

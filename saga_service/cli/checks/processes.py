@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from saga_service.cli.access.deployment_in_force import descriptions_of, services_named_alone
-from saga_service.cli.access.views import ProcessRow
+from saga_service.admin.deployment_in_force import descriptions_of, services_named_alone
+from saga_service.admin.views import ProcessRow
 from saga_service.cli.checks.findings import Finding, ok, problem
 from saga_service.cli.console.output import duration
 from saga_service.core.ids import service_of

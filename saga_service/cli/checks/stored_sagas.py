@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from asyncpg import Connection, InsufficientPrivilegeError
 
-from saga_service.cli.access.encryption import PLAIN, KeyUsage, keys_in_use, known_key_ids
+from saga_service.admin.encryption import PLAIN, KeyUsage, keys_in_use, known_key_ids
+from saga_service.admin.failure_kinds import Failure
+from saga_service.admin.views import deployed_documents
 from saga_service.cli.access.postgres import schema_of
-from saga_service.cli.access.views import deployed_documents
 from saga_service.cli.checks.findings import Finding, failed, ok, problem
 from saga_service.cli.console.output import duration
-from saga_service.cli.exits import CommandFailed
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Task
 from saga_service.definitions import UnreadableDocument, definition_from_document
@@ -68,7 +68,7 @@ async def schema_findings(connection: Connection) -> AsyncIterator[Finding]:
     yield await _server_of_postgres(connection)
     try:
         state = await schema_of(connection)
-    except CommandFailed as failure:
+    except Failure as failure:
         yield failed("schema", failure)
     else:
         is_current = state.fit is SchemaFit.CURRENT

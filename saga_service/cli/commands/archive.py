@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.access.archive import (
     ArchivedSaga,
     WriteSagas,
@@ -26,7 +27,7 @@ from saga_service.cli.access.archive import (
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres, open_removal
 from saga_service.cli.console.output import moment, print_json
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import ExitCode
 from saga_service.cli.invocation import run_to_end
 from saga_service.core.ids import SagaId
 from saga_service.definitions.keywords import duration_ms
@@ -84,7 +85,7 @@ def archive_command(
 
 
 def _moment(before: str | None) -> datetime:
-    """The moment of `--before`, by default now. Raises CommandFailed where it is neither an age nor a date."""
+    """The moment of `--before`, by default now. Raises Failure where it is neither an age nor a date."""
 
     now = datetime.now(UTC)
     if before is None:
@@ -95,9 +96,9 @@ def _moment(before: str | None) -> datetime:
         try:
             return now - timedelta(milliseconds=duration_ms(before))
         except ValueError as error:
-            raise CommandFailed(
+            raise Failure(
                 f"--before must be an age such as 90d or a date such as 2026-01-31: as an age it {error}",
-                code=ExitCode.USAGE,
+                kind=FailureKind.INVALID,
             ) from None
     return day if day.tzinfo else day.replace(tzinfo=UTC)
 
@@ -106,17 +107,17 @@ def _check_options(
     before: str | None, ended_before: datetime, output: Path | None, *, remove: bool, as_json: bool
 ) -> None:
     if as_json and output is None:
-        raise CommandFailed("--json needs --output: the sagas are on standard output", code=ExitCode.USAGE)
+        raise Failure("--json needs --output: the sagas are on standard output", kind=FailureKind.INVALID)
     if not remove:
         return
     if output is None:
-        raise CommandFailed(
-            "--remove needs --output: what was written to standard output cannot be read back", code=ExitCode.USAGE
+        raise Failure(
+            "--remove needs --output: what was written to standard output cannot be read back", kind=FailureKind.INVALID
         )
     if before is None or ended_before > datetime.now(UTC) - timedelta(milliseconds=DAY_MS):
-        raise CommandFailed(
+        raise Failure(
             "--remove needs --before of a day or more, for example 90d: a late reply may still come to younger ones",
-            code=ExitCode.USAGE,
+            kind=FailureKind.INVALID,
         )
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.console.output import AsJson, print_json, print_line
 from saga_service.cli.console.tables import print_table
-from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.local.bench import BenchFailed, BenchOptions, BenchResult, run_bench
 from saga_service.local.servers import EmbeddedServerError
 
@@ -24,12 +24,12 @@ def bench_command(
     as_json: AsJson = False,
 ) -> None:
     if (postgres_dsn is None) != (redis_url is None):
-        raise CommandFailed("--postgres and --redis are given together, or neither is", code=ExitCode.USAGE)
+        raise Failure("--postgres and --redis are given together, or neither is", kind=FailureKind.INVALID)
     options = BenchOptions(sagas, rate_per_s, latency_sagas, postgres_dsn, redis_url)
     try:
         result = run_bench(options)
     except (BenchFailed, EmbeddedServerError) as error:
-        raise CommandFailed(str(error)) from None
+        raise Failure(str(error)) from None
     if as_json:
         print_json(result)
     else:

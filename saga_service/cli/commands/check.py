@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.access.definitions import given_sources, load_catalog
-from saga_service.cli.access.deployment_in_force import services_named_alone, what_is_in_force
+from saga_service.admin.definitions import given_sources, load_catalog
+from saga_service.admin.deployment_in_force import services_named_alone, what_is_in_force
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.cli.access.command_servers import CommandServers
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.console.output import AsJson, counted, print_json, print_line, print_mismatch
-from saga_service.cli.exits import CommandFailed, ExitCode, do_each
+from saga_service.cli.exits import ExitCode, do_each
 from saga_service.cli.invocation import run_to_end
 from saga_service.definitions import DefinedSaga
 from saga_service.definitions.compatibility import Mismatch, compare
@@ -42,10 +44,10 @@ def check_command(
     settings = read_settings()
     not_looked_at = list(elsewhere or ())
     if definitions or workers:
-        specs = load_catalog(given_sources(definitions, settings), settings.stream_prefix, ExitCode.PROBLEM).specs()
+        specs = load_catalog(given_sources(definitions, settings), settings.stream_prefix, FailureKind.PROBLEM).specs()
         described, unread = _described(workers, settings), list[str]()
     else:
-        specs, described, unread = run_to_end(what_is_in_force(settings))
+        specs, described, unread = run_to_end(what_is_in_force(CommandServers(settings)))
         not_looked_at += services_named_alone(described)
     found = [*compare(specs, described, not_looked_at), *(Mismatch(False, text) for text in unread)]
     if as_json:
@@ -59,7 +61,7 @@ def check_command(
 def _described(workers: Sequence[str] | None, settings: Settings) -> list[WorkerDescription]:
     targets = list(workers or settings.workers)
     if not targets:
-        raise CommandFailed("no workers are given", "name them with --worker, or set SAGA_WORKERS", code=ExitCode.USAGE)
+        raise Failure("no workers are given", "name them with --worker, or set SAGA_WORKERS", kind=FailureKind.INVALID)
     return [describe(worker) for worker in do_each(load_named_worker, dict.fromkeys(targets))]
 
 

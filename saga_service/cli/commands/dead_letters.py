@@ -10,28 +10,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from asyncpg import Connection
 
-from saga_service.cli.access.effective_settings import read_settings
-from saga_service.cli.access.filters import (
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.filters import (
     LetterFilter,
     LetterGroup,
-    age,
     letter_groups,
     newest_letters,
     next_numbers,
 )
+from saga_service.admin.text import shell_word
+from saga_service.admin.views import DeadLetterRow, dead_letters_with_ids
+from saga_service.cli.access.effective_settings import read_settings
+from saga_service.cli.access.option_values import age
 from saga_service.cli.access.postgres import open_dead_letters, open_postgres, open_requests
 from saga_service.cli.access.redis import open_redis
-from saga_service.cli.access.views import DeadLetterRow, dead_letters_with_ids
 from saga_service.cli.console.bulk import IN_BULK, Bulk, DryRun, Yes
 from saga_service.cli.console.output import AsJson, counted, moment, print_heading, print_json, print_line, shown_of
 from saga_service.cli.console.tables import print_table
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import ExitCode
 from saga_service.cli.invocation import run_to_end
-from saga_service.cli.text import shell_word
 from saga_service.settings import Settings
 
 if TYPE_CHECKING:
-    from saga_service.cli.access.dead_letters import Replay, Replayed
+    from saga_service.admin.dead_letters import Replay, Replayed
 
 commands = typer.Typer(no_args_is_help=True)
 
@@ -131,7 +132,7 @@ def replay_command(
     wanted = _filter(stream, reason, saga, older_than, newer_than, with_replayed=again)
     settings = read_settings()
     many = Many("replay", letters_max, Bulk(dry_run, yes, as_json))
-    failures: list[CommandFailed] = []
+    failures: list[Failure] = []
     if _are_named(numbers, wanted, many):
         replayed, failures = run_to_end(_replay_named(settings, numbers or [], again=again))
     else:
@@ -166,7 +167,7 @@ def drop_command(
     wanted = _filter(stream, reason, saga, older_than, newer_than, with_replayed=with_replayed)
     settings = read_settings()
     many = Many("drop", letters_max, Bulk(dry_run, yes, as_json))
-    failures: list[CommandFailed] = []
+    failures: list[Failure] = []
     if _are_named(numbers, wanted, many):
         dropped, failures = run_to_end(_drop_named(settings, numbers or []))
     else:
@@ -193,15 +194,15 @@ def _filter(
 
 
 def _are_named(numbers: list[int] | None, wanted: LetterFilter, many: Many) -> bool:
-    """True for numbers, False for filters. Raises CommandFailed where both are given, or neither."""
+    """True for numbers, False for filters. Raises Failure where both are given, or neither."""
     filtered = wanted != LetterFilter(with_replayed=wanted.with_replayed)
     if numbers and (filtered or many.letters_max is not None or many.bulk.dry_run):
-        raise CommandFailed("give numbers, or filters and their options; not both", code=ExitCode.USAGE)
+        raise Failure("give numbers, or filters and their options; not both", kind=FailureKind.INVALID)
     if not numbers and not filtered:
-        raise CommandFailed(
+        raise Failure(
             "no dead letter is named",
             "give its number, or filter by --stream, --reason, --saga, --older-than, --newer-than",
-            code=ExitCode.USAGE,
+            kind=FailureKind.INVALID,
         )
     return bool(numbers)
 
@@ -251,9 +252,7 @@ def _print_letter(letter: DeadLetterRow) -> None:
     print_line(f"  if it is not needed:      saga-service dead-letters drop {letter.id}")
 
 
-async def _replay_named(
-    settings: Settings, numbers: list[int], *, again: bool
-) -> tuple[list[Replayed], list[CommandFailed]]:
+async def _replay_named(settings: Settings, numbers: list[int], *, again: bool) -> tuple[list[Replayed], list[Failure]]:
     """Put back those that can be; for all others, why not."""
     async with open_postgres(settings) as connection:
         found = {letter.id: letter for letter in await dead_letters_with_ids(connection, numbers)}
@@ -262,7 +261,7 @@ async def _replay_named(
     failures = _failures(numbers, found)
     if before:
         named = ", ".join(map(str, before))
-        failures.append(CommandFailed(f"replayed already: {named}", "to replay them once more: --again"))
+        failures.append(Failure(f"replayed already: {named}", "to replay them once more: --again"))
     replayed: list[Replayed] = []
     async with _open_replay(settings) as replay:
         for begin in range(0, len(left), REPLAY_LETTERS):
@@ -276,21 +275,21 @@ async def _replay_many(settings: Settings, wanted: LetterFilter, many: Many) -> 
         async for numbers in _batches(connection, wanted, many, REPLAY_LETTERS):
             try:
                 replayed += await replay.batch(numbers)
-            except CommandFailed as failure:
-                raise CommandFailed(f"{failure}; {len(replayed):,} were replayed before") from None
+            except Failure as failure:
+                raise Failure(f"{failure}; {len(replayed):,} were replayed before") from None
     return replayed
 
 
 @asynccontextmanager
 async def _open_replay(settings: Settings) -> AsyncIterator[Replay]:
     # Its imports take a quarter of a command's time, and a list has no use for them.
-    from saga_service.cli.access.dead_letters import Replay
+    from saga_service.admin.dead_letters import Replay
 
     async with open_dead_letters(settings) as box, open_requests(settings) as requests, open_redis(settings) as client:
         yield Replay(box, requests, client)
 
 
-async def _drop_named(settings: Settings, numbers: list[int]) -> tuple[list[int], list[CommandFailed]]:
+async def _drop_named(settings: Settings, numbers: list[int]) -> tuple[list[int], list[Failure]]:
     async with open_dead_letters(settings) as box:
         dropped = await box.drop_dead_letters(numbers)
     return dropped, _failures(numbers, dropped)
@@ -340,17 +339,17 @@ def _print_groups(groups: Sequence[LetterGroup], fit: int, meant: int, *, as_jso
     typer.echo(f"{counted(meant, 'dead letter')}{of_all}; nothing was changed", err=True)
 
 
-def _failures(wanted: Iterable[int], there: Iterable[int]) -> list[CommandFailed]:
+def _failures(wanted: Iterable[int], there: Iterable[int]) -> list[Failure]:
     missing = sorted(set(wanted) - set(there))
     return [_missing(missing)] if missing else []
 
 
-def _missing(numbers: Sequence[int]) -> CommandFailed:
+def _missing(numbers: Sequence[int]) -> Failure:
     named = ", ".join(map(str, numbers))
-    return CommandFailed(f"no dead letter has the number {named}", "see: saga-service dead-letters list --all")
+    return Failure(f"no dead letter has the number {named}", "see: saga-service dead-letters list --all")
 
 
-def _tell(failures: Sequence[CommandFailed]) -> None:
+def _tell(failures: Sequence[Failure]) -> None:
     """Say what was not done. Raises what ends the command with its exit code where that is anything."""
     for failure in failures:
         typer.echo(f"saga-service: {failure}", err=True)

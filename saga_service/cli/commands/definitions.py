@@ -8,15 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from saga_service.cli.access.definitions import given_sources, load_catalog
+from saga_service.admin.definitions import given_sources, load_catalog
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.text import quoted
+from saga_service.admin.views import DefinitionRow, definitions_of_open_sagas
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.views import DefinitionRow, definitions_of_open_sagas
 from saga_service.cli.console.output import AsJson, print_json, print_line
 from saga_service.cli.console.tables import print_table
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import ExitCode
 from saga_service.cli.invocation import run_to_end
-from saga_service.cli.text import quoted
 from saga_service.core.definition import Definition
 from saga_service.definitions import (
     Catalog,
@@ -50,7 +51,7 @@ def check_command(sources: Sources = None, as_json: AsJson = False) -> None:
         catalog = load_definitions(given_sources(sources, settings), StreamNames(settings.stream_prefix))
     except DefinitionErrors as error:
         if not as_json:
-            raise CommandFailed(str(error)) from None
+            raise Failure(str(error)) from None
         print_json({"sagas": [], "problems": error.problems})
         raise typer.Exit(ExitCode.PROBLEM) from None
     if as_json:
@@ -71,7 +72,7 @@ def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
     facts = [_facts(spec) for spec in _catalog(sources).specs()]
     try:
         facts = with_open_sagas(facts, run_to_end(_open_sagas(read_settings())))
-    except CommandFailed as failure:
+    except Failure as failure:
         typer.echo(f"saga-service: how many sagas of each version are open is not known: {failure}", err=True)
     if as_json:
         print_json(facts)
@@ -122,13 +123,13 @@ def graph_command(
         chosen = [spec for spec in chosen if spec.name == saga]
         if not chosen:
             known = ", ".join(spec.name for spec in catalog.specs())
-            raise CommandFailed(f"there is no saga {quoted(saga)}", f"there are: {known}")
+            raise Failure(f"there is no saga {quoted(saga)}", f"there are: {known}")
     typer.echo("\n".join(graph(spec.definition) for spec in chosen), nl=False)
 
 
 def _catalog(sources: list[str] | None) -> Catalog:
     settings = read_settings()
-    return load_catalog(given_sources(sources, settings), settings.stream_prefix, ExitCode.PROBLEM)
+    return load_catalog(given_sources(sources, settings), settings.stream_prefix, FailureKind.PROBLEM)
 
 
 def _facts(spec: DefinedSaga) -> dict[str, Any]:

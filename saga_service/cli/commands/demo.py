@@ -16,7 +16,8 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from saga_service.cli.access.views import HistoryRow, history_of
+from saga_service.admin.failure_kinds import Failure
+from saga_service.admin.views import HistoryRow, history_of
 from saga_service.cli.console.lines_to_paste import print_lines_to_paste, starts_of_demo
 from saga_service.cli.console.local import (
     ADDRESSES,
@@ -30,7 +31,6 @@ from saga_service.cli.console.local import (
 from saga_service.cli.console.output import duration, print_heading, print_line
 from saga_service.cli.console.tables import aligned
 from saga_service.cli.console.timeline import timeline
-from saga_service.cli.exits import CommandFailed
 from saga_service.core.ids import saga_id_from_entry
 from saga_service.local.dev_record import recorded
 from saga_service.local.processes import Child, ChildGroup
@@ -74,7 +74,7 @@ class _Demo:
         self._children = children
 
     async def run(self) -> None:
-        """Run the three missions. Raises CommandFailed where something that is claimed did not come true."""
+        """Run the three missions. Raises Failure where something that is claimed did not come true."""
         redis = connect(self._servers.redis_url)
         service = self._children.start("service", "run")
         self._children.start("workers", "worker", *DEMO_WORKERS)
@@ -164,7 +164,7 @@ class _Demo:
     def _claim(self, is_true: bool, claim: str) -> None:
         if not is_true:
             logs = "\n".join(f"--- {child.name}:\n{child.log_tail()}" for child in self._children.children)
-            raise CommandFailed(f"the demo failed; this did not come true: {claim}\n{logs}")
+            raise Failure(f"the demo failed; this did not come true: {claim}\n{logs}")
 
 
 def print_mission(what: str, fields: str) -> None:

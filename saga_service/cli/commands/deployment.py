@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import create_inbox, postgres_errors_in_words
 from saga_service.cli.commands.worker import load_named_worker
-from saga_service.cli.exits import CommandFailed, ExitCode, do_each
+from saga_service.cli.exits import do_each
 from saga_service.cli.invocation import run_to_end
 from saga_service.settings import Settings
 from saga_service.store.schema.migrate import SchemaUnfit, migrate, rename_deployment
@@ -34,7 +35,7 @@ def migrate_command(
             if rename:
                 run_to_end(_rename(settings))
     except SchemaUnfit as error:
-        raise CommandFailed(str(error), code=ExitCode.SCHEMA) from None
+        raise Failure(str(error), kind=FailureKind.SCHEMA) from None
     typer.echo(f"the schema is at revision {revision}")
     if rename:
         typer.echo(f"the database belongs to the deployment of {settings.stream_prefix} and {settings.consumer_group}")

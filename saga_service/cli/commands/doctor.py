@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import typer
 from asyncpg import Connection, InsufficientPrivilegeError
 
+from saga_service.admin.failure_kinds import Failure
+from saga_service.admin.views import ProcessRow, deployed_documents, list_processes
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.redis import open_redis
-from saga_service.cli.access.views import ProcessRow, deployed_documents, list_processes
 from saga_service.cli.checks.clocks import clock_findings, postgres_ahead_ms
 from saga_service.cli.checks.findings import Finding, as_far_as_allowed, failed, role_lacks
 from saga_service.cli.checks.groups import server_findings, services_being_read, stream_findings
@@ -19,7 +20,7 @@ from saga_service.cli.checks.processes import groups_read, process_findings
 from saga_service.cli.checks.stored_sagas import key_findings, saga_findings, schema_findings
 from saga_service.cli.console.output import AsJson, print_json
 from saga_service.cli.console.tables import print_table
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import ExitCode
 from saga_service.cli.invocation import run_to_end
 from saga_service.core.state import JsonObject
 from saga_service.definitions import readable_saga_spec
@@ -70,13 +71,13 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         async with open_postgres(settings) as connection:
             async for finding in _in_postgres(connection, settings, known):
                 yield finding
-    except CommandFailed as failure:
+    except Failure as failure:
         yield failed("postgres", failure)
     try:
         async with open_redis(settings) as client:
             async for finding in _in_redis(client, settings, known):
                 yield finding
-    except CommandFailed as failure:
+    except Failure as failure:
         yield failed("redis", failure)
     if known.has_views:
         for finding in process_findings(known.processes, known.documents, known.read_by_others):

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.base.health_report import ProcessHealth, health_directory, read_health_reports
-from saga_service.cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
     from saga_service.settings import Settings
@@ -40,7 +40,7 @@ def health_command(
     processes = _chosen(read_health_reports(directory), name, directory)
     faults = [fault for process in processes for fault in _faults(process, time.monotonic(), ready)]
     if faults:
-        raise CommandFailed("\n".join(faults))
+        raise Failure("\n".join(faults))
     if ready:
         _check_servers(processes)
     for process in processes:
@@ -58,7 +58,7 @@ def _check_servers(processes: Sequence[ProcessHealth]) -> None:
 
 
 async def _ask_servers(settings: Settings, *, needs_postgres: bool) -> None:
-    """Ask Redis, and Postgres where it is needed. Raises CommandFailed where one cannot be used now."""
+    """Ask Redis, and Postgres where it is needed. Raises Failure where one cannot be used now."""
     from saga_service.cli.access.postgres import open_postgres, schema_of
     from saga_service.cli.access.redis import open_redis
     from saga_service.store.schema.migrate import SchemaFit
@@ -70,7 +70,7 @@ async def _ask_servers(settings: Settings, *, needs_postgres: bool) -> None:
     async with open_postgres(settings) as connection:
         state = await schema_of(connection)
     if state.fit is not SchemaFit.CURRENT:
-        raise CommandFailed(state.text, state.advice, code=ExitCode.SCHEMA)
+        raise Failure(state.text, state.advice, kind=FailureKind.SCHEMA)
 
 
 def _directory() -> Path:
@@ -89,14 +89,14 @@ def _may_be_set_elsewhere() -> bool:
 
 
 def _chosen(found: Sequence[ProcessHealth], name: str | None, directory: Path) -> list[ProcessHealth]:
-    """The processes that are meant. Raises CommandFailed where there are none."""
+    """The processes that are meant. Raises Failure where there are none."""
     chosen = [each for each in found if name is None or name in (each.kind, each.name, *each.services)]
     if chosen:
         return chosen
     if found:
         others = ", ".join(map(_in_words, found))
-        raise CommandFailed(f"no process '{name}' is running here, but: {others}", "give another --name, or none")
-    raise CommandFailed(
+        raise Failure(f"no process '{name}' is running here, but: {others}", "give another --name, or none")
+    raise Failure(
         f"no service and no worker is running here: nothing in {directory}",
         "start one (saga-service run, saga-service worker), as this user and with this SAGA_HEALTH_DIR; "
         "for the whole deployment: saga-service doctor",

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
+from saga_service.admin.encryption import KeyUsage, cipher_of, keys_in_use, known_key_ids
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.access.effective_settings import read_settings
-from saga_service.cli.access.encryption import KeyUsage, cipher_of, keys_in_use, known_key_ids
 from saga_service.cli.access.postgres import open_key_rotation, open_postgres
 from saga_service.cli.console.output import AsJson, print_json
 from saga_service.cli.console.tables import print_table
-from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import run_to_end
 from saga_service.core.ids import SagaId
 from saga_service.encryption.keys import KEY_ID_CHARACTERS_MAX, fresh_key, is_key_id, write_key
@@ -53,9 +53,9 @@ def make_command(
     """Print a fresh key for SAGA_ENCRYPTION_KEYS: behind the others until every process has it, and then first."""
     chosen = key_id if key_id is not None else datetime.now(UTC).strftime("%Y-%m-%d")
     if not is_key_id(chosen):
-        raise CommandFailed(
+        raise Failure(
             f"--id must be letters, digits, - and _, {KEY_ID_CHARACTERS_MAX} at most, but is '{chosen}'",
-            code=ExitCode.USAGE,
+            kind=FailureKind.INVALID,
         )
     typer.echo(write_key(fresh_key(chosen)))
 
@@ -86,14 +86,14 @@ def rotate_command(as_json: AsJson = False) -> None:
     settings = read_settings()
     cipher = cipher_of(settings)
     if cipher is None:
-        raise CommandFailed("there is no key to encrypt with", "set SAGA_ENCRYPTION_KEYS", code=ExitCode.USAGE)
+        raise Failure("there is no key to encrypt with", "set SAGA_ENCRYPTION_KEYS", kind=FailureKind.INVALID)
     done = run_to_end(_rotate(settings, cipher))
     if as_json:
         print_json(done)
     else:
         typer.echo(f"{done.rewritten} of {done.examined} sagas are rewritten")
     if done.undecryptable or done.still_changing:
-        raise CommandFailed(
+        raise Failure(
             f"{done.undecryptable} sagas cannot be decrypted, {done.still_changing} kept changing",
             "keep the old keys, and see where they are in use: saga-service keys list",
         )

@@ -10,17 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
+from saga_service.admin.encryption import cipher_of, decrypted_saga
+from saga_service.admin.filters import SagaFilter, newest_sagas
+from saga_service.admin.text import shell_word
+from saga_service.admin.views import AwaitedRow, SagaRow, awaited_steps
 from saga_service.cli.access.effective_settings import read_settings
-from saga_service.cli.access.encryption import cipher_of, decrypted_saga
-from saga_service.cli.access.filters import SagaFilter, age, newest_sagas
+from saga_service.cli.access.option_values import age
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.selection import find_saga
-from saga_service.cli.access.views import AwaitedRow, SagaRow, awaited_steps
 from saga_service.cli.console.output import AsJson, duration, print_json, shown_of
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.console.timeline import awaited_in_short, why
 from saga_service.cli.invocation import run_to_end
-from saga_service.cli.text import shell_word
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.settings import Settings
 

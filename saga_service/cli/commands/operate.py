@@ -9,9 +9,13 @@ from typing import Annotated
 
 import typer
 
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.requests import RequestOutcome, request_outcomes
+from saga_service.admin.text import shell_word
 from saga_service.cli.access.effective_settings import read_settings
+from saga_service.cli.access.option_values import read_json_object
 from saga_service.cli.access.postgres import open_postgres, open_requests
-from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, read_json_object, select
+from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, select
 from saga_service.cli.console.bulk import IN_BULK, Bulk, DryRun, Yes
 from saga_service.cli.console.output import (
     ANSWER_TIMEOUT_S,
@@ -21,12 +25,11 @@ from saga_service.cli.console.output import (
     print_json,
     print_line,
 )
-from saga_service.cli.console.requests import RequestOutcome, exit_code, in_words, request_outcomes
+from saga_service.cli.console.requests import exit_code, in_words
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.console.timeline import why
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import ExitCode
 from saga_service.cli.invocation import run_to_end
-from saga_service.cli.text import shell_word
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution, SagaStatus
 from saga_service.settings import Settings
@@ -137,7 +140,7 @@ def resolve_command(
     as_json: AsJson = False,
 ) -> None:
     if output is not None and resolution is not Resolution.SUCCEEDED:
-        raise CommandFailed("--output goes with --as succeeded, and with nothing else", code=ExitCode.USAGE)
+        raise Failure("--output goes with --as succeeded, and with nothing else", kind=FailureKind.INVALID)
     given = None if output is None else read_json_object(output.encode(), "--output")
     _operate(
         OperationCall(Operation.RESOLVE, actor or _own_name(), reason, step, resolution, given),
@@ -170,8 +173,8 @@ def _own_name() -> str:
     try:
         return getuser()
     except (KeyError, OSError):
-        raise CommandFailed(
-            "your name on this machine is not known", "give it: --actor NAME", code=ExitCode.USAGE
+        raise Failure(
+            "your name on this machine is not known", "give it: --actor NAME", kind=FailureKind.INVALID
         ) from None
 
 
@@ -183,7 +186,7 @@ def _operate(request: OperationCall, selection: Selection, bulk: Bulk, timeout_s
 async def _request(
     settings: Settings, request: OperationCall, selection: Selection, bulk: Bulk, timeout_s: float
 ) -> ExitCode:
-    """Raises CommandFailed where no saga is found by its name, or the person is not sure."""
+    """Raises Failure where no saga is found by its name, or the person is not sure."""
     async with open_postgres(settings) as connection:
         selected = await select(connection, request.operation, selection)
         if bulk.dry_run:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from saga_service.admin.views import ProcessRow, list_processes
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.views import ProcessRow, list_processes
 from saga_service.cli.console.output import AsJson, duration, print_json
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.invocation import run_to_end

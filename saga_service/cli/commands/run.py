@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.app import run_service
 from saga_service.cli.access.effective_settings import read_settings
-from saga_service.cli.exits import CommandFailed, ExitCode
 from saga_service.cli.invocation import run_fast
 from saga_service.definitions import DefinitionErrors
 from saga_service.engine.failures import StoreBroken
@@ -24,31 +24,31 @@ async def _serve(settings: Settings) -> None:
     try:
         await run_service(settings)
     except StartupRefused as error:
-        raise CommandFailed(str(error), code=_code_of(error)) from None
+        raise Failure(str(error), kind=_kind_of(error)) from None
     except (DefinitionErrors, WorkerNotLoaded) as error:
-        raise CommandFailed(str(error), code=ExitCode.USAGE) from None
+        raise Failure(str(error), kind=FailureKind.INVALID) from None
     except ExceptionGroup as group:
         # A loop and a worker inside the service are tasks of several, and their errors may come with those of others.
         if refusals := group.subgroup(WorkerCannotStart):
-            raise CommandFailed(_first_of(refusals)) from None
+            raise Failure(_first_of(refusals)) from None
         if broken := group.subgroup(StoreBroken):
-            raise CommandFailed(
+            raise Failure(
                 f"Postgres at {settings.postgres_dsn} refuses what the service needs, and the service has ended: "
                 f"{_first_of(broken)}",
                 "check the rights of the role in SAGA_POSTGRES_DSN, and run: saga-service migrate",
-                code=ExitCode.UNREACHABLE,
+                kind=FailureKind.UNREACHABLE,
             ) from None
         raise
 
 
-def _code_of(error: StartupRefused) -> ExitCode:
+def _kind_of(error: StartupRefused) -> FailureKind:
     match error:
         case ServerRefused():
-            return ExitCode.UNREACHABLE
+            return FailureKind.UNREACHABLE
         case SchemaRefused():
-            return ExitCode.SCHEMA
+            return FailureKind.SCHEMA
         case _:
-            return ExitCode.PROBLEM
+            return FailureKind.PROBLEM
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> str:

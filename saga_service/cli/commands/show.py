@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 from asyncpg import Connection
 
-from saga_service.cli.access.definitions import definition_of
+from saga_service.admin.definitions import definition_of
+from saga_service.admin.encryption import cipher_of, decrypted_story
+from saga_service.admin.failure_kinds import Failure
+from saga_service.admin.lookup import story_and_state
+from saga_service.admin.text import harmless
+from saga_service.admin.views import SagaRow, SagaStory, list_processes
 from saga_service.cli.access.effective_settings import read_settings
-from saga_service.cli.access.encryption import cipher_of, decrypted_story
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.selection import find_saga, story_and_state
-from saga_service.cli.access.views import SagaRow, SagaStory, list_processes
+from saga_service.cli.access.selection import find_saga
 from saga_service.cli.checks.processes import lacking_workers
 from saga_service.cli.console.advice import REASON_TO_WRITE
 from saga_service.cli.console.output import (
@@ -27,9 +30,7 @@ from saga_service.cli.console.output import (
 )
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.console.timeline import awaited_command, print_story
-from saga_service.cli.exits import CommandFailed
 from saga_service.cli.invocation import run_to_end
-from saga_service.cli.text import harmless
 from saga_service.core import definition as core
 from saga_service.core.state import SagaState
 from saga_service.core.undo_plan import Plan, plan
@@ -62,7 +63,7 @@ async def _show(settings: Settings, target: str, saga: str | None) -> _Shown:
         found = await find_saga(connection, target, saga)
         shown = await story_and_state(connection, found.id, cipher)
         if shown is None:
-            raise CommandFailed(f"the saga {found.id} was removed just now")
+            raise Failure(f"the saga {found.id} was removed just now")
         story, state = shown
         definition, lacking = await _definition(connection, story.saga), await _lacking(connection, story)
         return _Shown(decrypted_story(story, cipher), state, definition, lacking)
@@ -100,16 +101,14 @@ async def _plan(settings: Settings, target: str, saga: str | None) -> tuple[Saga
         try:
             definition = await definition_of(connection, found)
         except UnreadableDocument as error:
-            raise CommandFailed(str(error)) from None
+            raise Failure(str(error)) from None
     if definition is None:
-        raise CommandFailed(f"version {found.version} of the definition of saga '{found.saga}' is not registered")
+        raise Failure(f"version {found.version} of the definition of saga '{found.saga}' is not registered")
     if shown is None:
-        raise CommandFailed(f"the saga {found.id} was removed just now")
+        raise Failure(f"the saga {found.id} was removed just now")
     story, state = shown
     if state is None:
-        raise CommandFailed(
-            "a later version of the service has stored this saga", "use the command line of that version"
-        )
+        raise Failure("a later version of the service has stored this saga", "use the command line of that version")
     return story.saga, plan(definition, state)
 
 

@@ -11,11 +11,15 @@ from typing import Annotated
 import typer
 from asyncpg import Connection
 
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.requests import RequestOutcome, request_outcomes
+from saga_service.admin.starts import StartedSaga, StartRequest, read_value, start
+from saga_service.admin.views import HistoryRow, SagaRow, dead_letter_of_entry, history_of, saga_with_id
+from saga_service.cli.access.command_servers import CommandServers
 from saga_service.cli.access.effective_settings import read_settings
+from saga_service.cli.access.option_values import given_data, given_fields
 from saga_service.cli.access.postgres import open_postgres, open_requests
-from saga_service.cli.access.selection import find_saga, given_data, given_fields, read_value
-from saga_service.cli.access.starts import StartedSaga, StartRequest, start
-from saga_service.cli.access.views import HistoryRow, SagaRow, dead_letter_of_entry, history_of, saga_with_id
+from saga_service.cli.access.selection import find_saga
 from saga_service.cli.console.output import (
     ANSWER_TIMEOUT_S,
     AnswerTimeout,
@@ -27,10 +31,10 @@ from saga_service.cli.console.output import (
     print_json,
     print_line,
 )
-from saga_service.cli.console.requests import RequestOutcome, exit_code, in_words, request_outcomes
+from saga_service.cli.console.requests import exit_code, in_words
 from saga_service.cli.console.tables import table_lines
 from saga_service.cli.console.timeline import TIMELINE, timeline
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.cli.exits import ExitCode
 from saga_service.cli.invocation import run_to_end
 from saga_service.core.ids import SagaId
 from saga_service.core.state import JsonObject
@@ -76,7 +80,9 @@ def start_command(
 ) -> None:
     settings = read_settings()
     request = StartRequest(saga, given_data(data, field), given_fields(field), key, event_id, stream, is_forced)
-    started = run_to_end(start(settings, request, is_awaited=wait))
+    started = run_to_end(start(CommandServers(settings), request, is_awaited=wait))
+    for remark in started.remarks:
+        typer.echo(remark, err=True)
     if not (wait and as_json):
         _print_started(started, as_json, is_awaited=wait)
     if wait:
@@ -102,7 +108,7 @@ def _print_started(started: StartedSaga, as_json: bool, *, is_awaited: bool) -> 
 async def _wait_for_end(settings: Settings, started: StartedSaga, timeout_s: float, *, as_json: bool) -> ExitCode:
     """Print what happens to the saga as it happens. The exit code says how the saga ended.
 
-    Raises CommandFailed where its entry became a dead letter, or where it has not ended in time.
+    Raises Failure where its entry became a dead letter, or where it has not ended in time.
     """
     saga_id = started.saga_id
     assert saga_id is not None, "a saga is only followed where its id is known"
@@ -110,10 +116,10 @@ async def _wait_for_end(settings: Settings, started: StartedSaga, timeout_s: flo
         async with asyncio.timeout(timeout_s), open_postgres(settings) as connection:
             saga = await _follow(connection, started, saga_id, printing=not as_json)
     except TimeoutError:
-        raise CommandFailed(
+        raise Failure(
             f"{started.saga} {saga_id} has not ended after {timeout_s:g} s",
             f"look: saga-service show {saga_id}",
-            code=ExitCode.NOT_YET,
+            kind=FailureKind.NOT_YET,
         ) from None
     if as_json:
         ended = {"status": saga.status, "error_code": saga.error_code, "error_message": saga.error_message}
@@ -148,7 +154,7 @@ async def _print_news(connection: Connection, saga_id: str, printed: list[Histor
 async def _refuse_dead_letter(connection: Connection, started: StartedSaga) -> None:
     letter = await dead_letter_of_entry(connection, started.stream, started.entry_id)
     if letter is not None:
-        raise CommandFailed(
+        raise Failure(
             f"the entry became dead letter {letter.id}: {letter.reason}",
             f"look: saga-service dead-letters show {letter.id}",
         )

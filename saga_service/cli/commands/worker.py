@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.access.effective_settings import read_settings
-from saga_service.cli.exits import CommandFailed, ExitCode, do_each
+from saga_service.cli.exits import do_each
 from saga_service.cli.invocation import run_fast
 from saga_service.settings import Settings
 from saga_service.telemetry import configure_logging
@@ -32,11 +33,11 @@ def worker_command(
 
 
 def load_named_worker(target: str) -> Worker:
-    """The worker that `module:attribute` names. Raises CommandFailed where there is none."""
+    """The worker that `module:attribute` names. Raises Failure where there is none."""
     try:
         return load_worker(target)
     except WorkerNotLoaded as error:
-        raise CommandFailed(str(error), code=ExitCode.USAGE) from None
+        raise Failure(str(error), kind=FailureKind.INVALID) from None
 
 
 async def _work(settings: Settings, workers: list[Worker], *, migrate: bool) -> None:
@@ -45,9 +46,9 @@ async def _work(settings: Settings, workers: list[Worker], *, migrate: bool) -> 
     try:
         await run_workers(workers, worker_options(settings))
     except WorkerCannotStart as error:
-        raise CommandFailed(str(error)) from None
+        raise Failure(str(error)) from None
     except ValueError as error:
-        raise CommandFailed(str(error), code=ExitCode.USAGE) from None
+        raise Failure(str(error), kind=FailureKind.INVALID) from None
 
 
 async def _migrate(workers: list[Worker]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from saga_service.cli.access.views import SagaStory
-from saga_service.cli.text import shell_word
+from saga_service.admin.text import shell_word
+from saga_service.admin.views import SagaStory
 from saga_service.core.advance import advance
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.effects import Transition

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.admin.failure_kinds import Failure, FailureKind
 
 IN_BULK = "Many at once"
 """The panel of the options that are for many things, and not for one that is named."""
@@ -30,18 +30,18 @@ class Bulk:
     def confirm(self, what: str) -> None:
         """Ask for a confirmation of `what`, if that is wanted.
 
-        Raises CommandFailed where the person is not sure, or cannot be asked.
+        Raises Failure where the person is not sure, or cannot be asked.
         """
         if self.yes:
             return
         if not is_terminal():
-            raise CommandFailed(
+            raise Failure(
                 f"this would {what}, and there is no terminal to ask on",
                 "look with --dry-run, then say --yes",
-                code=ExitCode.USAGE,
+                kind=FailureKind.INVALID,
             )
         if not typer.confirm(f"{what}?", err=True):
-            raise CommandFailed("nothing was changed")
+            raise Failure("nothing was changed")
 
 
 def is_terminal() -> bool:

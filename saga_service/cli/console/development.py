@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import typer
 
-from saga_service.cli.access.definitions import load_catalog
+from saga_service.admin.definitions import load_catalog
 from saga_service.cli.console.lines_to_paste import print_lines_to_paste, starts_of, starts_of_demo
 from saga_service.cli.console.local import (
     ADDRESSES,
@@ -60,9 +60,9 @@ def chosen(definitions: Sequence[str] | None, workers: Sequence[str] | None, set
 
 
 def develop(own: Settings, what: Chosen, folder: Path, *, reload: bool) -> None:
-    """Run until a signal ends it. Raises CommandFailed where it cannot start.
+    """Run until a signal ends it. Raises Failure where it cannot start.
 
-    Without `reload` it also raises CommandFailed where a process ends by itself.
+    Without `reload` it also raises Failure where a process ends by itself.
     """
     tell_what_is_not_used(own)
     with ExitStack() as stack:
@@ -146,7 +146,7 @@ class Development:
         self._start_workers()
 
     def at_each_look(self, changes: Changes | None) -> Callable[[], None]:
-        """Return what is to be done twice a second. Without `changes` it raises CommandFailed for an ended process."""
+        """Return what is to be done twice a second. Without `changes` it raises Failure for an ended process."""
 
         def look() -> None:
             if changes is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from saga_service.cli.exits import CommandFailed
+from saga_service.admin.failure_kinds import Failure
 from saga_service.local.processes import ChildGroup
 from saga_service.local.servers import EmbeddedServerError, EmbeddedServers
 
@@ -26,11 +26,11 @@ ADDRESSES = ("SAGA_POSTGRES_DSN", "SAGA_REDIS_URL")
 
 @contextmanager
 def embedded_servers(folder: Path | None) -> Iterator[EmbeddedServers]:
-    """Start the servers on a folder, by default a temporary one. Raises CommandFailed where they do not start."""
+    """Start the servers on a folder, by default a temporary one. Raises Failure where they do not start."""
     try:
         servers = EmbeddedServers(folder).start()
     except EmbeddedServerError as error:
-        raise CommandFailed(str(error)) from None
+        raise Failure(str(error)) from None
     try:
         yield servers
     finally:
@@ -66,10 +66,10 @@ def stay_until_signal(look: Callable[[], None]) -> None:
 
 
 def fail_if_dead(children: ChildGroup) -> None:
-    """Raise CommandFailed where one of the children has ended."""
+    """Raise Failure where one of the children has ended."""
     if dead := children.dead():
         names = ", ".join(child.name for child in dead)
-        raise CommandFailed(f"ended by itself: {names}", "see the log above")
+        raise Failure(f"ended by itself: {names}", "see the log above")
 
 
 def _is_heeded(number: int) -> bool:

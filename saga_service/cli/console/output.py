@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from saga_service.cli.text import harmless
+from saga_service.admin.text import harmless
 
 if TYPE_CHECKING:
     from saga_service.definitions.compatibility import Mismatch  # whoever prints none needs no definitions

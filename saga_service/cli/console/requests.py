@@ -1,72 +1,14 @@
-"""Requests to sagas (operations and signals): their outcomes, awaited in Postgres, in words and as an exit code.
-
-Redis may be away meanwhile: a replica of the service answers once it reads the request.
-"""
+"""The outcomes of requests to sagas (operations and signals), in words and as an exit code."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import typer
-from asyncpg import Connection
 
-from saga_service.cli.access.views import SagaRow, sagas_with_ids
+from saga_service.admin.requests import REFUSED, REPEATED, RequestOutcome
+from saga_service.admin.text import shell_word
 from saga_service.cli.exits import ExitCode
-from saga_service.cli.text import shell_word
-from saga_service.store.requests import PostgresRequests, Result
-
-POLL_S = 0.1
-
-APPLIED, REPEATED, REFUSED = "applied", "repeated", "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class RequestOutcome:
-    """The outcome of one request to one saga. `verdict` is null where no replica has answered yet."""
-
-    saga_id: str
-    saga: str
-    key: str | None
-    request_id: int
-    verdict: str | None
-    reason: str
-    status: str
-    """The saga's status after the answer."""
-
-
-async def request_outcomes(
-    connection: Connection,
-    requests: PostgresRequests,
-    sagas: Sequence[SagaRow],
-    request_ids: Sequence[int],
-    timeout_s: float,
-) -> list[RequestOutcome]:
-    """The outcomes of these requests, one of each saga, awaited for `timeout_s` at most."""
-    answers = await _answers(requests, request_ids, timeout_s)
-    statuses = {row.id: row.status for row in await sagas_with_ids(connection, [saga.id for saga in sagas])}
-    return [
-        _outcome(saga, request_id, answers.get(request_id), statuses.get(saga.id, saga.status))
-        for saga, request_id in zip(sagas, request_ids, strict=True)
-    ]
-
-
-async def _answers(requests: PostgresRequests, request_ids: Sequence[int], timeout_s: float) -> dict[int, Result]:
-    loop = asyncio.get_running_loop()
-    give_up_at_s = loop.time() + timeout_s
-    answers: dict[int, Result] = {}
-    while True:
-        answers |= await requests.results([each for each in request_ids if each not in answers])
-        # Answers can only be polled: a notification would need a lock of the whole server in each commit.
-        if len(answers) == len(request_ids) or loop.time() >= give_up_at_s:
-            return answers
-        await asyncio.sleep(POLL_S)
-
-
-def _outcome(saga: SagaRow, request_id: int, answer: Result | None, status: str) -> RequestOutcome:
-    verdict, reason = (None, "") if answer is None else answer
-    return RequestOutcome(saga.id, saga.saga, saga.key, request_id, verdict, reason, status)
 
 
 def in_words(outcome: RequestOutcome, done: str) -> str:

@@ -10,13 +10,13 @@ from threading import Event, Thread
 
 import asyncpg
 
-from saga_service.cli.access.encryption import cipher_of, decrypted_saga
+from saga_service.admin.encryption import cipher_of, decrypted_saga
+from saga_service.admin.failure_kinds import Failure
+from saga_service.admin.text import harmless
+from saga_service.admin.views import SagaRow, sagas_at_rest_since
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.views import SagaRow, sagas_at_rest_since
 from saga_service.cli.console.output import duration
 from saga_service.cli.console.timeline import why
-from saga_service.cli.exits import CommandFailed
-from saga_service.cli.text import harmless
 from saga_service.settings import Settings
 
 POLL_S = 0.5
@@ -43,7 +43,7 @@ async def _tell(settings: Settings, stop: Event) -> None:
     since = datetime.now(UTC)
     while not stop.is_set():
         # Until the service has made the views, and where a restart cut the link, this is tried again.
-        with suppress(CommandFailed, asyncpg.PostgresError):
+        with suppress(Failure, asyncpg.PostgresError):
             async with open_postgres(settings) as connection:
                 while not stop.is_set():
                     since = await _tell_new(connection, settings, since, told)

@@ -17,7 +17,7 @@ from shutil import get_terminal_size
 import typer
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from saga_service.cli.text import harmless
+from saga_service.admin.text import harmless
 
 Row = Sequence[str]
 Paint = Callable[[str], str]

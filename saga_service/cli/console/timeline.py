@@ -8,11 +8,11 @@ from types import MappingProxyType
 
 import orjson
 
-from saga_service.cli.access.views import AwaitedRow, DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
+from saga_service.admin.text import harmless, shell_word
+from saga_service.admin.views import AwaitedRow, DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
 from saga_service.cli.console.advice import next_steps
 from saga_service.cli.console.output import duration, moment, print_heading, print_line
 from saga_service.cli.console.tables import Row, print_table
-from saga_service.cli.text import harmless, shell_word
 from saga_service.core.definition import Definition
 from saga_service.core.state import SagaState
 from saga_service.core.undo_plan import plan

@@ -9,8 +9,8 @@ import asyncpg
 import orjson
 import pytest
 
+from saga_service.admin.filters import SagaFilter
 from saga_service.base.clock import now_ms
-from saga_service.cli.access.filters import SagaFilter
 from tests.integration.cli.test_sagas import HOUR_MS, begun, id_of, keep
 from tests.support.command_line import run_aside
 

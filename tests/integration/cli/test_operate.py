@@ -14,7 +14,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from saga_service.cli.access.selection import STATUSES_TO_OPERATE
+from saga_service.admin.filters import STATUSES_TO_OPERATE
 from saga_service.cli.console import bulk
 from saga_service.cli.main import COMMANDS, OPERATE
 from saga_service.core.definition import Definition, StepDefinition

@@ -95,6 +95,7 @@ def test_a_key_makes_the_id(redis_url: str) -> None:
         "saga": "order",
         "stream": "saga:events",
         "entry_id": entry_id,
+        "remarks": [],
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from saga_service.cli.access.views import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
+from saga_service.admin.views import DebtRow, HistoryRow, SagaRow, SagaStory, SignalRow, StepRow
 from saga_service.core.ids import SagaId
 from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus

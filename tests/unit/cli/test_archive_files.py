@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.access.archive import ENDINGS, ArchivedSaga, ending_of, read_back, written_file
-from saga_service.cli.exits import CommandFailed, ExitCode
 
 COLUMNS = {
     "sagas": {"id": "uuid", "revision": "integer", "input": "jsonb", "ended_at": "timestamp with time zone"},
@@ -81,7 +81,7 @@ def test_the_same_sagas_make_the_same_compressed_file(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     writing = written_file(tmp_path / "nowhere" / "sagas.jsonl", ".jsonl", COLUMNS)
-    with pytest.raises(CommandFailed, match=r"cannot be written: .*No such file or directory"):
+    with pytest.raises(Failure, match=r"cannot be written: .*No such file or directory"):
         writing.__enter__()
 
 
@@ -92,13 +92,13 @@ def test_the_ending_says_what_is_written(tmp_path: Path, name: str, ending: str 
     if ending is not None:
         assert ending_of(tmp_path / name) == ending
         return
-    with pytest.raises(CommandFailed, match=r"must end in \.jsonl, \.jsonl\.gz, \.parquet"):
+    with pytest.raises(Failure, match=r"must end in \.jsonl, \.jsonl\.gz, \.parquet"):
         ending_of(tmp_path / name)
 
 
 def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "sagas.jsonl"
     path.touch()
-    with pytest.raises(CommandFailed, match="exists already; name another file") as refused:
+    with pytest.raises(Failure, match="exists already; name another file") as refused:
         ending_of(path)
-    assert refused.value.code is ExitCode.USAGE
+    assert refused.value.kind is FailureKind.INVALID

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from saga_service import Saga, Step
-from saga_service.cli.access.views import ProcessRow
+from saga_service.admin.views import ProcessRow
 from saga_service.cli.checks.clocks import clock_findings
 from saga_service.cli.checks.findings import Finding
 from saga_service.cli.checks.processes import groups_read, lacking_workers, process_findings

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from saga_service.cli.console.requests import RequestOutcome, in_words
+from saga_service.admin.requests import RequestOutcome
+from saga_service.cli.console.requests import in_words
 
 
 def test_a_repeated_request_says_why_it_changed_nothing() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saga_service.cli.access.views import DebtRow, SagaStory, SignalRow
+from saga_service.admin.views import DebtRow, SagaStory, SignalRow
 from saga_service.cli.console.advice import OVERDUE
 from saga_service.cli.console.timeline import print_story
 from saga_service.core.definition import Definition

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from saga_service.admin.failure_kinds import Failure
 from saga_service.base.clock import now_ms
-from saga_service.cli.exits import CommandFailed
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.requests import PostgresRequests
 from saga_service.streams.connection import RedisClient
@@ -38,7 +38,7 @@ class Replay:
     async def batch(self, numbers: Sequence[int]) -> list[Replayed]:
         """Put back those that are still there, those of each stream in the order of their numbers.
 
-        Raises CommandFailed where one cannot be put back. Those before it in the batch are noted as replayed.
+        Raises Failure where one cannot be put back. Those before it in the batch are noted as replayed.
         """
         letters = await self._box.dead_letters(numbers)
         by_sql = {number: letter for number, letter in letters.items() if letter.stream in NO_STREAMS}
@@ -57,7 +57,7 @@ class Replay:
         await self._box.mark_replayed([replayed.id for replayed in done], now_ms())
         refusal = next((reply for reply in replies if isinstance(reply, TransportError)), None)
         if refusal is not None:
-            raise CommandFailed(f"Redis refuses {len(replies) - len(done)} of the entries: {refusal}")
+            raise Failure(f"Redis refuses {len(replies) - len(done)} of the entries: {refusal}")
         return done
 
     async def _to_requests(self, letters: dict[int, DeadLetter]) -> list[Replayed]:
@@ -75,4 +75,4 @@ def _request(number: int, letter: DeadLetter) -> dict[str, str]:
         return {name.decode(): value.decode() for name, value in raw_pairs(letter.raw)}
     except UnicodeDecodeError:
         # Somebody has written to the stream of dead letters in the service's name.
-        raise CommandFailed(f"dead letter {number} says that it came by SQL, but is not text", "drop it") from None
+        raise Failure(f"dead letter {number} says that it came by SQL, but is not text", "drop it") from None

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 from asyncpg import Connection
 
-from saga_service.cli.access.views import SagaRow, SagaStory
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.views import SagaRow, SagaStory
 from saga_service.encryption import CipherNotLoaded, load_cipher, read_keys
 from saga_service.settings import Settings
 from saga_service.wire.encryption import (
@@ -30,13 +30,13 @@ from saga_service.wire.encryption import (
 
 
 def cipher_of(settings: Settings) -> Cipher | None:
-    """The cipher that the settings name, None where they name none. Raises CommandFailed where it cannot be had."""
+    """The cipher that the settings name, None where they name none. Raises Failure where it cannot be had."""
     try:
         return load_cipher(
             settings.encryption_keys.get_secret_value(), settings.encryption_cipher, encrypt=settings.encryption_enabled
         )
     except CipherNotLoaded as error:
-        raise CommandFailed(str(error), code=ExitCode.USAGE) from None
+        raise Failure(str(error), kind=FailureKind.INVALID) from None
 
 
 def decrypted_saga(saga: SagaRow, cipher: Cipher | None) -> SagaRow:

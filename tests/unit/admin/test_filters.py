@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from saga_service.cli.access.filters import Conditions, LetterFilter, age
-from saga_service.cli.exits import CommandFailed
+from saga_service.admin.failure_kinds import Failure
+from saga_service.admin.filters import Conditions, LetterFilter
+from saga_service.cli.access.option_values import age
 
 
 @pytest.mark.parametrize("command", ["list", "operate", "dead_letters"])
@@ -40,5 +41,5 @@ def test_dead_letters_that_were_replayed_are_left_out_unless_they_are_wanted() -
 def test_an_age_is_a_duration_as_in_definitions() -> None:
     assert age("2h", "--older-than") == timedelta(hours=2)
     assert age(None, "--older-than") is None
-    with pytest.raises(CommandFailed, match=r"^--older-than must be a duration"):
+    with pytest.raises(Failure, match=r"^--older-than must be a duration"):
         age("soon", "--older-than")

@@ -6,16 +6,15 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple
 
-from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.views import (
+from saga_service.admin.failure_kinds import Failure
+from saga_service.admin.server_access import Servers
+from saga_service.admin.views import (
     ProcessRow,
     definitions_of_open_sagas,
     deployed_documents,
     list_processes,
 )
-from saga_service.cli.exits import CommandFailed
 from saga_service.definitions import DefinedSaga, readable_saga_spec
-from saga_service.settings import Settings
 from saga_service.wire.worker_description import (
     UnreadableDescription,
     WorkerDescription,
@@ -31,17 +30,17 @@ class InForce(NamedTuple):
     unread: list[str]
 
 
-async def what_is_in_force(settings: Settings) -> InForce:
+async def what_is_in_force(servers: Servers) -> InForce:
     """Read the deployed version of every definition, the versions that open sagas go by, and all workers alive.
 
-    Raises CommandFailed where Postgres cannot be used, or nothing has ever been deployed.
+    Raises Failure where Postgres cannot be used, or nothing has ever been deployed.
     """
-    async with open_postgres(settings) as connection:
+    async with servers.postgres() as connection:
         deployed = await deployed_documents(connection)
         of_open = await definitions_of_open_sagas(connection)
         processes = await list_processes(connection)
     if not deployed:
-        raise CommandFailed(
+        raise Failure(
             "no service has registered a definition in Postgres",
             "start one, or name definitions and workers: saga-service check -d SOURCE -w MODULE:WORKER",
         )

@@ -6,28 +6,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import typer
-
-from saga_service.cli.access.definitions import UnknownSaga, load_catalog, registered_catalog
-from saga_service.cli.access.encryption import cipher_of, decrypted_saga
-from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.redis import open_redis
-from saga_service.cli.access.selection import read_value
-from saga_service.cli.access.views import SagaRow, saga_with_id
-from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.text import quoted
+from saga_service.admin.definitions import UnknownSaga, load_catalog, registered_catalog
+from saga_service.admin.encryption import cipher_of, decrypted_saga
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.server_access import Servers
+from saga_service.admin.text import quoted
+from saga_service.admin.views import SagaRow, saga_with_id
 from saga_service.core.events import Started
 from saga_service.core.ids import saga_id_from_key
 from saga_service.core.state import JsonObject
 from saga_service.definitions import Catalog
 from saga_service.definitions.problems import closest
 from saga_service.engine.decode import Decoder, Received
-from saga_service.settings import Settings
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.encryption import Cipher
-from saga_service.wire.entries import Entry, Message
+from saga_service.wire.entries import Entry, Malformed, Message
 from saga_service.wire.events import write_event
-from saga_service.wire.json import write
+from saga_service.wire.json import NotJson, read_json, write
 from saga_service.wire.saga_spec import InvalidInput
 from saga_service.wire.transport import StreamNames
 
@@ -71,6 +66,8 @@ class StartedSaga:
     saga: str
     stream: str
     entry_id: str
+    remarks: list[str]
+    """What looks wrong in the input, and may be meant."""
 
 
 class _Meant(NamedTuple):
@@ -84,15 +81,16 @@ _MeantBy = Callable[[str], _Meant]
 """A function from the entry's id to the saga that the entry starts."""
 
 
-async def start(settings: Settings, request: StartRequest, *, is_awaited: bool = False) -> StartedSaga:
+async def start(servers: Servers, request: StartRequest, *, is_awaited: bool = False) -> StartedSaga:
     """Add the entry that starts a saga.
 
-    Raises CommandFailed, before anything is added, where the entry would become a dead letter, where a saga of this key
+    Raises Failure, before anything is added, where the entry would become a dead letter, where a saga of this key
     or event id was started with another input, where Redis cannot be used, and, with `is_awaited`, where the saga's id
     cannot be known or Postgres cannot be used.
     """
+    settings = servers.settings
     names = StreamNames(settings.stream_prefix)
-    catalog, failure = await _catalog(settings, request, is_needed=is_awaited and request.key is None)
+    catalog, failure = await _catalog(servers, request, is_needed=is_awaited and request.key is None)
     cipher = cipher_of(settings)
     remarks = misspelt_fields(catalog, request)
     try:
@@ -103,67 +101,66 @@ async def start(settings: Settings, request: StartRequest, *, is_awaited: bool =
             meant_by = _by_definitions(Decoder(catalog, names, settings.entry_bytes_max, cipher), message)
         # Raises for what the service would refuse, before anything is added.
         expected = meant_by(_SOME_ENTRY_ID)
-    except CommandFailed as refusal:
-        raise CommandFailed("; ".join([str(refusal), *remarks]), code=refusal.code) from None
-    for remark in remarks:
-        typer.echo(remark, err=True)
+    except Failure as refusal:
+        raise Failure("; ".join([str(refusal), *remarks]), kind=refusal.kind) from None
     is_new, status = None, None
-    if failure is None or failure.code is ExitCode.PROBLEM:
-        is_new, status = await _look_up(settings, expected, request, is_needed=is_awaited)
-    async with open_redis(settings) as client:
+    if failure is None or failure.kind is FailureKind.PROBLEM:
+        is_new, status = await _look_up(servers, expected, request, is_needed=is_awaited)
+    async with servers.redis() as client:
         entry_id = (await client.execute_command("XADD", message.stream, "*", *message.fields)).decode()
     saga_id = meant_by(entry_id).saga_id
     unknown_because = None if saga_id is not None else str(failure)
-    return StartedSaga(saga_id, unknown_because, is_new, status, request.saga, message.stream, entry_id)
+    return StartedSaga(saga_id, unknown_because, is_new, status, request.saga, message.stream, entry_id, remarks)
 
 
 async def _catalog(
-    settings: Settings, request: StartRequest, *, is_needed: bool
-) -> tuple[Catalog | None, CommandFailed | None]:
+    servers: Servers, request: StartRequest, *, is_needed: bool
+) -> tuple[Catalog | None, Failure | None]:
     """The definitions that read the input; or none, and why."""
+    settings = servers.settings
     given = load_catalog(settings.definitions, settings.stream_prefix) if settings.definitions else None
     try:
         if given is None:
-            return await registered_catalog(settings, request.saga, request.stream), None
+            return await registered_catalog(servers, request.saga, request.stream), None
         if given.by_event_type(request.saga) is None:
             where = "among SAGA_DEFINITIONS, nor started by an event of that type"
             raise UnknownSaga(request.saga, where, given.event_types())
         return given, None
-    except CommandFailed as failure:
+    except Failure as failure:
         if isinstance(failure, UnknownSaga) and not request.is_forced:
             advice = "--force adds the entry all the same"
-            raise CommandFailed(f"nothing was started: {failure}", advice, code=ExitCode.USAGE) from None
+            raise Failure(f"nothing was started: {failure}", advice, kind=FailureKind.INVALID) from None
         if is_needed:
-            raise CommandFailed(f"nothing was started: {failure}", code=failure.code) from None
+            raise Failure(f"nothing was started: {failure}", kind=failure.kind) from None
         return None, failure
 
 
 async def _look_up(
-    settings: Settings, meant: _Meant, request: StartRequest, *, is_needed: bool
+    servers: Servers, meant: _Meant, request: StartRequest, *, is_needed: bool
 ) -> tuple[bool | None, str | None]:
-    """Whether the saga is new, and its status where it is not. Raises CommandFailed where it has another input."""
+    """Whether the saga is new, and its status where it is not. Raises Failure where it has another input."""
     if meant.saga_id is None:
         return None, None
     try:
-        async with open_postgres(settings) as connection:
+        async with servers.postgres() as connection:
             found = await saga_with_id(connection, meant.saga_id)
-    except CommandFailed:
+    except Failure:
         if is_needed:
             raise
         return None, None
     if found is None:
         return True, None
-    _refuse_another_input(decrypted_saga(found, cipher_of(settings)), meant, request)
+    _refuse_another_input(decrypted_saga(found, cipher_of(servers.settings)), meant, request)
     return False, found.status
 
 
 def _refuse_another_input(found: SagaRow, meant: _Meant, request: StartRequest) -> None:
-    """Raises CommandFailed where a field that is given differs from that of the saga which is there."""
+    """Raises Failure where a field that is given differs from that of the saga which is there."""
     if meant.input is None or not isinstance(found.input, dict):
         return  # No schema is known here, or no key of an encrypted input.
     other = [name for name in request.given if found.input.get(name) != meant.input.get(name)]
     if other:
-        raise CommandFailed(
+        raise Failure(
             f"nothing was started: {found.saga} {found.id} is there already ({found.status}), and was started with "
             f"another input ({', '.join(map(quoted, other))})",
             f"give another key for another saga, or look: saga-service show {found.id}",
@@ -176,9 +173,9 @@ def _message(names: StreamNames, request: StartRequest, catalog: Catalog | None,
         data = _read_fields(request, catalog) if request.data is None else request.data
         return write_event(names.events, request.saga, data, event_id=request.event_id, key=request.key, cipher=cipher)
     if stream.startswith(names.prefix):
-        raise CommandFailed(f"'{stream}' is a stream of the service itself", "leave --stream out", code=ExitCode.USAGE)
+        raise Failure(f"'{stream}' is a stream of the service itself", "leave --stream out", kind=FailureKind.INVALID)
     if request.key is not None or request.event_id is not None:
-        raise CommandFailed("--key and --id belong to the common stream", "leave --stream out", code=ExitCode.USAGE)
+        raise Failure("--key and --id belong to the common stream", "leave --stream out", kind=FailureKind.INVALID)
     return _flat_message(stream, request)
 
 
@@ -189,7 +186,7 @@ def _read_fields(request: StartRequest, catalog: Catalog | None) -> JsonObject:
     try:
         return spec.read_fields(request.fields)
     except InvalidInput as error:
-        raise CommandFailed(f"nothing was started: {error}", code=ExitCode.USAGE) from None
+        raise Failure(f"nothing was started: {error}", kind=FailureKind.INVALID) from None
 
 
 def misspelt_fields(catalog: Catalog | None, request: StartRequest) -> list[str]:
@@ -202,7 +199,7 @@ def misspelt_fields(catalog: Catalog | None, request: StartRequest) -> list[str]
 
 def _flat_message(stream: str, request: StartRequest) -> Message:
     if not request.given:
-        raise CommandFailed("an entry of that stream needs a field: --field NAME=VALUE", code=ExitCode.USAGE)
+        raise Failure("an entry of that stream needs a field: --field NAME=VALUE", kind=FailureKind.INVALID)
     texts = ((name, value if isinstance(value, str) else write(value)) for name, value in request.given.items())
     return Message(stream, tuple(part for pair in texts for part in pair))
 
@@ -215,7 +212,7 @@ def _by_definitions(decoder: Decoder, message: Message) -> _MeantBy:
     def meant_by(entry_id: str) -> _Meant:
         read = decoder.decode_finally(Entry(message.stream, entry_id, fields), _SOME_MOMENT_MS)
         if isinstance(read, DeadLetter):
-            raise CommandFailed(f"nothing was started: {read.reason}", code=ExitCode.USAGE)
+            raise Failure(f"nothing was started: {read.reason}", kind=FailureKind.INVALID)
         assert isinstance(read, Received), "only the service's own streams carry anything else"
         assert isinstance(read.event, Started), "a saga is started by an event of this type"
         return _Meant(read.event.saga_id, read.event.input)
@@ -226,3 +223,16 @@ def _by_definitions(decoder: Decoder, message: Message) -> _MeantBy:
 def _by_given_key(request: StartRequest) -> _MeantBy:
     meant = _Meant(None if request.key is None else saga_id_from_key(request.saga, request.key), None)
     return lambda _: meant
+
+
+def read_value(name: str, text: str) -> object:
+    """The value of a field of which no schema is known: JSON if it is valid JSON, else the text.
+
+    Raises Failure where a part of the value would be lost.
+    """
+    try:
+        return read_json(text.encode("utf-8", "surrogateescape"), name)
+    except NotJson:
+        return text
+    except Malformed as error:
+        raise Failure(str(error), kind=FailureKind.INVALID) from None

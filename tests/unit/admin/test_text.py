@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from saga_service.cli.text import harmless, harmless_lines, quoted, shell_word
+from saga_service.admin.text import harmless, harmless_lines, quoted, shell_word
 
 KEYS = [
     "A-17",

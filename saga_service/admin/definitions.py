@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from asyncpg import Connection
 
-from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.views import SagaRow, definition_document, deployed_document, registered_names
-from saga_service.cli.exits import CommandFailed, ExitCode
-from saga_service.cli.text import quoted
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.server_access import Servers
+from saga_service.admin.text import quoted
+from saga_service.admin.views import SagaRow, definition_document, deployed_document, registered_names
 from saga_service.core.definition import TOMBSTONE, Definition, tombstone
 from saga_service.definitions import (
     Catalog,
@@ -27,26 +27,26 @@ from saga_service.wire.transport import StreamNames
 
 
 def given_sources(sources: Sequence[str] | None, settings: Settings) -> list[str]:
-    """The sources that the command names, else those of SAGA_DEFINITIONS. Raises CommandFailed where both are empty."""
+    """The sources that the command names, else those of SAGA_DEFINITIONS. Raises Failure where both are empty."""
     given = list(sources or settings.definitions)
     if not given:
-        raise CommandFailed(
+        raise Failure(
             "no definitions are given",
             "name YAML files or Python modules, or set SAGA_DEFINITIONS",
-            code=ExitCode.USAGE,
+            kind=FailureKind.INVALID,
         )
     return given
 
 
-def load_catalog(sources: Sequence[str], prefix: str, code: ExitCode = ExitCode.USAGE) -> Catalog:
-    """Load the definitions of all sources. Raises CommandFailed, with `code`, with every error in them.
+def load_catalog(sources: Sequence[str], prefix: str, kind: FailureKind = FailureKind.INVALID) -> Catalog:
+    """Load the definitions of all sources. Raises Failure, of this kind, with every error in them.
 
     `prefix` begins the names of the service's own streams, which no saga may have for a trigger.
     """
     try:
         return load_definitions(sources, StreamNames(prefix))
     except DefinitionErrors as error:
-        raise CommandFailed(str(error), code=code) from None
+        raise Failure(str(error), kind=kind) from None
 
 
 async def definition_of(connection: Connection, saga: SagaRow) -> Definition | None:
@@ -57,7 +57,7 @@ async def definition_of(connection: Connection, saga: SagaRow) -> Definition | N
     return None if document is None else definition_from_document(document)
 
 
-class UnknownSaga(CommandFailed):
+class UnknownSaga(Failure):
     """Definitions are known here, and none is for a saga of this name."""
 
     def __init__(self, name: str, where: str, known: Sequence[str]) -> None:
@@ -65,25 +65,25 @@ class UnknownSaga(CommandFailed):
         super().__init__(f"no saga {quoted(name)} is {where}{near}")
 
 
-async def registered_catalog(settings: Settings, saga: str, stream: str | None) -> Catalog:
+async def registered_catalog(servers: Servers, saga: str, stream: str | None) -> Catalog:
     """A catalog of one saga, read by its deployed version. `stream` is taken for one that triggers it.
 
-    Raises UnknownSaga where others are registered, and CommandFailed where none is, or Postgres cannot be used.
+    Raises UnknownSaga where others are registered, and Failure where none is, or Postgres cannot be used.
     """
-    async with open_postgres(settings) as connection:
+    async with servers.postgres() as connection:
         document = await deployed_document(connection, saga)
         known = await registered_names(connection) if document is None else []
     if known:
         raise UnknownSaga(saga, "registered in Postgres", known)
     if document is None:
-        raise CommandFailed(
+        raise Failure(
             f"no saga '{saga}' is registered in Postgres, so no service that defines it has run",
             "set SAGA_DEFINITIONS, or look: saga-service list",
         )
     try:
         spec = saga_spec_from_document(document)
     except UnreadableDocument as error:
-        raise CommandFailed(str(error)) from None
+        raise Failure(str(error)) from None
     # Triggers are not part of what is registered.
     streams = () if stream is None else (StreamTrigger(stream, None),)
     return Catalog([replace(spec, event_types=(saga,), streams=streams)])

@@ -11,23 +11,11 @@ from datetime import timedelta
 
 from asyncpg import Connection
 
-from saga_service.cli.access.views import DeadLetterRow, SagaRow, rows_of
-from saga_service.cli.exits import CommandFailed, ExitCode
+from saga_service.admin.views import DeadLetterRow, SagaRow, rows_of
+from saga_service.core.vocabulary import Operation, SagaStatus
 
 COUNT_S_MAX = 1.0
 """How long a list counts what fits beyond its limit. A table of many millions takes longer."""
-
-
-def age(given: str | None, option: str) -> timedelta | None:
-    """The time span of an option such as `2h`. Raises CommandFailed where it is none."""
-    if given is None:
-        return None
-    from saga_service.definitions.keywords import duration_ms  # a sixth of a command's time, and most name no age
-
-    try:
-        return timedelta(milliseconds=duration_ms(given))
-    except ValueError as error:
-        raise CommandFailed(f"{option} {error}", code=ExitCode.USAGE) from None
 
 
 @dataclass(slots=True)
@@ -187,3 +175,23 @@ async def _count(connection: Connection, view: str, conditions: Conditions) -> i
 
 def _counting(view: str, conditions: Conditions) -> str:
     return f"select count(*) from saga.{view} {conditions.where()}"
+
+
+_RUNNING, _COMPENSATING, _PAUSED, _STUCK = (
+    SagaStatus.RUNNING,
+    SagaStatus.COMPENSATING,
+    SagaStatus.PAUSED,
+    SagaStatus.STUCK,
+)
+
+STATUSES_TO_OPERATE: dict[Operation, tuple[SagaStatus, ...]] = {
+    Operation.RETRY: (_STUCK,),
+    Operation.SKIP: (_STUCK,),
+    Operation.RESOLVE: (_STUCK,),
+    Operation.CANCEL: (_RUNNING, _PAUSED, _STUCK),
+    # Completed sagas only where --status says so.
+    Operation.COMPENSATE: (_RUNNING, _PAUSED, _STUCK),
+    Operation.PAUSE: (_RUNNING, _COMPENSATING, _STUCK),
+    Operation.RESUME: (_PAUSED,),
+}
+"""The statuses that each operation can do something about."""
