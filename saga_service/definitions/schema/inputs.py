@@ -18,9 +18,9 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from saga_service.core.state import JsonObject
 from saga_service.definitions.problems import Path, path_text, shown
-from saga_service.definitions.schema.coercion import Coercion, coercions, is_written_by_python_alone
+from saga_service.definitions.schema.coercion import Coercion, coercions
 from saga_service.definitions.schema.json_schema import comparable, is_closed, properties_of, validator_of
-from saga_service.definitions.schema.numbers import declared_numbers
+from saga_service.definitions.schema.numbers import declared_numbers, misreading
 from saga_service.wire.commands import OUTPUTS_FIELD
 from saga_service.wire.entries import Malformed
 from saga_service.wire.json import NESTING_MAX, is_finite, read_object
@@ -135,6 +135,7 @@ class ModelInput:
         self.stored = properties_of(self.stored_schema)
         self._model = model
         self._coercions = coercions(described)
+        self._numbers = declared_numbers(described)
         self._number_names = _names_of_type(model, {int, float, Decimal})
         self._double_names = self._number_names - _names_of_type(model, {int, Decimal})
 
@@ -164,8 +165,10 @@ class ModelInput:
 
     def read_input(self, data: JsonObject) -> JsonObject:
         model = self._model
-        for name in self._number_names & data.keys():
-            _refuse_lost_number(name, data[name], is_double=name in self._double_names)
+        misread = self._misread_number(data)
+        if misread is not None:
+            path, reason = misread
+            raise InvalidInput(f"{path_text(path)}: {reason}", _declared([path], self.stored))
         try:
             value = model.__pydantic_validator__.validate_python(data)
             return _storable(model.__pydantic_serializer__.to_python(value, mode="json", by_alias=True))
@@ -181,6 +184,15 @@ class ModelInput:
 
     def read_fields(self, fields: Mapping[str, str]) -> JsonObject:
         return self.read_input(_from_text(fields, self._coercions))
+
+    def _misread_number(self, data: JsonObject) -> tuple[Path, str] | None:
+        # By the model's own types first: its schema has no types of fields that are sent under a second name, and a
+        # Decimal is any text to it.
+        for name in self._number_names & data.keys():
+            reason = misreading(data[name], is_double=name in self._double_names)
+            if reason is not None:
+                return (name,), reason
+        return self._numbers.misread(data)
 
 
 def _names_taken(model: type[BaseModel]) -> Iterator[str]:
@@ -219,14 +231,6 @@ def _coerced(coerce: Callable[[str, Any], Any], name: str, value: Any) -> Any:
     except Malformed as error:
         what_is_wrong = str(error).removeprefix(f"field '{name}' ")
         raise InvalidInput(f"{name}: {what_is_wrong}", [name]) from None
-
-
-def _refuse_lost_number(name: str, value: Any, *, is_double: bool) -> None:
-    """Raises InvalidInput for what a model would read as another number than JSON does. `Any`: a value of JSON."""
-    if isinstance(value, str) and is_written_by_python_alone(value):
-        raise InvalidInput(f"{name}: should be a number as JSON writes it, but is {shown(value)}", [name])
-    if is_double and isinstance(value, int) and float(value) != value:
-        raise InvalidInput(f"{name}: {value} would lose digits as a double; ask for a Decimal or an int", [name])
 
 
 def _names_of_type(model: type[BaseModel], types: set[Any]) -> set[str]:

@@ -98,6 +98,12 @@ def is_open(schema: Any, root: Mapping[str, Any]) -> bool:
     )
 
 
+def schemas_of_others(schema: Any, root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The schemas of an object's properties that it does not name."""
+    given = (part.get("additionalProperties") for part in _parts(schema, root, frozenset()))
+    return [others for others in given if isinstance(others, Mapping)]
+
+
 def item_schemas(schema: Any, root: Mapping[str, Any]) -> list[Any] | None:
     """The schemas of an array's items; None where there is none, or where they differ by place."""
     parts = list(_parts(schema, root, frozenset()))

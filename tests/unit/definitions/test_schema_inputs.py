@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
@@ -158,6 +161,60 @@ def test_a_whole_number_that_no_double_holds_is_kept_by_a_schema_and_refused_to_
     assert BY_MODEL.read_input({"number": 2**53})["number"] == 2.0**53
     with pytest.raises(InvalidInput, match=r"^number: .*would lose digits as a double"):
         BY_MODEL.read_input({"number": 2**53 + 1})
+
+
+class Priced(BaseModel):
+    amount: float = 0.0
+
+
+class Basket(BaseModel):
+    first: Priced | None = None
+    counts: list[int] = []
+    rates: dict[str, float] = {}
+    either: int | list[float] = 0
+    note: dict[str, str | int | float] = {}
+    price: list[float | str] = []
+
+
+OF_BASKETS = reading(Basket)
+AMOUNT_IN: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "first.amount": lambda amount: {"first": {"amount": amount}},
+    "counts[1]": lambda amount: {"counts": [1, amount]},
+    "rates.eur": lambda amount: {"rates": {"eur": amount}},
+    "either[0]": lambda amount: {"either": [amount]},
+}
+
+
+@pytest.mark.parametrize("text", NOT_AS_JSON_WRITES_IT)
+@pytest.mark.parametrize("place", AMOUNT_IN)
+def test_a_text_inside_a_model_is_a_number_only_where_json_would_write_it_so(place: str, text: str) -> None:
+    data = AMOUNT_IN[place](text)
+    flat = {name: orjson.dumps(value).decode() for name, value in data.items()}
+    for refused in (partial(OF_BASKETS.read_input, data), partial(OF_BASKETS.read_fields, flat)):
+        with pytest.raises(InvalidInput, match=rf"^{re.escape(place)}: should be a number as JSON writes it") as raised:
+            refused()
+        assert raised.value.fields == list(data)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, "9007199254740993", "3.14159265358979323846", "1e400"])
+@pytest.mark.parametrize("place", ["first.amount", "rates.eur", "either[0]"])
+def test_a_number_that_would_lose_digits_inside_a_model_is_refused(place: str, number: int | str) -> None:
+    with pytest.raises(InvalidInput, match=rf"^{re.escape(place)}: .* would lose digits as a double"):
+        OF_BASKETS.read_input(AMOUNT_IN[place](number))
+
+
+def test_texts_inside_a_model_are_numbers_as_json_writes_them() -> None:
+    data = {"first": {"amount": "1.5"}, "counts": ["2"], "rates": {"eur": "1e3"}, "either": ["7"], "note": {"a": "007"}}
+    data |= {"price": ["007"]}
+    kept = {
+        "first": {"amount": 1.5},
+        "counts": [2],
+        "rates": {"eur": 1000.0},
+        "either": [7.0],
+        "note": {"a": "007"},
+        "price": ["007"],
+    }
+    assert OF_BASKETS.read_input(data) == kept
 
 
 def test_a_flat_field_that_the_schema_does_not_name_stays_text() -> None:
