@@ -16,21 +16,32 @@ from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.events import derived_saga_id
 from saga_service.wire.fields import as_text, optional_text, saga_id, subject
 from saga_service.wire.saga_spec import Catalog, SagaSpec, written_key
+from saga_service.wire.transport import REQUESTS
 
 
 def named_saga(entry: Entry, catalog: Catalog, cipher: Cipher | None = None) -> NamedSaga:
     """The saga of an entry of any stream that the service reads."""
     flat = catalog.by_stream(entry.stream)
     if flat is not None:
-        return _would_start(flat, entry, flat.sent_key(_flat_fields(entry)), None)
+        return _would_start(flat, entry, _sent_key(flat, _flat_fields(entry)), None)
     event_type, given_id, key = _text(entry, "type"), _given_id(entry), _subject(entry)
     started = catalog.by_event_type(event_type) if event_type else None
     if started is not None:
-        key = started.written_key(key) if key else started.sent_key(_data(entry, cipher))
+        key = started.written_key(key) if key else _sent_key(started, _data(entry, cipher)) or _key_by_sql(entry)
         return NamedSaga(given_id, key) if given_id else _would_start(started, entry, key, _text(entry, "id"))
     if given_id is None and (command := parse_command_id(_text(entry, "command_id") or "")) is not None:
         given_id = command.saga_id
     return NamedSaga(given_id, key) if given_id or key is None else _by_key(entry, key, event_type, catalog)
+
+
+def _sent_key(spec: SagaSpec, data: JsonObject | None) -> str | None:
+    # Data that cannot be read need not lack the key: the default is not its key.
+    return None if data is None else spec.sent_key(data)
+
+
+def _key_by_sql(entry: Entry) -> str | None:
+    """The key by which `saga.start` has made the saga's id; None for any other entry."""
+    return _text(entry, "key") if entry.stream == REQUESTS else None
 
 
 def _would_start(spec: SagaSpec, entry: Entry, key: str | None, event_id: str | None) -> NamedSaga:
@@ -49,17 +60,17 @@ def _by_key(entry: Entry, key: str, event_type: str | None, catalog: Catalog) ->
     return NamedSaga(saga_id_from_key(saga, own_key), own_key)
 
 
-def _flat_fields(entry: Entry) -> JsonObject:
+def _flat_fields(entry: Entry) -> JsonObject | None:
     with suppress(Malformed, UnicodeDecodeError):
         return {name.decode(): as_text(value, name.decode()) for name, value in entry.fields.items()}
-    return {}
+    return None
 
 
-def _data(entry: Entry, cipher: Cipher | None) -> JsonObject:
+def _data(entry: Entry, cipher: Cipher | None) -> JsonObject | None:
     with suppress(Malformed, DecryptionFailed):
         event_type, key = _text(entry, "type") or "", _subject(entry) or ""
         return read_data(entry.fields.get(b"data"), cipher, EVENT, event_type, key)
-    return {}
+    return None
 
 
 def _text(entry: Entry, name: str) -> str | None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga_service.core.ids import saga_id_from_entry, saga_id_from_event, saga_id_from_key
+from saga_service.core.state import JsonObject
 from saga_service.wire.addresses import named_saga
 from saga_service.wire.dead_letters import NOBODY, NamedSaga
 from saga_service.wire.encryption import encrypt_event_data
@@ -48,6 +49,33 @@ def test_a_start_without_a_key_is_named_by_its_event_or_its_entry() -> None:
     assert named_saga(entry(by_event), UNKEYED) == NamedSaga(saga_id_from_event("order", "e-1"))
     of_entry = saga_id_from_entry("order", "saga:events", "1700-0")
     assert named_saga(entry(by_entry), UNKEYED) == NamedSaga(of_entry)
+
+
+class KeyedByDefault(PlainBlueprint):
+    """Starts without the key's field have the key 17."""
+
+    def sent_key(self, data: JsonObject) -> str | None:
+        return super().sent_key(data) or "17"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        entry({"type": "order", "data": "{"}),
+        entry({"type": "order", "data": '{"order": 1, "order": 2}'}),
+        entry({"type": "order", "data": encrypt_event_data(OF_NEW, "order", {"order": "A-1"})}),
+        entry({"order": b"\xff", "amount": "1"}, "orders"),
+    ],
+)
+def test_data_that_cannot_be_read_is_not_taken_for_that_of_the_saga_with_the_default_key(sent: Entry) -> None:
+    catalog = PlainCatalog(KeyedByDefault(definition("reserve"), key_field="order"))
+    named = named_saga(sent, catalog)
+    assert (named.key, named.saga_id == saga_id_from_key("order", "17")) == (None, False)
+
+
+def test_a_start_by_sql_whose_data_cannot_be_read_is_named_by_the_key_that_gave_it_its_id() -> None:
+    sent = entry({"type": "order", "data": "{", "key": "A-1", "saga_id": OF_KEY.saga_id or ""}, REQUESTS)
+    assert named_saga(sent, CATALOG) == OF_KEY
 
 
 def test_encrypted_data_is_named_by_those_who_can_read_it() -> None:
