@@ -42,8 +42,12 @@ class Maintenance:
     async def _try(self, task: Task) -> None:
         try:
             await task()
-        except (TransportError, StoreUnavailable) as error:
-            log.warning("a maintenance task is put off", error=str(error))
+        except StoreUnavailable as error:
+            log.warning(f"{error.summary}; a maintenance task is tried again in its next turn", error=str(error))
+        except TransportError as error:
+            log.warning(
+                "redis did not do its part; a maintenance task is tried again in its next turn", error=str(error)
+            )
         except Exception as error:
             # The sagas must not end for want of tidying up.
             log.error(

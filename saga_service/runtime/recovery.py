@@ -116,7 +116,7 @@ class Recovery:
             log.debug("redis is away; its streams cannot be looked at", error=str(error))
             return self._period_s
         except StoreUnavailable as error:
-            log.warning(f"{error.summary}; recovery waits", error=str(error))
+            log.warning(f"{error.summary}; recovery waits, and tries again", error=str(error))
             return self._period_s
         self._sagas += page.sagas
         if page.is_owed:

@@ -63,7 +63,7 @@ class Relay:
             await self._keep_refused()
             return await self._publish_left_behind()
         except StoreUnavailable as error:
-            log.warning(f"{error.summary}; the relay waits", error=str(error))
+            log.warning(f"{error.summary}; the relay waits, and tries again", error=str(error))
             return False
 
     async def _publish_left_behind(self) -> bool:

@@ -64,7 +64,7 @@ class RequestPoller:
         try:
             entries = await self._requests.claim_requests(self._now_ms(), limit, self._lease_ms)
         except StoreUnavailable as error:
-            log.warning(f"{error.summary}; requests wait", error=str(error))
+            log.warning(f"{error.summary}; requests wait, and are tried again", error=str(error))
             await self._shutdown.pause(self._backoff.next_s())
             return 0
         self._backoff.reset()

@@ -69,7 +69,7 @@ class Timers:
         try:
             saga_ids, next_due_ms = await self._due_sagas.claim_due(now_ms, limit, self._lease_ms)
         except StoreUnavailable as error:
-            log.warning(f"{error.summary}; timers wait", error=str(error))
+            log.warning(f"{error.summary}; timers wait, and are tried again", error=str(error))
             await self._shutdown.pause(self._backoff.next_s())
             return True
         self._backoff.reset()

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Sequence
 
 import pytest
+import structlog
 
-from saga_service.engine.failures import StoreUnavailable
+from saga_service.engine.failures import StoreConflict, StoreUnavailable
 from saga_service.engine.outbox import OutboxRows
 from saga_service.runtime.relay import ROWS_MAX, Relay
 from saga_service.wire.entries import Message
@@ -139,6 +140,16 @@ async def test_postgres_away_costs_no_row_and_ends_no_loop() -> None:
     await relaying.run()
     assert relaying.outbox.forgotten == [7, 8]
     assert relaying.published == ["8"]
+
+
+async def test_a_conflict_is_told_for_what_it_is_and_tried_again() -> None:
+    relaying = Relaying(pauses_max=3)
+    relaying.outbox.claim_faults.then(StoreConflict("deadlock detected"))
+    relaying.outbox.claims.append([8])
+    with structlog.testing.capture_logs() as logs:
+        await relaying.run()
+    assert relaying.published == ["8"]
+    assert logs[0]["event"] == "another transaction was in the way; the relay waits, and tries again"
 
 
 async def test_a_published_row_that_could_not_be_deleted_is_found_again() -> None:

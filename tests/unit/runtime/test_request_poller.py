@@ -6,9 +6,10 @@ import asyncio
 from collections import deque
 
 import pytest
+import structlog
 
 from saga_service.base.lifecycle import Shutdown
-from saga_service.engine.failures import StoreUnavailable
+from saga_service.engine.failures import StoreConflict, StoreUnavailable
 from saga_service.runtime.intake import Inlet, Intake
 from saga_service.runtime.request_poller import POLL_MS_MIN, RequestPoller
 from saga_service.wire.entries import Entry
@@ -109,6 +110,15 @@ async def test_postgres_away_is_waited_for_longer_and_longer() -> None:
     waits_ms = reading.paused_ms[:8:2]
     assert waits_ms == sorted(waits_ms)
     assert waits_ms[-1] > waits_ms[0]
+
+
+async def test_a_conflict_is_told_for_what_it_is_and_tried_again() -> None:
+    reading = Reading(Asked(StoreConflict("deadlock detected"), ["1"]), pauses_max=4)
+    with structlog.testing.capture_logs() as logs:
+        await reading.run()
+    assert reading.taken_in == ["1"]
+    [line] = logs
+    assert line["event"] == "another transaction was in the way; requests wait, and are tried again"
 
 
 async def test_the_first_wait_of_the_next_outage_is_short_again() -> None:

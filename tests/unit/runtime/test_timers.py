@@ -6,11 +6,12 @@ import asyncio
 from collections import deque
 
 import pytest
+import structlog
 
 from saga_service.base.lifecycle import Shutdown
 from saga_service.core.events import TimerDue
 from saga_service.core.ids import SagaId
-from saga_service.engine.failures import StoreUnavailable
+from saga_service.engine.failures import StoreConflict, StoreUnavailable
 from saga_service.runtime.intake import Intake
 from saga_service.runtime.timers import Timers
 from tests.support.fakes import BATCH_BYTES_MAX, PausesThatPass
@@ -183,6 +184,18 @@ async def test_postgres_away_is_waited_for_and_looked_at_again() -> None:
     assert clockwork.taken_in == ["a"]
     assert len(pauses.pauses_s) == 4
     assert pauses.pauses_s[-1] > pauses.pauses_s[0]
+    await clockwork.stop(running)
+
+
+async def test_a_conflict_is_told_for_what_it_is_and_tried_again() -> None:
+    clockwork = Clockwork(PausesThatPass(pauses_max=100))
+    clockwork.due.finds.extend([StoreConflict("deadlock detected"), (["a"], None)])
+    with structlog.testing.capture_logs() as logs:
+        running = clockwork.start()
+        await clockwork.timers.waiting.times(1)
+    assert clockwork.taken_in == ["a"]
+    [line] = logs
+    assert line["event"] == "another transaction was in the way; timers wait, and are tried again"
     await clockwork.stop(running)
 
 
