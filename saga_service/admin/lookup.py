@@ -65,8 +65,11 @@ async def find_saga(
         return FoundSaga(by_id, [])
     with_key: list[SagaRow] = []
     # A business key may well look like a UUID, and may have been sent in another spelling than it is kept in.
-    for key in dict.fromkeys((given, written_key(KeyForm.UUID, given))):
-        with_key = with_key or await sagas_with_key(connection, key, definition, NAMED_SAGAS_MAX + 1)
+    spellings: dict[str, KeyForm | None] = {given: None, written_key(KeyForm.UUID, given): None}
+    # To most definitions 007 is another key than 7.
+    spellings.setdefault(written_key(KeyForm.INTEGER, given), KeyForm.INTEGER)
+    for key, form in spellings.items():
+        with_key = with_key or await sagas_with_key(connection, key, definition, NAMED_SAGAS_MAX + 1, form)
     if not with_key:
         raise await _no_such_saga(connection, given, saga_id)
     started = [row for row in with_key if row.parent_id is None] or with_key

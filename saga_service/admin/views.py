@@ -195,11 +195,22 @@ _Row = TypeVar(
 )
 
 
-async def sagas_with_key(connection: Connection, key: str, saga: str | None, sagas_max: int) -> list[SagaRow]:
-    """The sagas with this business key, of one definition where `saga` names it. Child sagas come last."""
+async def sagas_with_key(
+    connection: Connection, key: str, saga: str | None, sagas_max: int, form: str | None = None
+) -> list[SagaRow]:
+    """The sagas with this business key, of one definition where `saga` names it. Child sagas come last.
+
+    With a `form` only those whose definition writes its keys in that form.
+    """
     condition = "where key = $1 and saga = coalesce($2, saga)"
+    values = [key, saga]
+    if form is not None:
+        values.append(form)
+        condition += """ and (saga, version) in (
+            select saga, version from saga.definitions where document ->> 'key_form' = $3
+        )"""
     order = f"order by parent_id is not null, created_at desc limit {sagas_max}"
-    return await rows_of(connection, SagaRow, "sagas", f"{condition} {order}", [key, saga])
+    return await rows_of(connection, SagaRow, "sagas", f"{condition} {order}", values)
 
 
 async def awaited_steps(connection: Connection, saga_ids: Sequence[str]) -> list[AwaitedRow]:

@@ -147,6 +147,21 @@ async def test_a_key_that_is_a_uuid_is_found_in_any_spelling(postgres_dsn: str) 
     assert (await run_aside("show", f"{{{key.upper()}}}")).lines[1] == f"key {key}"
 
 
+@pytest.mark.parametrize(("form", "exit_code"), [("integer", 0), ("text", 1)])
+async def test_a_whole_number_is_found_in_another_spelling_where_it_is_the_same_key(
+    postgres_dsn: str, pool: asyncpg.Pool, form: str, exit_code: int
+) -> None:
+    saga = begun("order", "7")
+    await keep(postgres_dsn, saga)
+    await pool.execute(
+        "insert into saga_private.definitions (saga, version, compensations, document)"
+        " values ('order', $1, '{}', json_build_object('key_form', $2::text))",
+        saga.state.version,
+        form,
+    )
+    assert (await run_aside("show", "007", "--json")).exit_code == exit_code
+
+
 async def test_what_is_not_there_is_said(postgres_dsn: str) -> None:
     shown = await run_aside("show", "A-1")
 
