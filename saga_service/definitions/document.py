@@ -260,7 +260,9 @@ class DefinedSaga:
             raise InvalidInput(f"{self.key}: is missing or empty, and it is the saga's key", (self.key,))
         key = key_text(self.key_form, value)
         if key is None:
-            raise InvalidInput(f"{self.key}: must be text or a whole number, since it is the saga's key", (self.key,))
+            raise InvalidInput(
+                f"{self.key}: must be text or a whole number of 64 bits, since it is the saga's key", (self.key,)
+            )
         if len(key) > KEY_CHARACTERS_MAX:
             text = f"{self.key}: has {len(key)} characters, and a key may have {KEY_CHARACTERS_MAX}"
             raise InvalidInput(text, (self.key,))

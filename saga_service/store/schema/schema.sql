@@ -999,7 +999,8 @@ begin
         when not input ? '$encrypted' then otherwise
     end;
     if key is null then
-        raise exception 'the key of saga ''%'' is the field ''%'' of its input, and that must be text or a whole number',
+        raise exception 'the key of saga ''%'' is the field ''%'' of its input, and that must be text or a whole number'
+            ' of 64 bits',
             name, field using errcode = 'invalid_parameter_value', hint = 'Or give the key beside the input.';
     end if;
     return key;

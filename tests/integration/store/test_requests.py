@@ -137,6 +137,10 @@ async def test_the_newest_version_of_a_definition_says_what_the_key_is(pool: asy
         ("saga.start('trip', '{}')", "the field 'number' of its input"),
         ("""saga.start('trip', '{"number": 1.5}')""", "that must be text or a whole number"),
         ("""saga.start('trip', '{"number": true}')""", "that must be text or a whole number"),
+        (
+            """saga.start('trip', '{"number": 18446744073709551616}')""",
+            "that must be text or a whole number of 64 bits",
+        ),
         ("""saga.start('trip', '{"number": ""}')""", "but this one has 0"),
         ("saga.signal('approved')", "names no saga: give saga_id, or key"),
         ("saga.signal('approved', key => '')", "names no saga: give saga_id, or key"),

@@ -453,9 +453,9 @@ def test_the_business_key_is_the_text_of_the_named_property() -> None:
         ({}, "order_id: is missing or empty, and it is the saga's key"),
         ({"order_id": None}, "order_id: is missing or empty, and it is the saga's key"),
         ({"order_id": ""}, "order_id: is missing or empty, and it is the saga's key"),
-        ({"order_id": True}, "order_id: must be text or a whole number, since it is the saga's key"),
-        ({"order_id": 1.5}, "order_id: must be text or a whole number, since it is the saga's key"),
-        ({"order_id": ["a"]}, "order_id: must be text or a whole number, since it is the saga's key"),
+        ({"order_id": True}, "order_id: must be text or a whole number of 64 bits, since it is the saga's key"),
+        ({"order_id": 1.5}, "order_id: must be text or a whole number of 64 bits, since it is the saga's key"),
+        ({"order_id": ["a"]}, "order_id: must be text or a whole number of 64 bits, since it is the saga's key"),
         ({"order_id": "a" * 501}, "order_id: has 501 characters, and a key may have 500"),
     ],
 )
