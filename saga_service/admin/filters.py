@@ -13,6 +13,7 @@ from asyncpg import Connection
 
 from saga_service.admin.views import DeadLetterRow, SagaRow, rows_of
 from saga_service.core.vocabulary import Operation, SagaStatus
+from saga_service.wire.business_keys import KeyForm, written_key
 
 COUNT_S_MAX = 1.0
 """How long a list counts what fits beyond its limit. A table of many millions takes longer."""
@@ -50,7 +51,9 @@ class SagaFilter:
     def conditions(self) -> Conditions:
         wanted = Conditions()
         wanted.add("saga = {}", self.saga)
-        wanted.add("key = {}", self.key)
+        # A UUID is one key however it is written.
+        spellings = None if self.key is None else sorted({self.key, written_key(KeyForm.UUID, self.key)})
+        wanted.add("key = any({}::text[])", spellings)
         wanted.add("parent_id = {}::uuid", self.parent_id)
         wanted.add("(error_code = {} or status = 'stuck' and stuck_code = {})", self.error_code)
         wanted.add("status = any({}::text[])", None if self.statuses is None else list(self.statuses))

@@ -18,6 +18,7 @@ from saga_service.core.state import JsonObject
 from saga_service.definitions import Catalog
 from saga_service.definitions.problems import closest
 from saga_service.engine.decode import Decoder, Received
+from saga_service.wire.business_keys import KeyForm, written_key
 from saga_service.wire.dead_letters import DeadLetter
 from saga_service.wire.encryption import Cipher
 from saga_service.wire.entries import Entry, Malformed, Message
@@ -90,7 +91,7 @@ async def start(servers: Servers, request: StartRequest, *, is_awaited: bool = F
     """
     settings = servers.settings
     names = StreamNames(settings.stream_prefix)
-    catalog, failure = await _catalog(servers, request, is_needed=is_awaited and request.key is None)
+    catalog, failure = await _catalog(servers, request, is_needed=is_awaited and _id_by_any_definition(request) is None)
     cipher = cipher_of(settings)
     remarks = misspelt_fields(catalog, request)
     try:
@@ -221,8 +222,15 @@ def _by_definitions(decoder: Decoder, message: Message) -> _MeantBy:
 
 
 def _by_given_key(request: StartRequest) -> _MeantBy:
-    meant = _Meant(None if request.key is None else saga_id_from_key(request.saga, request.key), None)
+    meant = _Meant(_id_by_any_definition(request), None)
     return lambda _: meant
+
+
+def _id_by_any_definition(request: StartRequest) -> str | None:
+    """The saga's id, where the key that is given is the same key whatever the definition says of keys."""
+    if request.key is None or any(written_key(form, request.key) != request.key for form in KeyForm):
+        return None
+    return saga_id_from_key(request.saga, request.key)
 
 
 def read_value(name: str, text: str) -> object:

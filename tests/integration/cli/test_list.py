@@ -25,6 +25,13 @@ async def keys(*options: str) -> list[str]:
     return [row["key"] for row in (await run_aside("list", "--json", *options)).json]
 
 
+async def test_a_uuid_is_one_key_however_it_is_written(postgres_dsn: str) -> None:
+    written = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+    await keep(postgres_dsn, begun("order", written))
+    assert await keys("--key", written.upper()) == [written]
+    assert await keys("--key", written[:-1]) == []
+
+
 async def test_sagas_are_found_by_the_error_that_they_were_undone_for_or_are_stuck_at(postgres_dsn: str) -> None:
     fine, refused, stuck = begun("order", "A-1"), begun("order", "A-2", ago_ms=5), begun("order", "A-3", ago_ms=9)
     refused.reject("reserve", "out_of_stock")

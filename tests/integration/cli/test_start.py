@@ -99,6 +99,19 @@ def test_a_key_makes_the_id(redis_url: str) -> None:
     }
 
 
+@pytest.mark.parametrize("key", ["007", "6BA7B810-9DAD-11D1-80B4-00C04FD430C8"])
+def test_a_key_that_definitions_may_write_otherwise_makes_no_id_where_none_is_known(redis_url: str, key: str) -> None:
+    ran = run("start", "order", "--key", key, "--json")
+
+    assert only_entry(redis_url)[1][b"subject"] == key.encode()
+    assert (ran.json["saga_id"], ran.exit_code) == (None, 0)
+    assert "no saga 'order' is registered" in ran.json["id_unknown_because"]
+    awaited = run("start", "order", "--key", key, "--wait")
+    assert (awaited.exit_code, awaited.out) == (1, "")
+    assert "nothing was started: no saga 'order' is registered" in awaited.err
+    only_entry(redis_url)
+
+
 def test_an_event_id_makes_the_id_where_there_is_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "order.yaml").write_text(ORDER.replace("key: order_id\n", ""))
     monkeypatch.setenv("SAGA_DEFINITIONS", "order.yaml")
