@@ -2,6 +2,9 @@
 
 Every replica copies all, so that none has a duty that others rest on. Nothing that sagas need waits for it: with Redis
 away this replica still says that it is alive, and with Postgres away nothing is said.
+
+Reports are copied once in a period, and at once when a worker has appeared: each second the names in Redis are compared
+with those of the second before. So nobody who has just started a worker is told that there is none.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -22,6 +25,7 @@ from saga_service.wire.process_report import ProcessReport
 from saga_service.wire.transport import TransportError
 
 log = structlog.get_logger(__name__)
+LOOK_PERIOD_S = 1.0
 LAST_REPORT_S_MAX = 0.5
 """A stop must not wait for a Postgres that is away."""
 
@@ -37,7 +41,11 @@ class Received(Protocol):
 
 
 class WorkerReports(Protocol):
-    """The reports of workers. Both methods raise TransportError."""
+    """The reports of workers. All methods raise TransportError."""
+
+    async def names(self) -> Collection[str]:
+        """The names of those that have reported within the last minute."""
+        ...
 
     async def reports(self) -> Sequence[Received]:
         """Reports of the last minute."""
@@ -57,7 +65,10 @@ class ProcessRows(Protocol):
 
 
 class ProcessRegistration:
-    """A loop that reports once in a period, and once more when it ends. `own` is this replica at rest."""
+    """A loop that reports once in a period, when a worker has appeared, and once more when it ends.
+
+    `own` is this replica at rest.
+    """
 
     def __init__(
         self,
@@ -68,16 +79,20 @@ class ProcessRegistration:
         *,
         period_s: float,
         shutdown: Shutdown,
+        look_period_s: float = LOOK_PERIOD_S,
     ) -> None:
         self.name = "registration of processes"
         self.started = Milestone()
+        self.looked = Milestone()
         self.reported = Milestone()
         self._own = own
         self._lanes = lanes
         self._workers = workers
         self._rows = rows
         self._period_s = period_s
+        self._look_period_s = look_period_s
         self._shutdown = shutdown
+        self._names: frozenset[str] = frozenset()
         self._counted = 0
         self._counted_at_s = time.monotonic()
         self._is_refused = False
@@ -85,10 +100,31 @@ class ProcessRegistration:
     async def run(self) -> None:
         self.started.reached()
         while not self._shutdown:
+            # Before the report, so that whoever appears meanwhile is found by the next look.
+            await self._somebody_has_appeared()
             await self._report()
-            await self._shutdown.pause(self._period_s * random.uniform(0.75, 1.0))
+            await self._pause()
         if self.reported.count:
             await self._report_last()
+
+    async def _pause(self) -> None:
+        """Wait until the period is over, or somebody has appeared of whom nothing is recorded yet."""
+        ends_at_s = time.monotonic() + self._period_s * random.uniform(0.75, 1.0)
+        while (left_s := ends_at_s - time.monotonic()) > 0:
+            await self._shutdown.pause(min(self._look_period_s, left_s))
+            if self._shutdown or await self._somebody_has_appeared():
+                return
+
+    async def _somebody_has_appeared(self) -> bool:
+        """True if a name has reported that had not at the last look."""
+        try:
+            found = frozenset(await self._workers.names())
+        except TransportError:
+            # The next report says so.
+            return False
+        known, self._names = self._names, found
+        self.looked.reached()
+        return not found <= known
 
     async def _report(self) -> None:
         workers, clock_ahead_ms = await self._workers_in_redis()

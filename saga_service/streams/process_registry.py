@@ -81,8 +81,24 @@ class ProcessRegistry:
         )
         _raise_first(replies)
 
+    async def names(self) -> set[str]:
+        """The names of those that have reported within the last minute, whether or not their reports can be read."""
+        _, reported = await self._reported()
+        return set(reported)
+
     async def reports(self) -> list[ReceivedReport]:
         """The reports of the last minute. One that cannot be read is left out."""
+        now, reported = await self._reported()
+        replies = await send(self._client, [("GET", self._names.process(name)) for name in reported])
+        _raise_first(replies)
+        return [
+            ReceivedReport(report, max(0, now - at_ms))
+            for (name, at_ms), written in zip(reported.items(), replies, strict=True)
+            if (report := _readable(name, written)) is not None
+        ]
+
+    async def _reported(self) -> tuple[int, dict[str, int]]:
+        """Redis' time in milliseconds, and by name the moment of the last report, for those of the last minute."""
         with translated():
             seconds, microseconds = await self._client.execute_command("TIME")
         now = int(seconds) * 1000 + int(microseconds) // 1000
@@ -91,14 +107,8 @@ class ProcessRegistry:
             flat = await self._client.execute_command(
                 "ZRANGEBYSCORE", self._names.processes, since_ms, "+inf", "WITHSCORES", "LIMIT", 0, PROCESSES_MAX
             )
-        names = [name.decode(errors="replace") for name in flat[::2]]
-        replies = await send(self._client, [("GET", self._names.process(name)) for name in names])
-        _raise_first(replies)
-        return [
-            ReceivedReport(report, max(0, now - int(float(at_ms))))
-            for name, at_ms, written in zip(names, flat[1::2], replies, strict=True)
-            if (report := _readable(name, written)) is not None
-        ]
+        names = (name.decode(errors="replace") for name in flat[::2])
+        return now, dict(zip(names, (int(float(at_ms)) for at_ms in flat[1::2]), strict=True))
 
     async def clock_ahead_ms(self) -> int | None:
         """How far this machine's clock is ahead of Redis'; None where we may not ask for the time."""

@@ -30,6 +30,8 @@ from saga_service.worker.worker import Worker
 
 log = structlog.get_logger(__name__)
 REPORT_PERIOD_S = 10.0
+RETRY_S = 1.0
+"""How long after an outage of Redis was met the report is tried again."""
 LAST_REPORT_S_MAX = 1.0
 STANDSTILL_S = 60.0
 """How long a loop may be at work without a move, beyond the longest read. Redis answers in 5 s or is away."""
@@ -70,13 +72,16 @@ class Presence:
 
     async def _report_on(self, registry: ProcessRegistry, period_s: float) -> None:
         while True:
+            pause_s = period_s * random.uniform(0.75, 1.0)
             try:
                 await registry.report(self._now())
                 self._is_refused = False
             except TransportError as error:
                 self._tell(error)
+                if not isinstance(error, StreamRefused):
+                    pause_s = min(pause_s, RETRY_S)
             with waiting():
-                await asyncio.sleep(period_s * random.uniform(0.75, 1.0))
+                await asyncio.sleep(pause_s)
 
     async def _report_last(self, registry: ProcessRegistry) -> None:
         try:

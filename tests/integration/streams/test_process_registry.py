@@ -44,6 +44,15 @@ async def test_a_report_expires_by_itself_and_a_name_is_forgotten(client: Redis)
     assert await registry.reports() == []
 
 
+async def test_a_name_is_there_with_the_first_report_and_no_longer_than_reports_last(client: Redis) -> None:
+    registry = ProcessRegistry(client, NAMES)
+    assert await registry.names() == set()
+    await registry.report(worker())
+    assert await registry.names() == {"w-1"}
+    await client.zincrby("shop:processes", -REPORT_EXPIRES_MS - 1_000, "w-1")
+    assert await registry.names() == set()
+
+
 async def test_the_last_report_takes_the_place_of_the_one_before(client: Redis) -> None:
     registry = ProcessRegistry(client, NAMES)
     await registry.report(worker())

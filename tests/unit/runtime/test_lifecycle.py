@@ -88,6 +88,9 @@ class Outside:
     async def keep_unpublished(self, outbox_id: int, messages: Sequence[Message]) -> None:
         self.asked.reached()
 
+    async def names(self) -> list[str]:
+        return []
+
     async def reports(self) -> Sequence[Received]:
         self.asked.reached()
         return ()

@@ -29,10 +29,15 @@ class Received:
 class Workers:
     def __init__(self) -> None:
         self.faults = Faults()
+        self.alive = ["w-1"]
+
+    async def names(self) -> list[str]:
+        self.faults.strike()
+        return self.alive
 
     async def reports(self) -> list[Received]:
         self.faults.strike()
-        return [Received(ProcessReport(kind="worker", name="w-1"), 700)]
+        return [Received(ProcessReport(kind="worker", name=name), 700) for name in self.alive]
 
     async def clock_ahead_ms(self) -> int | None:
         return -40
@@ -49,9 +54,11 @@ class Rows:
 
 
 class Registration:
-    def __init__(self) -> None:
+    def __init__(self, period_s: float = 0.001) -> None:
         self.workers, self.rows, self.shutdown = Workers(), Rows(), Shutdown()
-        self.loop = ProcessRegistration(OWN, [], self.workers, self.rows, period_s=0.001, shutdown=self.shutdown)
+        self.loop = ProcessRegistration(
+            OWN, [], self.workers, self.rows, period_s=period_s, shutdown=self.shutdown, look_period_s=0.001
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -71,6 +78,24 @@ async def test_this_replica_and_all_workers_are_recorded_at_once() -> None:
     [(own, own_age_ms), (worker, worker_age_ms)] = registration.rows.recorded[0]
     assert (own.name, own.clock_ahead_ms, own.in_flight, own_age_ms) == ("me", -40, 0, 0)
     assert (worker.name, worker_age_ms) == ("w-1", 700)
+
+
+async def test_a_worker_that_appears_is_recorded_long_before_the_period_is_over() -> None:
+    registration = Registration(period_s=3600)
+    async with registration.running():
+        await registration.loop.reported.times(1)
+        registration.workers.alive = ["w-1", "w-2"]
+        await registration.loop.reported.times(2)
+    assert [report.name for report, _ in registration.rows.recorded[1]] == ["me", "w-1", "w-2"]
+
+
+async def test_while_nobody_appears_nothing_is_recorded_before_the_period_is_over() -> None:
+    registration = Registration(period_s=3600)
+    async with registration.running():
+        await registration.loop.looked.times(3)
+        registration.workers.alive = []
+        await registration.loop.looked.times(6)
+        assert registration.loop.reported.count == 1
 
 
 async def test_a_replica_that_ends_in_good_order_says_so() -> None:
