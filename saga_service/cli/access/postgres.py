@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 import asyncpg
-import orjson
 
 from saga_service.admin.encryption import cipher_of
 from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.postgres_errors import postgres_errors_in_words
+from saga_service.admin.server_access import read_plain_values
 from saga_service.base.postgres import close_pool
 from saga_service.cli.access.effective_settings import advice_on_address
 from saga_service.engine.failures import StoreBroken, StoreRefused, StoreUnavailable
@@ -28,13 +30,16 @@ if TYPE_CHECKING:
 
 CONNECT_S_MAX = 5.0
 
-ColumnCodec = Callable[[Any], Any]  # asyncpg's own type for what reads or writes a column
+
+def postgres_errors_told(settings: Settings) -> AbstractContextManager[None]:
+    """Turn what the driver raises into Failure. Where no address is set, that is said, and which `dev` is meant."""
+    return postgres_errors_in_words(settings, partial(advice_on_address, settings))
 
 
 @asynccontextmanager
 async def open_postgres(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
     """Open one connection. Raises Failure where the server, the database or the schema cannot be used."""
-    with postgres_errors_in_words(settings):
+    with postgres_errors_told(settings):
         connection = await asyncpg.connect(
             settings.postgres_dsn.get_secret_value(),
             timeout=CONNECT_S_MAX,
@@ -44,70 +49,10 @@ async def open_postgres(settings: Settings) -> AsyncIterator[asyncpg.Connection]
             server_settings={"application_name": "saga-service"},
         )
         try:
-            await _read_plain_values(connection)
+            await read_plain_values(connection)
             yield connection
         finally:
             await connection.close(timeout=CONNECT_S_MAX)
-
-
-@contextmanager
-def postgres_errors_in_words(settings: Settings) -> Iterator[None]:
-    """Turn what the driver raises into Failure, with the address and what to check."""
-    where = f"Postgres at {settings.postgres_dsn}"
-    try:
-        yield
-    except (
-        asyncpg.UndefinedTableError,
-        asyncpg.UndefinedColumnError,
-        asyncpg.UndefinedFunctionError,
-        asyncpg.InvalidSchemaNameError,
-    ) as error:
-        raise Failure(
-            f"the schema of {where} does not fit this version ({error})",
-            "run: saga-service migrate",
-            kind=FailureKind.SCHEMA,
-        ) from None
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise Failure(
-            f"{where} refuses: {error}",
-            "grant saga_reader to read and saga_operator to operate, or use the service's own role",
-            kind=FailureKind.UNREACHABLE,
-        ) from None
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-        raise Failure(
-            f"{where} refuses: {error}",
-            advice_on_address(settings, "SAGA_POSTGRES_DSN", "check user, password and database in SAGA_POSTGRES_DSN"),
-            kind=FailureKind.UNREACHABLE,
-        ) from None
-    except asyncpg.ClientConfigurationError as error:
-        raise Failure(f"SAGA_POSTGRES_DSN cannot be used: {error}", kind=FailureKind.INVALID) from None
-    except TimeoutError:
-        raise Failure(
-            f"{where} does not answer",
-            advice_on_address(settings, "SAGA_POSTGRES_DSN", "check SAGA_POSTGRES_DSN, the network and the server"),
-            kind=FailureKind.UNREACHABLE,
-        ) from None
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError) as error:
-        raise Failure(
-            f"{where} cannot be reached: {error}",
-            advice_on_address(settings, "SAGA_POSTGRES_DSN", "check SAGA_POSTGRES_DSN and that the server runs"),
-            kind=FailureKind.UNREACHABLE,
-        ) from None
-
-
-async def _read_plain_values(connection: asyncpg.Connection) -> None:
-    """Read JSON as the values that it holds, and ids as text."""
-
-    def to_json(value: object) -> str:
-        return orjson.dumps(value).decode()
-
-    codecs: dict[str, tuple[ColumnCodec, ColumnCodec]] = {
-        "json": (to_json, orjson.loads),
-        "jsonb": (to_json, orjson.loads),
-        "uuid": (str, str),
-    }
-    for name, (encoder, decoder) in codecs.items():
-        await connection.set_type_codec(name, schema="pg_catalog", encoder=encoder, decoder=decoder, format="text")
 
 
 async def schema_of(connection: asyncpg.Connection) -> SchemaState:
@@ -154,7 +99,7 @@ async def open_key_rotation(settings: Settings, cipher: Cipher) -> AsyncIterator
 @asynccontextmanager
 async def _open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
     """Open a pool of one connection."""
-    with postgres_errors_in_words(settings):
+    with postgres_errors_told(settings):
         pool = await create_pool(settings.postgres_dsn.get_secret_value(), size=1, statement_cache_size=0)
         try:
             yield pool

@@ -23,7 +23,6 @@ from saga_service.admin.views import DeadLetterRow, dead_letters_with_ids
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.option_values import age
 from saga_service.cli.access.postgres import open_dead_letters, open_postgres, open_requests
-from saga_service.cli.access.redis import open_redis
 from saga_service.cli.console.bulk import IN_BULK, Bulk, DryRun, Yes
 from saga_service.cli.console.output import AsJson, counted, moment, print_heading, print_json, print_line, shown_of
 from saga_service.cli.console.tables import print_table
@@ -284,6 +283,7 @@ async def _replay_many(settings: Settings, wanted: LetterFilter, many: Many) -> 
 async def _open_replay(settings: Settings) -> AsyncIterator[Replay]:
     # Its imports take a quarter of a command's time, and a list has no use for them.
     from saga_service.admin.dead_letters import Replay
+    from saga_service.cli.access.redis import open_redis
 
     async with open_dead_letters(settings) as box, open_requests(settings) as requests, open_redis(settings) as client:
         yield Replay(box, requests, client)

@@ -8,7 +8,7 @@ import typer
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.access.effective_settings import read_settings
-from saga_service.cli.access.postgres import create_inbox, postgres_errors_in_words
+from saga_service.cli.access.postgres import create_inbox, postgres_errors_told
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.exits import do_each
 from saga_service.cli.invocation import run_to_end
@@ -30,7 +30,7 @@ def migrate_command(
     settings = read_settings()
     configure_logging(settings.log_format, settings.log_level)
     try:
-        with postgres_errors_in_words(settings):
+        with postgres_errors_told(settings):
             revision = run_to_end(migrate(settings.postgres_dsn.get_secret_value()))
             if rename:
                 run_to_end(_rename(settings))

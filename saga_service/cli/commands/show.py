@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from asyncpg import Connection
 
-from saga_service.admin.definitions import definition_of
 from saga_service.admin.encryption import cipher_of, decrypted_story
 from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.lookup import story_and_state
@@ -18,7 +17,6 @@ from saga_service.admin.views import SagaRow, SagaStory, list_processes
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.selection import find_saga
-from saga_service.cli.checks.processes import lacking_workers
 from saga_service.cli.console.advice import REASON_TO_WRITE
 from saga_service.cli.console.output import (
     AsJson,
@@ -34,7 +32,6 @@ from saga_service.cli.invocation import run_to_end
 from saga_service.core import definition as core
 from saga_service.core.state import SagaState
 from saga_service.core.undo_plan import Plan, plan
-from saga_service.definitions import UnreadableDocument
 from saga_service.settings import Settings
 
 
@@ -72,13 +69,21 @@ async def _show(settings: Settings, target: str, saga: str | None) -> _Shown:
 async def _lacking(connection: Connection, story: SagaStory) -> Mapping[str, str]:
     """A remark on each awaited command that no worker carries out."""
     commands = {command for step in story.steps if (command := awaited_command(step)) is not None}
-    return lacking_workers(await list_processes(connection), commands) if commands else {}
+    if not commands:
+        return {}
+    # Imported here: definitions cost more than all else that is shown, and most sagas need none.
+    from saga_service.cli.checks.processes import lacking_workers
+
+    return lacking_workers(await list_processes(connection), commands)
 
 
 async def _definition(connection: Connection, saga: SagaRow) -> core.Definition | None:
     """The saga's definition where the story needs it. None as well where it cannot be read: the rest is still shown."""
     if saga.status != "stuck" and saga.deadline_at is None:
         return None
+    from saga_service.admin.definitions import definition_of  # slow to import
+    from saga_service.definitions import UnreadableDocument
+
     try:
         return await definition_of(connection, saga)
     except UnreadableDocument:
@@ -95,6 +100,10 @@ def plan_command(target: Target, saga: Definition = None, as_json: AsJson = Fals
 
 
 async def _plan(settings: Settings, target: str, saga: str | None) -> tuple[SagaRow, Plan]:
+    # Imported here: `show` needs them seldom, and they are slow to import.
+    from saga_service.admin.definitions import definition_of
+    from saga_service.definitions import UnreadableDocument
+
     async with open_postgres(settings) as connection:
         found = await find_saga(connection, target, saga)
         shown = await story_and_state(connection, found.id, cipher_of(settings))

@@ -1,9 +1,7 @@
-"""Filters are cheap to load, and are conditions that all hold."""
+"""Filters are conditions that all hold."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
@@ -11,15 +9,6 @@ import pytest
 from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.filters import Conditions, LetterFilter
 from saga_service.cli.access.option_values import age
-
-
-@pytest.mark.parametrize("command", ["list", "operate", "dead_letters"])
-def test_a_command_that_reads_no_definition_imports_nothing_of_definitions(command: str) -> None:
-    program = f"import sys, saga_service.cli.commands.{command}; print(*sys.modules)"
-
-    imported = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-
-    assert [name for name in imported.split() if name.startswith("saga_service.definitions")] == []
 
 
 def test_a_condition_without_a_value_is_left_out_and_the_others_all_hold() -> None:

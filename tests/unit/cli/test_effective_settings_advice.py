@@ -9,8 +9,8 @@ import pytest
 
 from saga_service.admin.failure_kinds import Failure
 from saga_service.cli.access.effective_settings import read_settings
-from saga_service.cli.access.postgres import postgres_errors_in_words
-from saga_service.cli.access.redis import redis_errors_in_words
+from saga_service.cli.access.postgres import postgres_errors_told
+from saga_service.cli.access.redis import redis_errors_told
 from saga_service.local.dev_record import recorded
 from saga_service.wire.transport import TransportUnavailable
 
@@ -18,7 +18,7 @@ ERRORS_OF_POSTGRES = [OSError("refused"), TimeoutError(), asyncpg.InvalidCatalog
 
 
 def said_of_postgres(error: Exception) -> str:
-    with pytest.raises(Failure) as failed, postgres_errors_in_words(read_settings()):
+    with pytest.raises(Failure) as failed, postgres_errors_told(read_settings()):
         raise error
     return str(failed.value)
 
@@ -38,7 +38,7 @@ def test_a_dev_that_has_ended_is_named(directory: Path, monkeypatch: pytest.Monk
 
 
 def test_redis_is_told_of_likewise(directory: Path) -> None:
-    with pytest.raises(Failure) as failed, redis_errors_in_words(read_settings()):
+    with pytest.raises(Failure) as failed, redis_errors_told(read_settings()):
         raise TransportUnavailable("refused")
     assert "no address is set, and no dev runs in this folder or above it: set SAGA_REDIS_URL, or " in str(failed.value)
 
