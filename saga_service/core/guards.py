@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from saga_service.core.draft import Reaction
 from saga_service.core.pivot import can_only_go_forward
+from saga_service.core.refusals import refusal_to_go_forward
 from saga_service.core.state import StepState
 from saga_service.core.transitions import Rule, Stimulus
 from saga_service.core.vocabulary import (
@@ -84,7 +85,7 @@ def _against_extension(reaction: Reaction, step: StepState) -> str | None:
 
 def _against_going_forward(reaction: Reaction, step: StepState) -> str | None:
     if reaction.draft.course is BACKWARD:
-        return f"the saga is compensating; step '{step.name}' will not be done any more"
+        return refusal_to_go_forward(reaction.draft.before, step.name)
     return None
 
 

@@ -16,6 +16,7 @@ from saga_service.core.ids import CommandName
 from saga_service.core.machine import evaluate, react
 from saga_service.core.outgoing import reply_to_parent
 from saga_service.core.pivot import has_passed_pivot, refusal_past_pivot
+from saga_service.core.refusals import refusal_compensating, refusal_ended
 from saga_service.core.state import Fault, SagaState, StepState
 from saga_service.core.transitions import Stimulus
 from saga_service.core.vocabulary import (
@@ -29,7 +30,6 @@ from saga_service.core.vocabulary import (
     SAGA_COMPLETED,
     SAGA_PAUSED,
     SAGA_RUNNING,
-    SAGA_STUCK,
     Operation,
     Outcome,
     Resolution,
@@ -47,12 +47,13 @@ def _compensate(definition: Definition, state: SagaState, event: OperationReques
     """Both `cancel` and `compensate`."""
     completed = state.status is SAGA_COMPLETED
     if completed and event.operation is Operation.CANCEL:
-        return refused(state, "the saga is completed; to undo it, ask for 'compensate'", reply_to_parent(state))
+        return refused(state, refusal_ended(definition, state), reply_to_parent(state))
     if state.course is BACKWARD:
         return _compensating_already(definition, state, event, now_ms)
     if has_passed_pivot(definition, state.steps):
         reason = refusal_past_pivot(definition, state.steps)
-        return refused(state, reason, _refusal_to_parent(event, reason))
+        told = refusal_ended(definition, state) if completed else reason
+        return refused(state, told, _refusal_to_parent(event, reason))
     draft = Draft(definition, state, now_ms)
     draft.revision += 1
     draft.fault = Fault(CANCELLED if event.operation is Operation.CANCEL else UNDO_REQUESTED, _by(event))
@@ -71,22 +72,13 @@ def _compensating_already(
         answering = state._replace(parent=event.answers or state.parent)
         return repeated(state, "the saga is compensated already", reply_to_parent(answering))
     if to_answer == state.parent:
-        return repeated(state, _why_it_is_not_compensated_yet(state))
+        return repeated(state, refusal_compensating(state))
     # It started compensating by itself, or was cancelled; its end now answers the undo.
     draft = Draft(definition, state, now_ms)
     draft.revision += 1
     draft.parent = to_answer
     _record(draft, event)
     return draft.transition()
-
-
-def _why_it_is_not_compensated_yet(state: SagaState) -> str:
-    if state.status is SAGA_PAUSED:
-        return "the saga is compensating already, and paused; resume it"
-    if state.status is SAGA_STUCK:
-        steps = ", ".join(f"'{step.name}'" for step in state.steps if step.status is COMPENSATION_FAILED)
-        return f"the saga is compensating already, and stuck at the undo of {steps}; retry, skip or resolve that step"
-    return "the saga is compensating already"
 
 
 def _command_to_answer(state: SagaState, event: OperationRequested) -> CommandName | None:
@@ -111,13 +103,15 @@ def _refusal_to_parent(event: OperationRequested, reason: str) -> ParentReply | 
 
 def _pause(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:
     if state.status in ENDED:
-        return refused(state, f"the saga is {state.status} already; there is nothing to pause")
+        return refused(state, refusal_ended(definition, state))
     if state.status is SAGA_PAUSED:
         return repeated(state, "the saga is paused already")
     return _with_status(SAGA_PAUSED, definition, state, event, now_ms)
 
 
 def _resume(definition: Definition, state: SagaState, event: OperationRequested, now_ms: int) -> Transition:
+    if state.status in ENDED:
+        return refused(state, refusal_ended(definition, state))
     if state.status is not SAGA_PAUSED:
         return refused(state, f"the saga is not paused, but {state.status}")
     going_on = SAGA_RUNNING if state.course is FORWARD else SAGA_COMPENSATING
@@ -148,7 +142,9 @@ def _operate_on_steps(definition: Definition, state: SagaState, event: Operation
     """Retry, skip or resolve one step, or every one that is parked."""
     positions = _positions(definition, state, event)
     if isinstance(positions, str):
-        return refused(state, positions)
+        # A person may still say what became of a step, but has to name one that is there.
+        is_over = state.status in ENDED and (event.step is None or event.operation is not Operation.RESOLVE)
+        return refused(state, refusal_ended(definition, state) if is_over else positions)
     draft = Draft(definition, state, now_ms)
     unchanged, is_success = [], event.resolution is Resolution.SUCCEEDED
     for position in positions:
@@ -164,13 +160,19 @@ def _operate_on_steps(definition: Definition, state: SagaState, event: Operation
         refusal = react(reaction)
         if refusal is not None:
             unchanged.append(refusal)
-    return draft.transition() if draft.history else _why_nothing_was_done(state, unchanged)
+    return draft.transition() if draft.history else _why_nothing_was_done(definition, state, positions, unchanged)
 
 
-def _why_nothing_was_done(state: SagaState, unchanged: list[Transition]) -> Transition:
+def _why_nothing_was_done(
+    definition: Definition, state: SagaState, positions: list[int], unchanged: list[Transition]
+) -> Transition:
     reasons = "; ".join(each.reason for each in unchanged)
-    known_already = all(each.verdict is Verdict.REPEATED for each in unchanged)
-    return repeated(state, reasons) if known_already else refused(state, reasons)
+    if all(each.verdict is Verdict.REPEATED for each in unchanged):
+        return repeated(state, reasons)
+    if state.status not in ENDED:
+        return refused(state, reasons)
+    steps = ", ".join(f"step '{step.name}' is {step.status}" for step in map(state.steps.__getitem__, positions))
+    return refused(state, f"{steps}, and {refusal_ended(definition, state)}")
 
 
 def _positions(definition: Definition, state: SagaState, event: OperationRequested) -> list[int] | str:

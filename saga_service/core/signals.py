@@ -13,6 +13,7 @@ from saga_service.core.draft import Draft, Reaction
 from saga_service.core.effects import Transition, refused, repeated
 from saga_service.core.events import Signalled
 from saga_service.core.machine import react
+from saga_service.core.refusals import refusal_ended
 from saga_service.core.state import SagaState, Signal
 from saga_service.core.transitions import SIGNAL_BUFFERED, Stimulus
 from saga_service.core.vocabulary import BACKWARD, ENDED, FAILED, PENDING, SIGNAL, WAITING
@@ -37,7 +38,7 @@ def signal(definition: Definition, state: SagaState, event: Signalled, now_ms: i
         return repeated(state, "the signal was received already")
     waiting = [place for place in waits if state.steps[place].status in _MAY_TAKE]
     if state.status in ENDED or state.course is BACKWARD or not waiting:
-        return refused(state, _too_late(state, waits, event))
+        return refused(state, _too_late(definition, state, waits, event))
     misfits = {place: definition.steps[place].misfit(event.data) for place in waiting}
     fitting = [place for place in waiting if misfits[place] is None]
     if not fitting:
@@ -58,7 +59,9 @@ def _nobody_waits(definition: Definition, event: Signalled) -> str:
     return f"saga '{definition.name}' has no step that waits for a signal '{event.name}'; {known}"
 
 
-def _too_late(state: SagaState, waits: Sequence[int], event: Signalled) -> str:
+def _too_late(definition: Definition, state: SagaState, waits: Sequence[int], event: Signalled) -> str:
+    if state.status in ENDED:
+        return f"no step waits for the signal '{event.name}' any more: {refusal_ended(definition, state)}"
     if event.step is None:
         return f"the saga is {state.status}; no step waits for the signal '{event.name}' any more"
     step = state.steps[waits[0]]

@@ -211,7 +211,7 @@ async def test_what_cannot_be_done_is_refused_with_the_reason(postgres_dsn: str)
     ran = await run_aside("cancel", "A-17")
 
     assert ran.exit_code == 1
-    assert "refused: the saga is completed; to undo it, ask for 'compensate'" in ran.out
+    assert "refused: the saga has ended (completed); to undo it, ask for 'compensate'" in ran.out
     assert (await run_aside("dead-letters", "list", "--json")).json == []
 
 

@@ -91,7 +91,10 @@ def test_an_undo_in_flight_is_not_retried() -> None:
 def test_a_failed_step_is_not_retried_once_the_saga_compensates() -> None:
     saga = _stuck_undo()
     refusal = saga.operate(Operation.RETRY, "charge")
-    assert refusal.reason == "the saga is compensating; step 'charge' will not be done any more"
+    assert refusal.reason == (
+        "step 'charge' will not be done any more: the saga is compensating already, "
+        "and stuck at the undo of 'pack'; retry, skip or resolve that step"
+    )
 
 
 def test_a_step_that_never_began_is_not_retried() -> None:

@@ -96,7 +96,7 @@ def test_a_completed_saga_is_not_cancelled_but_undone() -> None:
     sim = Simulation(ORDER)
     saga = sim.start("order", DATA)
     sim.run()
-    with pytest.raises(Refused, match="the saga is completed"):
+    with pytest.raises(Refused, match=r"the saga has ended \(completed\)"):
         sim.cancel(saga)
     sim.compensate(saga)
     sim.run()
