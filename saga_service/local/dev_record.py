@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from saga_service.local.data_folder import GIT_FILE, make_data_folder
+
 DEV_FOLDER = ".saga"
 """Where `dev` keeps its record, and by default its servers' data; relative to its working directory."""
 _FILE = "dev.json"
@@ -21,11 +23,12 @@ _FILE = "dev.json"
 
 @dataclass(frozen=True, slots=True)
 class RunningDev:
-    """A `dev` that runs: the folder that it was started in, its process, and the settings that lead to its servers."""
+    """A `dev` that runs, or a `demo` that stays up: its folder, process, and the settings that lead to its servers."""
 
     folder: Path
     pid: int
     settings: Mapping[str, str]
+    command: str
 
 
 def running_dev(below: Path) -> RunningDev | None:
@@ -36,7 +39,7 @@ def running_dev(below: Path) -> RunningDev | None:
             if path.stat().st_uid == os.getuid():
                 written = json.loads(_text_if_alive(path))
                 settings = {str(name): str(value) for name, value in written["settings"].items()}
-                return RunningDev(folder, int(written["pid"]), settings)
+                return RunningDev(folder, int(written["pid"]), settings, str(written["command"]))
     return None
 
 
@@ -56,11 +59,15 @@ def _text_if_alive(path: Path) -> str:
 
 
 @contextmanager
-def recorded(folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
-    """Keep the record of this process while the context lasts. Where it cannot be written, others do not find it."""
+def recorded(folder: Path, settings: Mapping[str, str], command: str = "dev") -> Iterator[None]:
+    """Keep the record of this process while the context lasts. Where it cannot be written, others do not find it.
+
+    `command` is the one that runs. A folder that was made for the record goes with it.
+    """
     path = folder / DEV_FOLDER / _FILE
+    is_new = False
     try:
-        path.parent.mkdir(exist_ok=True)
+        is_new = make_data_folder(path.parent)
         # Never another process's file: that one may still be read, or be held.
         path.unlink(missing_ok=True)
         record = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
@@ -69,7 +76,7 @@ def recorded(folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
         return
     with record:
         fcntl.flock(record, fcntl.LOCK_EX)
-        json.dump({"pid": os.getpid(), "settings": dict(settings)}, record)
+        json.dump({"pid": os.getpid(), "settings": dict(settings), "command": command}, record)
         record.flush()
         try:
             yield
@@ -77,3 +84,6 @@ def recorded(folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
             with suppress(OSError):
                 if path.stat().st_ino == os.fstat(record.fileno()).st_ino:
                     path.unlink()
+                if is_new:
+                    (path.parent / GIT_FILE).unlink()
+                    path.parent.rmdir()

@@ -79,6 +79,14 @@ class Child:
         """None while it runs; negative where a signal ended it."""
         return None if self._process is None else self._process.poll()
 
+    @property
+    def ending(self) -> str:
+        """How it ended, in words that follow its name."""
+        code = self.exit_code
+        if code is None:
+            return "is running"
+        return f"was killed by signal {-code}" if code < 0 else f"has ended with exit code {code}: see the log above"
+
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

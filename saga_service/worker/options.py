@@ -103,7 +103,7 @@ def load_worker(target: str) -> Worker:
     """
     module_name, colon, attribute = target.partition(":")
     if not (colon and module_name and attribute) or module_name.startswith("."):
-        raise WorkerNotLoaded(f"'{target}' must be written MODULE:WORKER, such as shop.workers:payment")
+        raise WorkerNotLoaded(f"'{target}' must be written MODULE:WORKER, {_such_as(target)}")
     module = _imported(module_name)
     found = getattr(module, attribute, None)
     if not isinstance(found, Worker):
@@ -141,8 +141,24 @@ def _is_our_own(error: Exception) -> bool:
     return Path(last.filename).parent == Path(__file__).parent
 
 
+def _such_as(target: str) -> str:
+    """A question with the workers of the module that was named alone; else an example."""
+    module_name = target.rstrip(":")
+    is_module = all(part.isidentifier() for part in module_name.split("."))
+    try:
+        workers = _workers_of(import_user_module(module_name)) if is_module else []
+    except Exception:  # noqa: BLE001 - what is wrong with the author's module is told once its worker is named
+        workers = []
+    meant = " or ".join(f"{module_name}:{worker}" for worker in workers)
+    return f"did you mean {meant}?" if meant else "such as shop.workers:payment"
+
+
+def _workers_of(module: ModuleType) -> list[str]:
+    return sorted(name for name, value in vars(module).items() if isinstance(value, Worker))
+
+
 def _why_no_worker(module: ModuleType, attribute: str, found: object) -> str:
-    workers = sorted(name for name, value in vars(module).items() if isinstance(value, Worker))
+    workers = _workers_of(module)
     there = f"its workers: {', '.join(workers)}" if workers else "it has no worker at its top level"
     if found is None:
         return f"module '{module.__name__}' has no '{attribute}'; {there}"

@@ -24,7 +24,9 @@ def read_settings() -> Settings:
     dev = running_dev(Path.cwd())
     if dev is None:
         return settings
-    sys.stderr.write(f"saga-service: uses the servers of the dev that runs in {dev.folder} (process {dev.pid})\n")
+    sys.stderr.write(
+        f"saga-service: uses the servers of the {dev.command} that runs in {dev.folder} (process {dev.pid})\n"
+    )
     return at_addresses(settings, dev.settings)
 
 

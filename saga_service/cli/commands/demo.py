@@ -63,8 +63,8 @@ def demo_command(
             print_line()
             print_heading(f"All of it came true, in {time.monotonic() - began_s:.1f} s")
             if keep:
-                print_lines_to_paste(servers, starts_of_demo(), [DEMO_DEFINITIONS])
-                with recorded(Path.cwd(), {name: settings[name] for name in ADDRESSES}):
+                print_lines_to_paste(servers, starts_of_demo())
+                with recorded(Path.cwd(), {name: settings[name] for name in ADDRESSES}, "demo"):
                     stay_until_signal(lambda: fail_if_dead(children))
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 
 import orjson
 import typer
 
 from saga_service.admin.definitions import load_catalog
+from saga_service.admin.failure_kinds import Failure
+from saga_service.admin.views import list_processes
+from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.console.lines_to_paste import print_lines_to_paste, starts_of, starts_of_demo
 from saga_service.cli.console.local import (
     ADDRESSES,
@@ -28,10 +34,12 @@ from saga_service.cli.exits import ExitCode
 from saga_service.definitions import Catalog
 from saga_service.definitions.compatibility import Mismatch
 from saga_service.local.dev_record import recorded
-from saga_service.local.processes import ChildGroup
+from saga_service.local.processes import Child, ChildGroup
 from saga_service.local.source_watch import Changes, watched
 from saga_service.settings import ENVIRONMENT_PREFIX, Settings, at_addresses, effective_settings, variable_of
 
+SERVICE_S_MAX = 30.0
+POLL_S = 0.1
 DECIDED_BY_DEV = ("SAGA_POSTGRES_DSN", "SAGA_REDIS_URL", "SAGA_MIGRATE_AT_START")
 
 
@@ -41,6 +49,8 @@ class Chosen:
 
     sources: tuple[str, ...]
     workers: tuple[str, ...]
+    is_by_default: bool = False
+    """True where nothing names the sources."""
 
     @property
     def is_demo(self) -> bool:
@@ -56,17 +66,23 @@ def chosen(definitions: Sequence[str] | None, workers: Sequence[str] | None, set
     """Choose what the command names, else what the settings name, else the demo: sagas and workers together."""
     sources = tuple(definitions or settings.definitions) or (DEMO_DEFINITIONS,)
     named = tuple(workers or settings.workers)
-    return Chosen(sources, named or (DEMO_WORKERS if sources == (DEMO_DEFINITIONS,) else ()))
+    is_by_default = not (definitions or settings.definitions)
+    return Chosen(sources, named or (DEMO_WORKERS if sources == (DEMO_DEFINITIONS,) else ()), is_by_default)
 
 
 def develop(own: Settings, what: Chosen, folder: Path, *, reload: bool) -> None:
-    """Run until a signal ends it. Raises Failure where it cannot start.
+    """Run until a signal ends it. Raises Failure where it cannot start, and Exit where a child has told why.
 
     Without `reload` it also raises Failure where a process ends by itself.
     """
     tell_what_is_not_used(own)
     with ExitStack() as stack:
+        if_nothing_runs = stack.enter_context(ExitStack())
+        if not folder.exists():
+            # A mistyped name leaves nothing behind, in what may be the wrong folder.
+            if_nothing_runs.callback(rmtree, folder, ignore_errors=True)
         servers = stack.enter_context(embedded_servers(folder))
+        tell_what_runs_unasked(what)
         settings = environment(settings_for(servers), what, own)
         # The author's modules may look for these as they are imported, here as in the children.
         os.environ.update(settings)
@@ -74,13 +90,16 @@ def develop(own: Settings, what: Chosen, folder: Path, *, reload: bool) -> None:
         children = stack.enter_context(ChildGroup(settings, None))
         development = Development(children, what)
         development.begin()
+        if_nothing_runs.pop_all()
+        development.wait_for_service(at_addresses(own, settings))
         starts = starts_of_demo() if what.is_demo else starts_of(catalog, own.stream_prefix)
-        print_lines_to_paste(servers, starts, what.sources)
+        print_lines_to_paste(servers, starts, own.stream_prefix)
         _tell_what_workers_get(what, catalog)
         stack.enter_context(recorded(Path.cwd(), {name: settings[name] for name in ADDRESSES}))
         stack.enter_context(told_ends(at_addresses(own, settings)))
         changes = stack.enter_context(_watched(what, folder)) if reload else None
         stay_until_signal(development.at_each_look(changes))
+    typer.echo(f"ended; the data is kept in {folder}: dev goes on with it, or remove it to begin anew", err=True)
 
 
 def environment(of_dev: dict[str, str], what: Chosen, own: Settings) -> dict[str, str]:
@@ -104,6 +123,19 @@ def tell_what_is_not_used(own: Settings) -> None:
             )
 
 
+def tell_what_runs_unasked(what: Chosen) -> None:
+    """Say that the demo's sagas run, where nothing names others."""
+    if not what.is_by_default:
+        return
+    if what.workers == DEMO_WORKERS:
+        typer.echo("no definitions are given: the demo runs; name yours with --definitions and --worker", err=True)
+    else:
+        module = what.workers[0].partition(":")[0]
+        typer.echo(
+            f"no definitions are given: the demo's sagas run; name yours, such as --definitions {module}", err=True
+        )
+
+
 def _tell_what_workers_get(what: Chosen, catalog: Catalog) -> None:
     if what.workers and not what.is_demo:
         typer.echo(
@@ -118,6 +150,14 @@ def _tell_what_workers_get(what: Chosen, catalog: Catalog) -> None:
         "or run them beside, in this folder: saga-service worker MODULE:WORKER",
         err=True,
     )
+
+
+async def _is_alive(service: Child, settings: Settings) -> bool:
+    """True if the service is among the processes that are alive. Before it has made its tables it is not."""
+    with suppress(Failure):
+        async with open_postgres(settings) as connection:
+            return any(each.pid == service.pid for each in await list_processes(connection))
+    return False
 
 
 @contextmanager
@@ -138,12 +178,23 @@ class Development:
         self._failed_watch: str | None = None
 
     def begin(self) -> None:
-        """Start the service, check the workers beside it, and start those. Raises Exit where they cannot be loaded."""
-        self._children.start("service", "run")
-        # Nothing is printed to be pasted before that: what is wrong is on the terminal by then.
+        """Start the service and the workers, once all can be loaded. Raises Exit where something cannot."""
+        # Nothing that runs has written a line by then, so what is wrong is the last word.
         if code := self._check():
             raise typer.Exit(code)
-        self._start_workers()
+        self._start_all()
+
+    def wait_for_service(self, settings: Settings) -> None:
+        """Wait until the service has said that it is alive, so that lines to paste work from the first one on.
+
+        Where it has ended, or takes longer than SERVICE_S_MAX, nobody waits for it.
+        """
+        [service] = [child for child in self._children.children if child.name == "service"]
+        ends_at_s = time.monotonic() + SERVICE_S_MAX
+        while service.is_running() and time.monotonic() < ends_at_s:
+            if asyncio.run(_is_alive(service, settings)):
+                return
+            time.sleep(POLL_S)
 
     def at_each_look(self, changes: Changes | None) -> Callable[[], None]:
         """Return what is to be done twice a second. Without `changes` it raises Failure for an ended process."""
@@ -166,11 +217,11 @@ class Development:
             typer.echo("not started anew: what ran before goes on", err=True)
             return
         self._children.end()
-        self._children.start("service", "run")
-        self._start_workers()
+        self._start_all()
         typer.echo("starting anew", err=True)
 
-    def _start_workers(self) -> None:
+    def _start_all(self) -> None:
+        self._children.start("service", "run")
         if self._what.workers:
             self._children.start("workers", "worker", "--migrate", *self._what.workers)
 
@@ -195,8 +246,9 @@ class Development:
     def _tell_of_dead(self) -> None:
         for child in self._children.dead():
             self._children.forget(child)
+            beside = f", or: saga-service worker {' '.join(self._what.workers)}" if child.name == "workers" else ""
             typer.echo(
-                f"\n{child.name} ended by itself: see the log above; started anew when a file is saved", err=True
+                f"\nthe process '{child.name}' {child.ending}; it starts anew when a file is saved{beside}", err=True
             )
 
     def _tell_of_failure(self, changes: Changes) -> None:

@@ -69,25 +69,24 @@ def _sample_input(catalog: Catalog, event_type: str) -> JsonObject:
     return {}
 
 
-def print_lines_to_paste(servers: EmbeddedServers, starts: Sequence[SampleStart], sources: Sequence[str]) -> None:
-    """Print lines that can be pasted as they are, each under a heading. `sources` are those of the definitions."""
+def print_lines_to_paste(
+    servers: EmbeddedServers, starts: Sequence[SampleStart], stream_prefix: str = PREFIX_DEFAULT
+) -> None:
+    """Print lines that can be pasted as they are, each under a heading."""
     print_line()
-    for heading, lines in lines_to_paste(servers, starts, sources).items():
+    for heading, lines in lines_to_paste(servers, starts, stream_prefix).items():
         print_heading(f"{heading}:")
         for line in lines:
             print_line(f"  {line}")
 
 
-def lines_to_paste(
-    servers: EmbeddedServers, starts: Sequence[SampleStart], sources: Sequence[str]
-) -> dict[str, list[str]]:
+def lines_to_paste(servers: EmbeddedServers, starts: Sequence[SampleStart], stream_prefix: str) -> dict[str, list[str]]:
     """The lines to paste, by a heading that says what they are for."""
     command, redis_cli, psql = our_command(), servers.redis_cli_command, servers.psql_command
-    exported = {
-        "SAGA_POSTGRES_DSN": servers.postgres_dsn,
-        "SAGA_REDIS_URL": servers.redis_url,
-        "SAGA_DEFINITIONS": ",".join(sources),
-    }
+    # No definitions: their files and modules are not found from elsewhere, and what is registered is enough.
+    exported = {"SAGA_POSTGRES_DSN": servers.postgres_dsn, "SAGA_REDIS_URL": servers.redis_url}
+    if stream_prefix != PREFIX_DEFAULT:
+        exported["SAGA_STREAM_PREFIX"] = stream_prefix
     environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in exported.items())
     return {
         "Start sagas, in this folder": [f"{command} {start.command}" for start in starts],

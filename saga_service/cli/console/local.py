@@ -68,8 +68,7 @@ def stay_until_signal(look: Callable[[], None]) -> None:
 def fail_if_dead(children: ChildGroup) -> None:
     """Raise Failure where one of the children has ended."""
     if dead := children.dead():
-        names = ", ".join(child.name for child in dead)
-        raise Failure(f"ended by itself: {names}", "see the log above")
+        raise Failure("; ".join(f"the process '{child.name}' {child.ending}" for child in dead))
 
 
 def _is_heeded(number: int) -> bool:

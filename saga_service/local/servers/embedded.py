@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from saga_service.local.data_folder import make_data_folder
 from saga_service.local.servers.postgres import EmbeddedPostgres
 from saga_service.local.servers.process import stop_servers_on
 from saga_service.local.servers.programs import EmbeddedServerError, for_shell, redis_cli
@@ -125,7 +126,7 @@ class EmbeddedServers:
         self.stop()
 
     def _prepare_folder(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_data_folder(self.folder)
         # Others may pass through (Postgres' own user has to) but not look around.
         self.folder.chmod(0o711)
         self._lock = _locked(self.folder / "lock")

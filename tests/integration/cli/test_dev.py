@@ -158,8 +158,15 @@ async def test_a_first_hour_with_dev(folder: Path) -> None:
         await said.until("PostgresInbox(os.environ['SAGA_POSTGRES_DSN'])")
         await said.until("Ctrl-C ends it")
 
+        elsewhere = folder / "elsewhere"
+        elsewhere.mkdir()
+        [exported] = [line.strip() for line in said.all if line.startswith("  export ")]
+        pasted = f"{exported}\n{sys.executable} -m saga_service start shop-order -f order_id=A-0"
+        there = await asyncio.create_subprocess_shell(pasted, cwd=elsewhere, env=beside)
+        assert await there.wait() == 0, pasted
+
         await command("start", "shop-order", "-f", "order_id=A-1", "--wait")
-        assert "completed: shop-order A-1 (" in await said.until("completed: ")
+        assert "completed: shop-order A-1 (" in await said.until("completed: shop-order A-1")
         assert "A-1" in await command("list")
 
         shop.write_text(SHOP.replace('action="shop.reserve"', 'action="shop.reserv"'))
@@ -192,12 +199,44 @@ async def test_sagas_without_workers_of_ones_own_are_answered_by_nobody(folder: 
         await asyncio.to_thread(dev.communicate)
 
 
-async def test_a_worker_that_is_not_there_is_told_before_anything_else(folder: Path) -> None:
-    ran = await run_process("dev", "-w", "no_such_shop:shop", "--folder", str(folder / "data"))
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-w", "no_such_shop:shop"], "saga-service: there is no module 'no_such_shop'"),
+        (["-d", "no_such_file.yaml"], "no_such_file.yaml"),
+    ],
+)
+async def test_what_cannot_be_loaded_is_the_last_word_and_leaves_nothing_behind(
+    folder: Path, options: list[str], told: str
+) -> None:
+    ran = await run_process("dev", *options, "--folder", str(folder / "data"))
 
     assert ran.exit_code == 2
-    assert "saga-service: there is no module 'no_such_shop'" in ran.err
+    assert told in ran.err.splitlines()[-1]
+    assert "saga_service runs" not in ran.err, "the service has not been started"
     assert ran.out == ""
+    assert not (folder / "data").exists()
+
+
+async def test_a_worker_that_was_killed_is_told_with_the_command_that_starts_it(folder: Path) -> None:
+    (folder / "shop_of_dev.py").write_text(SHOP)
+    dev = dev_of(folder, "-d", "shop_of_dev", "-w", "shop_of_dev:shop")
+    try:
+        said = Said(dev)
+        await said.until("worker started")
+        [workers] = [child for child in psutil.Process(dev.pid).children(recursive=True) if "worker" in child.cmdline()]
+        workers.kill()
+        line = await said.until("was killed by signal 9")
+        assert line.startswith(
+            "the process 'workers' was killed by signal 9; it starts anew when a file is saved, or: "
+        )
+        assert line.rstrip().endswith("saga-service worker shop_of_dev:shop")
+        dev.terminate()
+        assert f"the data is kept in {folder / 'data'}" in await said.until("ended; ")
+    finally:
+        dev.kill()
+        await asyncio.to_thread(dev.communicate)
+    assert (folder / "data" / ".gitignore").read_text() == "*\n"
 
 
 async def test_a_closed_terminal_ends_dev_in_good_order(dev: subprocess.Popen[str]) -> None:
@@ -226,8 +265,8 @@ async def test_every_line_that_dev_prints_can_be_pasted_as_it_is(dev: subprocess
     assert [shell(line).count("-") for line in entries] == [1, 1]
     psql = next(line for line in looks if "psql" in line)
     await eventually(lambda: "mission-start" in shell(psql), within_s=30)
-    said = shell(*looks, 'echo "$SAGA_DEFINITIONS"')
+    said = shell(*looks, 'echo "$SAGA_REDIS_URL"')
 
     assert "perform_exploration" in said
     assert "mission-start" in said
-    assert said.rstrip().endswith("saga_service.demo.sagas")
+    assert said.rstrip().startswith("redis://", said.rstrip().rfind("\n") + 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from saga_service.cli.access.effective_settings import read_own_settings
-from saga_service.cli.console.development import chosen, environment, tell_what_is_not_used
+from saga_service.cli.console.development import chosen, environment, tell_what_is_not_used, tell_what_runs_unasked
 from saga_service.cli.console.local import DEMO_DEFINITIONS, DEMO_WORKERS
 from saga_service.encryption.keys import fresh_key, write_key
 from saga_service.settings import load_settings
@@ -38,6 +38,24 @@ def test_what_the_settings_name_is_run_where_the_command_names_nothing(monkeypat
     what = chosen(None, None, load_settings())
     assert (what.sources, what.workers) == (("shop.yaml", "more.yaml"), ("shop:worker",))
     assert chosen(ORDER, ["other:worker"], load_settings()).workers == ("other:worker",)
+
+
+def test_where_definitions_are_forgotten_it_says_which_sagas_run_and_how_to_name_ones_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tell_what_runs_unasked(chosen(None, ["shop:worker"], load_settings()))
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == "no definitions are given: the demo's sagas run; name yours, such as --definitions shop"
+
+
+@pytest.mark.parametrize(("definitions", "said"), [(None, ["the demo runs"]), (ORDER, [])])
+def test_the_demo_is_spoken_of_only_where_nothing_is_named(
+    capsys: pytest.CaptureFixture[str], definitions: list[str] | None, said: list[str]
+) -> None:
+    tell_what_runs_unasked(chosen(definitions, None, load_settings()))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(said)
+    assert all(part in line for part, line in zip(said, lines, strict=True))
 
 
 def test_settings_are_passed_on_but_those_that_dev_decides(monkeypatch: pytest.MonkeyPatch) -> None:

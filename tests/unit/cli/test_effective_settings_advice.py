@@ -11,7 +11,7 @@ from saga_service.admin.failure_kinds import Failure
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import postgres_errors_told
 from saga_service.cli.access.redis import redis_errors_told
-from saga_service.local.dev_record import recorded
+from saga_service.local.dev_record import DEV_FOLDER, recorded
 from saga_service.wire.transport import TransportUnavailable
 
 ERRORS_OF_POSTGRES = [OSError("refused"), TimeoutError(), asyncpg.InvalidCatalogNameError("no such database")]
@@ -30,6 +30,7 @@ def test_where_no_address_is_set_that_is_said(directory: Path, error: Exception)
 
 
 def test_a_dev_that_has_ended_is_named(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / DEV_FOLDER / "postgres").mkdir(parents=True)
     with recorded(directory, {}):
         pass
     (directory / "below").mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from saga_service.local.dev_record import DEV_FOLDER, recorded, running_dev
+from saga_service.local.dev_record import DEV_FOLDER, ended_dev, recorded, running_dev
 
 ADDRESSES = {"SAGA_POSTGRES_DSN": "postgresql://nowhere/saga", "SAGA_REDIS_URL": "redis://nowhere/0"}
 
@@ -19,6 +19,23 @@ def test_a_running_dev_is_found_in_its_folder_and_below_it(tmp_path: Path) -> No
             assert found is not None
             assert (found.folder, found.settings) == (tmp_path, ADDRESSES)
     assert running_dev(tmp_path) is None
+
+
+def test_a_folder_that_was_made_for_the_record_goes_with_it_and_git_does_not_see_it(tmp_path: Path) -> None:
+    with recorded(tmp_path, ADDRESSES, "demo"):
+        assert (tmp_path / DEV_FOLDER / ".gitignore").read_text() == "*\n"
+        found = running_dev(tmp_path)
+        assert found is not None
+        assert found.command == "demo"
+    assert ended_dev(tmp_path) is None
+
+
+def test_a_folder_that_was_there_outlives_the_record(tmp_path: Path) -> None:
+    (tmp_path / DEV_FOLDER).mkdir()
+    with recorded(tmp_path, ADDRESSES):
+        pass
+    assert ended_dev(tmp_path) == tmp_path
+    assert list((tmp_path / DEV_FOLDER).iterdir()) == []
 
 
 def test_the_nearest_dev_is_the_one_that_is_meant(tmp_path: Path) -> None:

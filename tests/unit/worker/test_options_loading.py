@@ -41,6 +41,12 @@ def test_a_name_of_another_form_is_refused_with_the_form(target: str) -> None:
         load_worker(target)
 
 
+def test_a_module_that_is_named_without_its_worker_is_told_which_are_meant(shop: str) -> None:
+    with pytest.raises(WorkerNotLoaded) as raised:
+        load_worker(shop)
+    assert str(raised.value).endswith(f"did you mean {shop}:payment or {shop}:shipping?")
+
+
 def test_a_missing_module_is_reported_with_where_it_was_looked_for(directory: Path) -> None:
     with pytest.raises(WorkerNotLoaded) as raised:
         load_worker("no_such_shop.workers:payment")
