@@ -22,6 +22,10 @@ from saga_service.settings import Settings
 from saga_service.wire.worker_description import WorkerDescription
 from saga_service.worker.description import describe
 
+_ELSEWHERE = "or, where its workers are not to be looked at: --elsewhere SERVICE"
+ADD_IT = f"name it with --worker, {_ELSEWHERE}"
+START_IT = f"start it: saga-service worker MODULE:WORKER, {_ELSEWHERE}"
+
 
 def check_command(
     definitions: Annotated[
@@ -53,7 +57,8 @@ def check_command(
     if as_json:
         print_json(_facts(specs, described, found))
     else:
-        _print(specs, described, found)
+        is_named = bool(definitions or workers)
+        _print(specs, described, found, ADD_IT if is_named else START_IT)
     if any(each.is_problem for each in found):
         raise typer.Exit(ExitCode.PROBLEM)
 
@@ -76,9 +81,15 @@ def _facts(
     }
 
 
-def _print(specs: Sequence[DefinedSaga], workers: Sequence[WorkerDescription], found: Sequence[Mismatch]) -> None:
+def _print(
+    specs: Sequence[DefinedSaga], workers: Sequence[WorkerDescription], found: Sequence[Mismatch], without_worker: str
+) -> None:
     for each in found:
-        print_mismatch(each)
-    if not any(each.is_problem for each in found):
-        sagas, services = counted(len(specs), "saga"), counted(len({worker.service for worker in workers}), "worker")
+        print_mismatch(each, without_worker)
+    if any(each.is_problem for each in found):
+        return
+    sagas, services = counted(len(specs), "saga"), counted(len({worker.service for worker in workers}), "worker")
+    if found:
+        print_line(f"{sagas} and {services} have no problem that is certain; {counted(len(found), 'hint')} above")
+    else:
         print_line(f"right: {sagas} and {services} fit together")

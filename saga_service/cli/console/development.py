@@ -40,6 +40,7 @@ from saga_service.settings import ENVIRONMENT_PREFIX, Settings, at_addresses, ef
 
 SERVICE_S_MAX = 30.0
 POLL_S = 0.1
+WITHOUT_WORKER = "name it with --worker, or run it beside, in this folder: saga-service worker MODULE:WORKER"
 DECIDED_BY_DEV = ("SAGA_POSTGRES_DSN", "SAGA_REDIS_URL", "SAGA_MIGRATE_AT_START")
 
 
@@ -146,8 +147,7 @@ def _tell_what_workers_get(what: Chosen, catalog: Catalog) -> None:
     if what.workers or not catalog.services():
         return
     typer.echo(
-        f"\nno workers run here, and the sagas need {', '.join(catalog.services())}: name them with --worker, "
-        "or run them beside, in this folder: saga-service worker MODULE:WORKER",
+        f"\nno workers run here, and the sagas need {', '.join(catalog.services())}: {WITHOUT_WORKER}",
         err=True,
     )
 
@@ -240,7 +240,7 @@ class Development:
         except orjson.JSONDecodeError:
             return code or ExitCode.PROBLEM
         for each in [*found["problems"], *found["hints"]]:
-            print_mismatch(Mismatch(**each))
+            print_mismatch(Mismatch(**each), WITHOUT_WORKER)
         return ExitCode.FINE
 
     def _tell_of_dead(self) -> None:

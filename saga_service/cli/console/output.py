@@ -28,10 +28,14 @@ def print_heading(text: str) -> None:
     typer.echo(typer.style(text, bold=True) if sys.stdout.isatty() else text)
 
 
-def print_mismatch(mismatch: Mismatch) -> None:
-    """Print a line about definitions and workers that do not fit together."""
+def print_mismatch(mismatch: Mismatch, without_worker: str) -> None:
+    """Print a line about definitions and workers that do not fit together.
+
+    `without_worker` is what to do about a service that has no worker; SERVICE in it stands for its name.
+    """
     kind, colour = ("problem", "red") if mismatch.is_problem else ("hint", "yellow")
-    line = harmless(f"{kind}: {mismatch}")
+    advice = "" if mismatch.service is None else f"; {without_worker.replace('SERVICE', mismatch.service)}"
+    line = harmless(f"{kind}: {mismatch}{advice}")
     typer.echo(typer.style(line, fg=colour) if sys.stdout.isatty() else line)
 
 

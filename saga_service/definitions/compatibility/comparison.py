@@ -11,7 +11,7 @@ from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import ACTION, COMPENSATION, PROBE, Direction, Task
 from saga_service.definitions.checks.expressions import check_expressions
 from saga_service.definitions.compatibility.command_data import command_data, outlines_of_specs
-from saga_service.definitions.compatibility.schema_comparison import Part, differences
+from saga_service.definitions.compatibility.schema_comparison import Difference, Part, differences
 from saga_service.definitions.document import DefinedSaga
 from saga_service.definitions.keywords import duration_text
 from saga_service.definitions.outline import Outline, StepOutline
@@ -30,13 +30,15 @@ class Mismatch:
     is_problem: bool
     """True for what is certain to go wrong; False for a hint, at what may go wrong or may be meant so."""
     text: str
-    """The fault, and what to do about it."""
+    """The fault, and what to do about it; for a service without a worker that depends on where it is asked."""
     saga: str | None = None
     step: str | None = None
     command: str | None = None
-    """The command type at fault."""
+    """The command type at fault; None, as `step` is, where several have the fault in common."""
     place: str | None = None
     """The file or module of the definition."""
+    service: str | None = None
+    """The service that has no worker."""
 
     def __str__(self) -> str:
         step = None if self.step is None else f"step '{self.step}'"
@@ -81,8 +83,9 @@ def compare(
         if service_of(call.type) not in services_elsewhere
     ]
     found = [*_services_without_workers([call for call, _ in calls], handlers)]
-    for call, outline in calls:
-        found += _of_call(call, handlers.get(service_of(call.type)), outline)
+    for call, _ in calls:
+        found += _of_call(call, handlers.get(service_of(call.type)))
+    found += _of_models(calls, handlers)
     found += _of_expressions(specs, outlines, handlers)
     found += _not_called(specs, handlers)
     unique = list(dict.fromkeys(found))
@@ -123,17 +126,19 @@ def _services_without_workers(calls: Sequence[_Call], handlers: Mapping[str, obj
         needed.setdefault(service_of(call.type), []).append(call)
     for service, of_service in needed.items():
         if service not in handlers:
-            sagas = ", ".join(dict.fromkeys(call.spec.name for call in of_service))
+            sagas = list(dict.fromkeys(call.spec.name for call in of_service))
+            needed_by = f"{_together(sagas)} {'needs' if len(sagas) == 1 else 'need'}"
             commands = ", ".join(dict.fromkeys(call.type for call in of_service))
             hint = closest(service, sorted(handlers))
-            yield Mismatch(
-                True,
-                f"no worker for the service '{service}', which {sagas} needs ({commands}){hint}; "
-                "add the worker, or name the service as one whose workers are not looked at here",
-            )
+            text = f"no worker for the service '{service}', which {needed_by} ({commands}){hint}"
+            yield Mismatch(True, text, service=service)
 
 
-def _of_call(call: _Call, handlers: Mapping[str, HandlerDescription] | None, outline: Outline) -> Iterator[Mismatch]:
+def _together(words: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
+def _of_call(call: _Call, handlers: Mapping[str, HandlerDescription] | None) -> Iterator[Mismatch]:
     if handlers is None:
         return
     handler = handlers.get(call.type)
@@ -146,11 +151,6 @@ def _of_call(call: _Call, handlers: Mapping[str, HandlerDescription] | None, out
     if misuse is not None:
         yield call.mismatch(misuse)
         return
-    if handler.takes is not None:
-        sent = command_data(call.spec.definition, outline, call.position, call.direction)
-        for each in differences(sent, Part(handler.takes, handler.takes)):
-            text = f"{call.name}: {each.where} {each.text}, by the model of its handler"
-            yield call.mismatch(f"{text}; {_remedy(call)}", is_problem=each.is_certain)
     if call.direction is ACTION:
         yield from _of_heartbeat(call, handler)
         yield from _of_output(call, handler)
@@ -168,6 +168,35 @@ def _misuse(call: _Call, handler: HandlerDescription) -> str | None:
             f"'{call.step.action}': the inbox would look for the wrong one; name the step's action there"
         )
     return None
+
+
+def _of_models(calls: Iterable[tuple[_Call, Outline]], handlers: _Handlers) -> Iterator[Mismatch]:
+    """What the handlers' models do not take: once for each field of a model, however many commands it is of."""
+    calls_of: dict[tuple[int, str, Difference, str], list[_Call]] = {}
+    for call, outline in calls:
+        handler = handlers.get(service_of(call.type), {}).get(call.type)
+        if handler is None or handler.takes is None or _misuse(call, handler) is not None:
+            continue
+        sent = command_data(call.spec.definition, outline, call.position, call.direction)
+        for each in differences(sent, Part(handler.takes, handler.takes)):
+            calls_of.setdefault((id(call.spec), str(handler.takes), each, _remedy(call)), []).append(call)
+    for (_, _, fault, _), having in calls_of.items():
+        yield _of_field(having, fault)
+
+
+def _of_field(calls: Sequence[_Call], fault: Difference) -> Mismatch:
+    first, is_one = calls[0], len(calls) == 1
+    types = list(dict.fromkeys(f"'{call.type}'" for call in calls))
+    who, whose = (first.name, "its handler's") if is_one else (_together(types), "their handlers'")
+    fits = ("does not fit" if is_one else "do not fit") if fault.is_certain else "may not fit"
+    text = _joined(f"{who} {fits} {whose} model: {fault.where} {fault.text}", _remedy(first))
+    if is_one:
+        return first.mismatch(text, is_problem=fault.is_certain)
+    return Mismatch(fault.is_certain, text, first.spec.name, place=first.spec.place)
+
+
+def _joined(fault: str, remedy: str) -> str:
+    return f"{fault} {remedy[0].upper()}{remedy[1:]}" if fault.endswith("?") else f"{fault}; {remedy}"
 
 
 def _remedy(call: _Call) -> str:
@@ -197,7 +226,8 @@ def _of_output(call: _Call, handler: HandlerDescription) -> Iterator[Mismatch]:
     for each in differences(Part(handler.returns, handler.returns), Part(taken, taken, converts=False)):
         where = f"{each.where} " if each.path else ""
         text = f"{call.name} is declared with an 'output' that its handler does not return: {where}{each.text}"
-        yield call.mismatch(f"{text}; change the handler's result or the step's 'output'", is_problem=each.is_certain)
+        text = _joined(text, "change the handler's result or the step's 'output'")
+        yield call.mismatch(text, is_problem=each.is_certain)
 
 
 def _of_expressions(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any
 
@@ -25,6 +26,8 @@ from saga_service.definitions.schema.json_schema import (
 )
 
 LEVELS_MAX = 6
+MISSPELT_RATIO_MIN = 0.85
+"""As difflib measures it: `amont` is `amount` misspelt, and `account` is another word."""
 
 
 class Reads(IntEnum):
@@ -109,8 +112,11 @@ def _of_types(sent: Part, taken: Part, path: Path) -> Iterator[Difference]:
     unread = [kind for kind, reads in by_type.items() if reads is not Reads.ALL]
     if unread:
         is_certain = all(reads is Reads.NONE for reads in by_type.values())
-        wanted = " or ".join(sorted(taken.types))
-        yield Difference(path, f"{'is' if is_certain else 'may be'} {' or '.join(unread)}, not {wanted}", is_certain)
+        given, wanted = " or ".join(unread), " or ".join(sorted(taken.types))
+        if not is_certain and len(unread) == len(by_type):
+            yield Difference(path, f"is {given}, of which not every value is read as {wanted}", is_certain)
+        else:
+            yield Difference(path, f"{'is' if is_certain else 'may be'} {given}, not {wanted}", is_certain)
 
 
 def _reads(sent: str, wanted: str, taken: Part) -> Reads:
@@ -167,7 +173,7 @@ def _of_properties(sent: Part, taken: Part, path: Path) -> Iterator[Difference]:
     given, wanted = properties_of(sent.schema, sent.root), properties_of(taken.schema, taken.root)
     for name in sorted(always_needed(taken.schema, taken.root)):
         if name not in given:
-            yield from _missing(name, sent, list(given), path)
+            yield from _missing(name, sent, list(given), [each for each in given if each not in wanted], path)
         elif may_lack(sent.schema, name, sent.root):
             yield Difference((*path, name), "may be missing", is_certain=False)
     for name in given:
@@ -180,10 +186,27 @@ def _of_properties(sent: Part, taken: Part, path: Path) -> Iterator[Difference]:
             yield Difference((*path, name), "is not among the fields that are allowed", is_certain)
 
 
-def _missing(name: str, sent: Part, given: list[str], path: Path) -> Iterator[Difference]:
+def _missing(name: str, sent: Part, given: list[str], unread: list[str], path: Path) -> Iterator[Difference]:
+    """The difference of a needed property that is not among the given ones. `unread` are those that nobody asks for."""
     if is_open(sent.schema, sent.root):
         return
-    is_certain = is_closed(sent.schema, sent.root)
-    there = f"; there: {', '.join(given)}" if given else ""
-    text = "is missing" if is_certain else "is not among the named properties, and may be missing"
-    yield Difference((*path, name), f"{text}{closest(name, given) or there}", is_certain)
+    where, there = (*path, name), f"; there: {', '.join(given)}" if given else ""
+    if is_closed(sent.schema, sent.root):
+        yield Difference(where, f"is missing{closest(name, given) or there}", is_certain=True)
+    elif meant := _misspelt(name, unread):
+        # A producer might add the one beside the other. It is far likelier that one is the other's misspelling.
+        yield Difference(where, f"is not among the named properties; did you mean '{meant}'?", is_certain=True)
+    else:
+        text = "is not among the named properties, and may be missing"
+        yield Difference(where, f"{text}{closest(name, given) or there}", is_certain=False)
+
+
+def _misspelt(name: str, known: Sequence[str]) -> str | None:
+    """The known name of which this one is a misspelling; None without one."""
+    by_letters = {_letters(each): each for each in known}
+    near = get_close_matches(_letters(name), by_letters, n=1, cutoff=MISSPELT_RATIO_MIN)
+    return by_letters[near[0]] if near else None
+
+
+def _letters(name: str) -> str:
+    return name.casefold().replace("_", "").replace("-", "")

@@ -64,6 +64,8 @@ async def test_a_command_that_no_living_worker_has_is_a_problem(postgres_dsn: st
 
     assert ran.exit_code == 1
     assert "no worker for the service 'payment'" in ran.lines[0]
+    assert "start it: saga-service worker MODULE:WORKER, or, where its" in ran.lines[0]
+    assert ran.lines[0].endswith("--elsewhere payment")
     assert "problem: deployed: order: step 'reserve': its action 'shop.reserv' has no handler" in ran.lines[1]
 
 

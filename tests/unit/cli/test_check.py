@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from saga_service.cli.console.local import DEMO_DEFINITIONS, DEMO_WORKERS
+from saga_service.cli.console.output import counted
 from tests.support.command_line import run
 
 SHOP = """
@@ -67,8 +68,18 @@ def test_a_hint_alone_is_no_failure(shop: Path, module: str, monkeypatch: pytest
     ran = run("check", "-d", "order.yaml")
 
     assert ran.exit_code == 0
-    assert ran.lines[-1] == "right: 1 saga and 1 worker fit together"
-    assert ran.lines[0].startswith("hint: ")
+    hints, end = ran.lines[:-1], ran.lines[-1]
+    assert end == f"1 saga and 1 worker have no problem that is certain; {counted(len(hints), 'hint')} above"
+    assert hints
+    assert all(line.startswith("hint: ") for line in hints)
+
+
+def test_a_service_without_a_worker_is_told_with_the_options_that_name_it(shop: Path, module: str) -> None:
+    shop.write_text(SHOP.format(field="amount: int", charge="payment.charge"))
+    problem = run("check", "-d", module, "-w", f"{module}:shop").lines[0]
+    assert problem.endswith(
+        "(payment.charge); name it with --worker, or, where its workers are not to be looked at: --elsewhere payment"
+    )
 
 
 def test_programs_get_all_of_it_as_json(shop: Path, module: str) -> None:

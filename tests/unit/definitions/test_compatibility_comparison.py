@@ -75,7 +75,14 @@ def test_a_service_without_any_worker_is_a_problem_with_all_that_it_is_needed_fo
     spec = saga(Step("pay", action="payment.charge", compensation="payment.refund"), Step("send", action="mail.send"))
     [problem] = [each for each in found(spec, shop(), Worker("mail")) if "payment" in each.text]
     assert problem.is_problem
-    assert "no worker for the service 'payment', which order needs (payment.charge, payment.refund)" in problem.text
+    assert problem.text == "no worker for the service 'payment', which order needs (payment.charge, payment.refund)"
+    assert problem.service == "payment"
+
+
+def test_all_sagas_that_need_a_service_are_named() -> None:
+    specs = [check_saga(Saga(name, steps=[Step("pay", action="payment.charge")])) for name in ("order", "shipment")]
+    [problem] = compare(specs, [])
+    assert problem.text == "no worker for the service 'payment', which order and shipment need (payment.charge)"
 
 
 def test_a_service_whose_name_is_mistyped_is_told_with_the_one_that_is_meant() -> None:
@@ -139,14 +146,64 @@ class Renamed(BaseModel):
 
 def test_a_field_that_is_surely_not_sent_is_a_problem() -> None:
     [text] = problems(saga(DO), shop(Renamed))
-    assert text.startswith("its action 'shop.do': 'orderId' is missing; did you mean 'order_id'?")
+    assert text.startswith(
+        "its action 'shop.do' does not fit its handler's model: 'orderId' is missing; did you mean 'order_id'? "
+    )
     assert text.endswith("change the model, the saga's 'input', or write a mapping at the step's 'input'")
 
 
+class Discounted(BaseModel):
+    coupon: str
+
+
 def test_a_field_that_a_producer_may_add_is_a_hint() -> None:
-    assert problems(saga(DO, input=OPEN), shop(Renamed)) == []
-    [text] = hints(saga(DO, input=OPEN), shop(Renamed))
-    assert "'orderId' is not among the named properties, and may be missing" in text
+    assert problems(saga(DO, input=OPEN), shop(Discounted)) == []
+    [text] = hints(saga(DO, input=OPEN), shop(Discounted))
+    assert "may not fit its handler's model: 'coupon' is not among the named properties, and may be missing" in text
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("amont", "amount"), ("orderId", "order_id"), ("account", None), ("amount_due", None)]
+)
+def test_a_field_that_is_nearly_a_named_one_is_a_problem_also_where_a_producer_may_add_others(
+    written: str, meant: str | None
+) -> None:
+    field: Any = {written: (Any, ...)}
+    told = problems(saga(DO, input=OPEN), shop(create_model("Order", **field)))
+    assert len(told) == (meant is not None)
+    assert all(f"'{written}' is not among the named properties; did you mean '{meant}'? " in text for text in told)
+
+
+def test_a_model_that_has_the_named_field_as_well_has_no_misspelling() -> None:
+    class Both(BaseModel):
+        amount: int
+        amounts: list[int]
+
+    assert problems(saga(DO, input=OPEN), shop(Both)) == []
+
+
+def test_a_fault_of_a_model_is_told_once_however_many_commands_it_is_of() -> None:
+    class Order(BaseModel):
+        amont: int
+
+    worker = shop(Order)
+    for name in ("pay", "undo"):
+
+        async def handle(order: BaseModel) -> None: ...
+
+        handle.__annotations__["order"] = Order
+        worker.handler(f"shop.{name}")(handle)
+    steps = Step("do", action="shop.do", compensation="shop.undo"), Step("pay", action="shop.pay")
+    [mismatch] = found(saga(*steps, input=OPEN), worker)
+    assert mismatch.text.startswith(
+        "'shop.do', 'shop.undo' and 'shop.pay' do not fit their handlers' model: 'amont' is "
+    )
+    assert (mismatch.is_problem, mismatch.saga, mismatch.step, mismatch.command) == (True, "order", None, None)
+
+
+def test_a_type_of_which_some_values_are_read_is_told_as_it_is() -> None:
+    [text] = hints(saga(DO), shop(create_model("Order", order_id=int)))
+    assert "'order_id' is string, of which not every value is read as integer; " in text
 
 
 def test_a_field_that_may_be_missing_is_a_hint() -> None:
@@ -246,7 +303,7 @@ class Charge(BaseModel):
 def test_a_mapping_is_all_that_is_sent() -> None:
     mapped = Step("do", action="shop.do", input={"order": "input.order_id"})
     [text] = problems(saga(mapped), shop(Charge))
-    assert text.startswith("its action 'shop.do': 'amount' is missing")
+    assert text.startswith("its action 'shop.do' does not fit its handler's model: 'amount' is missing")
     whole = Step("do", action="shop.do", input={"order": "input.order_id", "amount": "input.amount * 2"})
     assert found(saga(whole), shop(Charge)) == []
 
@@ -264,7 +321,7 @@ def test_an_undo_is_sent_the_input_of_its_action() -> None:
     async def undo(order: Renamed) -> None: ...
 
     [text] = problems(saga(Step("do", action="shop.do", compensation="shop.undo")), worker)
-    assert text.startswith("its compensation 'shop.undo': 'orderId' is missing")
+    assert text.startswith("its compensation 'shop.undo' does not fit its handler's model: 'orderId' is missing")
 
 
 class Outputs(BaseModel):
