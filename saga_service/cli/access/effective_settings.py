@@ -5,6 +5,7 @@ Advice on a server that cannot be used stands here too, for it depends on where 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from saga_service.local.dev_record import ended_dev, running_dev
 from saga_service.settings import InvalidSettings, Settings, at_addresses, load_settings, sets_an_address
 
 
-def read_settings() -> Settings:
+def read_settings(*, for_modules: bool = False) -> Settings:
     """Read the settings. Where no address is set, those of a `dev` that runs in this folder, or above it, are used.
 
-    Raises Failure with everything that is wrong in the settings.
+    `for_modules` puts these addresses into the environment too: modules of the author's, which are imported next, may
+    look for them there, as they do in the processes of `dev`. Raises Failure with everything that is wrong in the
+    settings.
     """
     settings = read_own_settings()
     if sets_an_address(settings):
@@ -27,6 +30,8 @@ def read_settings() -> Settings:
     sys.stderr.write(
         f"saga-service: uses the servers of the {dev.command} that runs in {dev.folder} (process {dev.pid})\n"
     )
+    if for_modules:
+        os.environ.update(dev.settings)
     return at_addresses(settings, dev.settings)
 
 

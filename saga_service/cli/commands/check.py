@@ -45,7 +45,7 @@ def check_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    settings = read_settings()
+    settings = read_settings(for_modules=True)
     not_looked_at = list(elsewhere or ())
     if definitions or workers:
         specs = load_catalog(given_sources(definitions, settings), settings.stream_prefix, FailureKind.PROBLEM).specs()

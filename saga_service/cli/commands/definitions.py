@@ -46,7 +46,7 @@ def check_command(sources: Sources = None, as_json: AsJson = False) -> None:
 
     What does not fit the workers is found by `saga-service check`.
     """
-    settings = read_settings()
+    settings = read_settings(for_modules=True)
     try:
         catalog = load_definitions(given_sources(sources, settings), StreamNames(settings.stream_prefix))
     except DefinitionErrors as error:
@@ -128,7 +128,7 @@ def graph_command(
 
 
 def _catalog(sources: list[str] | None) -> Catalog:
-    settings = read_settings()
+    settings = read_settings(for_modules=True)
     return load_catalog(given_sources(sources, settings), settings.stream_prefix, FailureKind.PROBLEM)
 
 

@@ -51,6 +51,7 @@ def worker_migrate_command(
         list[str], typer.Argument(metavar="MODULE:WORKER...", help="The workers whose inboxes to make.")
     ],
 ) -> None:
+    read_settings(for_modules=True)
     do_each(_migrate_worker, dict.fromkeys(workers))
 
 

@@ -15,7 +15,7 @@ from saga_service.worker import WorkerCannotStart, WorkerNotLoaded
 
 
 def run_command() -> None:
-    settings = read_settings()
+    settings = read_settings(for_modules=True)
     configure_logging(settings.log_format, settings.log_level)
     run_fast(_serve(settings))
 

@@ -78,7 +78,7 @@ def start_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    settings = read_settings()
+    settings = read_settings(for_modules=True)
     request = StartRequest(saga, given_data(data, field), given_fields(field), key, event_id, stream, is_forced)
     started = run_to_end(start(CommandServers(settings), request, is_awaited=wait))
     for remark in started.remarks:

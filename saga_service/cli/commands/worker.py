@@ -25,7 +25,7 @@ def worker_command(
         bool, typer.Option("--migrate", help="First make the tables of the inboxes, where they are missing.")
     ] = False,
 ) -> None:
-    settings = read_settings()
+    settings = read_settings(for_modules=True)
     configure_logging(settings.log_format, settings.log_level)
     loaded = do_each(load_named_worker, workers)
     if not check:
