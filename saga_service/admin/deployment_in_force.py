@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.server_access import Servers
+from saga_service.admin.text import quoted
 from saga_service.admin.views import (
     ProcessRow,
     definitions_of_open_sagas,
@@ -15,6 +16,7 @@ from saga_service.admin.views import (
     list_processes,
 )
 from saga_service.definitions import DefinedSaga, readable_saga_spec
+from saga_service.definitions.problems import closest
 from saga_service.wire.worker_description import (
     UnreadableDescription,
     WorkerDescription,
@@ -78,6 +80,23 @@ def descriptions_of(row: ProcessRow) -> tuple[list[WorkerDescription], list[str]
         except UnreadableDescription as error:
             unread.append(f"{row.kind} '{row.name}': {error}")
     return found, unread
+
+
+def not_deployed(rows: Sequence[ProcessRow], saga: str) -> str | None:
+    """A remark where no service that is alive has the saga; None where one has it, or where nothing is known of any.
+
+    `rows` are those of a day, with the services that have ended.
+    """
+    services = [row for row in rows if row.kind == "service"]
+    alive = [row for row in services if row.status == "alive"]
+    if not services or any(saga in row.definitions for row in alive):
+        return None
+    if not alive:
+        return "no service is alive that could start it; start one: saga-service run"
+    names = sorted({name for row in alive for name in row.definitions})
+    return (
+        f"no service that is alive has the saga {quoted(saga)}{closest(saga, names) or '; known: ' + ', '.join(names)}"
+    )
 
 
 def services_named_alone(workers: Collection[WorkerDescription]) -> list[str]:

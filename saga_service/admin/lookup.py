@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 from asyncpg import Connection
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
-from saga_service.admin.text import quoted
+from saga_service.admin.text import at_time, quoted
 from saga_service.admin.views import (
+    OpenRequestRow,
     SagaRow,
     SagaStory,
-    has_open_request,
     latest_dead_letter_of,
+    open_request_of,
     saga_with_id,
     sagas_with_key,
     story_of,
@@ -52,12 +54,14 @@ async def find_saga(
     definition: str | None = None,
     *,
     by_definition: str,
+    deferral_max_ms: int | None = None,
 ) -> FoundSaga:
     """The saga that has this id or business key. Raises Failure where there is none, or more than one.
 
     A key names the saga that was started with it. It names a child saga only where no saga was started with it, as for
     the service. `definition` is the name of the saga's definition, for a key that several definitions know.
-    `by_definition` says in the failure how it can be given.
+    `by_definition` says in the failure how it can be given. With `deferral_max_ms` the failure says by what time a
+    request is refused that waits for a replica.
     """
     saga_id = parse_saga_id(given)
     by_id = await saga_with_id(connection, saga_id) if saga_id else None
@@ -71,7 +75,7 @@ async def find_saga(
     for key, form in spellings.items():
         with_key = with_key or await sagas_with_key(connection, key, definition, NAMED_SAGAS_MAX + 1, form)
     if not with_key:
-        raise await _no_such_saga(connection, given, saga_id)
+        raise await _no_such_saga(connection, given, saga_id, deferral_max_ms)
     started = [row for row in with_key if row.parent_id is None] or with_key
     if len(started) > 1:
         raise Failure(
@@ -82,12 +86,16 @@ async def find_saga(
     return FoundSaga(started[0], [row for row in with_key if row not in started])
 
 
-async def _no_such_saga(connection: Connection, given: str, saga_id: SagaId | None) -> Failure:
+async def _no_such_saga(
+    connection: Connection, given: str, saga_id: SagaId | None, deferral_max_ms: int | None
+) -> Failure:
     """The failure of a command: the saga was never started, its start waits for a replica, or is a dead letter."""
     not_there = f"no saga has the id or the key {quoted(given)}"
-    if await has_open_request(connection, saga_id, given):
+    request = await open_request_of(connection, saga_id, given)
+    if request is not None:
+        until = "" if deferral_max_ms is None else waits_until(request, deferral_max_ms)
         return Failure(
-            f"{not_there} yet: a request for it waits for a replica of the service",
+            f"{not_there} yet: a request for it waits for a replica of the service{until}",
             "see: saga-service doctor",
             kind=FailureKind.NOT_FOUND,
         )
@@ -99,6 +107,13 @@ async def _no_such_saga(connection: Connection, given: str, saga_id: SagaId | No
         f"see: saga-service dead-letters show {letter.id}",
         kind=FailureKind.NOT_FOUND,
     )
+
+
+def waits_until(request: OpenRequestRow, deferral_max_ms: int) -> str:
+    """By what time the request is refused, to end a sentence with; empty for one that no replica has tried yet."""
+    if not request.attempts:
+        return ""
+    return f" that has '{request.type}', until {at_time(request.at + timedelta(milliseconds=deferral_max_ms))}"
 
 
 def in_one_line(sagas: Sequence[SagaRow]) -> str:

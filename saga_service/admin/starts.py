@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from saga_service.admin.definitions import UnknownSaga, load_catalog, registered_catalog
+from saga_service.admin.deployment_in_force import not_deployed
 from saga_service.admin.encryption import cipher_of, decrypted_saga
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.server_access import Servers
-from saga_service.admin.text import quoted
-from saga_service.admin.views import SagaRow, saga_with_id
+from saga_service.admin.text import at_time, quoted
+from saga_service.admin.views import ProcessRow, SagaRow, list_processes, saga_with_id
 from saga_service.core.events import Started
 from saga_service.core.ids import saga_id_from_key
 from saga_service.core.state import JsonObject
@@ -68,7 +70,7 @@ class StartedSaga:
     stream: str
     entry_id: str
     remarks: list[str]
-    """What looks wrong in the input, and may be meant."""
+    """What looks wrong in the input, and may be meant; and that no service which is alive has the saga."""
 
 
 class _Meant(NamedTuple):
@@ -106,7 +108,9 @@ async def start(servers: Servers, request: StartRequest, *, is_awaited: bool = F
         raise Failure("; ".join([str(refusal), *remarks]), kind=refusal.kind) from None
     is_new, status = None, None
     if failure is None or failure.kind is FailureKind.PROBLEM:
-        is_new, status = await _look_up(servers, expected, request, is_needed=is_awaited)
+        saga = None if catalog is None else _saga_of(catalog, message.stream, request)
+        is_new, status, undeployed = await _look_up(servers, expected, request, saga, is_needed=is_awaited)
+        remarks += undeployed
     async with servers.redis() as client:
         entry_id = (await client.execute_command("XADD", message.stream, "*", *message.fields)).decode()
     saga_id = meant_by(entry_id).saga_id
@@ -136,23 +140,42 @@ async def _catalog(
         return None, failure
 
 
+def _saga_of(catalog: Catalog, stream: str, request: StartRequest) -> str | None:
+    """The name of the saga that the entry starts."""
+    spec = catalog.by_stream(stream) or catalog.by_event_type(request.saga)
+    return None if spec is None else spec.name
+
+
 async def _look_up(
-    servers: Servers, meant: _Meant, request: StartRequest, *, is_needed: bool
-) -> tuple[bool | None, str | None]:
-    """Whether the saga is new, and its status where it is not. Raises Failure where it has another input."""
+    servers: Servers, meant: _Meant, request: StartRequest, saga: str | None, *, is_needed: bool
+) -> tuple[bool | None, str | None, list[str]]:
+    """Whether the saga is new, its status where it is not, and a remark where it is and nobody can start it.
+
+    Raises Failure where it has another input.
+    """
     if meant.saga_id is None:
-        return None, None
+        return None, None, []
     try:
         async with servers.postgres() as connection:
             found = await saga_with_id(connection, meant.saga_id)
+            known = await list_processes(connection, with_dead=True) if found is None and saga is not None else []
     except Failure:
         if is_needed:
             raise
-        return None, None
+        return None, None, []
     if found is None:
-        return True, None
+        remark = None if saga is None else not_deployed(known, saga)
+        return True, None, [] if remark is None else [remark + _waits_for(servers.settings.deferral_max_ms, known)]
     _refuse_another_input(decrypted_saga(found, cipher_of(servers.settings)), meant, request)
-    return False, found.status
+    return False, found.status, []
+
+
+def _waits_for(deferral_max_ms: int, known: Sequence[ProcessRow]) -> str:
+    """How long the entry waits, to end a remark with. Without any service that is alive it waits on its stream."""
+    if not any(row.kind == "service" and row.status == "alive" for row in known):
+        return ""
+    until = at_time(datetime.now(UTC) + timedelta(milliseconds=deferral_max_ms))
+    return f"; the entry waits for one until {until}, and becomes a dead letter then"
 
 
 def _refuse_another_input(found: SagaRow, meant: _Meant, request: StartRequest) -> None:

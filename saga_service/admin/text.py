@@ -7,6 +7,7 @@ and ksh read back as the text itself. Its octets are `\xHH`, which those shells 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 
 def harmless(text: str) -> str:
@@ -20,6 +21,11 @@ def harmless(text: str) -> str:
 def harmless_lines(text: str) -> str:
     """The text with its line breaks, and with every other control character escaped."""
     return "\n".join(map(harmless, text.split("\n")))
+
+
+def at_time(moment: datetime) -> str:
+    """The time of day to the second, in UTC."""
+    return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def shell_word(text: str) -> str:

@@ -148,6 +148,15 @@ class DeadLetterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRequestRow:
+    """The columns of one row of `saga.requests` that say how long a request has waited for a replica."""
+
+    at: datetime
+    type: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessRow:
     """One row of `saga.processes`."""
 
@@ -191,6 +200,7 @@ _Row = TypeVar(
     DebtRow,
     DefinitionRow,
     DeadLetterRow,
+    OpenRequestRow,
     ProcessRow,
 )
 
@@ -304,13 +314,11 @@ async def latest_dead_letter_of(connection: Connection, saga_id: str | None, key
     return rows[0] if rows else None
 
 
-async def has_open_request(connection: Connection, saga_id: str | None, key: str) -> bool:
-    """True if a request for the saga with this id or business key waits for a replica."""
-    condition = "answered_at is null and (saga_id = $1 or key = $2)"
-    found: bool = await connection.fetchval(
-        f"select exists (select from saga.requests where {condition})", saga_id, key
-    )
-    return found
+async def open_request_of(connection: Connection, saga_id: str | None, key: str | None) -> OpenRequestRow | None:
+    """The first request for the saga with this id or business key that waits for a replica."""
+    condition = "where answered_at is null and (saga_id = $1 or key = $2) order by request_id limit 1"
+    rows = await rows_of(connection, OpenRequestRow, "requests", condition, [saga_id, key])
+    return rows[0] if rows else None
 
 
 async def dead_letter_of_entry(connection: Connection, stream: str, entry_id: str) -> DeadLetterRow | None:

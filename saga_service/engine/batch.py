@@ -163,7 +163,8 @@ class BatchDecoder:
         result = self._decoder.decode_resolved(unresolved, now_ms, found.readable, found.waiting)
         only_others_can = isinstance(result, DeadLetter) or unknown.child not in {"", *found.readable}
         if only_others_can and found.knows(unknown) and self._deferral.may_wait(entry, now_ms):
-            decoded.deferred.append(deferred(entry, now_ms))
+            named = None if entry.request else self._decoder.named_on_record(entry, found.readable)
+            decoded.deferred.append(deferred(entry, now_ms, named=named))
         elif isinstance(result, Received):
             decoded.in_order.append(result)
         else:

@@ -88,6 +88,13 @@ class ResolvedCatalog:
         return self._deployed.event_types()
 
 
+class CatalogOnRecord(ResolvedCatalog):
+    """A catalog by which an entry is told whose saga it would start, were its definition deployed here."""
+
+    def by_event_type(self, event_type: str) -> SagaSpec | None:
+        return super().by_event_type(event_type) or self._children.get(event_type)
+
+
 class Decoder:
     """Decodes one entry. `data_bytes_max` bounds an entry's names and values together."""
 
@@ -127,7 +134,7 @@ class Decoder:
         except NotDeployedHere as unknown:
             if unknown.fallback is not None:
                 return Received(unknown.fallback, entry)
-            return dead_letter(entry, str(unknown), now_ms, self.named_saga(entry, catalog))
+            return dead_letter(entry, str(unknown), now_ms, self.named_on_record(entry, children, waiting))
         except (Malformed, DecryptionFailed) as error:
             return dead_letter(entry, str(error), now_ms, self.named_saga(entry, catalog))
 
@@ -137,6 +144,15 @@ class Decoder:
             short = {name: value for name, value in entry.fields.items() if len(value) <= PREVIEW_BYTES_MAX}
             entry = Entry(entry.stream, entry.id, short)
         return named_saga(entry, catalog or self._catalog, self._cipher)
+
+    def named_on_record(
+        self,
+        entry: Entry,
+        found: Mapping[str, SagaSpec],
+        waiting: Mapping[str, Sequence[str]] = NOTHING_ON_RECORD,
+    ) -> NamedSaga:
+        """The saga that the entry names or would start, by what is deployed here and by definitions found on record."""
+        return self.named_saga(entry, CatalogOnRecord(self._catalog, found, waiting))
 
     def _event(self, entry: Entry, catalog: Catalog) -> Event:
         too_large = self._too_large(entry)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from saga_service.core.events import Event, OperationRequested, Signalled
 from saga_service.core.ids import SagaId
 from saga_service.engine.ports import Asked, Deferred
+from saga_service.wire.dead_letters import NamedSaga
 from saga_service.wire.entries import Entry
 
 PAUSE_MS_MIN, PAUSE_MS_MAX = 50, 5_000
@@ -54,9 +55,9 @@ class DeferralPolicy:
 NO_DEFERRAL = DeferralPolicy()
 
 
-def deferred(entry: Entry, now_ms: int, asked: Asked | None = None) -> Deferred:
+def deferred(entry: Entry, now_ms: int, asked: Asked | None = None, named: NamedSaga | None = None) -> Deferred:
     """The entry, due again soon, and less and less often as it grows older."""
-    return Deferred(entry, now_ms + _pause_ms(entry, now_ms, PAUSE_MS_MIN, PAUSE_MS_MAX), asked)
+    return Deferred(entry, now_ms + _pause_ms(entry, now_ms, PAUSE_MS_MIN, PAUSE_MS_MAX), asked, named)
 
 
 def put_back(entry: Entry, now_ms: int, asked: Asked | None = None) -> Deferred:

@@ -11,7 +11,7 @@ from saga_service.core.effects import HistoryEntry
 from saga_service.core.events import BusinessKey
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
-from saga_service.wire.dead_letters import DeadLetter
+from saga_service.wire.dead_letters import DeadLetter, NamedSaga
 from saga_service.wire.entries import Entry, Message
 from saga_service.wire.saga_spec import SagaSpec
 from saga_service.wire.transport import SeenStream
@@ -57,6 +57,8 @@ class Deferred(NamedTuple):
     due_at_ms: int
     asked: Asked | None = None
     """The saga with whose other requests the entry keeps its order."""
+    named: NamedSaga | None = None
+    """The saga that the entry would start, for a person who asks what became of it."""
 
 
 @dataclass(slots=True)

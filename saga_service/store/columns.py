@@ -117,7 +117,7 @@ DEFERRED: tuple[Column[Deferred], ...] = (
     Column("due_at_ms", "bigint", attrgetter("due_at_ms")),
     Column("stream", "text", attrgetter("entry.stream"), is_text_of_others=True),
     Column("entry_id", "text", attrgetter("entry.id"), is_text_of_others=True),
-    Column("fields", "json", lambda deferred: write_readable(deferred.entry)),
+    Column("fields", "json", lambda deferred: write_readable(deferred.entry, deferred.named)),
     Column("raw", "text", lambda deferred: write_raw(deferred.entry)),
     Column("addressed_id", "uuid", lambda deferred: None if deferred.asked is None else deferred.asked.saga_id),
     Column(

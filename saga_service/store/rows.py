@@ -18,7 +18,7 @@ from saga_service.core.ids import SagaId, command_id, parse_command_id
 from saga_service.core.state import Fault, JsonObject, SagaState, Signal, StepState
 from saga_service.core.vocabulary import Course, Due, SagaStatus, StepStatus
 from saga_service.store.pool import Unwritable
-from saga_service.wire.dead_letters import preview_text, raw_pairs
+from saga_service.wire.dead_letters import NamedSaga, preview_text, raw_pairs
 from saga_service.wire.entries import Entry, RequestRow, entry_of
 from saga_service.wire.transport import REQUESTS, WANTS_RESULT
 
@@ -232,10 +232,17 @@ def _signal_places(signal: Signal) -> tuple[object, ...]:
 _READABLE_FIELDS = ("type", "saga_id", "saga", "subject")
 
 
-def write_readable(entry: Entry) -> str:
-    """A deferred entry's fields for people, without its data. The entry itself is kept beside it, byte by byte."""
+def write_readable(entry: Entry, named: NamedSaga | None = None) -> str:
+    """A deferred entry's fields for people, without its data. The entry itself is kept beside it, byte by byte.
+
+    The saga that the entry would start is among them where it is known.
+    """
     given = {name: entry.fields.get(name.encode(), b"") for name in _READABLE_FIELDS}
-    return orjson.dumps({name: preview_text(value) for name, value in given.items() if value}).decode()
+    shown = {name: preview_text(value) for name, value in given.items() if value}
+    if named is not None:
+        would_start = {"saga_id": named.saga_id, "key": named.key}
+        shown |= {name: preview_text(value.encode()) for name, value in would_start.items() if value}
+    return orjson.dumps(shown).decode()
 
 
 def read_request(

@@ -134,7 +134,7 @@ class MemoryStore:
                 raise RevisionConflict(f"saga {write.state.id} is not at the expected revision")
 
     def _defer(self, deferred: Deferred) -> None:
-        entry, due_at_ms, asked = deferred
+        entry, due_at_ms, asked, _ = deferred
         if entry.request is not None:
             if waiting := self.requests.get(entry.request.number):
                 waiting.due_at_ms = due_at_ms

@@ -115,7 +115,7 @@ class FaultyStore(MemoryStore):
     def _made_up_requests(self, batch: Batch) -> Iterator[None]:
         """Open for the commit, and gone again where it fails. What is deferred again was claimed before."""
         named = {result.request_id: Request(Entry(REQUESTS, str(result.request_id), {})) for result in batch.results}
-        for entry, due_at_ms, _ in batch.deferred:
+        for entry, due_at_ms, *_ in batch.deferred:
             if row := entry.request:
                 named[row.number] = Request(replace(entry, request=None), due_at_ms, row.since_ms, row.attempts)
                 if row.number in self.requests:

@@ -22,13 +22,17 @@ async def find_saga(
     definition: str | None = None,
     *,
     by_definition: str = ", or its definition by --saga",
+    deferral_max_ms: int | None = None,
 ) -> SagaRow:
     """The saga that has this id or business key. Raises Failure where there is none, or more than one.
 
     That child sagas have the key too is said on standard error. `definition` is the name of the saga's definition, for
-    a key that several definitions know. `by_definition` is printed to say how it can be given.
+    a key that several definitions know. `by_definition` is printed to say how it can be given, and `deferral_max_ms` to
+    say by what time a start that waits for a replica is refused.
     """
-    saga, children = await lookup.find_saga(connection, given, definition, by_definition=by_definition)
+    saga, children = await lookup.find_saga(
+        connection, given, definition, by_definition=by_definition, deferral_max_ms=deferral_max_ms
+    )
     if children:
         have = "a child saga has" if len(children) == 1 else "child sagas have"
         typer.echo(f"{have} the key {quoted(given)} too: {lookup.in_one_line(children)}", err=True)

@@ -57,7 +57,7 @@ def show_command(target: Target, saga: Definition = None, as_json: AsJson = Fals
 async def _show(settings: Settings, target: str, saga: str | None) -> _Shown:
     cipher = cipher_of(settings)
     async with open_postgres(settings) as connection:
-        found = await find_saga(connection, target, saga)
+        found = await find_saga(connection, target, saga, deferral_max_ms=settings.deferral_max_ms)
         shown = await story_and_state(connection, found.id, cipher)
         if shown is None:
             raise Failure(f"the saga {found.id} was removed just now")

@@ -12,9 +12,17 @@ import typer
 from asyncpg import Connection
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.lookup import waits_until
 from saga_service.admin.requests import RequestOutcome, request_outcomes
 from saga_service.admin.starts import StartedSaga, StartRequest, read_value, start
-from saga_service.admin.views import HistoryRow, SagaRow, dead_letter_of_entry, history_of, saga_with_id
+from saga_service.admin.views import (
+    HistoryRow,
+    SagaRow,
+    dead_letter_of_entry,
+    history_of,
+    open_request_of,
+    saga_with_id,
+)
 from saga_service.cli.access.command_servers import CommandServers
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.option_values import given_data, given_fields
@@ -116,17 +124,30 @@ async def _wait_for_end(settings: Settings, started: StartedSaga, timeout_s: flo
         async with asyncio.timeout(timeout_s), open_postgres(settings) as connection:
             saga = await _follow(connection, started, saga_id, printing=not as_json)
     except TimeoutError:
-        raise Failure(
-            f"{started.saga} {saga_id} has not ended after {timeout_s:g} s",
-            f"look: saga-service show {saga_id}",
-            kind=FailureKind.NOT_YET,
-        ) from None
+        raise await _not_yet(settings, started, saga_id, timeout_s) from None
     if as_json:
         ended = {"status": saga.status, "error_code": saga.error_code, "error_message": saga.error_message}
         print_json(asdict(started) | ended)
     else:
         print_line(f"{saga.status} after {duration(saga.updated_at - saga.created_at)}")
     return EXIT_CODES[saga.status]
+
+
+async def _not_yet(settings: Settings, started: StartedSaga, saga_id: str, timeout_s: float) -> Failure:
+    """The failure of a wait that was too short: the saga has not ended, or its entry has not been taken yet."""
+    what, how_long = f"{started.saga} {saga_id}", f"after {timeout_s:g} s"
+    async with open_postgres(settings) as connection:
+        is_there = await saga_with_id(connection, saga_id) is not None
+        request = await open_request_of(connection, saga_id, None)
+    if is_there:
+        message = f"{what} has not ended {how_long}"
+    elif request is None:
+        message = f"{what} has not started {how_long}: no service has taken its entry yet"
+    else:
+        waits = waits_until(request, settings.deferral_max_ms)
+        message = f"{what} has not started {how_long}: its entry waits for a service{waits}"
+    advice = f"look: saga-service show {saga_id}" if is_there else "see what is wrong: saga-service doctor"
+    return Failure(message, advice, kind=FailureKind.NOT_YET)
 
 
 async def _follow(connection: Connection, started: StartedSaga, saga_id: str, *, printing: bool) -> SagaRow:

@@ -1730,7 +1730,8 @@ comment on column saga.requests.request_id is 'The request''s id, for saga.reque
 comment on column saga.requests.at is 'When the request was made, or when the entry was read.';
 comment on column saga.requests.type is
     'The saga to start, the signal, or an operation such as saga.cancel. Null once it is answered.';
-comment on column saga.requests.saga_id is 'The saga''s id, if the request names it by that or once it is answered.';
+comment on column saga.requests.saga_id is
+    'The saga''s id, if the request names it by that or starts it, or once it is answered.';
 comment on column saga.requests.saga is 'The saga''s name, if the request has it.';
 comment on column saga.requests.key is 'The saga''s business key, if the request names it by that or starts it.';
 comment on column saga.requests.stream is

@@ -12,6 +12,7 @@ from saga_service.core.vocabulary import ChildOperation, Direction
 from saga_service.engine.deferral import ATTEMPTS_MIN
 from saga_service.engine.failures import StoreUnavailable
 from saga_service.wire.children import write_child_request
+from saga_service.wire.dead_letters import NamedSaga
 from saga_service.wire.entries import Entry
 from saga_service.wire.saga_spec import SagaSpec
 from tests.support.builders import SAGA_ID, PlainBlueprint, approval, definition, delivered, entry
@@ -97,6 +98,17 @@ async def test_what_starts_a_saga_by_an_event_is_what_is_deployed_and_no_more(st
     await past_all_deferral(service)
     [letter] = store.dead_letters.values()
     assert "no saga is started by an event of type 'delivery'" in letter.reason
+
+
+async def test_the_saga_that_a_replica_with_its_definition_would_start_is_named_by_its_dead_letter(
+    store: FaultyStore,
+) -> None:
+    service = ServiceInMemory(store, registry=OnRecord(PlainBlueprint(DELIVERY)), deferral_max_ms=60_000)
+    await service.process(entry({"type": "delivery", "subject": "A-1", "data": "{}"}))
+    would_start = NamedSaga(saga_id_from_key("delivery", "A-1"), "A-1")
+    await past_all_deferral(service)
+    [letter] = store.dead_letters.values()
+    assert NamedSaga(letter.saga_id, letter.key) == would_start
 
 
 async def test_a_start_waits_for_a_replica_that_can_read_the_definition(store: FaultyStore) -> None:
