@@ -158,7 +158,7 @@ async def test_keys_are_rotated_while_a_saga_runs(system: System) -> None:
     assert [each["key_id"] for each in in_use] == ["new", "old"]
 
     rotated = await system.command("keys", "rotate", SAGA_ENCRYPTION_KEYS=NEW_THEN_OLD)
-    assert (rotated.exit_code, rotated.out) == (0, "1 of 1 sagas are rewritten\n")
+    assert (rotated.exit_code, rotated.out) == (0, "rewritten: 1 of 1 saga\n")
     in_use = orjson.loads((await system.command("keys", "list", "--json", SAGA_ENCRYPTION_KEYS=NEW_THEN_OLD)).out)
     assert in_use == [{"key_id": "new", "sagas": 1, "dead_letters": 0}]
     service.ask_to_stop()

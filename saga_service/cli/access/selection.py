@@ -11,7 +11,7 @@ from saga_service.admin import lookup
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.filters import STATUSES_TO_OPERATE, SagaFilter, sagas_to_operate
 from saga_service.admin.text import quoted
-from saga_service.admin.views import SagaRow
+from saga_service.admin.views import SagaRow, registered_names
 from saga_service.cli.access.option_values import age
 from saga_service.core.vocabulary import Operation, SagaStatus
 
@@ -37,6 +37,15 @@ async def find_saga(
         have = "a child saga has" if len(children) == 1 else "child sagas have"
         typer.echo(f"{have} the key {quoted(given)} too: {lookup.in_one_line(children)}", err=True)
     return saga
+
+
+async def tell_unknown_definition(connection: Connection, name: str | None) -> None:
+    """Say on standard error that no definition has this name, where others are registered. Nothing is found by it."""
+    if name is None or name in (known := await registered_names(connection)) or not known:
+        return
+    from saga_service.admin.definitions import UnknownSaga  # most commands find something, and need no definitions
+
+    typer.echo(str(UnknownSaga(name, "registered in Postgres", known)), err=True)
 
 
 @dataclass(frozen=True, slots=True)

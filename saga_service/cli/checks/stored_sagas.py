@@ -12,7 +12,7 @@ from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.views import deployed_documents
 from saga_service.cli.access.postgres import schema_of
 from saga_service.cli.checks.findings import Finding, failed, ok, problem
-from saga_service.cli.console.output import duration
+from saga_service.cli.console.output import counted, duration
 from saga_service.core.state import JsonObject
 from saga_service.core.vocabulary import Task
 from saga_service.definitions import UnreadableDocument, definition_from_document
@@ -217,5 +217,5 @@ async def _keys(connection: Connection, settings: Settings) -> Finding:
 
 
 def _usage_in_words(usage: KeyUsage) -> str:
-    letters = f" and {usage.dead_letters} dead letters" if usage.dead_letters else ""
-    return f"{usage.key_id or 'not encrypted'}: {usage.sagas} sagas{letters}"
+    letters = f" and {counted(usage.dead_letters, 'dead letter')}" if usage.dead_letters else ""
+    return f"{usage.key_id or 'not encrypted'}: {counted(usage.sagas, 'saga')}{letters}"

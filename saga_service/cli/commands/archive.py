@@ -26,7 +26,7 @@ from saga_service.cli.access.archive import (
 )
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres, open_removal
-from saga_service.cli.console.output import moment, print_json
+from saga_service.cli.console.output import counted, moment, print_json
 from saga_service.cli.exits import ExitCode
 from saga_service.cli.invocation import run_to_end
 from saga_service.core.ids import SagaId
@@ -189,10 +189,11 @@ def _print_archived(archived: Archived, *, to_stdout: bool, as_json: bool) -> No
     if not archived.sagas:
         typer.echo(f"no saga {before}: " + ("nothing was printed" if to_stdout else "no file was written"), err=True)
         return
-    where = "were printed" if to_stdout else f"are in {archived.output}"
-    lines = [f"{archived.sagas} sagas that {before} {where}"]
+    verb = "is" if archived.sagas == 1 else "are"
+    where = "printed" if to_stdout else f"in {archived.output}"
+    lines = [f"{counted(archived.sagas, 'saga')} that {before} {verb} {where}"]
     if archived.removed is not None:
-        lines.append(f"{archived.removed} of them were removed from Postgres")
+        lines.append(f"removed from Postgres: {archived.removed} of them")
         if stayed := archived.sagas - archived.removed:
             lines.append(
                 f"{stayed} stay: they changed meanwhile, somebody else holds or removed them, or the saga that "

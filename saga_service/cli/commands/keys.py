@@ -14,7 +14,7 @@ from saga_service.admin.encryption import KeyUsage, cipher_of, keys_in_use, know
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_key_rotation, open_postgres
-from saga_service.cli.console.output import AsJson, print_json
+from saga_service.cli.console.output import AsJson, counted, print_json
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.invocation import run_to_end
 from saga_service.core.ids import SagaId
@@ -91,10 +91,10 @@ def rotate_command(as_json: AsJson = False) -> None:
     if as_json:
         print_json(done)
     else:
-        typer.echo(f"{done.rewritten} of {done.examined} sagas are rewritten")
+        typer.echo(f"rewritten: {done.rewritten} of {counted(done.examined, 'saga')}")
     if done.undecryptable or done.still_changing:
         raise Failure(
-            f"{done.undecryptable} sagas cannot be decrypted, {done.still_changing} kept changing",
+            f"{counted(done.undecryptable, 'saga')} cannot be decrypted, {done.still_changing} kept changing",
             "keep the old keys, and see where they are in use: saga-service keys list",
         )
 
@@ -136,7 +136,7 @@ async def _all_sagas(rotation: PostgresKeyRotation, done: Rotation) -> list[Saga
         done.examined += len(page)
         after = page[-1]
         if done.examined % PROGRESS_EVERY_SAGAS < len(page):
-            typer.echo(f"{done.examined} sagas examined, {done.rewritten} rewritten", err=True)
+            typer.echo(f"{counted(done.examined, 'saga')} examined, {done.rewritten} rewritten", err=True)
     return changed
 
 

@@ -17,7 +17,7 @@ from saga_service.admin.views import AwaitedRow, SagaRow, awaited_steps
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.option_values import age
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.selection import find_saga
+from saga_service.cli.access.selection import find_saga, tell_unknown_definition
 from saga_service.cli.console.output import AsJson, duration, print_json, shown_of
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.console.timeline import awaited_in_short, why
@@ -98,6 +98,8 @@ async def _list(
             # Here --saga is the definition of the children, and not of the parent.
             wanted = replace(wanted, parent_id=(await find_saga(connection, parent, by_definition="")).id)
         found, fit = await newest_sagas(connection, wanted, sagas_max)
+        if not found:
+            await tell_unknown_definition(connection, wanted.saga)
         awaited = _by_saga(await awaited_steps(connection, [row.id for row in found if row.ended_at is None]))
     cipher = cipher_of(settings)
     return [ListedSaga(decrypted_saga(row, cipher), awaited.get(row.id, ())) for row in found], fit

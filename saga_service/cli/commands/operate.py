@@ -15,7 +15,7 @@ from saga_service.admin.text import shell_word
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.option_values import read_json_object
 from saga_service.cli.access.postgres import open_postgres, open_requests
-from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, select
+from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, select, tell_unknown_definition
 from saga_service.cli.console.bulk import IN_BULK, Bulk, DryRun, Yes
 from saga_service.cli.console.output import (
     ANSWER_TIMEOUT_S,
@@ -189,6 +189,8 @@ async def _request(
     """Raises Failure where no saga is found by its name, or the person is not sure."""
     async with open_postgres(settings) as connection:
         selected = await select(connection, request.operation, selection)
+        if not selected.sagas:
+            await tell_unknown_definition(connection, selection.saga)
         if bulk.dry_run:
             _print_selected(selected, as_json=bulk.as_json)
             return ExitCode.FINE

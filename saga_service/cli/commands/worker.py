@@ -8,6 +8,7 @@ import typer
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.access.effective_settings import read_settings
+from saga_service.cli.console.output import counted, print_line
 from saga_service.cli.exits import do_each
 from saga_service.cli.invocation import run_fast
 from saga_service.settings import Settings
@@ -28,7 +29,10 @@ def worker_command(
     settings = read_settings(for_modules=True)
     configure_logging(settings.log_format, settings.log_level)
     loaded = do_each(load_named_worker, workers)
-    if not check:
+    if check:
+        for worker in loaded:
+            print_line(f"worker '{worker.service}': right, {counted(len(worker.handlers), 'handler')}")
+    else:
         run_fast(_work(settings, loaded, migrate=migrate))
 
 

@@ -165,7 +165,7 @@ async def test_what_the_file_holds_is_removed_and_nothing_else(
 
     told = await run_aside("archive", "--before", "3d", "--saga", "order", "--output", "sagas.jsonl.gz", "--remove")
 
-    assert told.lines[1:] == ["2 of them were removed from Postgres"]
+    assert told.lines[1:] == ["removed from Postgres: 2 of them"]
     assert keys_in(gzip.decompress((tmp_path / "sagas.jsonl.gz").read_bytes())) == ["first", "second"]
     assert await left(connection) == ["of-another", "running", "stuck", "young"]
 
@@ -177,7 +177,7 @@ async def test_a_child_is_written_and_stays_with_its_parent(connection: asyncpg.
 
     told = await run_aside("archive", "--before", "3d", "--output", "sagas.jsonl", "--remove")
 
-    assert told.lines[1] == "1 of them were removed from Postgres"
+    assert told.lines[1] == "removed from Postgres: 1 of them"
     assert told.lines[2].startswith("1 stay: they changed meanwhile")
     assert await left(connection) == ["child", "parent"]
 

@@ -70,7 +70,7 @@ def test_without_any_keys_the_doctor_still_sees_what_is_encrypted(
     monkeypatch.delenv("SAGA_ENCRYPTION_KEYS")
     assert found_by_the_doctor() == ("ok", "nothing is encrypted yet")
     keep(postgres_dsn, OF_OLD, "a")
-    assert found_by_the_doctor() == ("problem", "old: 1 sagas; not known here: old")
+    assert found_by_the_doctor() == ("problem", "old: 1 saga; not known here: old")
     assert "put old into SAGA_ENCRYPTION_KEYS, which is unset" in run("doctor").out
 
 
@@ -97,7 +97,7 @@ def test_after_a_rotation_the_old_key_can_go(postgres_dsn: str, monkeypatch: pyt
     keep(postgres_dsn, None, "b")
     assert found_by_the_doctor() == (
         "ok",
-        "not encrypted: 1 sagas, old: 1 sagas",
+        "not encrypted: 1 saga, old: 1 saga",
     )
 
     assert "to encrypt all with new: saga-service keys rotate" in run("doctor").out
@@ -113,12 +113,12 @@ def test_after_a_rotation_the_old_key_can_go(postgres_dsn: str, monkeypatch: pyt
 def test_a_key_that_is_in_use_and_not_known_is_a_problem(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(postgres_dsn, OF_OLD, "a")
     monkeypatch.setenv("SAGA_ENCRYPTION_KEYS", write_key(NEW))
-    assert found_by_the_doctor() == ("problem", "old: 1 sagas; not known here: old")
+    assert found_by_the_doctor() == ("problem", "old: 1 saga; not known here: old")
 
     ran = run("keys", "rotate")
     assert ran.exit_code == 1
     assert "is encrypted with key 'old', which is not known here" in ran.err
-    assert "1 sagas cannot be decrypted, 0 kept changing; keep the old keys" in ran.err
+    assert "1 saga cannot be decrypted, 0 kept changing; keep the old keys" in ran.err
 
 
 def test_without_keys_nothing_is_rotated(monkeypatch: pytest.MonkeyPatch) -> None:

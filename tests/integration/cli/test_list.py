@@ -11,8 +11,10 @@ import pytest
 
 from saga_service.admin.filters import SagaFilter
 from saga_service.base.clock import now_ms
+from saga_service.definitions import Saga, Step, check_saga
+from saga_service.engine.ports import Batch
 from tests.integration.cli.test_sagas import HOUR_MS, begun, id_of, keep
-from tests.support.command_line import run_aside
+from tests.support.command_line import run_aside, store
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,17 @@ async def test_sagas_are_found_by_the_error_that_they_were_undone_for_or_are_stu
     assert await keys("--error-code", "no_money") == ["A-3"]
     assert await keys("--error-code", "provider_down") == (["A-3"] if stuck.state.status == "stuck" else [])
     assert await keys("--error-code", "nothing") == []
+
+
+@pytest.mark.parametrize("command", ["list", "retry --reason again"])
+async def test_a_name_that_no_definition_has_is_told_with_the_one_that_is_meant(
+    postgres_dsn: str, command: str
+) -> None:
+    order = check_saga(Saga("order", steps=[Step("charge", action="payment.charge")]))
+    await store(postgres_dsn, Batch(), order.document)
+    ran = await run_aside(*command.split(), "--saga", "ordr")
+    assert "no saga 'ordr' is registered in Postgres; did you mean 'order'?" in ran.err
+    assert "registered" not in (await run_aside(*command.split(), "--saga", "order")).err
 
 
 async def test_ages_count_from_the_last_change(postgres_dsn: str, pool: asyncpg.Pool) -> None:

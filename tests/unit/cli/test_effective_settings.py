@@ -58,7 +58,7 @@ def test_a_module_that_looks_for_an_address_finds_that_of_a_running_dev(
     (directory / f"{module}.py").write_text(SHOP)
     with recorded(directory, ADDRESSES):
         ran = run(*command.format(module=module).split())
-    assert ran.exit_code == 0, ran.err
+    assert (ran.exit_code, "right" in ran.out or "flowchart" in ran.out) == (0, True), ran.err
 
 
 @pytest.mark.parametrize("variable", ["SAGA_POSTGRES_DSN", "SAGA_REDIS_URL"])
