@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from saga_service.admin.encryption import cipher_of, decrypted_story
 from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.lookup import story_and_state
 from saga_service.admin.text import harmless
-from saga_service.admin.views import SagaRow, SagaStory, list_processes
+from saga_service.admin.views import SagaRow, SagaStory, deployed_document, list_processes
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.selection import find_saga
@@ -40,10 +40,11 @@ class _Shown(NamedTuple):
     state: SagaState | None
     definition: core.Definition | None
     lacking: Mapping[str, str]
+    outdated: Collection[str]
 
 
 def show_command(target: Target, saga: Definition = None, as_json: AsJson = False) -> None:
-    story, state, definition, lacking = run_to_end(_show(read_settings(), target, saga))
+    story, state, definition, lacking, outdated = run_to_end(_show(read_settings(), target, saga))
     if as_json:
         print_json(story)
     else:
@@ -51,7 +52,7 @@ def show_command(target: Target, saga: Definition = None, as_json: AsJson = Fals
         # with a dash would be taken for an option there.
         by_target = saga is None and not target.startswith("-")
         address = target if by_target else story.saga.id
-        print_story(story, state, definition, datetime.now(UTC), address, lacking)
+        print_story(story, state, definition, datetime.now(UTC), address, lacking, outdated)
 
 
 async def _show(settings: Settings, target: str, saga: str | None) -> _Shown:
@@ -62,8 +63,10 @@ async def _show(settings: Settings, target: str, saga: str | None) -> _Shown:
         if shown is None:
             raise Failure(f"the saga {found.id} was removed just now")
         story, state = shown
-        definition, lacking = await _definition(connection, story.saga), await _lacking(connection, story)
-        return _Shown(decrypted_story(story, cipher), state, definition, lacking)
+        lacking = await _lacking(connection, story)
+        outdated = await _outdated(connection, story.saga, lacking)
+        definition = await _definition(connection, story.saga, is_needed=bool(outdated))
+        return _Shown(decrypted_story(story, cipher), state, definition, lacking, outdated)
 
 
 async def _lacking(connection: Connection, story: SagaStory) -> Mapping[str, str]:
@@ -77,9 +80,23 @@ async def _lacking(connection: Connection, story: SagaStory) -> Mapping[str, str
     return lacking_workers(await list_processes(connection), commands)
 
 
-async def _definition(connection: Connection, saga: SagaRow) -> core.Definition | None:
+async def _outdated(connection: Connection, saga: SagaRow, lacking: Collection[str]) -> Collection[str]:
+    """Those of the commands that the deployed version does not send any more."""
+    if not lacking:
+        return ()
+    from saga_service.definitions import readable_saga_spec  # slow to import
+
+    document = await deployed_document(connection, saga.saga)
+    deployed = None if document is None else readable_saga_spec(document)
+    if deployed is None or deployed.definition.version == saga.version:
+        return ()
+    sent = {command for step in deployed.definition.steps for command in (step.action, step.compensation)}
+    return [command for command in lacking if command not in sent]
+
+
+async def _definition(connection: Connection, saga: SagaRow, *, is_needed: bool) -> core.Definition | None:
     """The saga's definition where the story needs it. None as well where it cannot be read: the rest is still shown."""
-    if saga.status != "stuck" and saga.deadline_at is None:
+    if not is_needed and saga.status != "stuck" and saga.deadline_at is None:
         return None
     from saga_service.admin.definitions import definition_of  # slow to import
     from saga_service.definitions import UnreadableDocument

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 
 from saga_service.admin.text import shell_word
@@ -81,27 +81,55 @@ class Preview:
 
 
 def next_steps(
-    story: SagaStory, state: SagaState | None, definition: Definition | None, now: datetime, address: str
+    story: SagaStory,
+    state: SagaState | None,
+    definition: Definition | None,
+    now: datetime,
+    address: str,
+    lacking: Iterable[str] = (),
+    outdated: Collection[str] = (),
 ) -> Iterator[str]:
     """Lines of advice. `address` names the saga in the commands: its id, or a key that no other saga has.
 
-    The state and the definition are None where they cannot be read here.
+    The state and the definition are None where they cannot be read here. `lacking` has the awaited commands that no
+    worker carries out, `outdated` those of them that the deployed version does not send any more.
     """
     saga = story.saga
     if saga.status == "stuck":
         yield from _LATER_VERSION if state is None else _ways_out(state, definition, now, shell_word(address))
     elif saga.status == "paused":
         yield from _resume(story, shell_word(address))
+    elif commands := list(lacking):
+        for command in commands:
+            yield from _lacking(story, command, is_outdated=command in outdated)
+        yield from _signals(story, shell_word(address))
+        if outdated and state is not None and definition is not None and state.course is Course.FORWARD:
+            yield from _cancel(Preview(definition, state, round(now.timestamp() * 1000)), shell_word(address))
     elif any(step.due_at is not None and step.due_at < now - OVERDUE for step in story.steps):
         yield "it is overdue, so no replica looks after it; see what is wrong: saga-service doctor"
     elif saga.ended_at is not None:
         yield from _ENDED[saga.status](story)
-    elif waiting := [step for step in story.steps if step.waiting_for == "signal"]:
-        for step in waiting:
-            name = shell_word(step.signal) if step.signal else "NAME"
-            yield f"{step.step} waits for a signal: saga-service signal {name} {shell_word(address)}"
+    elif signals := _signals(story, shell_word(address)):
+        yield from signals
     else:
         yield f"nothing: it goes on by itself; look again: saga-service show {shell_word(address)}"
+
+
+def _signals(story: SagaStory, address: str) -> list[str]:
+    waiting = [step for step in story.steps if step.waiting_for == "signal"]
+    names = [shell_word(step.signal) if step.signal else "NAME" for step in waiting]
+    return [
+        f"{step.step} waits for a signal: saga-service signal {name} {address}"
+        for step, name in zip(waiting, names, strict=True)
+    ]
+
+
+def _lacking(story: SagaStory, command: str, *, is_outdated: bool) -> Iterator[str]:
+    if is_outdated:
+        yield f"this saga goes by version {story.saga.version}, which is no longer the deployed one and sends {command}"
+        yield f"to let it go on, give a worker a handler of {command}"
+    else:
+        yield f"to let it go on, start a worker that carries out {command}: saga-service worker MODULE:WORKER"
 
 
 def _ways_out(state: SagaState, definition: Definition | None, now: datetime, address: str) -> Iterator[str]:

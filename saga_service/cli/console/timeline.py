@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
@@ -128,10 +128,12 @@ def print_story(
     now: datetime,
     address: str,
     lacking: Mapping[str, str] = MappingProxyType({}),
+    outdated: Collection[str] = (),
 ) -> None:
     """Print the whole story. `address` names the saga in the commands to paste; the definition may be unknown.
 
-    `lacking` has a remark on each awaited command that no worker carries out.
+    `lacking` has a remark on each awaited command that no worker carries out; `outdated` has those of them that the
+    deployed version does not send any more.
     """
     saga = story.saga
     print_heading(harmless(f"{saga.saga} {saga.id}: {saga.status}"))
@@ -153,7 +155,7 @@ def print_story(
     for heading, lines in (
         ("Waiting for", list(_awaited(story, now, lacking))),
         (_heading_of(story.debt), [_debt(debt) for debt in story.debt]),
-        ("Next", list(next_steps(story, state, definition, now, address))),
+        ("Next", list(next_steps(story, state, definition, now, address, lacking, outdated))),
     ):
         if lines:
             print_line()

@@ -342,3 +342,12 @@ async def test_show_tells_that_no_worker_carries_out_what_is_awaited(postgres_ds
     shown = await run_aside("show", saga.state.id)
 
     assert f"  no worker that is known to be alive carries out {action}" in shown.out
+    assert f"start a worker that carries out {action}: saga-service worker MODULE:WORKER" in shown.out
+    assert "goes on by itself" not in shown.out
+
+    await store(postgres_dsn, Batch(), definition_to_document("order", (step("another"),), {}, None))
+    after_a_release = await run_aside("show", saga.state.id)
+
+    older = f"this saga goes by version {saga.state.version}, which is no longer the deployed one and sends {action}"
+    assert older in after_a_release.out
+    assert f"saga-service cancel {saga.state.id} --reason '...'" in after_a_release.out

@@ -186,3 +186,21 @@ def test_a_state_of_a_later_version_is_left_to_its_own_command_line() -> None:
     saga = failed_past_its_pivot()
     [line] = next_steps(story_of(saga), None, saga.definition, moment(saga.now_ms), "A 17")
     assert line.startswith("a later version of the service has stored it")
+
+
+def test_a_saga_whose_command_nobody_carries_out_does_not_go_on_by_itself() -> None:
+    saga = running("reserve", "charge")
+    [line] = next_steps(story_of(saga), saga.state, saga.definition, moment(saga.now_ms), "A 17", ["stock.reserve"])
+    assert line == ("to let it go on, start a worker that carries out stock.reserve: saga-service worker MODULE:WORKER")
+
+
+def test_a_saga_of_an_older_version_that_nobody_serves_names_it_and_may_be_cancelled() -> None:
+    saga = running("reserve", "charge")
+    lacking = ["stock.resreve"]
+    lines = list(next_steps(story_of(saga), saga.state, saga.definition, moment(saga.now_ms), "A 17", lacking, lacking))
+    version = saga.state.version
+    assert lines[:2] == [
+        f"this saga goes by version {version}, which is no longer the deployed one and sends stock.resreve",
+        "to let it go on, give a worker a handler of stock.resreve",
+    ]
+    assert [asked.operation for asked in offered(lines)] == ["cancel"]
