@@ -81,7 +81,7 @@ async def _lacking(connection: Connection, story: SagaStory) -> Mapping[str, str
 
 
 async def _outdated(connection: Connection, saga: SagaRow, lacking: Collection[str]) -> Collection[str]:
-    """Those of the commands that the deployed version does not send any more."""
+    """The lacking commands that the deployed version of the saga does not send any more."""
     if not lacking:
         return ()
     from saga_service.definitions import readable_saga_spec  # slow to import
