@@ -1191,7 +1191,13 @@ begin
     end if;
     if not exists (select from saga_private.definitions where saga = name) then
         raise exception 'no saga ''%'' is known', name using errcode = 'invalid_parameter_value',
-            hint = 'Sagas become known when a service that defines them starts.';
+            hint = coalesce(
+                'Known: ' || (
+                    select string_agg(names.saga, ', ' order by names.saga) from (
+                        select distinct definitions.saga from saga_private.definitions order by definitions.saga limit 20
+                    ) as names
+                ) || '. ', ''
+            ) || 'Sagas become known when a service that defines them starts.';
     end if;
     own_key := saga_private.key_of_start(name, input, key);
     if length(own_key) not between 1 and 500 then

@@ -120,6 +120,12 @@ async def test_the_newest_version_of_a_definition_says_what_the_key_is(pool: asy
     assert started == saga_id_from_key("trip", "B")
 
 
+async def test_the_start_of_a_saga_that_nobody_has_defined_lists_those_that_are(pool: asyncpg.Pool) -> None:
+    with pytest.raises(asyncpg.InvalidParameterValueError) as refused:
+        await pool.fetchval("select saga.start('ordre')")
+    assert refused.value.hint == ("Known: order, trip. Sagas become known when a service that defines them starts.")
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
