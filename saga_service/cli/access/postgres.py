@@ -13,10 +13,10 @@ from saga_service.admin.encryption import cipher_of
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.postgres_errors import postgres_errors_in_words
 from saga_service.admin.server_access import read_plain_values
-from saga_service.base.postgres import close_pool
+from saga_service.base.postgres import close_pool, describe
 from saga_service.cli.access.effective_settings import advice_on_address
 from saga_service.engine.failures import StoreBroken, StoreRefused, StoreUnavailable
-from saga_service.settings import Settings
+from saga_service.settings import Settings, without_password
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.encryption import PostgresKeyRotation
 from saga_service.store.pool import create_pool
@@ -137,4 +137,10 @@ async def create_inbox(worker: Worker) -> None:
     except asyncpg.ClientConfigurationError as error:
         raise Failure(f"the address of {where} cannot be used: {error}", kind=FailureKind.INVALID) from None
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Failure(f"{where} cannot be used: {error!r}", kind=FailureKind.UNREACHABLE) from None
+        given = worker.inbox.address
+        at = "" if given is None else f", at {without_password(given)}"
+        raise Failure(
+            f"{where} cannot be used{at}: {describe(error)}",
+            "check the address that its PostgresInbox is given; under dev, os.environ['SAGA_POSTGRES_DSN'] has one",
+            kind=FailureKind.UNREACHABLE,
+        ) from None

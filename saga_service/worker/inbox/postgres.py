@@ -68,6 +68,11 @@ class PostgresInbox:
         self._kept_days = kept_days
         self._statement_cache_size = statement_cache_size
 
+    @property
+    def address(self) -> str | None:
+        """The address that was given, with its password; None where a pool was given."""
+        return self._at if isinstance(self._at, str) else None
+
     async def create_tables(self) -> None:
         """Create schema, table and index where they are missing, which needs the right to do so.
 

@@ -11,6 +11,8 @@ import pytest
 from redis import Redis
 
 from saga_service import Saga, Step
+from saga_service.admin.failure_kinds import Failure
+from saga_service.cli.access.postgres import create_inbox
 from saga_service.cli.checks import stored_sagas as checks
 from saga_service.definitions import check_saga
 from saga_service.engine.ports import Batch, Write
@@ -18,6 +20,7 @@ from saga_service.store.schema.migrate import HEAD
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
 from saga_service.wire.process_report import ProcessReport
+from saga_service.worker import PostgresInbox, Worker
 from tests.support.builders import ONCE, SagaInMemory, definition, step
 from tests.support.command_line import Ran, report, run, run_aside, store
 from tests.support.ended_sagas import put
@@ -261,3 +264,15 @@ async def test_the_doctor_says_that_it_needs_the_role_of_the_service(
     assert findings(ran)["postgres"][0] == "ok"
     assert findings(ran)["schema"] == ("problem", "the role in SAGA_POSTGRES_DSN may not look at the schema's version")
     assert "use the service's own role" in ran.out
+
+
+async def test_an_inbox_that_cannot_be_reached_is_told_with_its_address_and_what_to_do() -> None:
+    worker = Worker("payment", inbox=PostgresInbox("postgresql://payment:secret@127.0.0.1:1/payment"))
+    with pytest.raises(Failure) as failure:
+        await create_inbox(worker)
+    said = str(failure.value)
+    where = "the database of the inbox of worker 'payment' cannot be used"
+    assert said.startswith(f"{where}, at postgresql://payment:***@127.0.0.1:1/payment: ")
+    assert "(ConnectionRefusedError); check the address that its PostgresInbox is given" in said
+    assert "os.environ['SAGA_POSTGRES_DSN']" in said
+    assert "secret" not in said
