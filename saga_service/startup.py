@@ -19,7 +19,7 @@ from saga_service.core.vocabulary import Task
 from saga_service.definitions import Catalog, load_definitions
 from saga_service.encryption import Cipher, CipherNotLoaded, DecryptionFailed, UnknownKey, load_cipher
 from saga_service.engine.failures import StoreBroken, StoreDenied, StoreUnavailable
-from saga_service.settings import Settings
+from saga_service.settings import Settings, missing_address
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.schema.migrate import SchemaFit, SchemaUnfit, check_encoding, schema_state
 from saga_service.streams.connection import connect
@@ -205,7 +205,7 @@ async def with_postgres(
 
     Raises StartupRefused where it is not done in time, or where waiting mends nothing; StartupStopped.
     """
-    server = f"postgres at {settings.postgres_dsn}"
+    server = f"postgres at {settings.postgres_dsn}{missing_address(settings, 'postgres_dsn')}"
     try:
         return await wait_for(server, work, settings.startup_wait_s, shutdown)
     except SchemaUnfit as error:
@@ -249,8 +249,9 @@ async def wait_for_redis(settings: Settings) -> None:
                 f"redis at {settings.redis_url} refuses us: {error}; check user and password in SAGA_REDIS_URL"
             ) from error
 
+    server = f"redis at {settings.redis_url}{missing_address(settings, 'redis_url')}"
     try:
-        await wait_for(f"redis at {settings.redis_url}", probe, settings.startup_wait_s)
+        await wait_for(server, probe, settings.startup_wait_s)
     except (UnfitServer, TransportError) as error:
         raise ServerRefused(f"redis at {settings.redis_url} cannot be used: {error}") from error
     finally:
