@@ -39,6 +39,10 @@ class StartupRefused(Exception):
     """The service cannot work here; the text is one line that says why and what to do."""
 
 
+class SettingsRefused(StartupRefused):
+    """A setting is missing, or does not fit the others or the definitions."""
+
+
 class ServerRefused(StartupRefused):
     """Postgres or Redis does not answer in time, or cannot be used."""
 
@@ -54,7 +58,7 @@ class StartupStopped(Exception):
 def configured_catalog(settings: Settings) -> Catalog:
     """The sagas that SAGA_DEFINITIONS names. Raises StartupRefused and DefinitionErrors."""
     if not settings.definitions:
-        raise StartupRefused(
+        raise SettingsRefused(
             "no saga is defined: set SAGA_DEFINITIONS to YAML files or Python modules, for example "
             "SAGA_DEFINITIONS=saga_service.demo.sagas"
         )
@@ -73,7 +77,7 @@ def _check_retention(settings: Settings, catalog: Catalog) -> None:
         if step.task is Task.COMMAND and max(step.timeout_ms, step.compensation_timeout_ms) >= kept_ms
     ]
     if kept_ms and too_long:
-        raise StartupRefused(
+        raise SettingsRefused(
             f"SAGA_ENDED_SAGAS_RETENTION_DAYS ({settings.ended_sagas_retention_days}) must be longer than any command "
             f"may take, and is not for {', '.join(too_long)}; keep ended sagas longer, or shorten these time-outs"
         )
@@ -86,7 +90,7 @@ def configured_cipher(settings: Settings) -> Cipher | None:
             settings.encryption_keys.get_secret_value(), settings.encryption_cipher, encrypt=settings.encryption_enabled
         )
     except CipherNotLoaded as error:
-        raise StartupRefused(str(error)) from None
+        raise SettingsRefused(str(error)) from None
 
 
 async def register_deployment(store: PostgresStore, settings: Settings, catalog: Catalog) -> None:
