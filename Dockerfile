@@ -9,7 +9,8 @@ RUN pip install --quiet --constraint constraints.txt pip \
     && python -m venv --without-pip /opt/saga-service
 # The libraries first: they change less often than the code, and then this layer is used again.
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print(*project['dependencies'], *project['optional-dependencies']['encryption'], sep='\n')" \
+print(*project['dependencies'], *project['optional-dependencies']['encryption'], \
+    *project['optional-dependencies']['http'], sep='\n')" \
         > requirements.txt \
     && pip --python /opt/saga-service/bin/python install --quiet \
         --constraint constraints.txt --build-constraint constraints.txt --requirement requirements.txt

@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into .venv (about a minute, once)"
 	@$(PIP) install --constraint constraints.txt pip
 	@$(PIP) install --constraint constraints.txt --build-constraint constraints.txt \
-		--editable '.[embedded,encryption]' --group dev
+		--editable '.[embedded,encryption,http]' --group dev
 	@touch $@
 
 .PHONY: demo

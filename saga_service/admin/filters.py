@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from asyncpg import Connection
 
@@ -31,6 +32,13 @@ class Conditions:
         if value is not None:
             self.values.append(value)
             self.texts.append(text.replace("{}", f"${len(self.values)}"))
+
+    def add_row(self, text: str, values: Sequence[object]) -> None:
+        """Add a condition in which each `{}` stands for the next value."""
+        for value in values:
+            self.values.append(value)
+            text = text.replace("{}", f"${len(self.values)}", 1)
+        self.texts.append(text)
 
     def where(self) -> str:
         return f"where {' and '.join(self.texts)}" if self.texts else ""
@@ -77,16 +85,46 @@ _WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), None)
 
 async def newest_sagas(connection: Connection, wanted: SagaFilter, sagas_max: int) -> tuple[list[SagaRow], int | None]:
     """The sagas that fit, newest first, and the number of all that fit: None where counting takes too long."""
+    found = await page_of_sagas(connection, wanted, sagas_max)
+    if len(found) < sagas_max:
+        return found, len(found)
+    return found, await _count(connection, "sagas", wanted.conditions())
+
+
+class AfterSaga(NamedTuple):
+    """The place of a saga among all, newest first: a page begins after it."""
+
+    created_at: datetime
+    id: str
+
+
+async def page_of_sagas(
+    connection: Connection, wanted: SagaFilter, sagas_max: int, after: AfterSaga | None = None
+) -> list[SagaRow]:
+    """The sagas that fit, newest first, from the first one or from the one after `after`."""
     found: list[SagaRow] = []
     for window in _WINDOWS:
         conditions = wanted.conditions()
         since = None if window is None else window + (wanted.older_than or timedelta())
-        conditions.add("created_at > now() - {}::interval", since)
-        rest = f"{conditions.where()} order by created_at desc, id limit {sagas_max}"
+        if after is None:
+            conditions.add("created_at > now() - {}::interval", since)
+        else:
+            conditions.add("created_at <= {}", after.created_at)
+            conditions.add_row("(created_at, id) < ({}, {}::uuid)", after)
+            conditions.add("created_at > {}", None if since is None else after.created_at - since)
+        rest = f"{conditions.where()} order by created_at desc, id desc limit {sagas_max}"
         found = await rows_of(connection, SagaRow, "sagas", rest, conditions.values)
         if len(found) == sagas_max:
-            return found, await _count(connection, "sagas", wanted.conditions())
-    return found, len(found)
+            break
+    return found
+
+
+async def count_of_sagas(connection: Connection, wanted: SagaFilter, up_to: int) -> int:
+    """The number of sagas that fit, `up_to` where there are as many or more."""
+    conditions = wanted.conditions()
+    some = f"select from saga.sagas {conditions.where()} limit {up_to}"
+    count: int = await connection.fetchval(f"select count(*) from ({some}) as counted", *conditions.values)
+    return count
 
 
 async def sagas_to_operate(connection: Connection, wanted: SagaFilter, sagas_max: int) -> tuple[list[SagaRow], int]:
@@ -133,15 +171,19 @@ class LetterGroup:
 
 
 async def newest_letters(
-    connection: Connection, wanted: LetterFilter, letters_max: int
+    connection: Connection, wanted: LetterFilter, letters_max: int, *, before: int | None = None
 ) -> tuple[list[DeadLetterRow], int | None]:
-    """The dead letters that fit, newest first, and the number of all that fit: None where counting takes too long."""
+    """The dead letters that fit, newest first, and the number of all that fit: None where counting takes too long.
+
+    With `before` only those whose number is lower.
+    """
     conditions = wanted.conditions()
+    conditions.add("id < {}", before)
     rest = f"{conditions.where()} order by id desc limit {letters_max}"
     found = await rows_of(connection, DeadLetterRow, "dead_letters", rest, conditions.values)
-    if len(found) < letters_max:
+    if before is None and len(found) < letters_max:
         return found, len(found)
-    return found, await _count(connection, "dead_letters", conditions)
+    return found, await _count(connection, "dead_letters", wanted.conditions())
 
 
 async def letter_groups(connection: Connection, wanted: LetterFilter) -> list[LetterGroup]:

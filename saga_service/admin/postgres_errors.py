@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import asyncpg
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.engine.failures import StoreBroken, StoreRefused, StoreUnavailable
 from saga_service.settings import Settings
 
 Advise = Callable[[str, str], str]
@@ -47,6 +48,8 @@ def postgres_errors_in_words(settings: Settings, advise: Advise = as_it_is) -> I
             advise("SAGA_POSTGRES_DSN", "check user, password and database in SAGA_POSTGRES_DSN"),
             kind=FailureKind.UNREACHABLE,
         ) from None
+    except asyncpg.DataError as error:
+        raise Failure(f"Postgres cannot hold a value that was given: {error}", kind=FailureKind.INVALID) from None
     except asyncpg.ClientConfigurationError as error:
         raise Failure(f"SAGA_POSTGRES_DSN cannot be used: {error}", kind=FailureKind.INVALID) from None
     except TimeoutError:
@@ -59,5 +62,23 @@ def postgres_errors_in_words(settings: Settings, advise: Advise = as_it_is) -> I
         raise Failure(
             f"{where} cannot be reached: {error}",
             advise("SAGA_POSTGRES_DSN", "check SAGA_POSTGRES_DSN and that the server runs"),
+            kind=FailureKind.UNREACHABLE,
+        ) from None
+
+
+@contextmanager
+def store_errors_in_words(settings: Settings) -> Iterator[None]:
+    """Turn what the store raises into Failure, with the address and what to check."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise Failure(f"{error}; was: Postgres at {settings.postgres_dsn}", kind=FailureKind.UNREACHABLE) from None
+    except StoreRefused as error:
+        raise Failure(f"Postgres refuses: {error}", kind=FailureKind.INVALID) from None
+    except StoreBroken as error:
+        raise Failure(
+            f"Postgres at {settings.postgres_dsn} refuses: {error}",
+            "check the rights of the role in SAGA_POSTGRES_DSN (to operate: grant saga_operator), "
+            "and run: saga-service migrate",
             kind=FailureKind.UNREACHABLE,
         ) from None

@@ -251,6 +251,16 @@ async def definitions_of_open_sagas(connection: Connection) -> list[DefinitionRo
     return await rows_of(connection, DefinitionRow, "definitions", condition, [])
 
 
+async def registered_definitions(connection: Connection) -> list[DefinitionRow]:
+    """All registered versions, those of one saga in the order in which they came."""
+    return await rows_of(connection, DefinitionRow, "definitions", "order by saga, first_seen_at", [])
+
+
+async def registered_definition(connection: Connection, saga: str, version: str) -> DefinitionRow | None:
+    rows = await rows_of(connection, DefinitionRow, "definitions", "where saga = $1 and version = $2", [saga, version])
+    return rows[0] if rows else None
+
+
 async def definition_document(connection: Connection, saga: str, version: str) -> Json | None:
     """The document of a registered version, None where it is not registered."""
     return await connection.fetchval(
@@ -296,9 +306,11 @@ async def story_of(connection: Connection, saga_id: str) -> SagaStory | None:
 _AS_UNDONE = "order by undo_order, effect_at desc, step"
 
 
-async def history_of(connection: Connection, saga_id: str, *, after_revision: int = 0) -> list[HistoryRow]:
-    condition = "where saga_id = $1 and revision > $2 order by revision"
-    return await rows_of(connection, HistoryRow, "history", condition, [saga_id, after_revision])
+async def history_of(
+    connection: Connection, saga_id: str, *, after_revision: int = 0, lines_max: int | None = None
+) -> list[HistoryRow]:
+    condition = "where saga_id = $1 and revision > $2 order by revision limit $3"
+    return await rows_of(connection, HistoryRow, "history", condition, [saga_id, after_revision, lines_max])
 
 
 async def dead_letters_with_ids(connection: Connection, ids: Sequence[int]) -> list[DeadLetterRow]:

@@ -9,9 +9,17 @@ import asyncio
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
+from typing import Protocol
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+
+
+class Prepare(Protocol):
+    """Makes a new session ready."""
+
+    async def __call__(self, connection: asyncpg.Connection, /) -> None: ...
+
 
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 5.0
@@ -116,8 +124,9 @@ def new_pool(
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
     statement_timeout_s: float | None = None,
     statement_cache_size: int = STATEMENT_CACHE_SIZE,
+    prepare: Prepare | None = None,
 ) -> asyncpg.Pool:
-    """Return a pool that is opened by awaiting it, which raises what asyncpg raises.
+    """Return a pool that is opened by awaiting it, which raises what asyncpg raises. `prepare` makes a session ready.
 
     Sessions are not reset between two uses, which saves a round trip: nothing may change them (no SET, no LISTEN, no
     session lock). Behind pgbouncer in transaction mode use one of 1.21 or later with `max_prepared_statements` above 0,
@@ -131,6 +140,7 @@ def new_pool(
         command_timeout=statement_timeout_s,
         statement_cache_size=statement_cache_size,
         server_settings={"application_name": application_name},
+        init=prepare,
         reset=_leave_session_as_it_is,
     )
 

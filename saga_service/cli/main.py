@@ -65,6 +65,13 @@ COMMANDS = (
         "worker shop.workers:payment",
     ),
     CommandEntry(
+        "http",
+        RUN,
+        "http:http_command",
+        "Serve the HTTP API on this machine until SIGTERM or SIGINT. Any number may run side by side.",
+        "http",
+    ),
+    CommandEntry(
         "worker-migrate",
         RUN,
         "deployment:worker_migrate_command",

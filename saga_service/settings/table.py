@@ -234,6 +234,13 @@ class Settings(BaseSettings):
         description="How long a shutdown may take to finish what was begun. Keep it below the container's grace "
         "period.",
     )
+    http_host: str = Field(default="127.0.0.1", description="The address that the HTTP API listens on.")
+    http_port: int = Field(default=8080, ge=0, le=65535, description="The port of the HTTP API; 0 is any that is free.")
+    http_root_path: str = Field(
+        default="",
+        pattern="^(/[^/?#]+)*$",
+        description="The path under which a proxy serves the HTTP API: `/sagas`.",
+    )
     worker_concurrency: int | None = Field(
         default=None,
         ge=1,
@@ -318,11 +325,6 @@ _ADDRESSES = ("postgres_dsn", "redis_url")
 def sets_an_address(settings: Settings) -> bool:
     """True if the address of a server comes from anywhere but the defaults."""
     return not settings.model_fields_set.isdisjoint(_ADDRESSES)
-
-
-def missing_address(settings: Settings, field: str) -> str:
-    """A remark, to stand behind an address, that it is the default, and in which variable another is given."""
-    return "" if field in settings.model_fields_set else f" (no address is set: {variable_of(field)})"
 
 
 def at_addresses(settings: Settings, variables: Mapping[str, str]) -> Settings:

@@ -11,11 +11,10 @@ import asyncpg
 
 from saga_service.admin.encryption import cipher_of
 from saga_service.admin.failure_kinds import Failure, FailureKind
-from saga_service.admin.postgres_errors import postgres_errors_in_words
+from saga_service.admin.postgres_errors import postgres_errors_in_words, store_errors_in_words
 from saga_service.admin.server_access import read_plain_values
 from saga_service.base.postgres import close_pool, describe
 from saga_service.cli.access.effective_settings import advice_on_address
-from saga_service.engine.failures import StoreBroken, StoreRefused, StoreUnavailable
 from saga_service.settings import Settings, without_password
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.encryption import PostgresKeyRotation
@@ -99,21 +98,10 @@ async def open_key_rotation(settings: Settings, cipher: Cipher) -> AsyncIterator
 @asynccontextmanager
 async def _open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
     """Open a pool of one connection."""
-    with postgres_errors_told(settings):
+    with postgres_errors_told(settings), store_errors_in_words(settings):
         pool = await create_pool(settings.postgres_dsn.get_secret_value(), size=1, statement_cache_size=0)
         try:
             yield pool
-        except StoreUnavailable as error:
-            raise Failure(f"{error}; was: Postgres at {settings.postgres_dsn}", kind=FailureKind.UNREACHABLE) from None
-        except StoreRefused as error:
-            raise Failure(f"Postgres refuses: {error}", kind=FailureKind.INVALID) from None
-        except StoreBroken as error:
-            raise Failure(
-                f"Postgres at {settings.postgres_dsn} refuses: {error}",
-                "check the rights of the role in SAGA_POSTGRES_DSN (to operate: grant saga_operator), "
-                "and run: saga-service migrate",
-                kind=FailureKind.UNREACHABLE,
-            ) from None
         finally:
             await close_pool(pool)
 

@@ -17,6 +17,7 @@ from saga_service.encryption.keys import fresh_key, write_key
 from tests.support.paths import ROOT
 
 NEEDS_THE_EXTRA_EMBEDDED = {"dev", "demo", "bench"}
+NEEDS_AN_EXTRA = {*NEEDS_THE_EXTRA_EMBEDDED, "http"}
 HIDE = """
 import sys
 
@@ -88,8 +89,14 @@ def test_help_needs_no_extra(tmp_path: Path, module: str) -> None:
     assert run_without(module, "keys", "make", folder=tmp_path).returncode == 0
 
 
-def test_the_plain_install_has_every_command_but_those_of_embedded(tmp_path: Path) -> None:
-    modules = {entry.target.partition(":")[0] for entry in COMMANDS if entry.name not in NEEDS_THE_EXTRA_EMBEDDED}
+def test_the_http_api_names_the_extra_that_it_needs(tmp_path: Path) -> None:
+    refused = run_without("fastapi,uvicorn", "http", folder=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("which is not installed; pip install 'saga-service[http]'\n")
+
+
+def test_the_plain_install_has_every_command_but_those_of_an_extra(tmp_path: Path) -> None:
+    modules = {entry.target.partition(":")[0] for entry in COMMANDS if entry.name not in NEEDS_AN_EXTRA}
     imports = [f"import {COMMANDS_PACKAGE}.{module}" for module in sorted(modules)]
     ran = run_without(",".join(EXTRA_OF_MODULE), folder=tmp_path, program="\n".join([HIDE, *imports]))
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -1,0 +1,47 @@
+"""Pages of a list: a cursor is the place of the last item, so that no page is counted from the beginning.
+
+Items that come in meanwhile shift nothing, and a deep page costs what the first one does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Query
+
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.filters import AfterSaga
+from saga_service.core.ids import parse_saga_id
+
+PAGE_MAX = 500
+COUNTED_MAX = 10_000
+"""A list is counted exactly up to here."""
+
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="The items of one page.")]
+Cursor = Annotated[str | None, Query(description="`next` of the page before. Leave it out for the first page.")]
+
+
+def cursor_of(place: AfterSaga) -> str:
+    """The cursor of the page after this saga."""
+    return base64.urlsafe_b64encode(f"{place.created_at.isoformat()} {place.id}".encode()).decode().rstrip("=")
+
+
+def place_of(cursor: str | None) -> AfterSaga | None:
+    """The place that a cursor stands for. Raises Failure where it is none."""
+    if cursor is None:
+        return None
+    try:
+        created_at, saga_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").split(" ")
+        place = AfterSaga(datetime.fromisoformat(created_at), saga_id)
+    except (ValueError, binascii.Error):
+        raise _no_cursor() from None
+    if parse_saga_id(place.id) is None or place.created_at.tzinfo is None:
+        raise _no_cursor()
+    return place
+
+
+def _no_cursor() -> Failure:
+    return Failure("cursor: is not the `next` of a page", "begin with the first page", kind=FailureKind.INVALID)

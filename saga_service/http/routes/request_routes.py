@@ -1,0 +1,95 @@
+"""Signals to sagas and operations on them by HTTP, as requests in Postgres that any replica carries out."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, Field
+
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.lookup import find_saga
+from saga_service.admin.requests import RequestOutcome, request_outcomes
+from saga_service.core.ids import SagaId
+from saga_service.core.vocabulary import Operation, Resolution
+from saga_service.http.dependencies import ServersOfRequest
+from saga_service.http.routes.saga_routes import BY_DEFINITION, OfDefinition, Target
+from saga_service.store.requests import OperationCall
+
+router = APIRouter(prefix="/sagas/{target}", tags=["steering"])
+
+ANSWER_S_MAX = 60.0
+AnswerTimeout = Annotated[
+    float, Query(ge=0, le=ANSWER_S_MAX, description="Seconds to wait for the answer of a replica.")
+]
+ACTOR_DEFAULT = "http"
+
+
+class Signal(BaseModel):
+    """A signal to a saga."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200, description="The name that the definition has for it.")]
+    data: Annotated[dict[str, Any], Field(description="Whatever the step that waits for it is given.")] = {}
+    id: Annotated[
+        str | None, Field(min_length=1, max_length=200, description="Two signals with one id are one signal.")
+    ] = None
+    step: Annotated[str | None, Field(max_length=200, description="The step that is meant; else any that waits.")] = (
+        None
+    )
+
+
+class Order(BaseModel):
+    """The arguments of an operation on a saga. Which are needed depends on the operation."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=1000, description="Why: it stands in the history.")]
+    step: Annotated[str | None, Field(max_length=200, description="The step that is meant.")] = None
+    resolution: Annotated[Resolution | None, Field(description="resolve: what became of the step.")] = None
+    output: Annotated[dict[str, Any] | None, Field(description="resolve: the output of a step that succeeded.")] = None
+
+
+@router.post("/signals", summary="Send a saga a signal")
+async def signal_saga(
+    servers: ServersOfRequest,
+    response: Response,
+    target: Target,
+    wanted: Signal,
+    saga: OfDefinition = None,
+    timeout: AnswerTimeout = 10,
+) -> RequestOutcome:
+    async with servers.postgres() as connection:
+        found = (await find_saga(connection, target, saga, by_definition=BY_DEFINITION)).saga
+        with servers.requests() as requests:
+            request_id = await requests.signal(SagaId(found.id), wanted.name, wanted.data, wanted.id, wanted.step)
+            [outcome] = await request_outcomes(connection, requests, [found], [request_id], timeout)
+    return _answered(response, outcome)
+
+
+@router.post("/operations/{operation}", summary="Retry, skip, resolve, cancel, compensate, pause or resume a saga")
+async def operate_saga(
+    servers: ServersOfRequest,
+    response: Response,
+    target: Target,
+    operation: Annotated[Operation, Path(description="What is to be done.")],
+    wanted: Order,
+    saga: OfDefinition = None,
+    timeout: AnswerTimeout = 10,
+) -> RequestOutcome:
+    if operation is Operation.RESOLVE and (wanted.step is None or wanted.resolution is None):
+        raise Failure("resolve needs a step and a resolution", kind=FailureKind.INVALID)
+    call = OperationCall(operation, ACTOR_DEFAULT, wanted.reason, wanted.step, wanted.resolution, wanted.output)
+    async with servers.postgres() as connection:
+        found = (await find_saga(connection, target, saga, by_definition=BY_DEFINITION)).saga
+        with servers.requests() as requests:
+            [request_id] = await requests.operate([SagaId(found.id)], call)
+            [outcome] = await request_outcomes(connection, requests, [found], [request_id], timeout)
+    return _answered(response, outcome)
+
+
+def _answered(response: Response, outcome: RequestOutcome) -> RequestOutcome:
+    """202 where no replica has answered yet, 409 where the saga refuses."""
+    if outcome.verdict is None:
+        response.status_code = HTTPStatus.ACCEPTED
+    elif outcome.verdict == "refused":
+        response.status_code = HTTPStatus.CONFLICT
+    return outcome

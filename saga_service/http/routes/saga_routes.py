@@ -1,0 +1,149 @@
+"""Sagas read by HTTP: lists, one saga with its steps, its history, and what would be undone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel
+
+from saga_service.admin.definitions import definition_of
+from saga_service.admin.encryption import decrypted_saga, decrypted_story
+from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.filters import AfterSaga, SagaFilter, count_of_sagas, page_of_sagas
+from saga_service.admin.lookup import find_saga, story_and_state
+from saga_service.admin.text import quoted
+from saga_service.admin.views import HistoryRow, SagaRow, SagaStory, history_of
+from saga_service.core.ids import parse_saga_id
+from saga_service.core.undo_plan import Plan, plan
+from saga_service.core.vocabulary import SagaStatus
+from saga_service.definitions import UnreadableDocument
+from saga_service.http.cursor import COUNTED_MAX, Cursor, Limit, cursor_of, place_of
+from saga_service.http.dependencies import ServersOfRequest
+
+router = APIRouter(prefix="/sagas", tags=["sagas"])
+
+Target = Annotated[str, Path(description="A saga's id, or the business key that it was started with.", max_length=500)]
+OfDefinition = Annotated[
+    str | None, Query(alias="saga", description="The saga's definition, for a key that several definitions know.")
+]
+BY_DEFINITION = ", or its definition by ?saga="
+
+
+class SagaPage(BaseModel):
+    """Sagas, newest first."""
+
+    items: list[SagaRow]
+    next: str | None
+    """The cursor of the next page; null on the last one."""
+    total: int
+    """The number of all that fit, exact up to 10,000."""
+    total_is_exact: bool
+
+
+class HistoryPage(BaseModel):
+    """Lines of a saga's history, the oldest first."""
+
+    items: list[HistoryRow]
+    next: int | None
+    """The revision to read on after; null on the last page."""
+
+
+class PlannedUndo(BaseModel):
+    """What cancel, or compensate once the saga has completed, would undo now."""
+
+    saga_id: str
+    status: str
+    plan: Plan
+
+
+@router.get("", summary="List sagas, newest first")
+async def list_sagas(
+    servers: ServersOfRequest,
+    status: Annotated[list[SagaStatus] | None, Query(description="Repeat it for several.")] = None,
+    saga: Annotated[str | None, Query(description="The name of the definition.")] = None,
+    key: Annotated[str | None, Query(description="The business key.")] = None,
+    parent_id: Annotated[str | None, Query(description="The child sagas of this saga.")] = None,
+    error_code: Annotated[str | None, Query(description="What they were undone for, or are stuck at.")] = None,
+    older_than: Annotated[timedelta | None, Query(description="Unchanged for so long: seconds, or PT2H.")] = None,
+    newer_than: Annotated[timedelta | None, Query(description="Changed within so long: seconds, or PT2H.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> SagaPage:
+    wanted = SagaFilter(
+        statuses=status,
+        saga=saga,
+        key=key,
+        parent_id=None if parent_id is None else _saga_id(parent_id),
+        error_code=error_code,
+        older_than=older_than,
+        newer_than=newer_than,
+    )
+    place = place_of(cursor)
+    async with servers.postgres() as connection:
+        found = await page_of_sagas(connection, wanted, limit + 1, place)
+        total = await count_of_sagas(connection, wanted, COUNTED_MAX + 1)
+    page = found[:limit]
+    last = AfterSaga(page[-1].created_at, page[-1].id) if len(found) > limit else None
+    return SagaPage(
+        items=[decrypted_saga(each, servers.cipher) for each in page],
+        next=None if last is None else cursor_of(last),
+        total=min(total, COUNTED_MAX),
+        total_is_exact=total <= COUNTED_MAX,
+    )
+
+
+@router.get("/{target}", summary="One saga with its steps, signals, children and what is still to be undone")
+async def get_saga(servers: ServersOfRequest, target: Target, saga: OfDefinition = None) -> SagaStory:
+    async with servers.postgres() as connection:
+        found = await find_saga(connection, target, saga, by_definition=BY_DEFINITION)
+        shown = await story_and_state(connection, found.saga.id, servers.cipher)
+    if shown is None:
+        raise _removed(found.saga.id)
+    return decrypted_story(shown[0], servers.cipher)
+
+
+@router.get("/{target}/history", summary="What happened to a saga, and when")
+async def get_history(
+    servers: ServersOfRequest,
+    target: Target,
+    saga: OfDefinition = None,
+    after_revision: Annotated[int, Query(ge=0, le=2**31 - 1, description="Read on after this revision.")] = 0,
+    limit: Limit = 100,
+) -> HistoryPage:
+    async with servers.postgres() as connection:
+        found = await find_saga(connection, target, saga, by_definition=BY_DEFINITION)
+        lines = await history_of(connection, found.saga.id, after_revision=after_revision, lines_max=limit + 1)
+    return HistoryPage(items=lines[:limit], next=lines[limit - 1].revision if len(lines) > limit else None)
+
+
+@router.get("/{target}/plan", summary="What would be undone now, in which order. Changes nothing")
+async def get_plan(servers: ServersOfRequest, target: Target, saga: OfDefinition = None) -> PlannedUndo:
+    async with servers.postgres() as connection:
+        found = await find_saga(connection, target, saga, by_definition=BY_DEFINITION)
+        shown = await story_and_state(connection, found.saga.id, servers.cipher)
+        try:
+            definition = await definition_of(connection, found.saga)
+        except UnreadableDocument as error:
+            raise Failure(str(error)) from None
+    if definition is None:
+        version = found.saga.version
+        raise Failure(f"version {version} of the definition of saga '{found.saga.saga}' is not registered")
+    if shown is None:
+        raise _removed(found.saga.id)
+    story, state = shown
+    if state is None:
+        raise Failure("a later version of the service has stored this saga", "ask a replica of that version")
+    return PlannedUndo(saga_id=story.saga.id, status=story.saga.status, plan=plan(definition, state))
+
+
+def _saga_id(given: str) -> str:
+    saga_id = parse_saga_id(given)
+    if saga_id is None:
+        raise Failure(f"parent_id: must be the id of a saga, but is {quoted(given)}", kind=FailureKind.INVALID)
+    return saga_id
+
+
+def _removed(saga_id: str) -> Failure:
+    return Failure(f"the saga {saga_id} was removed just now", kind=FailureKind.NOT_FOUND)

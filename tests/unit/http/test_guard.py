@@ -1,0 +1,43 @@
+"""Other people's web pages reach nothing by way of a browser on this machine."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from saga_service.http.guard import LoopbackGuard, is_loopback
+
+
+async def answer(**headers: str) -> httpx.Response:
+    transport = httpx.ASGITransport(LoopbackGuard(PlainTextResponse("inside")))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
+        return await client.post("/", headers=headers)
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:8080", "127.8.9.1", "[::1]:8080"])
+async def test_whoever_names_this_machine_is_let_in(host: str) -> None:
+    assert (await answer(host=host)).text == "inside"
+    assert (await answer(host=host, origin=f"http://{host}")).text == "inside"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "localhost.evil.example", "10.0.0.1", "0.0.0.0", "", "[::2]", "["]
+)
+async def test_another_name_that_leads_here_is_refused(host: str) -> None:
+    refused = await answer(host=host)
+    assert refused.status_code == 421
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost", "http://localhost:8081", "https://127.0.0.1:8080", ""]
+)
+async def test_a_page_of_another_host_is_refused(origin: str) -> None:
+    refused = await answer(host="localhost:8080", origin=origin)
+    assert refused.status_code == 403
+    assert "inside" not in refused.text
+
+
+def test_an_address_that_others_reach_is_not_loopback() -> None:
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.5", "saga.example", "")))
