@@ -17,6 +17,7 @@ from saga_service.definitions.problems import Path, Violation, mappings
 from saga_service.definitions.schema.inputs import Input
 from saga_service.definitions.schema.outputs import OutputSchema
 from saga_service.definitions.schema.source import read_input_source, read_output_source
+from saga_service.definitions.values import likely_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,7 @@ class Outline:
 
     def position_of(self, name: str) -> int | None:
         """The position of the first step with this name."""
-        names = self.names
-        return names.index(name) if name in names else None
+        return _place_of(name, self.names)
 
 
 SagasByName = Mapping[str, Outline]
@@ -132,8 +132,17 @@ def _waited_for(step: Mapping[str, Any], position: int, names: Sequence[object])
     if after is None:
         yield from range(max(position - 1, 0), position)
     for name in after or ():
-        if name in names[:position]:
-            yield names.index(name)
+        place = _place_of(name, names[:position])
+        if place is not None:
+            yield place
+
+
+def _place_of(name: str, names: Sequence[object]) -> int | None:
+    """The place of the first step with this name, or of one whose name is wrong and should be this one."""
+    if name in names:
+        return names.index(name)
+    likely = [likely_name(each) for each in names]
+    return likely.index(name) if name in likely else None
 
 
 def after_of(step: Mapping[str, Any]) -> list[str] | None:

@@ -45,12 +45,16 @@ def _name(value: object) -> str:
 
 
 def _perhaps(value: object) -> str:
-    """A name that could have been meant."""
+    likely = likely_name(value)
+    return f"; write '{likely}'" if likely else ""
+
+
+def likely_name(value: object) -> str:
+    """The name that could have been meant by what is none; empty where no such name is found."""
     if not isinstance(value, str):
         return ""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", value).lower()
-    likely = re.sub(r"[^a-z0-9_]+", "-", spaced).lstrip("-_0123456789").rstrip("-_")
-    return f"; write '{likely}'" if likely else ""
+    return re.sub(r"[^a-z0-9_]+", "-", spaced).lstrip("-_0123456789").rstrip("-_")
 
 
 def _command_type(value: object) -> str:

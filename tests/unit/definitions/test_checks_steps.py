@@ -96,6 +96,15 @@ def test_a_step_waits_for_steps_that_stand_before_it(after: str | list[str], pat
     assert problems_of(*steps) == [(f"steps[2].after{path}", text)]
 
 
+def test_a_step_whose_name_is_wrong_is_waited_for_by_the_name_that_it_should_have() -> None:
+    """Each mistake is told once, at the name."""
+    steps = [command("Reserve"), command("charge", after="reserve", kind="pivot"), command("ship", after="reserve")]
+    found = problems_of(*steps, command("bill", after=["charge", "ship"], kind="retriable"))
+    assert [path for path, text in found if "no such step" in text] == []
+    [named] = [text for path, text in found if path == "steps[0].name"]
+    assert named.endswith("but is 'Reserve'; write 'reserve'")
+
+
 def test_the_first_step_waits_for_none() -> None:
     told = "is 'zzz', and there is no such step; none stands before this one"
     assert problems_of(command("a", after="zzz")) == [("steps[0].after", told)]
