@@ -19,7 +19,7 @@ from saga_service.core.vocabulary import Task
 from saga_service.definitions import Catalog, load_definitions
 from saga_service.encryption import Cipher, CipherNotLoaded, DecryptionFailed, UnknownKey, load_cipher
 from saga_service.engine.failures import StoreBroken, StoreDenied, StoreUnavailable
-from saga_service.settings import Settings
+from saga_service.settings import Settings, missing_address
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.schema.migrate import SchemaFit, SchemaUnfit, check_encoding, schema_state
 from saga_service.streams.connection import connect
@@ -39,6 +39,10 @@ class StartupRefused(Exception):
     """The service cannot work here; the text is one line that says why and what to do."""
 
 
+class SettingsRefused(StartupRefused):
+    """A setting is missing, or does not fit the others or the definitions."""
+
+
 class ServerRefused(StartupRefused):
     """Postgres or Redis does not answer in time, or cannot be used."""
 
@@ -54,7 +58,7 @@ class StartupStopped(Exception):
 def configured_catalog(settings: Settings) -> Catalog:
     """The sagas that SAGA_DEFINITIONS names. Raises StartupRefused and DefinitionErrors."""
     if not settings.definitions:
-        raise StartupRefused(
+        raise SettingsRefused(
             "no saga is defined: set SAGA_DEFINITIONS to YAML files or Python modules, for example "
             "SAGA_DEFINITIONS=saga_service.demo.sagas"
         )
@@ -73,7 +77,7 @@ def _check_retention(settings: Settings, catalog: Catalog) -> None:
         if step.task is Task.COMMAND and max(step.timeout_ms, step.compensation_timeout_ms) >= kept_ms
     ]
     if kept_ms and too_long:
-        raise StartupRefused(
+        raise SettingsRefused(
             f"SAGA_ENDED_SAGAS_RETENTION_DAYS ({settings.ended_sagas_retention_days}) must be longer than any command "
             f"may take, and is not for {', '.join(too_long)}; keep ended sagas longer, or shorten these time-outs"
         )
@@ -86,7 +90,7 @@ def configured_cipher(settings: Settings) -> Cipher | None:
             settings.encryption_keys.get_secret_value(), settings.encryption_cipher, encrypt=settings.encryption_enabled
         )
     except CipherNotLoaded as error:
-        raise StartupRefused(str(error)) from None
+        raise SettingsRefused(str(error)) from None
 
 
 async def register_deployment(store: PostgresStore, settings: Settings, catalog: Catalog) -> None:
@@ -205,7 +209,7 @@ async def with_postgres(
 
     Raises StartupRefused where it is not done in time, or where waiting mends nothing; StartupStopped.
     """
-    server = f"postgres at {settings.postgres_dsn}"
+    server = f"postgres at {settings.postgres_dsn}{missing_address(settings, 'postgres_dsn')}"
     try:
         return await wait_for(server, work, settings.startup_wait_s, shutdown)
     except SchemaUnfit as error:
@@ -249,8 +253,9 @@ async def wait_for_redis(settings: Settings) -> None:
                 f"redis at {settings.redis_url} refuses us: {error}; check user and password in SAGA_REDIS_URL"
             ) from error
 
+    server = f"redis at {settings.redis_url}{missing_address(settings, 'redis_url')}"
     try:
-        await wait_for(f"redis at {settings.redis_url}", probe, settings.startup_wait_s)
+        await wait_for(server, probe, settings.startup_wait_s)
     except (UnfitServer, TransportError) as error:
         raise ServerRefused(f"redis at {settings.redis_url} cannot be used: {error}") from error
     finally:

@@ -19,6 +19,7 @@ from saga_service.settings.table import (
     Settings,
     at_addresses,
     load_settings,
+    missing_address,
     sets_an_address,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "at_addresses",
     "effective_settings",
     "load_settings",
+    "missing_address",
     "sets_an_address",
     "settings_reference",
     "variable_of",

@@ -327,6 +327,11 @@ def sets_an_address(settings: Settings) -> bool:
     return not settings.model_fields_set.isdisjoint(_ADDRESSES)
 
 
+def missing_address(settings: Settings, field: str) -> str:
+    """A remark, to stand behind an address, that it is the default, and in which variable another is given."""
+    return "" if field in settings.model_fields_set else f" (no address is set: {variable_of(field)})"
+
+
 def at_addresses(settings: Settings, variables: Mapping[str, str]) -> Settings:
     """The settings, with the addresses that these variables have."""
     given = {field: ServerUrl(variables[name]) for field in _ADDRESSES if (name := variable_of(field)) in variables}

@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from saga_service.cli.commands import worker
 from saga_service.settings import (
     InvalidSettings,
     Settings,
     effective_settings,
     load_settings,
+    missing_address,
     settings_reference,
     without_password,
 )
+from tests.support.command_line import run
 from tests.support.paths import ROOT
 
 DOCUMENT = ROOT / "docs" / "settings.md"
@@ -43,6 +46,24 @@ def test_everything_has_a_default() -> None:
     assert settings.stream_prefix == "saga:"
     assert settings.definitions == ()
     assert settings.entry_bytes_max == 1024 * 1024
+
+
+def test_an_address_that_nobody_has_set_is_told_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_POSTGRES_DSN", "postgresql://db/saga")
+    settings = load_settings()
+    assert missing_address(settings, "postgres_dsn") == ""
+    assert missing_address(settings, "redis_url") == " (no address is set: SAGA_REDIS_URL)"
+
+
+def test_a_worker_without_an_address_names_the_setting_before_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run_no_workers(*_: object) -> None:
+        """Ends at once, as if it had been stopped."""
+
+    monkeypatch.setattr(worker, "run_workers", run_no_workers)
+    ran = run("worker", "saga_service.demo.workers:fleet")
+    assert ran.err.splitlines()[0] == (
+        "saga-service: redis at redis://localhost:6379/0 (no address is set: SAGA_REDIS_URL)"
+    )
 
 
 def test_the_environment_goes_before_the_file_and_the_file_before_secrets(

@@ -9,7 +9,7 @@ from saga_service.cli.invocation import run_fast
 from saga_service.definitions import DefinitionErrors
 from saga_service.engine.failures import StoreBroken
 from saga_service.settings import Settings
-from saga_service.startup import SchemaRefused, ServerRefused, StartupRefused
+from saga_service.startup import SchemaRefused, ServerRefused, SettingsRefused, StartupRefused
 from saga_service.telemetry import configure_logging
 from saga_service.worker import WorkerCannotStart, WorkerNotLoaded
 
@@ -47,6 +47,8 @@ def _kind_of(error: StartupRefused) -> FailureKind:
             return FailureKind.UNREACHABLE
         case SchemaRefused():
             return FailureKind.SCHEMA
+        case SettingsRefused():
+            return FailureKind.INVALID
         case _:
             return FailureKind.PROBLEM
 

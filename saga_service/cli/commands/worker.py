@@ -11,7 +11,7 @@ from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.console.output import counted, print_line
 from saga_service.cli.exits import do_each
 from saga_service.cli.invocation import run_fast
-from saga_service.settings import Settings
+from saga_service.settings import Settings, missing_address
 from saga_service.telemetry import configure_logging
 from saga_service.worker import Worker, WorkerCannotStart, WorkerNotLoaded, load_worker, run_workers
 from saga_service.worker.options import worker_options
@@ -47,6 +47,8 @@ def load_named_worker(target: str) -> Worker:
 async def _work(settings: Settings, workers: list[Worker], *, migrate: bool) -> None:
     if migrate:
         await _migrate(workers)
+    if missing := missing_address(settings, "redis_url"):
+        typer.echo(f"saga-service: redis at {settings.redis_url}{missing}", err=True)
     try:
         await run_workers(workers, worker_options(settings))
     except WorkerCannotStart as error:

@@ -11,7 +11,7 @@ import pytest
 
 from saga_service import app
 from saga_service.settings import ServerUrl, Settings
-from saga_service.startup import ServerRefused, wait_for_postgres
+from saga_service.startup import ServerRefused, wait_for_postgres, with_postgres
 from tests.support.waiting import eventually
 
 
@@ -61,6 +61,17 @@ async def test_what_no_waiting_mends_is_refused_at_once(
     monkeypatch.setattr(asyncpg, "connect", refuse)
     with pytest.raises(ServerRefused, match=r"postgres at .* refuses: said by the server"):
         await wait_for_postgres(Settings(postgres_dsn=ServerUrl(postgres_dsn)))
+
+
+async def test_without_an_address_the_wait_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SAGA_POSTGRES_DSN", raising=False)
+
+    async def nobody_is_there() -> None:
+        raise ConnectionRefusedError(111, "refused")
+
+    said = r"postgres at postgresql://localhost:5432/saga \(no address is set: SAGA_POSTGRES_DSN\) did not answer"
+    with pytest.raises(ServerRefused, match=said):
+        await with_postgres(Settings(startup_wait_s=0), nobody_is_there)
 
 
 async def test_a_session_that_the_server_ends_at_every_idle_moment_does_not_end_the_start(

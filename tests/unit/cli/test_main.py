@@ -235,7 +235,7 @@ def test_all_wrong_settings_are_told_at_once(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_service_does_not_run_without_definitions(no_servers: None) -> None:
     ran = run("run")
 
-    assert ran.exit_code == 1
+    assert ran.exit_code == 2
     assert "set SAGA_DEFINITIONS" in ran.err.splitlines()[-1]
 
 
