@@ -261,6 +261,12 @@ async def registered_definition(connection: Connection, saga: str, version: str)
     return rows[0] if rows else None
 
 
+async def definitions_in_force(connection: Connection) -> list[DefinitionRow]:
+    """The deployed version of every saga, and the registered versions that have sagas which have not ended."""
+    condition = "where is_deployed or open_sagas > 0 order by saga, first_seen_at"
+    return await rows_of(connection, DefinitionRow, "definitions", condition, [])
+
+
 async def definition_document(connection: Connection, saga: str, version: str) -> Json | None:
     """The document of a registered version, None where it is not registered."""
     return await connection.fetchval(

@@ -11,7 +11,7 @@ import typer
 from saga_service.admin.definitions import given_sources, load_catalog
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.text import quoted
-from saga_service.admin.views import DefinitionRow, definitions_of_open_sagas
+from saga_service.admin.views import DefinitionRow, definitions_in_force, definitions_of_open_sagas
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.console.output import AsJson, print_json, print_line
@@ -67,13 +67,12 @@ def check_command(sources: Sources = None, as_json: AsJson = False) -> None:
 def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
     """List the definitions: what starts each, the services whose workers it needs, and its open sagas.
 
-    A version of an earlier deployment is listed as long as sagas of it are open, that is, have not ended.
+    A version of an earlier deployment is listed as long as sagas of it are open, that is, have not ended. Without a
+    SOURCE, and without SAGA_DEFINITIONS, the definitions that are deployed are listed.
     """
-    facts = [_facts(spec) for spec in _catalog(sources).specs()]
-    try:
-        facts = with_open_sagas(facts, run_to_end(_open_sagas(read_settings())))
-    except Failure as failure:
-        typer.echo(f"saga-service: how many sagas of each version are open is not known: {failure}", err=True)
+    settings = read_settings(for_modules=True)
+    given = sources or settings.definitions
+    facts = _facts_of_given(given, settings) if given else _facts_in_force(settings)
     if as_json:
         print_json(facts)
         return
@@ -92,6 +91,32 @@ def list_command(sources: Sources = None, as_json: AsJson = False) -> None:
         for fact in facts
     ]
     print_table(columns, rows, texts=("steps", "started by", "services", "defined in"))
+
+
+def _facts_of_given(given: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
+    catalog = load_catalog(given, settings.stream_prefix, FailureKind.PROBLEM)
+    facts = [_facts(spec) for spec in catalog.specs()]
+    try:
+        return with_open_sagas(facts, run_to_end(_open_sagas(settings)))
+    except Failure as failure:
+        typer.echo(f"saga-service: how many sagas of each version are open is not known: {failure}", err=True)
+        return facts
+
+
+def _facts_in_force(settings: Settings) -> list[dict[str, Any]]:
+    facts = [_registered_facts(row) for row in run_to_end(_in_force(settings))]
+    if not facts:
+        raise Failure(
+            "no definitions are given, and none is deployed",
+            "name YAML files or Python modules, or set SAGA_DEFINITIONS",
+            kind=FailureKind.INVALID,
+        )
+    return facts
+
+
+async def _in_force(settings: Settings) -> list[DefinitionRow]:
+    async with open_postgres(settings) as connection:
+        return await definitions_in_force(connection)
 
 
 async def _open_sagas(settings: Settings) -> list[DefinitionRow]:

@@ -604,6 +604,18 @@ async def test_definitions_are_listed_with_their_open_sagas(postgres_dsn: str, t
     assert "fetch → tell" in table.lines[1]
 
 
+async def test_without_a_source_the_deployed_definitions_are_listed(postgres_dsn: str) -> None:
+    nothing = await run_aside("definitions", "list")
+    await keep(postgres_dsn, begun(ORDER, "A-2"))
+    await store(postgres_dsn, Batch(), definition_to_document("errand", FORWARD.steps, {}, "errand_id"))
+
+    listed = (await run_aside("definitions", "list", "--json")).json
+
+    assert nothing.exit_code == 2
+    assert "no definitions are given, and none is deployed" in nothing.err
+    assert [(each["saga"], each["open_sagas"]) for each in listed] == [("errand", 0), ("order", 1)]
+
+
 async def test_a_definition_that_only_a_later_release_can_read_is_listed_all_the_same(
     postgres_dsn: str, pool: asyncpg.Pool, tmp_path: Path
 ) -> None:
