@@ -11,6 +11,7 @@ from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.server_access import Servers
 from saga_service.admin.text import quoted
 from saga_service.admin.views import SagaRow, definition_document, deployed_document, registered_names
+from saga_service.base.similar_names import closest_or_all
 from saga_service.core.definition import TOMBSTONE, Definition, tombstone
 from saga_service.definitions import (
     Catalog,
@@ -21,7 +22,6 @@ from saga_service.definitions import (
     load_definitions,
     saga_spec_from_document,
 )
-from saga_service.definitions.problems import closest
 from saga_service.settings import Settings
 from saga_service.wire.transport import StreamNames
 
@@ -61,7 +61,7 @@ class UnknownSaga(Failure):
     """Definitions are known here, and none is for a saga of this name."""
 
     def __init__(self, name: str, where: str, known: Sequence[str]) -> None:
-        near = closest(name, known) or f"; known: {', '.join(known)}"
+        near = closest_or_all(name, known)
         super().__init__(f"no saga {quoted(name)} is {where}{near}")
 
 

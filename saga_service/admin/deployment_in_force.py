@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,13 +15,10 @@ from saga_service.admin.views import (
     deployed_documents,
     list_processes,
 )
+from saga_service.admin.worker_handlers import descriptions_of
+from saga_service.base.similar_names import closest_or_all
 from saga_service.definitions import DefinedSaga, readable_saga_spec
-from saga_service.definitions.problems import closest
-from saga_service.wire.worker_description import (
-    UnreadableDescription,
-    WorkerDescription,
-    worker_description_from_json,
-)
+from saga_service.wire.worker_description import WorkerDescription
 
 
 class InForce(NamedTuple):
@@ -67,21 +64,6 @@ async def what_is_in_force(servers: Servers) -> InForce:
     return InForce(specs, workers, unread)
 
 
-def descriptions_of(row: ProcessRow) -> tuple[list[WorkerDescription], list[str]]:
-    """The services that a process carries out commands of, and a line for each that this release cannot read.
-
-    A worker in another language may name its service alone, without handlers.
-    """
-    found: list[WorkerDescription] = []
-    unread: list[str] = []
-    for written in row.services:
-        try:
-            found.append(worker_description_from_json({"handlers": [], **written}))
-        except UnreadableDescription as error:
-            unread.append(f"{row.kind} '{row.name}': {error}")
-    return found, unread
-
-
 def not_deployed(rows: Sequence[ProcessRow], saga: str) -> str | None:
     """A remark where no service that is alive has the saga; None where one has it, or where nothing is known of any.
 
@@ -94,12 +76,4 @@ def not_deployed(rows: Sequence[ProcessRow], saga: str) -> str | None:
     if not alive:
         return "no service is alive that could start it; start one: saga-service run"
     names = sorted({name for row in alive for name in row.definitions})
-    return (
-        f"no service that is alive has the saga {quoted(saga)}{closest(saga, names) or '; known: ' + ', '.join(names)}"
-    )
-
-
-def services_named_alone(workers: Collection[WorkerDescription]) -> list[str]:
-    """The services of which no worker has named a handler: nothing more is known than that somebody is there."""
-    with_handlers = {worker.service for worker in workers if worker.handlers}
-    return list(dict.fromkeys(worker.service for worker in workers if worker.service not in with_handlers))
+    return f"no service that is alive has the saga {quoted(saga)}{closest_or_all(saga, names)}"

@@ -14,11 +14,11 @@ from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.server_access import Servers
 from saga_service.admin.text import at_time, quoted
 from saga_service.admin.views import ProcessRow, SagaRow, list_processes, saga_with_id
+from saga_service.base.similar_names import closest
 from saga_service.core.events import Started
 from saga_service.core.ids import saga_id_from_key
 from saga_service.core.state import JsonObject
 from saga_service.definitions import Catalog
-from saga_service.definitions.problems import closest
 from saga_service.engine.decode import Decoder, Received
 from saga_service.wire.business_keys import KeyForm, written_key
 from saga_service.wire.dead_letters import DeadLetter

@@ -7,9 +7,8 @@ with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -82,12 +81,6 @@ def shown(value: object) -> str:
             return "a list"
         case _:
             return repr(value)[:SHOWN_CHARACTERS_MAX]
-
-
-def closest(written: str, known: Sequence[str]) -> str:
-    """A question with the known name nearest to what was written, to end a text with; empty where none is near."""
-    close = get_close_matches(written, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 @dataclass(frozen=True, slots=True)

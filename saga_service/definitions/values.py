@@ -13,9 +13,10 @@ from typing import Annotated, Any
 from pydantic import PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from saga_service.base.similar_names import closest
 from saga_service.core.vocabulary import Kind, OnError, OnUnknown, UndoOrder
 from saga_service.definitions.keywords import duration_ms
-from saga_service.definitions.problems import closest, shown
+from saga_service.definitions.problems import shown
 from saga_service.wire.entries import Malformed
 from saga_service.wire.json import read_object, write_object
 

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from saga_service.base.similar_names import closest
 from saga_service.core.definition import Definition, StepDefinition
 from saga_service.core.ids import CommandId, SagaId
 from saga_service.core.state import Fault, JsonObject
 from saga_service.core.vocabulary import Outcome, Task
 from saga_service.definitions.authoring import Duration
 from saga_service.definitions.keywords import duration_ms
-from saga_service.definitions.problems import closest
 from saga_service.wire.entries import Message
 from saga_service.wire.replies import write_failure, write_success
 from saga_service.worker.handler_results import InvalidResult, json_object

@@ -6,16 +6,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from saga_service.admin.deployment_in_force import descriptions_of, services_named_alone
 from saga_service.admin.views import ProcessRow
+from saga_service.admin.worker_handlers import descriptions_of, services_named_alone, services_of
 from saga_service.cli.checks.findings import Finding, ok, problem
 from saga_service.cli.console.output import duration
-from saga_service.core.ids import service_of
 from saga_service.core.state import JsonObject
 from saga_service.definitions import DefinedSaga, readable_saga_spec
 from saga_service.definitions.compatibility import compare
-from saga_service.definitions.problems import closest
-from saga_service.wire.worker_description import WorkerDescription
 
 NAMED_MAX = 10
 
@@ -36,37 +33,6 @@ def process_findings(
         yield _definitions(replicas)
         # Only services copy the reports of workers: without one nothing is known of those.
         yield from _handlers(workers, documents, read_by_others)
-
-
-def services_of(rows: Sequence[ProcessRow]) -> dict[str, list[WorkerDescription]]:
-    """The descriptions that workers which are alive give of each of their services, by service."""
-    found = defaultdict(list)
-    for row in rows:
-        if row.kind == "worker" and row.status == "alive":
-            # A stranger's report may say too little; that it is alive is known all the same.
-            described, _ = descriptions_of(row)
-            for description in described:
-                found[description.service].append(description)
-    return dict(found)
-
-
-def lacking_workers(rows: Sequence[ProcessRow], commands: Iterable[str]) -> dict[str, str]:
-    """A remark on each of these commands that no worker known to be alive carries out.
-
-    Only services know of workers, so without one that is alive there are none.
-    """
-    if not any(row.kind == "service" and row.status == "alive" for row in rows):
-        return {}
-    described = services_of(rows)
-    remarks: dict[str, str] = {}
-    for command in commands:
-        workers = described.get(service_of(command), [])
-        types = {handler.type for worker in workers for handler in worker.handlers}
-        # A worker that names its services alone may carry out anything of them.
-        if command not in types and all(worker.handlers for worker in workers):
-            near = closest(command, sorted(types))
-            remarks[command] = f"no worker that is known to be alive carries out {command}{near}"
-    return remarks
 
 
 def groups_read(rows: Sequence[ProcessRow]) -> dict[str, set[str]]:

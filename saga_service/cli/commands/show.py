@@ -14,6 +14,7 @@ from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.lookup import story_and_state
 from saga_service.admin.text import harmless
 from saga_service.admin.views import SagaRow, SagaStory, deployed_document, list_processes
+from saga_service.admin.worker_handlers import lacking_workers
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.selection import find_saga
@@ -72,12 +73,7 @@ async def _show(settings: Settings, target: str, saga: str | None) -> _Shown:
 async def _lacking(connection: Connection, story: SagaStory) -> Mapping[str, str]:
     """A remark on each awaited command that no worker carries out."""
     commands = {command for step in story.steps if (command := awaited_command(step)) is not None}
-    if not commands:
-        return {}
-    # Imported here: definitions cost more than all else that is shown, and most sagas need none.
-    from saga_service.cli.checks.processes import lacking_workers
-
-    return lacking_workers(await list_processes(connection), commands)
+    return lacking_workers(await list_processes(connection), commands) if commands else {}
 
 
 async def _outdated(connection: Connection, saga: SagaRow, lacking: Collection[str]) -> Collection[str]:

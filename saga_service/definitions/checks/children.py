@@ -8,12 +8,13 @@ from typing import Any
 
 import orjson
 
+from saga_service.base.similar_names import closest_or_all
 from saga_service.definitions.checks.sample_cases import child_of
 from saga_service.definitions.checks.types import Place, json_text, reached_cases, tried_with
 from saga_service.definitions.expressions.references import Reference, references_of
 from saga_service.definitions.expressions.static_evaluation import SampleCase, StaticEvaluation
 from saga_service.definitions.outline import Outline, StepOutline
-from saga_service.definitions.problems import Violation, closest
+from saga_service.definitions.problems import Violation
 from saga_service.definitions.schema.inputs import Input, at_fault
 from saga_service.definitions.schema.json_schema import always_needed, fits_types, may_lack, properties_of, types_of
 from saga_service.definitions.schema.samples import TEXT, is_unknown
@@ -79,7 +80,7 @@ def _mapping_violations(written: Mapping[str, Any], sending: _Sending) -> Iterat
     for name, part in written.items():
         if not reader.takes(name):
             known = list(properties_of(reader.schema))
-            hint = closest(name, known) or f"; its input's properties: {', '.join(known)}"
+            hint = closest_or_all(name, known, "its input's properties")
             yield step.path("input", name), f"is nothing that {sending.name} takes{hint}"
         elif name in reader.stored:
             yield from ((step.path("input", name), text) for text in _part_problems(name, part, sending))

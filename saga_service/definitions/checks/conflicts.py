@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from saga_service.base.similar_names import closest_or_all
 from saga_service.core.vocabulary import Kind
 from saga_service.definitions.keywords import kind_of
-from saga_service.definitions.problems import Path, Problem, SagaSource, closest, mappings, shown
+from saga_service.definitions.problems import Path, Problem, SagaSource, mappings, shown
 from saga_service.wire.transport import NO_STREAMS, OWN_TYPES_PREFIX, StreamNames
 
 _Start = tuple[str, str]
@@ -125,7 +126,7 @@ def _child_conflicts(sources: Sequence[SagaSource]) -> Iterator[Problem]:
 def _child_problem(child: str, step: Mapping[str, Any], by_name: Mapping[str, SagaSource]) -> tuple[str, str] | None:
     """The step's keyword that is wrong, and what to write instead."""
     if child not in by_name:
-        hint = closest(child, list(by_name)) or f"; there are: {', '.join(by_name)}"
+        hint = closest_or_all(child, list(by_name), "there are")
         return "saga", f"is {shown(child)}, and no saga of that name is among the definitions{hint}"
     if _has_pivot(by_name[child]) and kind_of(step) is Kind.COMPENSATABLE:
         text = f"must be 'pivot' or 'retriable': the child saga '{child}' has a pivot, and cannot be undone after it"

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
 
+from saga_service.base.similar_names import closest, closest_or_all
 from saga_service.core.vocabulary import Task
 from saga_service.definitions.checks.sample_cases import known_output
 from saga_service.definitions.checks.types import Place, one_line, type_problems
 from saga_service.definitions.expressions.cel import CompiledExpression, InvalidExpression, compile_expression
 from saga_service.definitions.expressions.references import FUNCTIONS, ORDERED_MACROS, TYPE_NAMES, VARIABLES, Reference
 from saga_service.definitions.outline import Outline, StepOutline
-from saga_service.definitions.problems import Violation, closest, shown
+from saga_service.definitions.problems import Violation, shown
 from saga_service.definitions.schema.json_schema import is_open, properties_of, types_of
 from saga_service.wire.commands import OUTPUTS_FIELD
 from saga_service.wire.json import NESTING_MAX
@@ -88,7 +89,7 @@ def _reference_problems(compiled: CompiledExpression, place: Place) -> Iterator[
         yield f"calls an entry '{name}', which is a variable already; give it another name"
     for name in compiled.references.functions:
         if name not in FUNCTIONS:
-            hint = closest(name, sorted(FUNCTIONS)) or f"; there are: {', '.join(sorted(FUNCTIONS))}"
+            hint = closest_or_all(name, sorted(FUNCTIONS), "there are")
             yield f"calls the function '{name}', which does not exist{hint}"
     for reference in compiled.references.variables:
         match reference.variable:
@@ -147,7 +148,7 @@ def _name_problems(reference: Reference, root: Mapping[str, Any], begin: int) ->
 def _unknown_property(name: str, reference: Reference, holder: Reference, known: list[str]) -> str:
     for meant in _subtracted(reference, holder, known):
         return meant
-    hint = closest(name, known) or f"; its properties: {', '.join(known)}"
+    hint = closest_or_all(name, known, "its properties")
     return f"refers to '{Reference(holder.variable, (*holder.path, name))}', and '{holder}' has no '{name}'{hint}"
 
 
@@ -198,7 +199,7 @@ def _output_problems(reference: Reference, place: Place) -> Iterator[str]:
     position = outline.position_of(name)
     text = f"refers to '{_output_of(name)}', and"
     if position is None:
-        hint = closest(name, known) or (f"; this step waits for: {', '.join(known)}" if known else "")
+        hint = closest_or_all(name, known, "this step waits for")
         yield f"{text} there is no step '{name}'{hint}"
     elif position == step.position:
         yield f"{text} that is this step itself; name a step that it waits for"

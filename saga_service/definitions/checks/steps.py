@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from saga_service.base.similar_names import closest
 from saga_service.core.definition import OutputMisfit
 from saga_service.core.vocabulary import Kind, OnUnknown, Task
 from saga_service.definitions.keywords import KEYWORDS_OF, TASK_KEYWORDS, TASK_NAMES, duration_text
 from saga_service.definitions.outline import Outline, StepOutline, after_of, milliseconds_of
-from saga_service.definitions.problems import Violation, closest, mappings, shown
+from saga_service.definitions.problems import Violation, mappings, shown
 from saga_service.definitions.schema.json_schema import types_of
 from saga_service.definitions.schema.keys import altered_key
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from saga_service.base.similar_names import closest
 from saga_service.core.definition import StepDefinition
 from saga_service.core.ids import service_of
 from saga_service.core.state import JsonObject
@@ -15,7 +16,7 @@ from saga_service.definitions.compatibility.schema_comparison import Difference,
 from saga_service.definitions.document import DefinedSaga
 from saga_service.definitions.keywords import duration_text
 from saga_service.definitions.outline import Outline, StepOutline
-from saga_service.definitions.problems import closest, path_text
+from saga_service.definitions.problems import path_text
 from saga_service.definitions.schema.outputs import OutputSchema, output_schema
 from saga_service.wire.worker_description import HandlerDescription, WorkerDescription
 

@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any
 
-from saga_service.definitions.problems import Path, closest, path_text
+from saga_service.base.similar_names import closest
+from saga_service.definitions.problems import Path, path_text
 from saga_service.definitions.schema.json_schema import (
     alternatives,
     always_needed,

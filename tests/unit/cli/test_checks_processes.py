@@ -9,9 +9,10 @@ import pytest
 
 from saga_service import Saga, Step
 from saga_service.admin.views import ProcessRow
+from saga_service.admin.worker_handlers import lacking_workers
 from saga_service.cli.checks.clocks import clock_findings
 from saga_service.cli.checks.findings import Finding
-from saga_service.cli.checks.processes import groups_read, lacking_workers, process_findings
+from saga_service.cli.checks.processes import groups_read, process_findings
 from saga_service.definitions import check_saga
 
 ORDER = check_saga(Saga("order", steps=[Step("charge", action="payment.charge", compensation="payment.refund")]))
