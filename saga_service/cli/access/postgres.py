@@ -1,4 +1,4 @@
-"""Postgres for one command: a connection with its failures in words, the store's own operations, workers' inboxes."""
+"""Postgres for one command: a connection with its failures in words, requests to sagas, and dead letters."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from saga_service.admin.encryption import cipher_of
-from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.postgres_errors import postgres_errors_in_words, store_errors_in_words
 from saga_service.admin.server_access import read_plain_values
-from saga_service.base.postgres import close_pool, describe
+from saga_service.base.postgres import close_pool
 from saga_service.cli.access.effective_settings import advice_on_address
-from saga_service.settings import Settings, without_password
+from saga_service.settings import Settings
 from saga_service.store.dead_letters import DeadLetterBox
-from saga_service.store.encryption import PostgresKeyRotation
 from saga_service.store.pool import create_pool
 from saga_service.store.requests import PostgresRequests
-from saga_service.store.retention import PostgresRemoval
-from saga_service.store.schema.migrate import SchemaState, schema_state
-from saga_service.wire.encryption import Cipher
 
 if TYPE_CHECKING:
-    from saga_service.worker import Worker  # most commands have no worker
+    pass  # most commands have no worker
 
 CONNECT_S_MAX = 5.0
 
@@ -54,22 +49,10 @@ async def open_postgres(settings: Settings) -> AsyncIterator[asyncpg.Connection]
             await connection.close(timeout=CONNECT_S_MAX)
 
 
-async def schema_of(connection: asyncpg.Connection) -> SchemaState:
-    """The schema's state. Raises Failure for a role that may not see which version it is."""
-    try:
-        return await schema_state(connection)
-    except asyncpg.InsufficientPrivilegeError:
-        raise Failure(
-            "the role in SAGA_POSTGRES_DSN may not look at the schema's version",
-            "use the service's own role for this (saga_reader and saga_operator are not enough)",
-            kind=FailureKind.UNREACHABLE,
-        ) from None
-
-
 @asynccontextmanager
 async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterBox]:
     """Open the stored dead letters to change them. Raises Failure where Postgres cannot be used."""
-    async with _open_pool(settings) as pool:
+    async with open_pool(settings) as pool:
         yield DeadLetterBox(pool)
 
 
@@ -77,58 +60,16 @@ async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterBox]:
 async def open_requests(settings: Settings) -> AsyncIterator[PostgresRequests]:
     """Open the requests to sagas: operations and signals. Raises Failure where Postgres cannot be used."""
     cipher = cipher_of(settings)
-    async with _open_pool(settings) as pool:
+    async with open_pool(settings) as pool:
         yield PostgresRequests(pool, cipher)
 
 
 @asynccontextmanager
-async def open_removal(settings: Settings) -> AsyncIterator[PostgresRemoval]:
-    """Open the removal of ended sagas. Raises Failure where Postgres cannot be used."""
-    async with _open_pool(settings) as pool:
-        yield PostgresRemoval(pool)
-
-
-@asynccontextmanager
-async def open_key_rotation(settings: Settings, cipher: Cipher) -> AsyncIterator[PostgresKeyRotation]:
-    """Open the encryption of stored sagas with another key. Raises Failure where Postgres cannot be used."""
-    async with _open_pool(settings) as pool:
-        yield PostgresKeyRotation(pool, cipher)
-
-
-@asynccontextmanager
-async def _open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    """Open a pool of one connection."""
+async def open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """Open a pool of one connection. Raises Failure where Postgres cannot be used."""
     with postgres_errors_told(settings), store_errors_in_words(settings):
         pool = await create_pool(settings.postgres_dsn.get_secret_value(), size=1, statement_cache_size=0)
         try:
             yield pool
         finally:
             await close_pool(pool)
-
-
-async def create_inbox(worker: Worker) -> None:
-    """Make the table of the inbox, in the worker's own database, of a worker that has one.
-
-    Raises Failure where that database cannot be used.
-    """
-    if worker.inbox is None:
-        return
-    where = f"the database of the inbox of worker '{worker.service}'"
-    try:
-        await worker.inbox.create_tables()
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise Failure(
-            f"{where} refuses: {error}",
-            "run this with a role that may create a schema, and grant the worker's role the use of it",
-            kind=FailureKind.UNREACHABLE,
-        ) from None
-    except asyncpg.ClientConfigurationError as error:
-        raise Failure(f"the address of {where} cannot be used: {error}", kind=FailureKind.INVALID) from None
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        given = worker.inbox.address
-        at = "" if given is None else f", at {without_password(given)}"
-        raise Failure(
-            f"{where} cannot be used{at}: {describe(error)}",
-            "check the address that its PostgresInbox is given; under dev, os.environ['SAGA_POSTGRES_DSN'] has one",
-            kind=FailureKind.UNREACHABLE,
-        ) from None

@@ -58,7 +58,9 @@ async def _work(settings: Settings, workers: list[Worker], *, migrate: bool) -> 
 
 
 async def _migrate(workers: list[Worker]) -> None:
-    from saga_service.cli.access.postgres import create_inbox  # a worker without an inbox needs no Postgres client
+    from saga_service.cli.access.postgres_maintenance import (
+        create_inbox,  # a worker without an inbox needs no Postgres client
+    )
 
     for worker in workers:
         await create_inbox(worker)
