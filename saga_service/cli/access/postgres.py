@@ -1,4 +1,4 @@
-"""Postgres for one command: a connection with its failures in words, requests to sagas, and dead letters."""
+"""Postgres for one command: a connection, or a pool of one, with its failures in words."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from saga_service.admin.encryption import cipher_of
 from saga_service.admin.postgres_errors import postgres_errors_in_words, store_errors_in_words
 from saga_service.admin.server_access import read_plain_values
 from saga_service.base.postgres import close_pool
 from saga_service.cli.access.effective_settings import advice_on_address
 from saga_service.settings import Settings
-from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.pool import create_pool
-from saga_service.store.requests import PostgresRequests
 
 if TYPE_CHECKING:
     pass  # most commands have no worker
@@ -47,21 +44,6 @@ async def open_postgres(settings: Settings) -> AsyncIterator[asyncpg.Connection]
             yield connection
         finally:
             await connection.close(timeout=CONNECT_S_MAX)
-
-
-@asynccontextmanager
-async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterBox]:
-    """Open the stored dead letters to change them. Raises Failure where Postgres cannot be used."""
-    async with open_pool(settings) as pool:
-        yield DeadLetterBox(pool)
-
-
-@asynccontextmanager
-async def open_requests(settings: Settings) -> AsyncIterator[PostgresRequests]:
-    """Open the requests to sagas: operations and signals. Raises Failure where Postgres cannot be used."""
-    cipher = cipher_of(settings)
-    async with open_pool(settings) as pool:
-        yield PostgresRequests(pool, cipher)
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from saga_service.cli.access.archive import (
 )
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.postgres_maintenance import open_removal
+from saga_service.cli.access.postgres_writers import open_removal
 from saga_service.cli.console.output import counted, moment, print_json
 from saga_service.cli.exits import ExitCode
 from saga_service.cli.invocation import run_to_end

@@ -22,7 +22,7 @@ from saga_service.admin.text import shell_word
 from saga_service.admin.views import DeadLetterRow, dead_letters_with_ids
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.option_values import age
-from saga_service.cli.access.postgres import open_dead_letters, open_postgres, open_requests
+from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.console.bulk import IN_BULK, Bulk, DryRun, Yes
 from saga_service.cli.console.output import AsJson, counted, moment, print_heading, print_json, print_line, shown_of
 from saga_service.cli.console.tables import print_table
@@ -281,8 +281,9 @@ async def _replay_many(settings: Settings, wanted: LetterFilter, many: Many) -> 
 
 @asynccontextmanager
 async def _open_replay(settings: Settings) -> AsyncIterator[Replay]:
-    # Its imports take a quarter of a command's time, and a list has no use for them.
+    # Imported here and below: it takes a quarter of a command's time, and a list has no use for it.
     from saga_service.admin.dead_letters import Replay
+    from saga_service.cli.access.postgres_writers import open_dead_letters, open_requests
     from saga_service.cli.access.redis import open_redis
 
     async with open_dead_letters(settings) as box, open_requests(settings) as requests, open_redis(settings) as client:
@@ -290,6 +291,8 @@ async def _open_replay(settings: Settings) -> AsyncIterator[Replay]:
 
 
 async def _drop_named(settings: Settings, numbers: list[int]) -> tuple[list[int], list[Failure]]:
+    from saga_service.cli.access.postgres_writers import open_dead_letters
+
     async with open_dead_letters(settings) as box:
         dropped = await box.drop_dead_letters(numbers)
     return dropped, _failures(numbers, dropped)
@@ -297,6 +300,8 @@ async def _drop_named(settings: Settings, numbers: list[int]) -> tuple[list[int]
 
 async def _drop_many(settings: Settings, wanted: LetterFilter, many: Many) -> list[int]:
     dropped: list[int] = []
+    from saga_service.cli.access.postgres_writers import open_dead_letters
+
     async with open_postgres(settings) as connection, open_dead_letters(settings) as box:
         async for numbers in _batches(connection, wanted, many, DROP_LETTERS):
             dropped += await box.drop_dead_letters(numbers)

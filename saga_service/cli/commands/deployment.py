@@ -9,7 +9,7 @@ import typer
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import postgres_errors_told
-from saga_service.cli.access.postgres_maintenance import create_inbox
+from saga_service.cli.access.postgres_writers import create_inbox
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.exits import do_each
 from saga_service.cli.invocation import run_to_end

@@ -60,7 +60,7 @@ def _check_servers(processes: Sequence[ProcessHealth]) -> None:
 async def _ask_servers(settings: Settings, *, needs_postgres: bool) -> None:
     """Ask Redis, and Postgres where it is needed. Raises Failure where one cannot be used now."""
     from saga_service.cli.access.postgres import open_postgres
-    from saga_service.cli.access.postgres_maintenance import schema_of
+    from saga_service.cli.access.postgres_writers import schema_of
     from saga_service.cli.access.redis import open_redis
     from saga_service.store.schema.migrate import SchemaFit
 

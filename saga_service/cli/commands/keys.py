@@ -14,7 +14,7 @@ from saga_service.admin.encryption import KeyUsage, cipher_of, keys_in_use, know
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.postgres import open_postgres
-from saga_service.cli.access.postgres_maintenance import open_key_rotation
+from saga_service.cli.access.postgres_writers import open_key_rotation
 from saga_service.cli.console.output import AsJson, counted, print_json
 from saga_service.cli.console.tables import print_table
 from saga_service.cli.invocation import run_to_end

@@ -14,7 +14,8 @@ from saga_service.admin.requests import RequestOutcome, request_outcomes
 from saga_service.admin.text import shell_word
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.option_values import read_json_object
-from saga_service.cli.access.postgres import open_postgres, open_requests
+from saga_service.cli.access.postgres import open_postgres
+from saga_service.cli.access.postgres_writers import open_requests
 from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, select, tell_unknown_definition
 from saga_service.cli.console.bulk import IN_BULK, Bulk, DryRun, Yes
 from saga_service.cli.console.output import (

@@ -58,7 +58,7 @@ async def _work(settings: Settings, workers: list[Worker], *, migrate: bool) -> 
 
 
 async def _migrate(workers: list[Worker]) -> None:
-    from saga_service.cli.access.postgres_maintenance import (
+    from saga_service.cli.access.postgres_writers import (
         create_inbox,  # a worker without an inbox needs no Postgres client
     )
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
@@ -41,6 +45,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield Path(folder)
 
 
+def as_in_a_terminal() -> None:
+    """Heed SIGHUP, also where whoever runs the tests does not (`nohup`)."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def dev(folder: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
@@ -49,6 +58,7 @@ def dev(folder: Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=as_in_a_terminal,
     )
     yield process
     process.kill()
@@ -126,15 +136,30 @@ class Said:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        self._lines = process.stdout
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.all: list[str] = []
+        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
 
-    async def until(self, part: str) -> str:
-        while line := await asyncio.to_thread(self._lines.readline):
+    def _read(self, stdout: IO[str]) -> None:
+        with stdout:
+            for line in stdout:
+                self._lines.put(line)
+        self._lines.put("")
+
+    async def until(self, part: str, within_s: float = 60.0) -> str:
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            try:
+                line = self._lines.get_nowait()
+            except queue.Empty:
+                await asyncio.sleep(0.01)
+                continue
+            if not line:
+                break
             self.all.append(line)
             if part in line:
                 return line
-        raise AssertionError(f"it ended without '{part}': {''.join(self.all)}")
+        raise AssertionError(f"nothing with '{part}' came, but: {''.join(self.all)}")
 
 
 async def test_a_first_hour_with_dev(folder: Path) -> None:
@@ -181,7 +206,7 @@ async def test_a_first_hour_with_dev(folder: Path) -> None:
         assert f"process {dev.pid} uses the embedded servers" in second[0]
     finally:
         dev.terminate()
-        await asyncio.to_thread(dev.communicate)
+        await asyncio.to_thread(dev.wait)
     assert dev.returncode == 0
     assert await command("list") == ""
 
@@ -196,7 +221,7 @@ async def test_sagas_without_workers_of_ones_own_are_answered_by_nobody(folder: 
         assert not any("worker started" in line for line in said.all)
     finally:
         dev.terminate()
-        await asyncio.to_thread(dev.communicate)
+        await asyncio.to_thread(dev.wait)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +260,7 @@ async def test_a_worker_that_was_killed_is_told_with_the_command_that_starts_it(
         assert f"the data is kept in {folder / 'data'}" in await said.until("ended; ")
     finally:
         dev.kill()
-        await asyncio.to_thread(dev.communicate)
+        await asyncio.to_thread(dev.wait)
     assert (folder / "data" / ".gitignore").read_text() == "*\n"
 
 

@@ -12,7 +12,7 @@ from redis import Redis
 
 from saga_service import Saga, Step
 from saga_service.admin.failure_kinds import Failure
-from saga_service.cli.access.postgres_maintenance import create_inbox
+from saga_service.cli.access.postgres_writers import create_inbox
 from saga_service.cli.checks import stored_sagas as checks
 from saga_service.definitions import check_saga
 from saga_service.engine.ports import Batch, Write

@@ -1,4 +1,4 @@
-"""Postgres as maintenance needs it: the schema's state, removal, keys, and the databases of workers' inboxes."""
+"""Postgres for commands that change something: requests, dead letters, removal, keys, the schema, inboxes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from saga_service.admin.encryption import cipher_of
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.base.postgres import describe
 from saga_service.cli.access.postgres import open_pool
 from saga_service.settings import Settings, without_password
+from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.encryption import PostgresKeyRotation
+from saga_service.store.requests import PostgresRequests
 from saga_service.store.retention import PostgresRemoval
 from saga_service.store.schema.migrate import SchemaState, schema_state
 from saga_service.wire.encryption import Cipher
@@ -31,6 +34,21 @@ async def schema_of(connection: asyncpg.Connection) -> SchemaState:
             "use the service's own role for this (saga_reader and saga_operator are not enough)",
             kind=FailureKind.UNREACHABLE,
         ) from None
+
+
+@asynccontextmanager
+async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterBox]:
+    """Open the stored dead letters to change them. Raises Failure where Postgres cannot be used."""
+    async with open_pool(settings) as pool:
+        yield DeadLetterBox(pool)
+
+
+@asynccontextmanager
+async def open_requests(settings: Settings) -> AsyncIterator[PostgresRequests]:
+    """Open the requests to sagas: operations and signals. Raises Failure where Postgres cannot be used."""
+    cipher = cipher_of(settings)
+    async with open_pool(settings) as pool:
+        yield PostgresRequests(pool, cipher)
 
 
 @asynccontextmanager
