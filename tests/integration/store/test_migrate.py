@@ -233,11 +233,11 @@ async def limited_role(admin_dsn: str, database: str, *grants: str) -> AsyncIter
     address = urlsplit(admin_dsn)
     role = f"limited_{database}"
     async with connected(urlunsplit(address._replace(path=f"/{database}"))) as connection:
-        await connection.execute(f"create role {role} login nocreaterole")
+        await connection.execute(f"create role {role} login nocreaterole password 'limited'")
         for grant in grants:
             await connection.execute(grant.format(role=role))
         try:
-            netloc = f"{role}:@{address.netloc.rpartition('@')[2]}"
+            netloc = f"{role}:limited@{address.netloc.rpartition('@')[2]}"
             yield urlunsplit(address._replace(netloc=netloc, path=f"/{database}"))
         finally:
             await connection.execute(f"drop owned by {role} cascade; drop role {role}")
