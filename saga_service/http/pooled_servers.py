@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import cast
+from typing import Annotated, cast
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+from fastapi import Depends, Request
 
 from saga_service.admin.dead_letters import Replay
 from saga_service.admin.encryption import cipher_of
@@ -115,3 +116,14 @@ async def _opened(stack: AsyncExitStack, settings: Settings, prepare: Prepare | 
     )
     stack.push_async_callback(close_pool, pool)
     return pool
+
+
+def servers_of(request: Request) -> PooledServers:
+    """The servers of the application that a request has come to."""
+    servers = request.app.state.servers
+    assert isinstance(servers, PooledServers), "the application is started before it answers"
+    return servers
+
+
+ServersOfRequest = Annotated[PooledServers, Depends(servers_of)]
+"""What a route takes to reach Postgres and Redis."""

@@ -1,6 +1,6 @@
-"""The record of a running `dev`, by which other commands in the same folder find its servers.
+"""The folder of a `dev`, which git does not see, and the record in it by which other commands find its servers.
 
-`dev` writes the file into `.saga` in its working directory; a command looks there, and in the folders above. A record
+`dev` writes the record into `.saga` in its working directory; a command looks there, and in the folders above. A record
 counts only while the process that wrote it lives.
 """
 
@@ -14,11 +14,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from saga_service.local.data_folder import GIT_FILE, make_data_folder
-
 DEV_FOLDER = ".saga"
 """Where `dev` keeps its record, and by default its servers' data; relative to its working directory."""
 _FILE = "dev.json"
+GIT_FILE = ".gitignore"
+
+
+def make_data_folder(folder: Path) -> bool:
+    """Make a folder for the data of local servers, unseen by git, and return True; False where it is there already.
+
+    Raises OSError.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_new:
+        (folder / GIT_FILE).write_text("*\n")
+    return is_new
 
 
 @dataclass(frozen=True, slots=True)

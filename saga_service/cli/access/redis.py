@@ -1,13 +1,17 @@
-"""A connection to Redis for one command, and the failures of it in words."""
+"""Redis for one command, with its failures in words; and both servers, for a command that needs both."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
+
+from asyncpg import Connection
 
 from saga_service.admin.redis_errors import redis_errors_in_words
 from saga_service.cli.access.effective_settings import advice_on_address
+from saga_service.cli.access.postgres import open_postgres
 from saga_service.settings import Settings
 from saga_service.streams.connection import RedisClient, connect
 
@@ -26,3 +30,16 @@ async def open_redis(settings: Settings) -> AsyncIterator[RedisClient]:
             yield client
         finally:
             await client.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandServers:
+    """Fulfils `admin.server_access.Servers`: each connection is opened where it is needed, and closed after it."""
+
+    settings: Settings
+
+    def postgres(self) -> AbstractAsyncContextManager[Connection]:
+        return open_postgres(self.settings)
+
+    def redis(self) -> AbstractAsyncContextManager[RedisClient]:
+        return open_redis(self.settings)

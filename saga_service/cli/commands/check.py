@@ -11,8 +11,8 @@ from saga_service.admin.definitions import given_sources, load_catalog
 from saga_service.admin.deployment_in_force import what_is_in_force
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.worker_handlers import services_named_alone
-from saga_service.cli.access.command_servers import CommandServers
 from saga_service.cli.access.effective_settings import read_settings
+from saga_service.cli.access.redis import CommandServers
 from saga_service.cli.commands.worker import load_named_worker
 from saga_service.cli.console.output import AsJson, counted, print_json, print_line, print_mismatch
 from saga_service.cli.exits import ExitCode, do_each

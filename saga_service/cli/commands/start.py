@@ -23,11 +23,11 @@ from saga_service.admin.views import (
     open_request_of,
     saga_with_id,
 )
-from saga_service.cli.access.command_servers import CommandServers
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.access.option_values import given_data, given_fields
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.postgres_writers import open_requests
+from saga_service.cli.access.redis import CommandServers
 from saga_service.cli.access.selection import find_saga
 from saga_service.cli.console.output import (
     ANSWER_TIMEOUT_S,

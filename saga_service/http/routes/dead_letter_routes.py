@@ -14,7 +14,7 @@ from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.filters import LetterFilter, newest_letters
 from saga_service.admin.views import DeadLetterRow, dead_letters_with_ids
 from saga_service.http.cursor import Limit
-from saga_service.http.dependencies import ServersOfRequest
+from saga_service.http.pooled_servers import ServersOfRequest
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 

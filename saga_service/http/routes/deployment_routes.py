@@ -15,7 +15,7 @@ from saga_service.admin.views import (
     registered_definition,
     registered_definitions,
 )
-from saga_service.http.dependencies import ServersOfRequest
+from saga_service.http.pooled_servers import ServersOfRequest
 from saga_service.streams.server import GroupFacts, groups_of, keys_beginning_with
 from saga_service.wire.transport import StreamNames
 

@@ -13,7 +13,7 @@ from saga_service.admin.lookup import find_saga
 from saga_service.admin.requests import RequestOutcome, request_outcomes
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution
-from saga_service.http.dependencies import ServersOfRequest
+from saga_service.http.pooled_servers import ServersOfRequest
 from saga_service.http.routes.saga_routes import BY_DEFINITION, OfDefinition, Target
 from saga_service.store.requests import OperationCall
 

@@ -20,7 +20,7 @@ from saga_service.core.undo_plan import Plan, plan
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.definitions import UnreadableDocument
 from saga_service.http.cursor import COUNTED_MAX, Cursor, Limit, cursor_of, place_of
-from saga_service.http.dependencies import ServersOfRequest
+from saga_service.http.pooled_servers import ServersOfRequest
 
 router = APIRouter(prefix="/sagas", tags=["sagas"])
 

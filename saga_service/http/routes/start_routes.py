@@ -13,8 +13,7 @@ from saga_service.admin.encryption import decrypted_saga
 from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.starts import StartedSaga, StartRequest, start
 from saga_service.admin.views import SagaRow, dead_letter_of_entry, saga_with_id
-from saga_service.http.dependencies import ServersOfRequest
-from saga_service.http.pooled_servers import PooledServers
+from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
 
 router = APIRouter(prefix="/sagas", tags=["sagas"])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from saga_service.local.data_folder import make_data_folder
+from saga_service.local.dev_record import make_data_folder
 from saga_service.local.servers.postgres import EmbeddedPostgres
 from saga_service.local.servers.process import stop_servers_on
 from saga_service.local.servers.programs import EmbeddedServerError, for_shell, redis_cli
