@@ -6,7 +6,7 @@ Redis may be away meanwhile: a replica of the service answers once it reads the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from asyncpg import Connection
@@ -41,7 +41,13 @@ async def request_outcomes(
     timeout_s: float,
 ) -> list[RequestOutcome]:
     """The outcomes of these requests, one of each saga, awaited for `timeout_s` at most."""
-    answers = await _answers(requests, request_ids, timeout_s)
+    return await outcomes_of(connection, sagas, request_ids, await answers_to(requests, request_ids, timeout_s))
+
+
+async def outcomes_of(
+    connection: Connection, sagas: Sequence[SagaRow], request_ids: Sequence[int], answers: Mapping[int, Result]
+) -> list[RequestOutcome]:
+    """The outcomes of these requests, one of each saga, by the answers that have come."""
     statuses = {row.id: row.status for row in await sagas_with_ids(connection, [saga.id for saga in sagas])}
     return [
         _outcome(saga, request_id, answers.get(request_id), statuses.get(saga.id, saga.status))
@@ -49,7 +55,8 @@ async def request_outcomes(
     ]
 
 
-async def _answers(requests: PostgresRequests, request_ids: Sequence[int], timeout_s: float) -> dict[int, Result]:
+async def answers_to(requests: PostgresRequests, request_ids: Sequence[int], timeout_s: float) -> dict[int, Result]:
+    """The answers to these requests by their ids, awaited for `timeout_s` at most. No connection is held meanwhile."""
     loop = asyncio.get_running_loop()
     give_up_at_s = loop.time() + timeout_s
     answers: dict[int, Result] = {}

@@ -73,6 +73,10 @@ class StartedSaga:
     """What looks wrong in the input, and may be meant; and that no service which is alive has the saga."""
 
 
+class NothingStarted(Failure):
+    """Definitions are known here, and none has the name of the saga. A request that is forced is not refused so."""
+
+
 class _Meant(NamedTuple):
     """The saga that an entry starts, as the service will read it. None stands for what cannot be known."""
 
@@ -133,8 +137,7 @@ async def _catalog(
         return given, None
     except Failure as failure:
         if isinstance(failure, UnknownSaga) and not request.is_forced:
-            advice = "--force adds the entry all the same"
-            raise Failure(f"nothing was started: {failure}", advice, kind=FailureKind.INVALID) from None
+            raise NothingStarted(f"nothing was started: {failure}", kind=FailureKind.INVALID) from None
         if is_needed:
             raise Failure(f"nothing was started: {failure}", kind=failure.kind) from None
         return None, failure

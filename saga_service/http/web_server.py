@@ -17,7 +17,7 @@ from saga_service.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-UNSENT_ANSWERS_MAX = 256
+CONNECTIONS_WAITING_MAX = 256
 
 
 class _Server(uvicorn.Server):
@@ -46,7 +46,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            backlog=UNSENT_ANSWERS_MAX,
+            backlog=CONNECTIONS_WAITING_MAX,
             timeout_graceful_shutdown=max(1, settings.shutdown_grace_ms // 1000),
         )
     )
@@ -68,6 +68,8 @@ def _listening(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.http_host, settings.http_port))
+        # Whoever reads the address in the log and asks at once waits for the answer, and is not refused.
+        listening.listen(CONNECTIONS_WAITING_MAX)
     except OSError as error:
         listening.close()
         raise Failure(

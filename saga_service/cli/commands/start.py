@@ -14,7 +14,7 @@ from asyncpg import Connection
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.lookup import waits_until
 from saga_service.admin.requests import RequestOutcome, request_outcomes
-from saga_service.admin.starts import StartedSaga, StartRequest, read_value, start
+from saga_service.admin.starts import NothingStarted, StartedSaga, StartRequest, read_value, start
 from saga_service.admin.views import (
     HistoryRow,
     SagaRow,
@@ -89,7 +89,10 @@ def start_command(
 ) -> None:
     settings = read_settings(for_modules=True)
     request = StartRequest(saga, given_data(data, field), given_fields(field), key, event_id, stream, is_forced)
-    started = run_to_end(start(CommandServers(settings), request, is_awaited=wait))
+    try:
+        started = run_to_end(start(CommandServers(settings), request, is_awaited=wait))
+    except NothingStarted as failure:
+        raise Failure(failure.message, "--force adds the entry all the same", kind=failure.kind) from None
     for remark in started.remarks:
         typer.echo(remark, err=True)
     if not (wait and as_json):

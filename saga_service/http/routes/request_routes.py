@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -10,14 +11,15 @@ from pydantic import BaseModel, Field
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.lookup import find_saga
-from saga_service.admin.requests import RequestOutcome, request_outcomes
+from saga_service.admin.requests import REFUSED, RequestOutcome, answers_to, outcomes_of
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution
-from saga_service.http.pooled_servers import ServersOfRequest
+from saga_service.http.exact_body import ExactRoute
+from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
 from saga_service.http.routes.saga_routes import BY_DEFINITION, OfDefinition, Target
-from saga_service.store.requests import OperationCall
+from saga_service.store.requests import OperationCall, PostgresRequests
 
-router = APIRouter(prefix="/sagas/{target}", tags=["steering"])
+router = APIRouter(prefix="/sagas/{target}", tags=["steering"], route_class=ExactRoute)
 
 ANSWER_S_MAX = 60.0
 AnswerTimeout = Annotated[
@@ -39,7 +41,7 @@ class Signal(BaseModel):
     )
 
 
-class Order(BaseModel):
+class OperationArguments(BaseModel):
     """The arguments of an operation on a saga. Which are needed depends on the operation."""
 
     reason: Annotated[str, Field(min_length=1, max_length=1000, description="Why: it stands in the history.")]
@@ -57,12 +59,10 @@ async def signal_saga(
     saga: OfDefinition = None,
     timeout: AnswerTimeout = 10,
 ) -> RequestOutcome:
-    async with servers.postgres() as connection:
-        found = (await find_saga(connection, target, saga, by_definition=BY_DEFINITION)).saga
-        with servers.requests() as requests:
-            request_id = await requests.signal(SagaId(found.id), wanted.name, wanted.data, wanted.id, wanted.step)
-            [outcome] = await request_outcomes(connection, requests, [found], [request_id], timeout)
-    return _answered(response, outcome)
+    async def request(requests: PostgresRequests, saga_id: SagaId) -> int:
+        return await requests.signal(saga_id, wanted.name, wanted.data, wanted.id, wanted.step)
+
+    return await _requested(servers, response, target, saga, request, timeout)
 
 
 @router.post("/operations/{operation}", summary="Retry, skip, resolve, cancel, compensate, pause or resume a saga")
@@ -71,25 +71,42 @@ async def operate_saga(
     response: Response,
     target: Target,
     operation: Annotated[Operation, Path(description="What is to be done.")],
-    wanted: Order,
+    wanted: OperationArguments,
     saga: OfDefinition = None,
     timeout: AnswerTimeout = 10,
 ) -> RequestOutcome:
     if operation is Operation.RESOLVE and (wanted.step is None or wanted.resolution is None):
         raise Failure("resolve needs a step and a resolution", kind=FailureKind.INVALID)
     call = OperationCall(operation, ACTOR_DEFAULT, wanted.reason, wanted.step, wanted.resolution, wanted.output)
+
+    async def request(requests: PostgresRequests, saga_id: SagaId) -> int:
+        [request_id] = await requests.operate([saga_id], call)
+        return request_id
+
+    return await _requested(servers, response, target, saga, request, timeout)
+
+
+async def _requested(
+    servers: PooledServers,
+    response: Response,
+    target: str,
+    saga: str | None,
+    request: Callable[[PostgresRequests, SagaId], Awaitable[int]],
+    timeout_s: float,
+) -> RequestOutcome:
+    """The outcome of a request: 202 where no replica has answered yet, 409 where the saga refuses.
+
+    Whoever waits holds no connection, so that any number may wait.
+    """
     async with servers.postgres() as connection:
         found = (await find_saga(connection, target, saga, by_definition=BY_DEFINITION)).saga
-        with servers.requests() as requests:
-            [request_id] = await requests.operate([SagaId(found.id)], call)
-            [outcome] = await request_outcomes(connection, requests, [found], [request_id], timeout)
-    return _answered(response, outcome)
-
-
-def _answered(response: Response, outcome: RequestOutcome) -> RequestOutcome:
-    """202 where no replica has answered yet, 409 where the saga refuses."""
+    with servers.requests() as requests:
+        request_id = await request(requests, SagaId(found.id))
+        answers = await answers_to(requests, [request_id], timeout_s)
+    async with servers.postgres() as connection:
+        [outcome] = await outcomes_of(connection, [found], [request_id], answers)
     if outcome.verdict is None:
         response.status_code = HTTPStatus.ACCEPTED
-    elif outcome.verdict == "refused":
+    elif outcome.verdict == REFUSED:
         response.status_code = HTTPStatus.CONFLICT
     return outcome

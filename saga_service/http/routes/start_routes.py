@@ -13,9 +13,10 @@ from saga_service.admin.encryption import decrypted_saga
 from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.starts import StartedSaga, StartRequest, start
 from saga_service.admin.views import SagaRow, dead_letter_of_entry, saga_with_id
+from saga_service.http.exact_body import ExactRoute
 from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
 
-router = APIRouter(prefix="/sagas", tags=["sagas"])
+router = APIRouter(prefix="/sagas", tags=["sagas"], route_class=ExactRoute)
 
 WAIT_S_MAX = 60.0
 POLL_S = 0.25

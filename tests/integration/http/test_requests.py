@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import orjson
 import pytest
@@ -17,6 +19,7 @@ from tests.integration.http.conftest import Api, open_api
 from tests.support.builders import PlainBlueprint, PlainCatalog, step
 from tests.support.command_line import store
 from tests.support.replica import answering
+from tests.support.waiting import eventually
 
 DOCUMENT = definition_to_document("order", (step("reserve"), step("charge")), {}, None)
 ORDER = definition_from_document(DOCUMENT)
@@ -146,3 +149,62 @@ async def test_what_is_there_is_answered_while_a_server_is_away_and_the_rest_say
     assert (away.headers["retry-after"], away.json()["type"]) == ("5", "urn:saga-service:problem:unreachable")
     assert "hush" not in away.text + no_redis["streams"].text
     assert "Redis at redis://" in no_redis["streams"].json()["detail"]
+
+
+async def test_however_many_wait_for_an_answer_others_are_answered(api: Api, postgres_dsn: str) -> None:
+    """More than there are connections."""
+    await keep(postgres_dsn, begun("order", "A-1"))
+    waiting = [
+        asyncio.create_task(api.post("/v1/sagas/A-1/operations/pause?timeout=30", json={"reason": str(number)}))
+        for number in range(20)
+    ]
+
+    async def all_are_requested() -> bool:
+        async with asyncio.timeout(5):
+            answer = await api.get("/v1/sagas")
+        assert answer.status_code == 200, answer.text
+        return await requests_in(postgres_dsn) == len(waiting)
+
+    await eventually(all_are_requested)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+
+
+async def requests_in(postgres_dsn: str) -> int:
+    connection = await asyncpg.connect(postgres_dsn)
+    try:
+        return int(await connection.fetchval("select count(*) from saga.requests"))
+    finally:
+        await connection.close()
+
+
+LOSSY = {
+    "a number that loses digits": '{"amount": 0.12345678901234567890123}',
+    "two equal names": '{"amount": 1, "amount": 2}',
+    "no number": '{"amount": NaN}',
+    "text that is not UTF-8": '{"amount": "\\ud800"}',
+    "no JSON": '{"amount": ',
+}
+
+
+@pytest.mark.parametrize("data", LOSSY.values(), ids=LOSSY.keys())
+async def test_a_body_of_which_a_part_would_be_lost_is_refused(
+    api: Api, client: Redis, postgres_dsn: str, defined: None, data: str
+) -> None:
+    await keep(postgres_dsn, begun("order", "A-1"))
+    bodies = {
+        "sagas": f'{{"saga": "order", "input": {data}}}',
+        "sagas/A-1/signals": f'{{"name": "approved", "data": {data}}}',
+        "sagas/A-1/operations/resolve": f'{{"reason": "x", "step": "s", "resolution": "succeeded", "output": {data}}}',
+    }
+    for path, body in bodies.items():
+        answer = await api.post(f"/v1/{path}", content=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), answer.text
+        assert "the body" in answer.json()["detail"]
+    assert await entries(client) == []
+    assert await requests_in(postgres_dsn) == 0
+
+
+async def test_no_advice_is_for_the_command_line_alone(api: Api, defined: None) -> None:
+    assert "advice" not in (await api.post("/v1/sagas", json={"saga": "ordre"})).json()
