@@ -79,10 +79,12 @@ def develop(own: Settings, what: Chosen, folder: Path, *, reload: bool) -> None:
     tell_what_is_not_used(own)
     with ExitStack() as stack:
         if_nothing_runs = stack.enter_context(ExitStack())
-        if not folder.exists():
-            # A mistyped name leaves nothing behind, in what may be the wrong folder.
-            if_nothing_runs.callback(rmtree, folder, ignore_errors=True)
+        was_there = folder.exists()
         servers = stack.enter_context(embedded_servers(folder))
+        # A mistyped name leaves nothing behind, in what may be the wrong folder. But the folder may be anybody's, and
+        # another dev may have come first, and have run while this one waited for it.
+        if not (was_there or servers.postgres.had_data):
+            if_nothing_runs.callback(rmtree, folder, ignore_errors=True)
         tell_what_runs_unasked(what)
         settings = environment(settings_for(servers), what, own)
         # The author's modules may look for these as they are imported, here as in the children.

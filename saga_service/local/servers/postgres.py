@@ -38,6 +38,8 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
         self._data = self._folder / "postgres"
+        self.had_data = self._has_data()
+        """True if the folder has the data of earlier servers. Whoever asks has the folder for its own."""
         self._log = self._folder / "postgres.log"
         self._account = postgres_account()
         self._short_socket_folder: tempfile.TemporaryDirectory[str] | None = None
@@ -58,11 +60,14 @@ class EmbeddedPostgres:
     def is_running(self) -> bool:
         return self._process.is_running()
 
+    def _has_data(self) -> bool:
+        return (self._data / "PG_VERSION").exists()
+
     def start(self) -> None:
         """Start on the data that is there, or on new data. Raises EmbeddedServerError."""
         self._programs = reachable_postgres_programs(self._account, self._folder)
         self._check_that_the_account_gets_in()
-        is_new = not (self._data / "PG_VERSION").exists()
+        is_new = not self._has_data()
         if is_new:
             self._make_data()
         self._process.start(self._command(), self._answers)

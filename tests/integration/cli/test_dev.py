@@ -11,13 +11,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import psutil
 import pytest
 
+from saga_service.admin.failure_kinds import Failure
+from saga_service.cli.console import development
+from saga_service.local.servers import EmbeddedServers
 from saga_service.local.servers.process import wait_until_gone
+from saga_service.settings import Settings
 from tests.support.command_line import run_process
 from tests.support.servers import memory
 from tests.support.waiting import eventually
@@ -241,6 +246,39 @@ async def test_what_cannot_be_loaded_is_the_last_word_and_leaves_nothing_behind(
     assert "saga_service runs" not in ran.err, "the service has not been started"
     assert ran.out == ""
     assert not (folder / "data").exists()
+
+
+async def test_what_cannot_be_loaded_leaves_a_folder_that_was_there_as_it_is(folder: Path) -> None:
+    own = folder / "data" / "of mine"
+    own.parent.mkdir()
+    own.write_text("kept")
+    ran = await run_process("dev", "-d", "nothing_of_that_name", "--folder", str(own.parent))
+    assert ran.exit_code == 2
+    assert own.read_text() == "kept"
+
+
+async def test_a_second_dev_that_waited_for_the_folder_of_a_first_keeps_its_data(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one has made the folder, run and ended, after the second one had seen none."""
+    data = folder / "data"
+
+    @contextmanager
+    def after_the_first(where: Path) -> Iterator[EmbeddedServers]:
+        with EmbeddedServers(where):
+            pass
+        with EmbeddedServers(where) as servers:
+            yield servers
+
+    monkeypatch.chdir(folder)
+    # `dev` makes its settings those of its process.
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(development, "embedded_servers", after_the_first)
+    with pytest.raises(Failure):
+        await asyncio.to_thread(
+            development.develop, Settings(), development.Chosen(("nothing_of_that_name",), ()), data, reload=False
+        )
+    assert (data / "postgres").exists()
 
 
 async def test_a_worker_that_was_killed_is_told_with_the_command_that_starts_it(folder: Path) -> None:

@@ -157,11 +157,13 @@ def test_temporary_servers_leave_nothing_and_say_nothing(capfd: pytest.CaptureFi
 
 def test_data_in_a_given_folder_is_kept_and_redis_has_its_port_again(short_folder: Path) -> None:
     with EmbeddedServers(short_folder) as running:
+        assert not running.postgres.had_data
         address = running.redis_url
         ask_postgres(running.postgres_dsn, "create table kept as select 7 as number")
         ask_redis(running.redis_url, "SET", "kept", "7")
 
     with EmbeddedServers(short_folder) as running:
+        assert running.postgres.had_data
         assert running.redis_url == address
         assert ask_postgres(running.postgres_dsn, "select number from kept") == 7
         assert ask_redis(running.redis_url, "GET", "kept") == "7"
