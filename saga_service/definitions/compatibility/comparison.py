@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from saga_service.base.similar_names import closest
+from saga_service.base.similar_names import closest, closest_or_all
 from saga_service.core.definition import StepDefinition
 from saga_service.core.ids import service_of
 from saga_service.core.state import JsonObject
@@ -145,7 +145,7 @@ def _of_call(call: _Call, handlers: Mapping[str, HandlerDescription] | None) -> 
     handler = handlers.get(call.type)
     if handler is None:
         known = sorted(handlers)
-        hint = closest(call.type, known) or f"; it has: {', '.join(known)}"
+        hint = closest_or_all(call.type, known, "it has")
         yield call.mismatch(f"{call.name} has no handler in the worker of '{service_of(call.type)}'{hint}")
         return
     misuse = _misuse(call, handler)

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any
 
-from saga_service.base.similar_names import closest
+from saga_service.base.similar_names import closest_or_all
 from saga_service.definitions.problems import Path, path_text
 from saga_service.definitions.schema.json_schema import (
     alternatives,
@@ -191,15 +191,15 @@ def _missing(name: str, sent: Part, given: list[str], unread: list[str], path: P
     """The difference of a needed property that is not among the given ones. `unread` are those that nobody asks for."""
     if is_open(sent.schema, sent.root):
         return
-    where, there = (*path, name), f"; there: {', '.join(given)}" if given else ""
+    where, meant_or_there = (*path, name), closest_or_all(name, given, "there")
     if is_closed(sent.schema, sent.root):
-        yield Difference(where, f"is missing{closest(name, given) or there}", is_certain=True)
+        yield Difference(where, f"is missing{meant_or_there}", is_certain=True)
     elif meant := _misspelt(name, unread):
         # A producer might add the one beside the other. It is far likelier that one is the other's misspelling.
         yield Difference(where, f"is not among the named properties; did you mean '{meant}'?", is_certain=True)
     else:
         text = "is not among the named properties, and may be missing"
-        yield Difference(where, f"{text}{closest(name, given) or there}", is_certain=False)
+        yield Difference(where, f"{text}{meant_or_there}", is_certain=False)
 
 
 def _misspelt(name: str, known: Sequence[str]) -> str | None:
