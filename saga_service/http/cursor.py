@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Query
+from pydantic import Field
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.filters import AfterSaga
 from saga_service.core.ids import parse_saga_id
 
 PAGE_MAX = 500
+_FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before it no saga began, and soon before it Python's times end."""
 COUNTED_MAX = 10_000
 """A list is counted exactly up to here."""
 
+Span = Annotated[timedelta, Field(ge=timedelta(), le=timedelta(days=36_500))]
+"""An age of items, a hundred years at most."""
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="The items of one page.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before. Leave it out for the first page.")]
 
@@ -38,7 +43,7 @@ def place_of(cursor: str | None) -> AfterSaga | None:
         place = AfterSaga(datetime.fromisoformat(created_at), saga_id)
     except (ValueError, binascii.Error):
         raise _no_cursor() from None
-    if parse_saga_id(place.id) is None or place.created_at.tzinfo is None:
+    if parse_saga_id(place.id) is None or place.created_at.tzinfo is None or place.created_at < _FIRST_MOMENT:
         raise _no_cursor()
     return place
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 
+log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 STATUSES = {
     FailureKind.PROBLEM: HTTPStatus.CONFLICT,
@@ -82,6 +84,13 @@ def answer_with_problems(application: FastAPI) -> None:
         return problem_response(
             Problem(type=_urn(kind.value), title=TITLES[kind], status=status, detail=told, errors=errors)
         )
+
+    @application.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        log.error("a request met a bug", path=request.url.path, error=repr(error), exc_info=error)
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        detail = "this process met an error that nobody foresaw; its log has it"
+        return problem_response(Problem(type=_urn("bug"), title="A bug", status=status, detail=detail))
 
     @application.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from saga_service.admin.dead_letters import Replayed
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.filters import LetterFilter, newest_letters
 from saga_service.admin.views import DeadLetterRow, dead_letters_with_ids
-from saga_service.http.cursor import Limit
+from saga_service.http.cursor import Limit, Span
 from saga_service.http.pooled_servers import ServersOfRequest
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
@@ -37,8 +36,8 @@ async def list_dead_letters(
     stream: Annotated[str | None, Query(description="The stream that the entry came from.")] = None,
     reason: Annotated[str | None, Query(description="A part of the reason.")] = None,
     saga: Annotated[str | None, Query(description="The saga or the signal that the entry names.")] = None,
-    older_than: Annotated[timedelta | None, Query(description="Seconds, or PT2H.")] = None,
-    newer_than: Annotated[timedelta | None, Query(description="Seconds, or PT2H.")] = None,
+    older_than: Annotated[Span | None, Query(description="Seconds, or PT2H.")] = None,
+    newer_than: Annotated[Span | None, Query(description="Seconds, or PT2H.")] = None,
     with_replayed: Annotated[bool, Query(description="With those that were put back.")] = False,
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next` of the page before.")] = None,
     limit: Limit = 50,

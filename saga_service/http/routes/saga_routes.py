@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -19,7 +18,7 @@ from saga_service.core.ids import parse_saga_id
 from saga_service.core.undo_plan import Plan, plan
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.definitions import UnreadableDocument
-from saga_service.http.cursor import COUNTED_MAX, Cursor, Limit, cursor_of, place_of
+from saga_service.http.cursor import COUNTED_MAX, Cursor, Limit, Span, cursor_of, place_of
 from saga_service.http.pooled_servers import ServersOfRequest
 
 router = APIRouter(prefix="/sagas", tags=["sagas"])
@@ -66,8 +65,8 @@ async def list_sagas(
     key: Annotated[str | None, Query(description="The business key.")] = None,
     parent_id: Annotated[str | None, Query(description="The child sagas of this saga.")] = None,
     error_code: Annotated[str | None, Query(description="What they were undone for, or are stuck at.")] = None,
-    older_than: Annotated[timedelta | None, Query(description="Unchanged for so long: seconds, or PT2H.")] = None,
-    newer_than: Annotated[timedelta | None, Query(description="Changed within so long: seconds, or PT2H.")] = None,
+    older_than: Annotated[Span | None, Query(description="Unchanged for so long: seconds, or PT2H.")] = None,
+    newer_than: Annotated[Span | None, Query(description="Changed within so long: seconds, or PT2H.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> SagaPage:

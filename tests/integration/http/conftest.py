@@ -15,13 +15,15 @@ Api = httpx.AsyncClient
 
 
 @asynccontextmanager
-async def open_api(postgres_dsn: str, redis_url: str) -> AsyncIterator[Api]:
-    """The API on these servers."""
+async def open_api(postgres_dsn: str, redis_url: str, *, raises: bool = True) -> AsyncIterator[Api]:
+    """The API on these servers. Without `raises` a bug is answered as a server would."""
     addresses = {"SAGA_POSTGRES_DSN": postgres_dsn, "SAGA_REDIS_URL": redis_url}
     application = make_application(at_addresses(Settings(), addresses))
     async with (
         application.router.lifespan_context(application),
-        httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://localhost") as client,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(application, raise_app_exceptions=raises), base_url="http://localhost"
+        ) as client,
     ):
         yield client
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from saga_service.definitions import definition_to_document
 from saga_service.engine.ports import Batch
+from saga_service.http.routes import saga_routes
 from tests.integration.cli.test_sagas import HOUR_MS, begun, id_of, keep
-from tests.integration.http.conftest import Api
+from tests.integration.http.conftest import Api, open_api
 from tests.support.builders import step
 from tests.support.command_line import store
 
@@ -79,8 +81,6 @@ async def test_filters_are_those_of_the_command_line(api: Api, postgres_dsn: str
 async def test_a_total_is_exact_as_far_as_it_is_counted(
     api: Api, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from saga_service.http.routes import saga_routes
-
     await keep(postgres_dsn, *(begun("order", f"A-{number}") for number in range(4)))
     monkeypatch.setattr(saga_routes, "COUNTED_MAX", 4)
     exact = (await api.get("/v1/sagas?limit=1")).json()
@@ -135,6 +135,8 @@ async def test_a_plan_says_what_would_be_undone_in_which_order(api: Api, postgre
     assert [[undo["step"] for undo in wave] for wave in plan["waves"]] == [["reserve"]]
 
 
+# The place of a saga that began in the year 1.
+BEFORE_ALL = "MDAwMS0wMS0wMVQwMDowMDowMCswMDowMCA1ZmM3ODIzMC02NzA1LThhNzAtOWU3Zi1kNDkzNjMxY2UyMGQ"
 WRONG = {
     "sagas/nothing": (404, "no saga has the id or the key 'nothing'"),
     "sagas/nothing/history": (404, "no saga has the id or the key 'nothing'"),
@@ -142,6 +144,13 @@ WRONG = {
     "sagas?limit=0": (422, "query/limit"),
     "sagas?limit=501": (422, "query/limit"),
     "sagas?cursor=abc": (422, "cursor: is not the `next` of a page"),
+    f"sagas?cursor={BEFORE_ALL}": (
+        422,
+        "cursor: is not the `next` of a page",
+    ),
+    "sagas?older_than=P999999999D": (422, "older_than"),
+    "sagas?newer_than=P999999999D": (422, "newer_than"),
+    "dead-letters?older_than=P999999999D": (422, "older_than"),
     "sagas?cursor=%00": (422, "cursor: is not the `next` of a page"),
     "sagas?parent_id=17": (422, "parent_id: must be the id of a saga"),
     "sagas?status=done": (422, "query/status/0"),
@@ -166,3 +175,18 @@ async def test_a_wrong_request_is_told_what_is_wrong_with_it(api: Api, path: str
     assert (answer.status_code, problem["status"]) == (said[0], said[0])
     assert said[1] in problem["detail"]
     assert problem["type"].startswith("urn:saga-service:problem:")
+
+
+async def test_a_bug_is_a_problem_too_and_tells_nothing_of_the_inside(
+    postgres_dsn: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the inside")
+
+    monkeypatch.setattr(saga_routes, "page_of_sagas", broken)
+    async with open_api(postgres_dsn, redis_url, raises=False) as api:
+        with capture_logs() as logs:
+            answer = await api.get("/v1/sagas")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert "the inside" not in answer.text
+    assert [line["error"] for line in logs if line["event"] == "a request met a bug"] == ["RuntimeError('the inside')"]
