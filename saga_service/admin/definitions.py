@@ -8,11 +8,13 @@ from dataclasses import replace
 from asyncpg import Connection
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.lookup import removed_just_now, story_and_state
 from saga_service.admin.server_access import Servers
 from saga_service.admin.text import quoted
 from saga_service.admin.views import SagaRow, definition_document, deployed_document, registered_names
 from saga_service.base.similar_names import closest_or_all
 from saga_service.core.definition import TOMBSTONE, Definition, tombstone
+from saga_service.core.undo_plan import Plan, plan
 from saga_service.definitions import (
     Catalog,
     DefinitionErrors,
@@ -23,6 +25,7 @@ from saga_service.definitions import (
     saga_spec_from_document,
 )
 from saga_service.settings import Settings
+from saga_service.wire.encryption import Cipher
 from saga_service.wire.transport import StreamNames
 
 
@@ -55,6 +58,23 @@ async def definition_of(connection: Connection, saga: SagaRow) -> Definition | N
         return tombstone(saga.saga)
     document = await definition_document(connection, saga.saga, saga.version)
     return None if document is None else definition_from_document(document)
+
+
+async def plan_of(connection: Connection, saga: SagaRow, cipher: Cipher | None) -> tuple[SagaRow, Plan]:
+    """The saga as it is now, and what would be undone. Raises Failure where that cannot be told here."""
+    shown = await story_and_state(connection, saga.id, cipher)
+    try:
+        definition = await definition_of(connection, saga)
+    except UnreadableDocument as error:
+        raise Failure(str(error)) from None
+    if definition is None:
+        raise Failure(f"version {saga.version} of the definition of saga '{saga.saga}' is not registered")
+    if shown is None:
+        raise removed_just_now(saga.id)
+    story, state = shown
+    if state is None:
+        raise Failure("a later version of the service has stored this saga", "use the command line of that version")
+    return story.saga, plan(definition, state)
 
 
 class UnknownSaga(Failure):

@@ -122,6 +122,11 @@ def in_one_line(sagas: Sequence[SagaRow]) -> str:
     return ", ".join(f"{row.saga} {row.id}" for row in sagas[:NAMED_SAGAS_MAX]) + more
 
 
+def removed_just_now(saga_id: str) -> Failure:
+    """The failure of whoever has found a saga, and then reads nothing of it."""
+    return Failure(f"the saga {saga_id} was removed just now", kind=FailureKind.NOT_FOUND)
+
+
 async def story_and_state(
     connection: Connection, saga_id: str, cipher: Cipher | None
 ) -> tuple[SagaStory, SagaState | None] | None:

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from asyncpg import Connection
 
 from saga_service.admin.encryption import cipher_of, decrypted_story
-from saga_service.admin.failure_kinds import Failure
-from saga_service.admin.lookup import story_and_state
+from saga_service.admin.lookup import removed_just_now, story_and_state
 from saga_service.admin.text import harmless
 from saga_service.admin.views import SagaRow, SagaStory, deployed_document, list_processes
 from saga_service.admin.worker_handlers import lacking_workers
@@ -32,7 +31,7 @@ from saga_service.cli.console.timeline import awaited_command, print_story
 from saga_service.cli.invocation import run_to_end
 from saga_service.core import definition as core
 from saga_service.core.state import SagaState
-from saga_service.core.undo_plan import Plan, plan
+from saga_service.core.undo_plan import Plan
 from saga_service.settings import Settings
 
 
@@ -62,7 +61,7 @@ async def _show(settings: Settings, target: str, saga: str | None) -> _Shown:
         found = await find_saga(connection, target, saga, deferral_max_ms=settings.deferral_max_ms)
         shown = await story_and_state(connection, found.id, cipher)
         if shown is None:
-            raise Failure(f"the saga {found.id} was removed just now")
+            raise removed_just_now(found.id)
         story, state = shown
         lacking = await _lacking(connection, story)
         outdated = await _outdated(connection, story.saga, lacking)
@@ -113,25 +112,12 @@ def plan_command(target: Target, saga: Definition = None, as_json: AsJson = Fals
 
 
 async def _plan(settings: Settings, target: str, saga: str | None) -> tuple[SagaRow, Plan]:
-    # Imported here: `show` needs them seldom, and they are slow to import.
-    from saga_service.admin.definitions import definition_of
-    from saga_service.definitions import UnreadableDocument
+    # Imported here: `show` needs definitions seldom, and they are slow to import.
+    from saga_service.admin.definitions import plan_of
 
     async with open_postgres(settings) as connection:
         found = await find_saga(connection, target, saga)
-        shown = await story_and_state(connection, found.id, cipher_of(settings))
-        try:
-            definition = await definition_of(connection, found)
-        except UnreadableDocument as error:
-            raise Failure(str(error)) from None
-    if definition is None:
-        raise Failure(f"version {found.version} of the definition of saga '{found.saga}' is not registered")
-    if shown is None:
-        raise Failure(f"the saga {found.id} was removed just now")
-    story, state = shown
-    if state is None:
-        raise Failure("a later version of the service has stored this saga", "use the command line of that version")
-    return story.saga, plan(definition, state)
+        return await plan_of(connection, found, cipher_of(settings))
 
 
 def _print_plan(saga: SagaRow, plan: Plan) -> None:

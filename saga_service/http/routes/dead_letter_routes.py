@@ -58,7 +58,14 @@ async def get_dead_letter(servers: ServersOfRequest, number: Number) -> DeadLett
 
 
 @router.post("/{number}/replay", summary="Put a dead letter back where it came from")
-async def replay_dead_letter(servers: ServersOfRequest, number: Number) -> Replayed:
+async def replay_dead_letter(
+    servers: ServersOfRequest,
+    number: Number,
+    again: Annotated[bool, Query(description="Also where it was put back before.")] = False,
+) -> Replayed:
+    letter = await get_dead_letter(servers, number)
+    if letter.replayed_at is not None and not again:
+        raise Failure(f"dead letter {number} was replayed already", "to replay it once more: ?again=true")
     with servers.replay() as replay:
         replayed = await replay.batch([number])
     if not replayed:

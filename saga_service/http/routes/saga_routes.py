@@ -7,17 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
-from saga_service.admin.definitions import definition_of
+from saga_service.admin.definitions import plan_of
 from saga_service.admin.encryption import decrypted_saga, decrypted_story
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.filters import AfterSaga, SagaFilter, count_of_sagas, page_of_sagas
-from saga_service.admin.lookup import find_saga, story_and_state
+from saga_service.admin.lookup import find_saga, removed_just_now, story_and_state
 from saga_service.admin.text import quoted
 from saga_service.admin.views import HistoryRow, SagaRow, SagaStory, history_of
 from saga_service.core.ids import parse_saga_id
-from saga_service.core.undo_plan import Plan, plan
+from saga_service.core.undo_plan import Plan
 from saga_service.core.vocabulary import SagaStatus
-from saga_service.definitions import UnreadableDocument
 from saga_service.http.cursor import COUNTED_MAX, Cursor, Limit, Span, cursor_of, place_of
 from saga_service.http.pooled_servers import ServersOfRequest
 
@@ -99,7 +98,7 @@ async def get_saga(servers: ServersOfRequest, target: Target, saga: OfDefinition
         found = await find_saga(connection, target, saga, by_definition=BY_DEFINITION)
         shown = await story_and_state(connection, found.saga.id, servers.cipher)
     if shown is None:
-        raise _removed(found.saga.id)
+        raise removed_just_now(found.saga.id)
     return decrypted_story(shown[0], servers.cipher)
 
 
@@ -121,20 +120,8 @@ async def get_history(
 async def get_plan(servers: ServersOfRequest, target: Target, saga: OfDefinition = None) -> PlannedUndo:
     async with servers.postgres() as connection:
         found = await find_saga(connection, target, saga, by_definition=BY_DEFINITION)
-        shown = await story_and_state(connection, found.saga.id, servers.cipher)
-        try:
-            definition = await definition_of(connection, found.saga)
-        except UnreadableDocument as error:
-            raise Failure(str(error)) from None
-    if definition is None:
-        version = found.saga.version
-        raise Failure(f"version {version} of the definition of saga '{found.saga.saga}' is not registered")
-    if shown is None:
-        raise _removed(found.saga.id)
-    story, state = shown
-    if state is None:
-        raise Failure("a later version of the service has stored this saga", "ask a replica of that version")
-    return PlannedUndo(saga_id=story.saga.id, status=story.saga.status, plan=plan(definition, state))
+        saga_now, planned = await plan_of(connection, found.saga, servers.cipher)
+    return PlannedUndo(saga_id=saga_now.id, status=saga_now.status, plan=planned)
 
 
 def _saga_id(given: str) -> str:
@@ -142,7 +129,3 @@ def _saga_id(given: str) -> str:
     if saga_id is None:
         raise Failure(f"parent_id: must be the id of a saga, but is {quoted(given)}", kind=FailureKind.INVALID)
     return saga_id
-
-
-def _removed(saga_id: str) -> Failure:
-    return Failure(f"the saga {saga_id} was removed just now", kind=FailureKind.NOT_FOUND)

@@ -121,12 +121,16 @@ async def test_a_dead_letter_is_put_back_or_dropped(api: Api, client: Redis, pos
     newer, older = (each["id"] for each in listed["items"])
 
     replayed = await api.post(f"/v1/dead-letters/{older}/replay")
+    twice = await api.post(f"/v1/dead-letters/{older}/replay")
     dropped = await api.delete(f"/v1/dead-letters/{newer}")
 
+    assert (twice.status_code, twice.json()["detail"]) == (409, f"dead letter {older} was replayed already")
     assert (replayed.status_code, replayed.json()["stream"], dropped.status_code) == (200, "saga:events", 204)
     assert await entries(client) == [{b"type": b"order"}]
     assert (await api.get("/v1/dead-letters")).json()["total"] == 0
     assert (await api.delete(f"/v1/dead-letters/{newer}")).status_code == 404
+    assert (await api.post(f"/v1/dead-letters/{older}/replay?again=true")).status_code == 200
+    assert len(await entries(client)) == 2
 
 
 async def test_what_is_there_is_answered_while_a_server_is_away_and_the_rest_says_which(
