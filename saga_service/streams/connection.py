@@ -19,6 +19,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from saga_service.base.lifecycle import heeding_cancellation
 from saga_service.streams.errors import translated
 from saga_service.wire.entries import SERVER_ID_CHARACTERS
 
@@ -75,7 +76,7 @@ def connect(url: str, *, blocking_ms: int = 0, connections_max: int = 8, knows_s
     }
     if "path" not in options:
         options["socket_keepalive"] = True
-    client = Redis.from_pool(_PatientPool(**options))
+    client = _HeedingClient.from_pool(_PatientPool(**options))
     client.response_callbacks.clear()
     return client
 
@@ -87,6 +88,14 @@ def connected(
     client = connect(url, blocking_ms=blocking_ms, connections_max=connections_max, knows_server=knows_server)
     until.push_async_callback(client.aclose)
     return client
+
+
+class _HeedingClient(Redis):
+    """A client that loses no cancellation: where its own code does, the loop that asked would run on for ever."""
+
+    async def execute_command(self, *words: Any, **options: Any) -> Any:
+        with heeding_cancellation():
+            return await super().execute_command(*words, **options)  # type: ignore[no-untyped-call]  # as below
 
 
 class _PatientPool(BlockingConnectionPool):

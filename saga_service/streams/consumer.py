@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from saga_service.base.lifecycle import heeding_cancellation
 from saga_service.streams import scripts
 from saga_service.streams.connection import RedisClient
 from saga_service.streams.errors import translated
@@ -255,5 +254,4 @@ class Consumer:
             raise
 
     async def _ask(self, *words: str | bytes | int, client: RedisClient | None = None) -> Any:
-        with heeding_cancellation():
-            return await (client or self._acting).execute_command(*words)
+        return await (client or self._acting).execute_command(*words)

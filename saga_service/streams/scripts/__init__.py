@@ -12,7 +12,6 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from saga_service.base.lifecycle import heeding_cancellation
 from saga_service.streams.connection import RedisClient
 from saga_service.streams.errors import translated
 
@@ -30,7 +29,7 @@ class _Script:
 
     async def ask(self, client: RedisClient, key: str, *arguments: str | bytes | int) -> Any:
         """The raw reply. Any: as the script makes it."""
-        with translated(), heeding_cancellation():
+        with translated():
             try:
                 return await client.execute_command("EVALSHA", self._digest, 1, key, *arguments)
             except NoScriptError:
