@@ -47,6 +47,12 @@ async def test_what_redis_lost_while_no_service_ran_is_sent_again_at_the_next_st
     system.start_saga("trip", "lost", plan={"flight": ["fail 600000"], "hotel": ["sleep 600"]})
     system.start_saga("trip", "in-flight", plan={"flight": ["sleep 1000"]})
     await system.until_history("lost", "action_failed")
+    await system.until_history("in-flight", "started")
+
+    async def all_is_published() -> bool:
+        return not await system.fetch("select from saga_private.outbox limit 1")
+
+    await eventually(all_is_published)
     service.kill()
     await eventually(lambda: system.redis.xlen(system.names.replies) >= 2)
     system.redis.flushdb()
