@@ -7,7 +7,10 @@ import os
 import random
 import signal
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+
+from redis import ResponseError
 
 from saga_service.local.processes import Child
 from saga_service.settings import Settings
@@ -165,11 +168,20 @@ async def test_a_worker_told_to_stop_under_load_leaves_nothing_behind(system: Sy
 
 
 async def test_a_second_signal_ends_a_service_at_once(system: System) -> None:
-    (service,) = await system.start(workers=0, SAGA_READ_BLOCK_MS="10000", SAGA_SHUTDOWN_GRACE_MS="60000")
+    """One that has a minute for a handler inside it to come to its end, and a handler that takes half of that."""
+    service = await system.start_in_one(SAGA_SHUTDOWN_GRACE_MS="60000")
+    system.start_saga("trip", "slow", plan={"flight": ["sleep 30000"]})
+
+    def is_at_work() -> bool:
+        with suppress(ResponseError):  # before the group is there
+            return bool(system.redis.xpending(system.names.commands("travel"), "travel")["pending"] == 1)
+        return False
+
+    await eventually(is_at_work)
     service.ask_to_stop()
     await eventually(lambda: any("stopping" in event for event in system.events_of(service)))
     service.ask_to_stop()
-    assert await system.ended(service, within_s=5) == 0
+    assert await system.ended(service, within_s=10) == 0
 
 
 APPROVAL = """
