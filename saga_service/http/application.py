@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from saga_service.http.guard import LoopbackGuard
+from saga_service.http.access.loopback_guard import LoopbackGuard
 from saga_service.http.openapi import described
 from saga_service.http.pooled_servers import pooled_servers
 from saga_service.http.problem_details import RESPONSES, answer_with_problems

@@ -11,8 +11,8 @@ import structlog
 import uvicorn
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.http.access.loopback_guard import is_loopback
 from saga_service.http.application import make_application
-from saga_service.http.guard import is_loopback
 from saga_service.settings import Settings
 
 log = structlog.get_logger(__name__)

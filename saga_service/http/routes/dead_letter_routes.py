@@ -12,6 +12,7 @@ from saga_service.admin.dead_letters import Replayed
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.filters import LetterFilter, newest_letters
 from saga_service.admin.views import DeadLetterRow, dead_letters_with_ids
+from saga_service.http.access.callers import Admin, Operator, Viewer
 from saga_service.http.cursor import Limit, Span
 from saga_service.http.pooled_servers import ServersOfRequest
 
@@ -32,6 +33,7 @@ class DeadLetterPage(BaseModel):
 
 @router.get("", summary="List dead letters, newest first")
 async def list_dead_letters(
+    caller: Viewer,
     servers: ServersOfRequest,
     stream: Annotated[str | None, Query(description="The stream that the entry came from.")] = None,
     reason: Annotated[str | None, Query(description="A part of the reason.")] = None,
@@ -49,7 +51,7 @@ async def list_dead_letters(
 
 
 @router.get("/{number}", summary="One dead letter")
-async def get_dead_letter(servers: ServersOfRequest, number: Number) -> DeadLetterRow:
+async def get_dead_letter(caller: Viewer, servers: ServersOfRequest, number: Number) -> DeadLetterRow:
     async with servers.postgres() as connection:
         found = await dead_letters_with_ids(connection, [number])
     if not found:
@@ -59,11 +61,12 @@ async def get_dead_letter(servers: ServersOfRequest, number: Number) -> DeadLett
 
 @router.post("/{number}/replay", summary="Put a dead letter back where it came from")
 async def replay_dead_letter(
+    caller: Operator,
     servers: ServersOfRequest,
     number: Number,
     again: Annotated[bool, Query(description="Also where it was put back before.")] = False,
 ) -> Replayed:
-    letter = await get_dead_letter(servers, number)
+    letter = await get_dead_letter(caller, servers, number)
     if letter.replayed_at is not None and not again:
         raise Failure(f"dead letter {number} was replayed already", "to replay it once more: ?again=true")
     with servers.replay() as replay:
@@ -74,7 +77,7 @@ async def replay_dead_letter(
 
 
 @router.delete("/{number}", summary="Drop a dead letter", status_code=HTTPStatus.NO_CONTENT)
-async def drop_dead_letter(servers: ServersOfRequest, number: Number) -> None:
+async def drop_dead_letter(caller: Admin, servers: ServersOfRequest, number: Number) -> None:
     with servers.dead_letters() as box:
         dropped = await box.drop_dead_letters([number])
     if not dropped:

@@ -15,6 +15,7 @@ from saga_service.admin.views import (
     registered_definition,
     registered_definitions,
 )
+from saga_service.http.access.callers import Viewer
 from saga_service.http.pooled_servers import ServersOfRequest
 from saga_service.streams.server import GroupFacts, groups_of, keys_beginning_with
 from saga_service.wire.transport import StreamNames
@@ -49,13 +50,14 @@ class Streams(BaseModel):
 
 
 @router.get("/definitions", summary="List the registered versions of all definitions")
-async def list_definitions(servers: ServersOfRequest) -> Definitions:
+async def list_definitions(caller: Viewer, servers: ServersOfRequest) -> Definitions:
     async with servers.postgres() as connection:
         return Definitions(items=await registered_definitions(connection))
 
 
 @router.get("/definitions/{saga}/{version}", summary="One version of a definition")
 async def get_definition(
+    caller: Viewer,
     servers: ServersOfRequest,
     saga: Annotated[str, Path(max_length=200, description="The name of the definition.")],
     version: Annotated[str, Path(max_length=200, description="As `version` of a saga has it.")],
@@ -71,6 +73,7 @@ async def get_definition(
 
 @router.get("/processes", summary="List the services and workers that are alive")
 async def list_alive(
+    caller: Viewer,
     servers: ServersOfRequest,
     with_dead: Annotated[bool, Query(description="With those that have ended within a day.")] = False,
 ) -> Processes:
@@ -79,7 +82,7 @@ async def list_alive(
 
 
 @router.get("/streams", summary="List the streams, with the lag of each group")
-async def list_streams(servers: ServersOfRequest) -> Streams:
+async def list_streams(caller: Viewer, servers: ServersOfRequest) -> Streams:
     names = StreamNames(servers.settings.stream_prefix)
     async with servers.redis() as client:
         commands = await keys_beginning_with(client, names.commands(""))

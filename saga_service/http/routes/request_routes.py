@@ -14,6 +14,7 @@ from saga_service.admin.lookup import find_saga
 from saga_service.admin.requests import REFUSED, RequestOutcome, answers_to, outcomes_of
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution
+from saga_service.http.access.callers import Operator
 from saga_service.http.exact_body import ExactRoute
 from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
 from saga_service.http.routes.saga_routes import BY_DEFINITION, OfDefinition, Target
@@ -25,7 +26,6 @@ ANSWER_S_MAX = 60.0
 AnswerTimeout = Annotated[
     float, Query(ge=0, le=ANSWER_S_MAX, description="Seconds to wait for the answer of a replica.")
 ]
-ACTOR_DEFAULT = "http"
 
 
 class Signal(BaseModel):
@@ -52,6 +52,7 @@ class OperationArguments(BaseModel):
 
 @router.post("/signals", summary="Send a saga a signal")
 async def signal_saga(
+    caller: Operator,
     servers: ServersOfRequest,
     response: Response,
     target: Target,
@@ -67,6 +68,7 @@ async def signal_saga(
 
 @router.post("/operations/{operation}", summary="Retry, skip, resolve, cancel, compensate, pause or resume a saga")
 async def operate_saga(
+    caller: Operator,
     servers: ServersOfRequest,
     response: Response,
     target: Target,
@@ -77,7 +79,7 @@ async def operate_saga(
 ) -> RequestOutcome:
     if operation is Operation.RESOLVE and (wanted.step is None or wanted.resolution is None):
         raise Failure("resolve needs a step and a resolution", kind=FailureKind.INVALID)
-    call = OperationCall(operation, ACTOR_DEFAULT, wanted.reason, wanted.step, wanted.resolution, wanted.output)
+    call = OperationCall(operation, caller.name, wanted.reason, wanted.step, wanted.resolution, wanted.output)
 
     async def request(requests: PostgresRequests, saga_id: SagaId) -> int:
         [request_id] = await requests.operate([saga_id], call)

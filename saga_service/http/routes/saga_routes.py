@@ -17,6 +17,7 @@ from saga_service.admin.views import HistoryRow, SagaRow, SagaStory, history_of
 from saga_service.core.ids import parse_saga_id
 from saga_service.core.undo_plan import Plan
 from saga_service.core.vocabulary import SagaStatus
+from saga_service.http.access.callers import Viewer
 from saga_service.http.cursor import COUNTED_MAX, Cursor, Limit, Span, cursor_of, place_of
 from saga_service.http.pooled_servers import ServersOfRequest
 
@@ -58,6 +59,7 @@ class PlannedUndo(BaseModel):
 
 @router.get("", summary="List sagas, newest first")
 async def list_sagas(
+    caller: Viewer,
     servers: ServersOfRequest,
     status: Annotated[list[SagaStatus] | None, Query(description="Repeat it for several.")] = None,
     saga: Annotated[str | None, Query(description="The name of the definition.")] = None,
@@ -93,7 +95,7 @@ async def list_sagas(
 
 
 @router.get("/{target}", summary="One saga with its steps, signals, children and what is still to be undone")
-async def get_saga(servers: ServersOfRequest, target: Target, saga: OfDefinition = None) -> SagaStory:
+async def get_saga(caller: Viewer, servers: ServersOfRequest, target: Target, saga: OfDefinition = None) -> SagaStory:
     async with servers.postgres() as connection:
         found = await find_saga(connection, target, saga, by_definition=BY_DEFINITION)
         shown = await story_and_state(connection, found.saga.id, servers.cipher)
@@ -104,6 +106,7 @@ async def get_saga(servers: ServersOfRequest, target: Target, saga: OfDefinition
 
 @router.get("/{target}/history", summary="What happened to a saga, and when")
 async def get_history(
+    caller: Viewer,
     servers: ServersOfRequest,
     target: Target,
     saga: OfDefinition = None,
@@ -117,7 +120,7 @@ async def get_history(
 
 
 @router.get("/{target}/plan", summary="What would be undone now, in which order. Changes nothing")
-async def get_plan(servers: ServersOfRequest, target: Target, saga: OfDefinition = None) -> PlannedUndo:
+async def get_plan(caller: Viewer, servers: ServersOfRequest, target: Target, saga: OfDefinition = None) -> PlannedUndo:
     async with servers.postgres() as connection:
         found = await find_saga(connection, target, saga, by_definition=BY_DEFINITION)
         saga_now, planned = await plan_of(connection, found.saga, servers.cipher)

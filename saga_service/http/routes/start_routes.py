@@ -13,6 +13,7 @@ from saga_service.admin.encryption import decrypted_saga
 from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.starts import StartedSaga, StartRequest, start
 from saga_service.admin.views import SagaRow, dead_letter_of_entry, saga_with_id
+from saga_service.http.access.callers import Operator
 from saga_service.http.exact_body import ExactRoute
 from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
 
@@ -48,6 +49,7 @@ class Started(BaseModel):
     responses={200: {"model": Started, "description": "It has ended, is stuck, or was there already."}},
 )
 async def start_saga(
+    caller: Operator,
     servers: ServersOfRequest,
     response: Response,
     wanted: Start,

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from saga_service.http.guard import LoopbackGuard, is_loopback
+from saga_service.http.access.loopback_guard import LoopbackGuard, is_loopback
 
 
 async def answer(**headers: str) -> httpx.Response:

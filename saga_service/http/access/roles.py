@@ -1,0 +1,23 @@
+"""Roles: what a caller may do. Each may do what the ones before it may."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """A caller's role."""
+
+    VIEWER = "viewer"
+    """Reads, and changes nothing."""
+    OPERATOR = "operator"
+    """Starts, signals and operates sagas, and puts dead letters back."""
+    ADMIN = "admin"
+    """Also loses something for good: drops dead letters."""
+
+    def covers(self, needed: Role) -> bool:
+        """True where this role may do what `needed` may."""
+        return _ORDER.index(self) >= _ORDER.index(needed)
+
+
+_ORDER = tuple(Role)
