@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import timedelta
 
 from asyncpg import Connection
 
-from saga_service.admin.views import DeadLetterRow, SagaRow, rows_of
+from saga_service.admin.views import SagaRow, rows_of
 from saga_service.core.vocabulary import Operation, SagaStatus
 from saga_service.wire.business_keys import KeyForm, written_key
-
-COUNT_S_MAX = 1.0
-"""How long a list counts what fits beyond its limit. A table of many millions takes longer."""
 
 
 @dataclass(slots=True)
@@ -33,12 +29,12 @@ class Conditions:
             self.values.append(value)
             self.texts.append(text.replace("{}", f"${len(self.values)}"))
 
-    def add_row(self, text: str, values: Sequence[object]) -> None:
-        """Add a condition in which each `{}` stands for the next value."""
+    def numbered(self, text: str, values: Sequence[object]) -> str:
+        """The text with a parameter's number in the place of each `{}`, for a condition that stands elsewhere."""
         for value in values:
             self.values.append(value)
             text = text.replace("{}", f"${len(self.values)}", 1)
-        self.texts.append(text)
+        return text
 
     def where(self) -> str:
         return f"where {' and '.join(self.texts)}" if self.texts else ""
@@ -79,53 +75,6 @@ _CHANGED_SINCE = """updated_at >= now() - {}::interval and (
     or status in ('compensating', 'stuck', 'paused')
 )"""
 
-# The newest sagas of a large table are found in its last pages; the whole of it is only read where those have too few.
-_WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), None)
-
-
-async def newest_sagas(connection: Connection, wanted: SagaFilter, sagas_max: int) -> tuple[list[SagaRow], int | None]:
-    """The sagas that fit, newest first, and the number of all that fit: None where counting takes too long."""
-    found = await page_of_sagas(connection, wanted, sagas_max)
-    if len(found) < sagas_max:
-        return found, len(found)
-    return found, await _count(connection, "sagas", wanted.conditions())
-
-
-class AfterSaga(NamedTuple):
-    """The place of a saga among all, newest first: a page begins after it."""
-
-    created_at: datetime
-    id: str
-
-
-async def page_of_sagas(
-    connection: Connection, wanted: SagaFilter, sagas_max: int, after: AfterSaga | None = None
-) -> list[SagaRow]:
-    """The sagas that fit, newest first, from the first one or from the one after `after`."""
-    found: list[SagaRow] = []
-    for window in _WINDOWS:
-        conditions = wanted.conditions()
-        since = None if window is None else window + (wanted.older_than or timedelta())
-        if after is None:
-            conditions.add("created_at > now() - {}::interval", since)
-        else:
-            conditions.add("created_at <= {}", after.created_at)
-            conditions.add_row("(created_at, id) < ({}, {}::uuid)", after)
-            conditions.add("created_at > {}", None if since is None else after.created_at - since)
-        rest = f"{conditions.where()} order by created_at desc, id desc limit {sagas_max}"
-        found = await rows_of(connection, SagaRow, "sagas", rest, conditions.values)
-        if len(found) == sagas_max:
-            break
-    return found
-
-
-async def count_of_sagas(connection: Connection, wanted: SagaFilter, up_to: int) -> int:
-    """The number of sagas that fit, `up_to` where there are as many or more."""
-    conditions = wanted.conditions()
-    some = f"select from saga.sagas {conditions.where()} limit {up_to}"
-    count: int = await connection.fetchval(f"select count(*) from ({some}) as counted", *conditions.values)
-    return count
-
 
 async def sagas_to_operate(connection: Connection, wanted: SagaFilter, sagas_max: int) -> tuple[list[SagaRow], int]:
     """The sagas that fit, the longest unchanged first, and the number of all that fit."""
@@ -133,7 +82,7 @@ async def sagas_to_operate(connection: Connection, wanted: SagaFilter, sagas_max
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         rest = f"{conditions.where()} order by updated_at, id limit {sagas_max}"
         found = await rows_of(connection, SagaRow, "sagas", rest, conditions.values)
-        count: int = await connection.fetchval(_counting("sagas", conditions), *conditions.values)
+        count: int = await connection.fetchval(counting("sagas", conditions), *conditions.values)
     return found, count
 
 
@@ -170,22 +119,6 @@ class LetterGroup:
     number_max: int
 
 
-async def newest_letters(
-    connection: Connection, wanted: LetterFilter, letters_max: int, *, before: int | None = None
-) -> tuple[list[DeadLetterRow], int | None]:
-    """The dead letters that fit, newest first, and the number of all that fit: None where counting takes too long.
-
-    With `before` only those whose number is lower.
-    """
-    conditions = wanted.conditions()
-    conditions.add("id < {}", before)
-    rest = f"{conditions.where()} order by id desc limit {letters_max}"
-    found = await rows_of(connection, DeadLetterRow, "dead_letters", rest, conditions.values)
-    if before is None and len(found) < letters_max:
-        return found, len(found)
-    return found, await _count(connection, "dead_letters", wanted.conditions())
-
-
 async def letter_groups(connection: Connection, wanted: LetterFilter) -> list[LetterGroup]:
     """The number of dead letters that fit, by stream and reason, the most first."""
     conditions = wanted.conditions()
@@ -210,15 +143,7 @@ async def next_numbers(
     return [row["id"] for row in found]
 
 
-async def _count(connection: Connection, view: str, conditions: Conditions) -> int | None:
-    try:
-        count: int = await connection.fetchval(_counting(view, conditions), *conditions.values, timeout=COUNT_S_MAX)
-    except TimeoutError:
-        return None
-    return count
-
-
-def _counting(view: str, conditions: Conditions) -> str:
+def counting(view: str, conditions: Conditions) -> str:
     return f"select count(*) from saga.{view} {conditions.where()}"
 
 

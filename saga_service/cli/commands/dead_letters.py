@@ -15,9 +15,9 @@ from saga_service.admin.filters import (
     LetterFilter,
     LetterGroup,
     letter_groups,
-    newest_letters,
     next_numbers,
 )
+from saga_service.admin.lists import newest_letters
 from saga_service.admin.text import shell_word
 from saga_service.admin.views import DeadLetterRow, dead_letters_with_ids
 from saga_service.cli.access.effective_settings import read_settings

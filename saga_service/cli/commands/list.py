@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from saga_service.admin.encryption import cipher_of, decrypted_saga
-from saga_service.admin.filters import SagaFilter, newest_sagas
+from saga_service.admin.filters import SagaFilter
+from saga_service.admin.lists import newest_sagas
 from saga_service.admin.text import shell_word
 from saga_service.admin.views import AwaitedRow, SagaRow, awaited_steps
 from saga_service.cli.access.effective_settings import read_settings

@@ -10,10 +10,11 @@ from pydantic import BaseModel
 
 from saga_service.admin.dead_letters import Replayed
 from saga_service.admin.failure_kinds import Failure, FailureKind
-from saga_service.admin.filters import LetterFilter, newest_letters
+from saga_service.admin.filters import LetterFilter
+from saga_service.admin.lists import AfterLetter, page_of_letters
 from saga_service.admin.views import DeadLetterRow, dead_letters_with_ids
 from saga_service.http.access.callers import Admin, Operator, Viewer
-from saga_service.http.cursor import Limit, Span
+from saga_service.http.pages import Limit, Span, Total, TotalIsExact, counted
 from saga_service.http.pooled_servers import ServersOfRequest
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
@@ -26,9 +27,9 @@ class DeadLetterPage(BaseModel):
 
     items: list[DeadLetterRow]
     next: int | None
-    """The number to read on before; null on the last page."""
-    total: int | None
-    """The number of all that fit; null where there are too many to be counted."""
+    """The number to read on before; null on the last page. A page may be short, or empty, and not be the last."""
+    total: Total
+    total_is_exact: TotalIsExact
 
 
 @router.get("", summary="List dead letters, newest first")
@@ -46,8 +47,9 @@ async def list_dead_letters(
 ) -> DeadLetterPage:
     wanted = LetterFilter(stream, reason, saga, older_than, newer_than, with_replayed)
     async with servers.postgres() as connection:
-        found, total = await newest_letters(connection, wanted, limit + 1, before=before)
-    return DeadLetterPage(items=found[:limit], next=found[limit - 1].id if len(found) > limit else None, total=total)
+        page = await page_of_letters(connection, wanted, limit, None if before is None else AfterLetter(before))
+        total = await counted(connection, "dead_letters", wanted.conditions())
+    return DeadLetterPage(items=page.items, next=None if page.next is None else page.next.id, **total)
 
 
 @router.get("/{number}", summary="One dead letter")

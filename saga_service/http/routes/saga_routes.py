@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from saga_service.admin.definitions import plan_of
 from saga_service.admin.encryption import decrypted_saga, decrypted_story
 from saga_service.admin.failure_kinds import Failure, FailureKind
-from saga_service.admin.filters import AfterSaga, SagaFilter, count_of_sagas, page_of_sagas
+from saga_service.admin.filters import SagaFilter
+from saga_service.admin.lists import page_of_sagas
 from saga_service.admin.lookup import find_saga, removed_just_now, story_and_state
 from saga_service.admin.text import quoted
 from saga_service.admin.views import HistoryRow, SagaRow, SagaStory, history_of
@@ -18,7 +19,7 @@ from saga_service.core.ids import parse_saga_id
 from saga_service.core.undo_plan import Plan
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.http.access.callers import Viewer
-from saga_service.http.cursor import COUNTED_MAX, Cursor, Limit, Span, cursor_of, place_of
+from saga_service.http.pages import Cursor, Limit, Span, Total, TotalIsExact, counted, cursor_of, place_of
 from saga_service.http.pooled_servers import ServersOfRequest
 
 router = APIRouter(prefix="/sagas", tags=["sagas"])
@@ -35,10 +36,9 @@ class SagaPage(BaseModel):
 
     items: list[SagaRow]
     next: str | None
-    """The cursor of the next page; null on the last one."""
-    total: int
-    """The number of all that fit, exact up to 10,000."""
-    total_is_exact: bool
+    """The cursor of the next page; null on the last one. A page may be short, or empty, and not be the last."""
+    total: Total
+    total_is_exact: TotalIsExact
 
 
 class HistoryPage(BaseModel):
@@ -82,15 +82,12 @@ async def list_sagas(
     )
     place = place_of(cursor)
     async with servers.postgres() as connection:
-        found = await page_of_sagas(connection, wanted, limit + 1, place)
-        total = await count_of_sagas(connection, wanted, COUNTED_MAX + 1)
-    page = found[:limit]
-    last = AfterSaga(page[-1].created_at, page[-1].id) if len(found) > limit else None
+        page = await page_of_sagas(connection, wanted, limit, place)
+        total = await counted(connection, "sagas", wanted.conditions())
     return SagaPage(
-        items=[decrypted_saga(each, servers.cipher) for each in page],
-        next=None if last is None else cursor_of(last),
-        total=min(total, COUNTED_MAX),
-        total_is_exact=total <= COUNTED_MAX,
+        items=[decrypted_saga(each, servers.cipher) for each in page.items],
+        next=None if page.next is None else cursor_of(page.next),
+        **total,
     )
 
 

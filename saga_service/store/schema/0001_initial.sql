@@ -271,9 +271,9 @@ returns timestamptz
 language sql immutable
 return to_timestamp(milliseconds::double precision / 1000);
 
--- Indexes on what the views show: readers who ask for a span of time use them, and so does the removal of ended sagas.
--- The second has ended sagas alone: while a saga runs its steps touch no index.
-create index sagas_by_age on saga_private.sagas using brin (saga_private.moment(created_at_ms));
+-- Indexes on what the views show: lists and readers who ask for a span of time use them, and so does the removal of ended
+-- sagas. No step of a running saga touches either: when it began never changes, and the second has ended sagas alone.
+create index sagas_by_age on saga_private.sagas (saga_private.moment(created_at_ms), id);
 create index sagas_ended on saga_private.sagas (saga_private.moment(ended_at_ms), id) where ended_at_ms is not null;
 
 create function saga_private.course_of(status text, extra json)

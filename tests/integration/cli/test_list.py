@@ -136,7 +136,7 @@ from (
 )
 async def test_a_filter_is_served_by_an_index(full: asyncpg.Pool, wanted: SagaFilter, index: str) -> None:
     conditions = wanted.conditions()
-    query = f"explain (format json) select id from saga.sagas {conditions.where()} order by created_at desc limit 50"
+    query = f"explain (format json) select id from saga.sagas {conditions.where()}"
 
     plan = orjson.dumps(orjson.loads(await full.fetchval(query, *conditions.values))).decode()
 

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from saga_service.definitions import definition_to_document
 from saga_service.engine.ports import Batch
+from saga_service.http import pages
 from saga_service.http.routes import saga_routes
 from tests.integration.cli.test_sagas import HOUR_MS, begun, id_of, keep
 from tests.integration.http.conftest import Api, open_api
@@ -82,10 +83,10 @@ async def test_a_total_is_exact_as_far_as_it_is_counted(
     api: Api, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await keep(postgres_dsn, *(begun("order", f"A-{number}") for number in range(4)))
-    monkeypatch.setattr(saga_routes, "COUNTED_MAX", 4)
+    monkeypatch.setattr(pages, "COUNTED_MAX", 4)
     exact = (await api.get("/v1/sagas?limit=1")).json()
     assert (exact["total"], exact["total_is_exact"]) == (4, True)
-    monkeypatch.setattr(saga_routes, "COUNTED_MAX", 3)
+    monkeypatch.setattr(pages, "COUNTED_MAX", 3)
     more = (await api.get("/v1/sagas?limit=1")).json()
     assert (more["total"], more["total_is_exact"]) == (3, False)
 

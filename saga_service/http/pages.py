@@ -8,13 +8,15 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, TypedDict
 
+from asyncpg import Connection
 from fastapi import Query
 from pydantic import Field
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
-from saga_service.admin.filters import AfterSaga
+from saga_service.admin.filters import Conditions
+from saga_service.admin.lists import AfterSaga, count_of
 from saga_service.core.ids import parse_saga_id
 
 PAGE_MAX = 500
@@ -27,6 +29,27 @@ Span = Annotated[timedelta, Field(ge=timedelta(), le=timedelta(days=36_500))]
 """An age of items, a hundred years at most."""
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="The items of one page.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before. Leave it out for the first page.")]
+
+
+Total = Annotated[
+    int | None, Field(description="The number of all that fit, 10,000 at most; null where it takes too long to count.")
+]
+TotalIsExact = Annotated[bool, Field(description="False where more fit, or where it takes too long to count.")]
+
+
+class Counted(TypedDict):
+    """How many fit, as a page says it."""
+
+    total: int | None
+    total_is_exact: bool
+
+
+async def counted(connection: Connection, view: str, conditions: Conditions) -> Counted:
+    """How many rows of a view fit."""
+    total = await count_of(connection, view, conditions, COUNTED_MAX + 1)
+    if total is None:
+        return Counted(total=None, total_is_exact=False)
+    return Counted(total=min(total, COUNTED_MAX), total_is_exact=total <= COUNTED_MAX)
 
 
 def cursor_of(place: AfterSaga) -> str:
