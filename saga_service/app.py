@@ -60,7 +60,7 @@ from saga_service.worker.options import worker_options
 log = structlog.get_logger(__name__)
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-STILL_DEPLOYED_PERIOD_S = 15.0
+UPKEEP_PERIOD_S = 15.0
 """How often a replica says which definitions it has. Those of which none has said so for a minute count as replaced."""
 PROCESSES_PERIOD_S = 10.0
 STANDSTILL_S = 60.0
@@ -135,7 +135,7 @@ class Deployment:
     def service(self, liveness: Liveness) -> Service:
         """All loops, ready to run."""
         lanes = self.lanes()
-        upkeep = (self.maintenance(), self.registration(), self.process_registration(lanes))
+        upkeep = (self.maintenance(), self.upkeep(), self.process_registration(lanes))
         return Service(
             intake=self.intake,
             feeders=[*self.consumer_loops(), self.timers, self.request_poller(), self.recovery, *upkeep],
@@ -234,9 +234,9 @@ class Deployment:
         """Put the deployment on record and look at open sagas. Raises StartupRefused and StoreUnavailable."""
         await register_deployment(self.store, self.settings, self.catalog)
 
-    def registration(self) -> Maintenance:
-        """The upkeep of what is on record of this replica's definitions: that they are still deployed."""
-        return Maintenance([self._still_deployed], STILL_DEPLOYED_PERIOD_S, self.shutdown)
+    def upkeep(self) -> Maintenance:
+        """What has a short period of its own: the definitions are still deployed, and old changes are forgotten."""
+        return Maintenance([self._still_deployed, self.store.forget_changes], UPKEEP_PERIOD_S, self.shutdown)
 
     def process_registration(self, lanes: Sequence[Lane]) -> Loop:
         return ProcessRegistration(

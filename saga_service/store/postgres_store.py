@@ -220,6 +220,11 @@ class PostgresStore:
         async with self._connection() as connection:
             await connection.execute(queries.DELETE_ANSWERED, before_ms)
 
+    async def forget_changes(self) -> None:
+        """Delete what readers were to be told for a while: which sagas each commit of the last minutes has changed."""
+        async with self._connection() as connection:
+            await connection.execute(queries.FORGET_CHANGES)
+
     async def claim_unpublished(self, now_ms: int, older_than_ms: int, limit: int) -> list[tuple[int, list[Message]]]:
         """Outbox rows that are unpublished for so long, oldest first. No replica gets them for as long again."""
         async with self._connection() as connection:

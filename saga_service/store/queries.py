@@ -81,6 +81,8 @@ from saga_private.claim_requests($1, $2, $3)
 
 DELETE_ANSWERED = "select saga_private.delete_answered($1)"
 
+FORGET_CHANGES = "select saga_private.forget_changes()"
+
 PROBE = "select saga_private.probe()"
 
 REMOVE_ENDED = "select removed, reached_ms from saga_private.remove_ended($1, $2, $3)"

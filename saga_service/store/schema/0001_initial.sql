@@ -30,6 +30,7 @@
 --   3. dead letters, by stream and entry;
 --   4. outbox rows, by their id;
 --   5. streams, by their name. What is owed after a loss becomes requests, which are new.
+-- Rows of changes are new too, and are removed without waiting.
 -- `commit_batch` alone waits for locks of more than one kind, and its caller hands it every array in this order. All
 -- else waits for rows of one kind, in this order and in one statement, or passes over rows that somebody else holds
 -- (SKIP LOCKED). Definitions, by saga and version, are such a kind. An insert that meets an uncommitted row of the same
@@ -257,6 +258,25 @@ comment on table saga_private.resends is
     'The sagas that are still to send again what was in flight on lost streams. Each gets a row in requests, page by page.';
 comment on column saga_private.resends.lost is
     'What the lost streams carried, as in streams.carries, with commas between.';
+
+
+-- Whoever watches sagas asks for what has changed since, and neither a list nor a saga can be asked that cheaply. A row is
+-- one commit, so it costs a commit little and a saga nothing. The rows of two minutes are kept (`forget_changes`).
+--
+-- Numbers and moments become visible in another order than they were given: a commit may take seconds. So a reader keeps
+-- its snapshot, and next asks for the transactions which that one did not see. Nothing is missed by it, nothing is told
+-- twice, and any process can go on with the snapshot of another.
+create table saga_private.changes (
+    transaction_id xid8 not null default pg_current_xact_id(),
+    number bigint generated always as identity,
+    at timestamptz not null default now(),
+    saga_ids uuid[] not null,
+    is_removal boolean not null default false,
+    primary key (transaction_id, number)
+) with (autovacuum_vacuum_scale_factor = 0.2, autovacuum_vacuum_threshold = 500, autovacuum_analyze_scale_factor = 1);
+comment on table saga_private.changes is 'The sagas that were changed or removed, one row for each commit of two minutes.';
+-- Ids do not compress.
+alter table saga_private.changes alter column saga_ids set storage external;
 
 
 -- What the views are made of
@@ -599,6 +619,9 @@ begin
             history_step, history_direction, history_detail
         ) as history (saga_id, revision, attempt, at_ms, event, status, step, direction, detail);
     end if;
+    if cardinality(started_id) > 0 or cardinality(advanced_id) > 0 then
+        insert into saga_private.changes (saga_ids) values (started_id || advanced_id);
+    end if;
     if cardinality(letter_stream) > 0 then
         insert into saga_private.dead_letters (at_ms, stream, entry_id, reason, preview, raw, saga_id, key)
         select at_ms, stream, entry_id, reason, preview::jsonb, raw, saga_id, key
@@ -632,8 +655,8 @@ as $$
 declare
     outbox_id bigint;
 begin
-    lock table saga_private.requests, saga_private.sagas, saga_private.history, saga_private.dead_letters,
-        saga_private.outbox in row exclusive mode;
+    lock table saga_private.requests, saga_private.sagas, saga_private.history, saga_private.changes,
+        saga_private.dead_letters, saga_private.outbox in row exclusive mode;
     insert into saga_private.outbox (claimed_at_ms, messages) values (0, '[]') returning id into outbox_id;
     delete from saga_private.outbox where id = outbox_id;
 end
@@ -1065,6 +1088,9 @@ as $$
 begin
     delete from saga_private.history where saga_id = any(saga_ids);
     delete from saga_private.sagas where id = any(saga_ids);
+    if cardinality(saga_ids) > 0 then
+        insert into saga_private.changes (saga_ids, is_removal) values (saga_ids, true);
+    end if;
 end
 $$;
 
@@ -1154,6 +1180,24 @@ begin
         for update skip locked
     )
     delete from saga_private.dead_letters using replayed where dead_letters.id = replayed.id;
+    get diagnostics removed = row_count;
+    return removed;
+end
+$$;
+
+-- What changed more than two minutes ago. A reader may go on with a snapshot of the last minute: the other one is for
+-- commits that take long, since a row has the moment at which its transaction began. The table is small, and read whole.
+create function saga_private.forget_changes()
+returns integer
+language plpgsql
+as $$
+declare
+    removed integer;
+begin
+    delete from saga_private.changes where (transaction_id, number) in (
+        select transaction_id, number from saga_private.changes where at < now() - interval '2 minutes'
+        for update skip locked
+    );
     get diagnostics removed = row_count;
     return removed;
 end
@@ -1540,6 +1584,20 @@ comment on column saga.history.error_code is 'The error that came with it: a cod
 comment on column saga.history.error_message is 'The error that came with it: a text for people.';
 comment on column saga.history.actor is 'The person or program that requested it. Null if it was not requested.';
 comment on column saga.history.reason is 'Why it was requested.';
+
+create view saga.changes as
+select changes.transaction_id, changes.at, changed.saga_id, changes.is_removal
+from saga_private.changes
+cross join lateral unnest(changes.saga_ids) as changed (saga_id);
+comment on view saga.changes is
+    'The sagas that were changed, or removed after their end, within two minutes: one row for each saga and commit. Keep'
+    ' pg_current_snapshot() of each look, and next ask where transaction_id >= pg_snapshot_xmin(it) and not'
+    ' pg_visible_in_snapshot(transaction_id, it): nothing is missed, and nothing is told twice.';
+comment on column saga.changes.transaction_id is 'The transaction that changed the saga.';
+comment on column saga.changes.at is 'When that transaction began, by the clock of this database.';
+comment on column saga.changes.saga_id is 'The saga that was changed.';
+comment on column saga.changes.is_removal is
+    'True if the saga was removed after its end, false if it began or made a transition.';
 
 create view saga.signals as
 select
