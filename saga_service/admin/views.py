@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from asyncpg import Connection
 
-Json = Any  # whatever the author's data is
+from saga_service.admin.payloads import PayloadMark
+
+Json = Any  # whatever JSON can hold
+Payload = Annotated[Json, PayloadMark.DATA]
+ErrorText = Annotated[str | None, PayloadMark.TEXT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +26,9 @@ class SagaRow:
     key: str | None
     status: str
     revision: int
-    input: Json
+    input: Payload
     error_code: str | None
-    error_message: str | None
+    error_message: ErrorText
     error_step: str | None
     created_at: datetime
     updated_at: datetime
@@ -35,7 +39,7 @@ class SagaRow:
     parent_step: str | None
     stuck_step: str | None
     stuck_code: str | None
-    stuck_message: str | None
+    stuck_message: ErrorText
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,9 @@ class StepRow:
     waiting_for: str | None
     due_at: datetime | None
     in_doubt: bool
-    output: Json
+    output: Payload
     error_code: str | None
-    error_message: str | None
+    error_message: ErrorText
     started_at: datetime | None
     ended_at: datetime | None
     probes: int
@@ -90,7 +94,7 @@ class HistoryRow:
     attempt: int | None
     sent: list[str]
     error_code: str | None
-    error_message: str | None
+    error_message: ErrorText
     actor: str | None
     reason: str | None
 
@@ -104,7 +108,7 @@ class SignalRow:
     signal_id: str
     step: str | None
     taken: bool
-    data: Json
+    data: Payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ class DebtRow:
     compensation: str | None
     attempts: int
     error_code: str | None
-    error_message: str | None
+    error_message: ErrorText
     effect_at: datetime | None
     outstanding_since: datetime
 
@@ -139,11 +143,11 @@ class DeadLetterRow:
     id: int
     stream: str
     entry_id: str
-    reason: str
+    reason: Annotated[str, PayloadMark.TEXT]
     at: datetime
     saga_id: str | None
     key: str | None
-    fields: Json
+    fields: Annotated[Json, PayloadMark.ENTRY]
     replayed_at: datetime | None
 
 

@@ -185,6 +185,7 @@ COMMANDS = (
         "archive --before 90d --output sagas.jsonl.gz --remove",
     ),
     CommandEntry("keys", CHECK, "keys:commands", "Encryption keys: make, list, rotate."),
+    CommandEntry("tokens", CHECK, "tokens:commands", "Access tokens of the HTTP API: make."),
     CommandEntry(
         "settings",
         CHECK,

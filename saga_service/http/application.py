@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from saga_service.http.access.loopback_guard import LoopbackGuard
+from saga_service.http.access.rights import Rights
 from saga_service.http.openapi import described
 from saga_service.http.pooled_servers import pooled_servers
 from saga_service.http.problem_details import RESPONSES, answer_with_problems
@@ -32,11 +33,15 @@ ROUTERS = (
 
 
 def make_application(settings: Settings) -> FastAPI:
-    """The application for these settings. It opens its connections when it starts, and closes them when it ends."""
+    """The application for these settings. It opens its connections when it starts, and closes them when it ends.
+
+    Raises Failure where a file of tokens cannot be used.
+    """
+    rights = Rights(settings)
 
     @asynccontextmanager
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
-        async with pooled_servers(settings) as servers:
+        async with pooled_servers(settings) as servers, rights.kept():
             application.state.servers = servers
             yield
 
@@ -53,7 +58,9 @@ def make_application(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         version_1.include_router(router)
     application.include_router(version_1)
-    application.add_middleware(LoopbackGuard)
+    application.state.callers = rights
+    if not settings.has_rights:
+        application.add_middleware(LoopbackGuard)
     answer_with_problems(application)
     schema = application.openapi
 

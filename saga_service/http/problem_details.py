@@ -52,6 +52,15 @@ class Problem(BaseModel):
     """Each value of the request that cannot be used: its place, and what is wrong with it."""
 
 
+class ProblemRaised(Exception):
+    """An answer that is a problem, with its headers."""
+
+    def __init__(self, problem: Problem, headers: dict[str, str] | None = None) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.headers = headers or {}
+
+
 _CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 RESPONSES: dict[int | str, dict[str, Any]] = {  # Any: FastAPI's own type for it
     "default": {"description": "A problem.", "content": _CONTENT}
@@ -71,6 +80,10 @@ def answer_with_problems(application: FastAPI) -> None:
             advice=failure.advice,
         )
         return problem_response(problem)
+
+    @application.exception_handler(ProblemRaised)
+    async def told(_: Request, raised: ProblemRaised) -> JSONResponse:
+        return problem_response(raised.problem, raised.headers)
 
     @application.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

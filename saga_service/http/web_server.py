@@ -31,12 +31,12 @@ class _Server(uvicorn.Server):
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, and then until the answers that are under way have gone out, a few seconds at most.
 
-    Raises Failure where the port cannot be had, or the host is not loopback.
+    Raises Failure where the port cannot be had, or the host is not loopback and nobody needs rights.
     """
-    if not is_loopback(settings.http_host):
+    if not settings.has_rights and not is_loopback(settings.http_host):
         raise Failure(
             f"SAGA_HTTP_HOST is {settings.http_host}, and whoever reaches that could steer every saga",
-            "leave it at 127.0.0.1, and put a proxy that asks for a password before it",
+            "set SAGA_HTTP_TOKENS or SAGA_HTTP_TOKENS_FILE (saga-service tokens make), or leave it at 127.0.0.1",
             kind=FailureKind.INVALID,
         )
     listening = _listening(settings)

@@ -7,6 +7,7 @@ directory, a secrets file (`/run/secrets/saga_postgres_dsn`), the default. An em
 from saga_service.settings.reference import EffectiveSetting, effective_settings, settings_reference
 from saga_service.settings.sources import (
     ENVIRONMENT_PREFIX,
+    AccessTokens,
     EncryptionKeys,
     ServerUrl,
     variable_of,
@@ -25,6 +26,7 @@ from saga_service.settings.table import (
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
+    "AccessTokens",
     "EffectiveSetting",
     "EncryptionKeys",
     "InvalidSettings",

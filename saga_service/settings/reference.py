@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from enum import Enum
+from itertools import chain
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -89,7 +91,15 @@ def _range(field: FieldInfo) -> str:
     }
     if limits:
         return f"{limits['ge']} to {limits['le']}"
-    choices = getattr(field.annotation, "__args__", ())
-    if getattr(field.annotation, "__origin__", None) is Literal:
+    if choices := _choices(field.annotation):
         return ", ".join(f"`{choice}`" for choice in choices)
     return "`true`, `false`" if field.annotation is bool else "text"
+
+
+def _choices(kind: object) -> tuple[object, ...]:
+    """The values that a setting of this type may have, where they are few and have names."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return tuple(each.value for each in kind)
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(chain.from_iterable(map(_choices, get_args(kind))))

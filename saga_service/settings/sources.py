@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 
 from saga_service.base.address import postgres_problem, redis_problem
 from saga_service.encryption.keys import read_keys
+from saga_service.settings.http_tokens import read_tokens
 
 _MODULE_AND_NAME = re.compile(r"[\w.]+:\w+")
 _PASSWORD_IN_USER_INFO = re.compile(r"^([a-z][a-z0-9+.-]*://[^:/@?#]*):.*@", re.IGNORECASE | re.DOTALL)
@@ -34,6 +35,13 @@ class EncryptionKeys(Secret[str]):
 
     def _display(self) -> str:
         return ",".join(f"{key.id}:***" for key in read_keys(self.get_secret_value()))
+
+
+class AccessTokens(Secret[str]):
+    """Access tokens in the form that `http_tokens` reads. Only their names and roles are ever shown."""
+
+    def _display(self) -> str:
+        return ",".join(f"{token.name}:{token.role}:***" for token in read_tokens(self.get_secret_value()))
 
 
 def without_password(url: str) -> str:
@@ -58,6 +66,11 @@ def _without(problem: str | None, url: ServerUrl) -> ServerUrl:
 def _readable_keys(keys: EncryptionKeys) -> EncryptionKeys:
     read_keys(keys.get_secret_value())
     return keys
+
+
+def _readable_tokens(tokens: AccessTokens) -> AccessTokens:
+    read_tokens(tokens.get_secret_value())
+    return tokens
 
 
 def _split_at_commas(value: object) -> object:
@@ -86,6 +99,7 @@ def _in_lower_case(value: object) -> object:
 PostgresUrl = Annotated[ServerUrl, AfterValidator(_postgres_url)]
 RedisUrl = Annotated[ServerUrl, AfterValidator(_redis_url)]
 ReadableKeys = Annotated[EncryptionKeys, AfterValidator(_readable_keys)]
+ReadableTokens = Annotated[AccessTokens, AfterValidator(_readable_tokens)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
 WorkerNames = Annotated[CommaSeparated, AfterValidator(_module_and_worker)]
 FunctionName = Annotated[str, AfterValidator(_module_and_function)]

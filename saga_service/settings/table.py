@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, Secret, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 from saga_service.settings.http_settings import HttpSettings
+from saga_service.settings.rights_settings import RightsSettings
 from saga_service.settings.service_settings import ServiceSettings
 from saga_service.settings.sources import (
     ENVIRONMENT_FILE,
     ENVIRONMENT_PREFIX,
-    EncryptionKeys,
     IgnoringCase,
     Place,
     ServerUrl,
@@ -30,7 +30,7 @@ LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
-class Settings(HttpSettings, ServiceSettings):
+class Settings(RightsSettings, HttpSettings, ServiceSettings):
     """All settings of one process. `load_settings` reads them, and finds misspelt names as well."""
 
     model_config = SettingsConfigDict(
@@ -88,7 +88,8 @@ class Settings(HttpSettings, ServiceSettings):
 
 def is_secret(field: str) -> bool:
     """True for a setting whose value is never printed in full."""
-    return Settings.model_fields[field].annotation in (ServerUrl, EncryptionKeys)
+    kind = Settings.model_fields[field].annotation
+    return isinstance(kind, type) and issubclass(kind, Secret)
 
 
 class InvalidSettings(Exception):

@@ -16,11 +16,12 @@ from saga_service.admin.views import (
     registered_definitions,
 )
 from saga_service.http.access.callers import Viewer
+from saga_service.http.api_route import ApiRoute
 from saga_service.http.pooled_servers import ServersOfRequest
 from saga_service.streams.server import GroupFacts, groups_of, keys_beginning_with
 from saga_service.wire.transport import StreamNames
 
-router = APIRouter(tags=["deployment"])
+router = APIRouter(tags=["deployment"], route_class=ApiRoute)
 
 
 class Definitions(BaseModel):

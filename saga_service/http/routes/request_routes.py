@@ -15,12 +15,12 @@ from saga_service.admin.requests import REFUSED, RequestOutcome, answers_to, out
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.http.access.callers import Operator
-from saga_service.http.exact_body import ExactRoute
+from saga_service.http.api_route import ApiRoute
 from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
 from saga_service.http.routes.saga_routes import BY_DEFINITION, OfDefinition, Target
 from saga_service.store.requests import OperationCall, PostgresRequests
 
-router = APIRouter(prefix="/sagas/{target}", tags=["steering"], route_class=ExactRoute)
+router = APIRouter(prefix="/sagas/{target}", tags=["steering"], route_class=ApiRoute)
 
 ANSWER_S_MAX = 60.0
 AnswerTimeout = Annotated[

@@ -19,10 +19,11 @@ from saga_service.core.ids import parse_saga_id
 from saga_service.core.undo_plan import Plan
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.http.access.callers import Viewer
+from saga_service.http.api_route import ApiRoute
 from saga_service.http.pages import Cursor, Limit, Span, Total, TotalIsExact, counted, cursor_of, place_of
 from saga_service.http.pooled_servers import ServersOfRequest
 
-router = APIRouter(prefix="/sagas", tags=["sagas"])
+router = APIRouter(prefix="/sagas", tags=["sagas"], route_class=ApiRoute)
 
 Target = Annotated[str, Path(description="A saga's id, or the business key that it was started with.", max_length=500)]
 OfDefinition = Annotated[

@@ -14,10 +14,10 @@ from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.starts import StartedSaga, StartRequest, start
 from saga_service.admin.views import SagaRow, dead_letter_of_entry, saga_with_id
 from saga_service.http.access.callers import Operator
-from saga_service.http.exact_body import ExactRoute
+from saga_service.http.api_route import ApiRoute
 from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
 
-router = APIRouter(prefix="/sagas", tags=["sagas"], route_class=ExactRoute)
+router = APIRouter(prefix="/sagas", tags=["sagas"], route_class=ApiRoute)
 
 WAIT_S_MAX = 60.0
 POLL_S = 0.25

@@ -15,10 +15,12 @@ Api = httpx.AsyncClient
 
 
 @asynccontextmanager
-async def open_api(postgres_dsn: str, redis_url: str, *, raises: bool = True) -> AsyncIterator[Api]:
+async def open_api(
+    postgres_dsn: str, redis_url: str, settings: Settings | None = None, *, raises: bool = True
+) -> AsyncIterator[Api]:
     """The API on these servers. Without `raises` a bug is answered as a server would."""
     addresses = {"SAGA_POSTGRES_DSN": postgres_dsn, "SAGA_REDIS_URL": redis_url}
-    application = make_application(at_addresses(Settings(), addresses))
+    application = make_application(at_addresses(settings or Settings(), addresses))
     async with (
         application.router.lifespan_context(application),
         httpx.AsyncClient(

@@ -6,8 +6,8 @@ import pytest
 from fastapi.routing import APIRoute
 
 from saga_service.http.access.callers import NeedsRole
-from saga_service.http.access.roles import Role
 from saga_service.http.application import ROUTERS
+from saga_service.settings.roles import Role
 
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 

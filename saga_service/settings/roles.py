@@ -1,4 +1,4 @@
-"""Roles: what a caller may do. Each may do what the ones before it may."""
+"""Roles: what a caller of the HTTP API may do. Each may do what the ones before it may."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ class Role(StrEnum):
 
 
 _ORDER = tuple(Role)
+
+
+def role_named(text: str) -> Role:
+    """The role of this name. Raises ValueError, which says what there is."""
+    try:
+        return Role(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is no role; the roles are {', '.join(Role)}") from None
