@@ -17,8 +17,8 @@ ErrorText = Annotated[str | None, PayloadMark.TEXT]
 
 
 @dataclass(frozen=True, slots=True)
-class SagaRow:
-    """One row of `saga.sagas`."""
+class SagaSummary:
+    """The columns of one row of `saga.sagas` that are small, and may change."""
 
     id: str
     saga: str
@@ -26,7 +26,6 @@ class SagaRow:
     key: str | None
     status: str
     revision: int
-    input: Payload
     error_code: str | None
     error_message: ErrorText
     error_step: str | None
@@ -40,6 +39,13 @@ class SagaRow:
     stuck_step: str | None
     stuck_code: str | None
     stuck_message: ErrorText
+
+
+@dataclass(frozen=True, slots=True)
+class SagaRow(SagaSummary):
+    """One row of `saga.sagas`."""
+
+    input: Payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +202,7 @@ class SagaStory:
 
 _Row = TypeVar(
     "_Row",
+    SagaSummary,
     SagaRow,
     StepRow,
     AwaitedRow,
