@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from asyncpg import Connection
 
-from saga_service.admin.views import SagaRow, rows_of
+from saga_service.admin.views import SagaRow, SagaSummary, rows_of
 from saga_service.core.vocabulary import Operation, SagaStatus
 from saga_service.wire.business_keys import KeyForm, written_key
 
@@ -55,9 +55,7 @@ class SagaFilter:
     def conditions(self) -> Conditions:
         wanted = Conditions()
         wanted.add("saga = {}", self.saga)
-        # A UUID is one key however it is written.
-        spellings = None if self.key is None else sorted({self.key, written_key(KeyForm.UUID, self.key)})
-        wanted.add("key = any({}::text[])", spellings)
+        wanted.add("key = any({}::text[])", None if self.key is None else self._spellings(self.key))
         wanted.add("parent_id = {}::uuid", self.parent_id)
         wanted.add("(error_code = {} or status = 'stuck' and stuck_code = {})", self.error_code)
         wanted.add("status = any({}::text[])", None if self.statuses is None else list(self.statuses))
@@ -65,6 +63,30 @@ class SagaFilter:
         wanted.add("updated_at < now() - {}::interval and created_at < now() - {}::interval", self.older_than)
         wanted.add(_CHANGED_SINCE, self.newer_than)
         return wanted
+
+    def could_fit(self, row: SagaSummary) -> bool:
+        """True where the conditions hold that are on what never changes of a saga."""
+        return (
+            self.saga in (None, row.saga)
+            and self.parent_id in (None, row.parent_id)
+            and (self.key is None or row.key in self._spellings(self.key))
+        )
+
+    def fits(self, row: SagaSummary) -> bool:
+        """True where all conditions hold but those on ages, which change without the saga."""
+        return (
+            self.could_fit(row)
+            and (self.statuses is None or row.status in self.statuses)
+            and (
+                self.error_code in (None, row.error_code)
+                or (row.status == SagaStatus.STUCK and row.stuck_code == self.error_code)
+            )
+        )
+
+    @staticmethod
+    def _spellings(key: str) -> list[str]:
+        # A UUID is one key however it is written.
+        return sorted({key, written_key(KeyForm.UUID, key)})
 
 
 # A saga that has not ended has a timer, or is compensating, or waits for a person: said in the words of the partial
