@@ -77,9 +77,8 @@ def dispatch_undo(draft: Draft, position: int) -> None:
     step, defined = steps[position], definition.steps[position]
     after, since_ms = step.series_after, step.series_since_ms
     if step.status is not COMPENSATING:
-        # An undo has its own attempts, and its own time where that is limited.
-        after = step.compensation_attempts
-        since_ms = None if defined.compensation_retry.budget_ms is None else draft.now_ms
+        # An undo has its own attempts, and its own time.
+        after, since_ms = step.compensation_attempts, draft.now_ms
     steps[position] = step._replace(
         status=COMPENSATING,
         compensation_attempts=step.compensation_attempts + 1,
