@@ -5,7 +5,6 @@ A saga that goes well is logged at debug level alone: its history is in Postgres
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -57,18 +56,7 @@ def _named(item: Item) -> str:
 
 
 def log_commit(folded: Folded, dead_letters: Iterable[DeadLetter]) -> None:
-    """Log what was committed. Raises nothing: what is durable has to be published, whether or not it can be logged.
-
-    An error, of a log processor that is not ours, say, goes to the event loop's exception handler.
-    """
-    try:
-        _log_commit(folded, dead_letters)
-    except Exception as error:  # noqa: BLE001 - reported, and no reason to lose what was committed
-        context = {"message": "a commit cannot be logged", "exception": error}
-        asyncio.get_running_loop().call_exception_handler(context)
-
-
-def _log_commit(folded: Folded, dead_letters: Iterable[DeadLetter]) -> None:
+    """Log what was committed. A log processor that is not ours may raise anything."""
     for letter in dead_letters:
         log.warning(
             "an entry became a dead letter", stream=letter.stream, entry_id=letter.entry_id, reason=letter.reason

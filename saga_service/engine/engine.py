@@ -9,6 +9,7 @@ step fails.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
@@ -31,6 +32,7 @@ from saga_service.engine.failures import (
     failure_of,
 )
 from saga_service.engine.fold import Folded, fold
+from saga_service.engine.observer import CommittedBatch, EngineObserver, NoEngineObserver, attempt_to_tell
 from saga_service.engine.outbox import Outgoing
 from saga_service.engine.ports import Batch, Deferred, StartsBacklog, Store
 from saga_service.engine.saga_loader import SagaLoader, Sagas
@@ -76,6 +78,8 @@ class _Written:
     committed: Committed
     folded: Folded
     dead_letters: list[DeadLetter]
+    deferred: int
+    commit_s: float
 
 
 class Engine:
@@ -91,6 +95,7 @@ class Engine:
         deferral: DeferralPolicy,
         now_ms: Callable[[], int],
         starts: StartsBacklog | None = None,
+        observer: EngineObserver | None = None,
     ) -> None:
         self._store = store
         self._decoder = decoder
@@ -99,6 +104,7 @@ class Engine:
         self._deferral = deferral
         self._now_ms = now_ms
         self._starts = starts
+        self._observer = observer or NoEngineObserver()
         self._slow = SlowSagas()
 
     async def process(self, items: Sequence[Item]) -> AsyncGenerator[Committed, None]:
@@ -116,7 +122,7 @@ class Engine:
                 attempts.extend(reversed(await self._remedy(attempt, error)))
                 continue
             # Nothing from here on may fail the attempt: it is durable.
-            self._remember(written)
+            self._remember(written, len(attempt.items))
             yield written.committed
 
     def _attempts(self, items: Sequence[Item]) -> list[_Attempt]:
@@ -216,9 +222,13 @@ class Engine:
             asked=folded.asked,
             parked=decoded.parked,
         )
-        outbox_id = None if batch.is_empty() else await self._write(batch)
+        began_s, outbox_id, commit_s = time.perf_counter(), None, 0.0
+        if not batch.is_empty():
+            outbox_id = await self._write(batch)
+            commit_s = time.perf_counter() - began_s
         wake_at_ms = min((write.state.wake_at_ms for write in folded.writes if write.state.wake_at_ms), default=None)
-        return _Written(Committed(outbox_id, messages, decoded.handled, wake_at_ms), folded, dead_letters)
+        committed = Committed(outbox_id, messages, decoded.handled, wake_at_ms)
+        return _Written(committed, folded, dead_letters, len(batch.deferred), commit_s)
 
     async def _write(self, batch: Batch) -> int | None:
         rows = self._outgoing.rows
@@ -229,17 +239,21 @@ class Engine:
             rows.give_back(batch.published)
             raise
 
-    def _remember(self, written: _Written) -> None:
-        self._loader.keep(written.folded.states.values())
+    def _remember(self, written: _Written, items: int) -> None:
+        folded, letters = written.folded, written.dead_letters
+        self._loader.keep(folded.states.values())
         if self._slow:
-            self._slow.discard(written.folded.states)
-        log_commit(written.folded, written.dead_letters)
+            self._slow.discard(folded.states)
+        attempt_to_tell(lambda: log_commit(folded, letters), "a commit cannot be logged")
+        batch = CommittedBatch(items, written.commit_s, folded, letters, written.deferred)
+        attempt_to_tell(lambda: self._observer.committed(batch), "a commit cannot be counted")
 
     async def _remedy(self, attempt: _Attempt, error: Exception) -> list[_Attempt]:
         """Follow the table: the attempts that take the place of the failed one."""
         failure = await self._what_failed(attempt, error)
         remedy = REMEDIES[failure][attempt.place]
         log_failure(failure, remedy, attempt.items, error, attempt.lost_races)
+        self._observer.failed(failure, remedy)
         match remedy:
             case Remedy.WAIT:
                 await attempt.outages.wait()

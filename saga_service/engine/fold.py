@@ -11,7 +11,7 @@ from saga_service.core.effects import Ended, HistoryEntry, ParentReply, Sent, Tr
 from saga_service.core.events import Event, OperationRequested, Signalled, Started
 from saga_service.core.ids import SagaId
 from saga_service.core.state import SagaState
-from saga_service.core.vocabulary import Verdict
+from saga_service.core.vocabulary import SAGA_STUCK, Verdict
 from saga_service.engine.decode import Received
 from saga_service.engine.deferral import NO_DEFERRAL, DeferralPolicy, asked_of, deferred
 from saga_service.engine.ports import Asked, Deferred, RequestResult, Write
@@ -44,6 +44,8 @@ class Folded:
     """Sagas of which entries of streams ask something: no earlier request of theirs may be open."""
     refusals: list[tuple[SagaId, str]] = field(default_factory=list)
     """Refused events that have no dead letter, each with its reason: a log line has to tell of them."""
+    stuck: list[str] = field(default_factory=list)
+    """The definition's name of each saga that got stuck."""
     without_effect: set[SagaId] = field(default_factory=set)
     """Sagas of which some event changed nothing and which nothing else changes. If the state was an old copy, that
     verdict may be wrong, and no revision check will catch it: the caller has to be sure of the state."""
@@ -163,8 +165,10 @@ class _Fold:
 
     def _apply(self, transition: Transition) -> None:
         state, folded = transition.state, self._folded
-        if state is not None and state is not self._current.get(state.id):
+        if state is not None and state is not (before := self._current.get(state.id)):
             self._current[state.id] = folded.states[state.id] = state
+            if state.status is SAGA_STUCK and (before is None or before.status is not SAGA_STUCK):
+                folded.stuck.append(state.saga)
         folded.history.extend(transition.history)
         folded.commands.extend(transition.commands)
         if transition.ended is not None:

@@ -133,6 +133,11 @@ class Intake:
             with waiting():
                 await self._filled.wait()
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a lane."""
+        return sum(len(inlet.waiting) for inlet in self._inlets)
+
     def wake_lanes(self) -> None:
         self._filled.set()
 

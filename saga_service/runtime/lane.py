@@ -6,14 +6,33 @@ lanes were busy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 from saga_service.base.lifecycle import Milestone
+from saga_service.engine.batch import Item
 from saga_service.engine.engine import Committed, Engine
 from saga_service.engine.outbox import OutboxRows
 from saga_service.engine.ports import Publisher
 from saga_service.runtime.intake import Intake
+
+
+class LaneObserver(Protocol):
+    """Whoever is told of what lanes take and publish. Metrics are made of it."""
+
+    def taken(self, items: Sequence[Item]) -> None: ...
+
+    def published(self, messages: int, seconds: float) -> None: ...
+
+
+class NoLaneObserver:
+    """An observer that takes note of nothing."""
+
+    def taken(self, items: Sequence[Item]) -> None: ...
+
+    def published(self, messages: int, seconds: float) -> None: ...
 
 
 class Lane:
@@ -28,6 +47,7 @@ class Lane:
         outbox: OutboxRows,
         items_max: int,
         expect: Callable[[int], None],
+        observer: LaneObserver | None = None,
     ) -> None:
         self.name = "lane"
         self.started = Milestone()
@@ -42,6 +62,7 @@ class Lane:
         self._outbox = outbox
         self._items_max = items_max
         self._expect = expect
+        self._observer = observer or NoLaneObserver()
 
     async def run(self) -> None:
         self.started.reached()
@@ -54,6 +75,7 @@ class Lane:
         if not items:
             return False
         self.is_busy = True
+        self._observer.taken(items)
         server_before = self._publisher.server_id
         async with aclosing(self._engine.process(items)) as committing:
             async for committed in committing:
@@ -67,9 +89,10 @@ class Lane:
             self._outbox.begin(committed.outbox_id)
         if committed.wake_at_ms is not None:
             self._expect(committed.wake_at_ms)
-        refused = None
+        refused, began_s = None, time.perf_counter()
         try:
             refused = await self._publisher.publish(committed.messages, committed.handled.items(), server_before)
         finally:
             if committed.outbox_id is not None:
                 self._outbox.end(committed.outbox_id, refused)
+        self._observer.published(len(committed.messages), time.perf_counter() - began_s)

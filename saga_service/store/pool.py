@@ -120,11 +120,7 @@ async def borrowed(
     moved()
     with translated():
         # Keeping time costs a task of its own, and an idle connection is there at once.
-        limit_s = None if pool.get_idle_size() else acquire_timeout_s
-        try:
-            connection = await pool.acquire(timeout=limit_s)
-        except TimeoutError as error:
-            raise StoreUnavailable("no connection to postgres in time") from error
+        connection = await (pool.acquire() if pool.get_idle_size() else _acquired_in_time(pool, acquire_timeout_s))
         try:
             yield connection
         except asyncpg.PostgresError as error:
@@ -133,3 +129,24 @@ async def borrowed(
             raise
         finally:
             await pool.release(connection)
+
+
+_waiting: dict[int, int] = {}
+"""How many wait, by the identity of the pool: no attribute can be added to one, and no weak reference made of it."""
+
+
+def waiting_for_connection(pool: asyncpg.Pool) -> int:
+    """How many wait for a connection of the pool, or for a new one to be made."""
+    return _waiting.get(id(pool), 0)
+
+
+async def _acquired_in_time(pool: asyncpg.Pool, within_s: float) -> PoolConnectionProxy:
+    _waiting[id(pool)] = _waiting.get(id(pool), 0) + 1
+    try:
+        return await pool.acquire(timeout=within_s)
+    except TimeoutError as error:
+        raise StoreUnavailable("no connection to postgres in time") from error
+    finally:
+        _waiting[id(pool)] -= 1
+        if not _waiting[id(pool)]:
+            del _waiting[id(pool)]

@@ -149,6 +149,15 @@ def write_progress(stream: str, command_id: CommandId, saga_id: SagaId) -> Messa
     return _reply(stream, command_id, saga_id, Outcome.PROGRESS)
 
 
+_OUTCOME_PLACE = 7
+"""Where `_reply` puts an outcome: behind the version, the command's id and the saga's."""
+
+
+def outcome_of(reply: Message) -> str:
+    """The outcome in a reply that was written here."""
+    return reply.fields[_OUTCOME_PLACE]
+
+
 def _reply(
     stream: str,
     command_id: CommandId,

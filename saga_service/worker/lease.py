@@ -112,7 +112,10 @@ class PendingEntries:
 
 
 class LeaseRenewal:
-    """Renews old entries by `renew`, which restarts the idle time of those that are still ours and counts them."""
+    """Renews old entries by `renew`, which restarts the idle time of those that are still ours and counts them.
+
+    `lost` is told how many are not.
+    """
 
     def __init__(
         self,
@@ -120,7 +123,9 @@ class LeaseRenewal:
         renew: Callable[[Sequence[str]], Awaitable[int]],
         reclaim_idle_ms: int,
         log: FilteringBoundLogger,
+        lost: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self._lost = lost
         self._pending = pending
         self._renew = renew
         self._age_s = reclaim_idle_ms / 1000 * RENEWED_AFTER
@@ -143,6 +148,7 @@ class LeaseRenewal:
         ours = await self._renew(due)
         self._pending.mark_renewed(due)
         if ours < len(due):
+            self._lost(len(due) - ours)
             self._log.warning(
                 "commands were lost to this worker: taken over by another one, or gone with their stream",
                 commands=len(due) - ours,

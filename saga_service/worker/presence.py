@@ -40,8 +40,8 @@ STANDSTILL_S = 60.0
 class Presence:
     """One run of workers. Each of them adds its dispatcher, and has its loops watched."""
 
-    def __init__(self, workers: Sequence[Worker], options: WorkerOptions) -> None:
-        self.liveness = Liveness()
+    def __init__(self, workers: Sequence[Worker], options: WorkerOptions, liveness: Liveness | None = None) -> None:
+        self.liveness = liveness or Liveness()
         self.dispatchers: list[Dispatcher] = []
         self._options = options
         self._workers = workers

@@ -42,7 +42,8 @@ class UnsentReply(NamedTuple):
 class Replies:
     """Sends replies and acknowledges entries, in pipelines.
 
-    `settled` is called after every round trip that succeeded, with the entries that it acknowledged, if any.
+    `settled` is called after every round trip that succeeded, with the entries that it acknowledged, if any; `retried`
+    with the number of replies that have to be sent again.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Replies:
         names: StreamNames,
         settled: Callable[[Sequence[str]], None],
         log: FilteringBoundLogger,
+        retried: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self._retried = retried
         self._send_pipeline = send_pipeline
         self._acknowledgement = acknowledgement
         self._names = names
@@ -109,6 +112,7 @@ class Replies:
                 await self._round_trip()
             except TransportError as error:
                 # It is unknown which of them Redis took, so all are sent again: a reply may arrive twice.
+                self._retried(len(self._unsent))
                 await self._outage.wait(error)
             if not (self._unsent or self._progress or self._acknowledgements):
                 self._work.clear()
@@ -152,6 +156,7 @@ class Replies:
                 self._acknowledgements.append(reply.entry.id)
             elif isinstance(result, TransportUnavailable) or reply.message.stream == self._names.dead_letters:
                 self._unsent.append(reply)
+                self._retried(1)
                 faults.append(result)
             else:
                 self._give_up(reply, result)

@@ -12,7 +12,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from saga_service.base.lifecycle import Shutdown, cancel, shutdown_on, stop_on_signals
-from saga_service.base.liveness import waiting
+from saga_service.base.liveness import Liveness, waiting
 from saga_service.streams.connection import connect
 from saga_service.streams.consumer import Consumer
 from saga_service.streams.consumer_loop import ConsumerLoop, Outage, Pace
@@ -32,6 +32,7 @@ from saga_service.worker.inbox.connection import InboxUnavailable
 from saga_service.worker.inbox.postgres import InboxNotCreated, OpenInbox
 from saga_service.worker.lease import LeaseRenewal, PendingEntries
 from saga_service.worker.loop_watch import LoopWatch
+from saga_service.worker.observer import NoWorkerObserver, ObserverOf, WorkerObserver
 from saga_service.worker.options import WorkerOptions
 from saga_service.worker.presence import Presence
 from saga_service.worker.redis_clock import RedisClock
@@ -50,14 +51,20 @@ class WorkerCannotStart(Exception):
 
 
 async def run_workers(
-    workers: Sequence[Worker], options: WorkerOptions | None = None, *, stop: asyncio.Event | None = None
+    workers: Sequence[Worker],
+    options: WorkerOptions | None = None,
+    *,
+    stop: asyncio.Event | None = None,
+    liveness: Liveness | None = None,
+    observer_of: ObserverOf | None = None,
 ) -> None:
     """Run the workers side by side, each with connections of its own, until `stop` is set.
 
     A shutdown is in good order: no more commands are read, running handlers have a grace period, their replies are
     sent, and other commands are handed back for others to take over. Cancelling ends the workers at once, and others
     take over after a while. Without a `stop` the process's signals are used: the first SIGTERM or SIGINT begins a
-    shutdown, the second one ends the workers at once.
+    shutdown, the second one ends the workers at once. `liveness` is told how the loops are, and what `observer_of`
+    returns for a service what its worker does.
 
     Redis may be away for any time, at the start too. Raises WorkerCannotStart where Redis or Postgres refuses what a
     worker needs, ValueError where two workers are for one service or a worker has no handlers, and WrongHandler where a
@@ -65,11 +72,12 @@ async def run_workers(
     """
     _check(workers)
     chosen = options or WorkerOptions()
+    presence = Presence(workers, chosen, liveness)
     if stop is not None:
-        await _run_all(workers, chosen, stop)
+        await _run_all(workers, presence, chosen, stop, observer_of)
         return
     async with stop_on_signals() as signalled:
-        await _run_all(workers, chosen, signalled)
+        await _run_all(workers, presence, chosen, signalled, observer_of)
 
 
 def _check(workers: Sequence[Worker]) -> None:
@@ -85,10 +93,18 @@ def _check(workers: Sequence[Worker]) -> None:
         raise ValueError(f"more than one worker for the service '{twice[0]}'; put its handlers into one")
 
 
-async def _run_all(workers: Sequence[Worker], options: WorkerOptions, stop: asyncio.Event) -> None:
-    presence = Presence(workers, options)
+async def _run_all(
+    workers: Sequence[Worker],
+    presence: Presence,
+    options: WorkerOptions,
+    stop: asyncio.Event,
+    observer_of: ObserverOf | None,
+) -> None:
     async with presence.shown():
-        running = [asyncio.create_task(_run(worker, options, presence, stop)) for worker in workers]
+        running = [
+            asyncio.create_task(_run(worker, options, presence, stop, observer_of and observer_of(worker.service)))
+            for worker in workers
+        ]
         try:
             await asyncio.gather(*running)
         finally:
@@ -96,9 +112,11 @@ async def _run_all(workers: Sequence[Worker], options: WorkerOptions, stop: asyn
             await cancel(running)
 
 
-async def _run(worker: Worker, options: WorkerOptions, presence: Presence, stop: asyncio.Event) -> None:
+async def _run(
+    worker: Worker, options: WorkerOptions, presence: Presence, stop: asyncio.Event, observer: WorkerObserver | None
+) -> None:
     async with _opened_inbox(worker) as inbox:
-        await RunningWorker(worker, options, inbox, presence).run(stop)
+        await RunningWorker(worker, options, inbox, presence, observer).run(stop)
 
 
 @asynccontextmanager
@@ -119,9 +137,11 @@ class RunningWorker:
         options: WorkerOptions,
         inbox: OpenInbox | None = None,
         presence: Presence | None = None,
+        observer: WorkerObserver | None = None,
     ) -> None:
+        observer = observer or NoWorkerObserver()
         presence = presence or Presence([worker], options)
-        names = StreamNames(options.stream_prefix)
+        names, slots = StreamNames(options.stream_prefix), options.concurrency or worker.concurrency
         stream = names.commands(worker.service)
         self._worker = worker
         self._options = options
@@ -134,7 +154,9 @@ class RunningWorker:
         self._writing = connect(options.redis_url, connections_max=2)
         self._consumer = Consumer(self._reading, self._writing, stream, worker.group, options.consumer_name)
         self._pending = PendingEntries()
-        self._replies = Replies(self._send, self._consumer.acknowledgement, names, self._settled, self._log)
+        self._replies = Replies(
+            self._send, self._consumer.acknowledgement, names, self._settled, self._log, observer.replies_retried
+        )
         self._clock = RedisClock(self._send)
         self._copies = Copies(self._send, names, stream, worker.group, options.consumer_name, self._log)
         self._dispatcher = Dispatcher(
@@ -142,15 +164,21 @@ class RunningWorker:
             self._replies,
             self._copies,
             Handover(self._consumer.pass_on, self._replies.send, self._passed_on, self._clock.now_ms, self._log),
-            options.concurrency or worker.concurrency,
+            slots,
             options.reply_bytes_max,
             self._log,
             options.cipher,
             None if inbox is None else inbox.exactly_once,
             self._clock.now_ms,
+            observer,
         )
+        if inbox is not None:
+            inbox.exactly_once.answered = observer.inbox_answered
+        observer.look_at(lambda: self._dispatcher.in_flight, slots, lambda: self._replies.unsent)
         presence.dispatchers.append(self._dispatcher)
-        self._renewal = LeaseRenewal(self._pending, self._consumer.renew, options.reclaim_idle_ms, self._log)
+        self._renewal = LeaseRenewal(
+            self._pending, self._consumer.renew, options.reclaim_idle_ms, self._log, observer.leases_lost
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then shut down in good order. Cancelled, end at once: others take over.

@@ -154,6 +154,7 @@ class Call(NamedTuple):
     reply_bytes_max: int
     attempt: Attempt
     budget: WaitBudget
+    answered: Callable[[str], None]
 
     async def make(self, connection: PoolConnectionProxy | None = None) -> Message:
         """Call the handler and return the reply with its result. Raises what it raises, and InvalidResult."""
@@ -166,6 +167,7 @@ class Call(NamedTuple):
     def reply(self, decision: Decision, row: Row) -> Message | None:
         """Return the inbox's own reply, None where there is to be none."""
         self.context.logger.info("the inbox decides", decision=decision.value)
+        self.answered(decision.name.lower())
         return reply_to(self.command, decision, row)
 
     def rejection(self, error: Rejected) -> str:
@@ -187,10 +189,14 @@ Conclude = Callable[[Row, bool], Conclusion]
 
 
 class PostgresExactlyOnce:
-    """Fulfils `execution.ExactlyOnce` with a pool of connections to the handlers' own database."""
+    """Fulfils `execution.ExactlyOnce` with a pool of connections to the handlers' own database.
+
+    `answered` is told the decision whenever the inbox answers in a handler's place.
+    """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self.answered: Callable[[str], None] = lambda _: None
 
     async def carry_out(
         self, handler: Handler, command: ReceivedCommand, argument: object, context: StepContext, reply_bytes_max: int
@@ -198,7 +204,7 @@ class PostgresExactlyOnce:
         budget = WaitBudget(lambda: context.remaining_seconds)
         absence_is_proof = handler.absence_is_proof(command)
         attempt = Attempt(command.direction, command.attempt, command.deadline_ms, absence_is_proof)
-        call = Call(handler, command, argument, context, reply_bytes_max, attempt, budget)
+        call = Call(handler, command, argument, context, reply_bytes_max, attempt, budget, self.answered)
         if command.direction is Direction.PROBE:
             return await self._answer_probe(call)
         if handler.takes_connection:
