@@ -72,6 +72,7 @@ format: $(STAMP) ## format the code, and mend what the linter can mend
 docs: $(STAMP) ## write the pages and drawings that are made from the code
 	@$(BIN)/saga-service settings --reference > docs/settings.md
 	@$(BIN)/python -m saga_service.core.diagram > docs/state-machine.md
+	@$(BIN)/python -m saga_service.metrics.reference docs/metrics.md
 	@$(BIN)/python -m tests.support.package_map
 
 .PHONY: bench

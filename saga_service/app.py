@@ -24,6 +24,12 @@ from saga_service.engine.deferral import DeferralPolicy
 from saga_service.engine.engine import Engine
 from saga_service.engine.outbox import OutboxRows, Outgoing
 from saga_service.engine.saga_loader import SagaCache, SagaLoader
+from saga_service.http.companion import http_beside
+from saga_service.http.watched_process import WatchedProcess
+from saga_service.metrics.engine_metrics import EngineMetrics, LaneMetrics
+from saga_service.metrics.measurements import Measurements
+from saga_service.metrics.process_gauges import add_service_gauges
+from saga_service.metrics.worker_metrics import worker_metrics
 from saga_service.runtime.intake import Inlets, Intake
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.maintenance import Maintenance, Retention, Task
@@ -80,11 +86,14 @@ async def run_service(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set, and then until what was taken in is done. Raises as `run_service` does."""
-    liveness = Liveness()
-    identity = Identity("service", settings.consumer_name, (), _standstill_s(settings))
-    async with kept_health_file(settings.health_dir, identity, liveness):
+    process = WatchedProcess(stop, _standstill_s(settings))
+    identity = Identity("service", settings.consumer_name, (), process.standstill_s)
+    async with (
+        kept_health_file(settings.health_dir, identity, process.service),
+        http_beside(settings, process, may_have_api=True) as measurements,
+    ):
         try:
-            await _serve(settings, stop, liveness)
+            await _serve(settings, process, measurements)
         except StartupStopped:
             log.info("stopped before the servers answered")
 
@@ -94,12 +103,16 @@ def _standstill_s(settings: Settings) -> float:
     return (2 * settings.postgres_timeout_ms + settings.read_block_ms) / 1000 + STANDSTILL_S
 
 
-async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) -> None:
+async def _serve(settings: Settings, process: WatchedProcess, measurements: Measurements | None) -> None:
+    stop, liveness = process.stop, process.service
     catalog, cipher = configured_catalog(settings), configured_cipher(settings)
     workers = [load_worker(target) for target in settings.workers]
     liveness.awaited["servers"] = "it waits for Postgres and Redis, or has just begun"
     await wait_for_servers(settings, stop)
-    async with shutdown_on(stop) as shutdown, _deployment(settings, catalog, cipher, shutdown) as deployment:
+    async with (
+        shutdown_on(stop) as shutdown,
+        _deployment(settings, catalog, cipher, shutdown, measurements) as deployment,
+    ):
         log.info(
             "saga_service runs",
             consumer=settings.consumer_name,
@@ -112,7 +125,10 @@ async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) ->
         async with limited_after(shutdown, settings.shutdown_grace_ms / 1000), asyncio.TaskGroup() as group:
             group.create_task(deployment.service(liveness).run())
             if workers:
-                group.create_task(run_workers(workers, worker_options(settings), stop=stop))
+                options, observer_of = worker_options(settings), worker_metrics(measurements)
+                group.create_task(
+                    run_workers(workers, options, stop=stop, liveness=process.workers, observer_of=observer_of)
+                )
     log.info("saga_service has stopped")
 
 
@@ -131,10 +147,13 @@ class Deployment:
     client: RedisClient
     consumers: tuple[Consumer, ...]
     shutdown: Shutdown
+    measurements: Measurements | None = None
 
     def service(self, liveness: Liveness) -> Service:
         """All loops, ready to run."""
         lanes = self.lanes()
+        if self.measurements is not None:
+            add_service_gauges(self.measurements, self.pool, self.intake, lanes)
         upkeep = (self.maintenance(), self.upkeep(), self.process_registration(lanes))
         return Service(
             intake=self.intake,
@@ -159,6 +178,7 @@ class Deployment:
             deferral=deferral,
             now_ms=now_ms,
             starts=self.starts_backlog(),
+            observer=None if self.measurements is None else EngineMetrics(self.measurements),
         )
 
     def starts_backlog(self) -> UnhandledStarts:
@@ -169,7 +189,8 @@ class Deployment:
 
     def lanes(self) -> list[Lane]:
         engine, batch_max = self.engine(), self.settings.batch_entries_max
-        lane = partial(Lane, self.intake, engine, self.publisher, self.outbox, batch_max, self.timers.expect)
+        observer = None if self.measurements is None else LaneMetrics(self.measurements, now_ms)
+        lane = partial(Lane, self.intake, engine, self.publisher, self.outbox, batch_max, self.timers.expect, observer)
         return [lane() for _ in range(self.settings.lanes)]
 
     def consumer_loops(self) -> list[Loop]:
@@ -337,7 +358,7 @@ class Deployment:
 
 @asynccontextmanager
 async def _deployment(
-    settings: Settings, catalog: Catalog, cipher: Cipher | None, shutdown: Shutdown
+    settings: Settings, catalog: Catalog, cipher: Cipher | None, shutdown: Shutdown, measurements: Measurements | None
 ) -> AsyncIterator[Deployment]:
     """The deployment with its connections open and its definitions on record. Raises StartupRefused."""
     names = StreamNames(settings.stream_prefix)
@@ -351,7 +372,9 @@ async def _deployment(
             Consumer(reading(), client, stream, group, settings.consumer_name)
             for stream, group in _streams(settings, catalog, names)
         ]
-        deployment = Deployment(settings, catalog, names, cipher, pool, client, tuple(consumers), shutdown)
+        deployment = Deployment(
+            settings, catalog, names, cipher, pool, client, tuple(consumers), shutdown, measurements
+        )
         await with_postgres(settings, deployment.register, shutdown)
         yield deployment
 

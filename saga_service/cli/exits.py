@@ -82,6 +82,7 @@ EXTRA_OF_MODULE = {
     "watchfiles": EMBEDDED,
     "fastapi": Extra("http"),
     "uvicorn": Extra("http"),
+    "prometheus_client": Extra("http"),
     "cryptography": Extra("encryption"),
     "pyarrow": Extra("parquet", "or write .jsonl.gz"),
 }

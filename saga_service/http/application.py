@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -14,13 +15,17 @@ from saga_service.http.access.rights import Rights
 from saga_service.http.openapi import described
 from saga_service.http.pooled_servers import pooled_servers
 from saga_service.http.problem_details import RESPONSES, answer_with_problems
+from saga_service.http.process_watch import ProcessWatch, process_watch
+from saga_service.http.request_metrics import RequestMetrics
 from saga_service.http.routes import (
     dead_letter_routes,
     deployment_routes,
+    probe_routes,
     request_routes,
     saga_routes,
     start_routes,
 )
+from saga_service.http.watched_process import WatchedProcess
 from saga_service.settings import Settings
 
 ROUTERS = (
@@ -32,17 +37,23 @@ ROUTERS = (
 )
 
 
-def make_application(settings: Settings) -> FastAPI:
+def make_application(
+    settings: Settings, process: WatchedProcess | None = None, watch: ProcessWatch | None = None
+) -> FastAPI:
     """The application for these settings. It opens its connections when it starts, and closes them when it ends.
 
-    Raises Failure where a file of tokens cannot be used.
+    `watch` answers the probes of a process that has other servers beside it. Raises Failure where a file of tokens
+    cannot be used.
     """
     rights = Rights(settings)
+    watched = process or WatchedProcess(asyncio.Event())
 
     @asynccontextmanager
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
-        async with pooled_servers(settings) as servers, rights.kept():
+        async with rights.kept(), AsyncExitStack() as stack:
+            servers = await stack.enter_async_context(pooled_servers(settings))
             application.state.servers = servers
+            application.state.watch = watch or await stack.enter_async_context(process_watch(servers, watched))
             yield
 
     application = FastAPI(
@@ -58,9 +69,11 @@ def make_application(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         version_1.include_router(router)
     application.include_router(version_1)
+    application.include_router(probe_routes.router)
     application.state.callers = rights
     if not settings.has_rights:
         application.add_middleware(LoopbackGuard)
+    application.add_middleware(RequestMetrics, watched.measurements)
     answer_with_problems(application)
     schema = application.openapi
 

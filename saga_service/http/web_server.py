@@ -1,4 +1,4 @@
-"""The HTTP server: the application on a port, until it is told to stop."""
+"""The HTTP server: an application on a port, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -6,18 +6,30 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.http.access.loopback_guard import is_loopback
 from saga_service.http.application import make_application
+from saga_service.http.watched_process import WatchedProcess
 from saga_service.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 CONNECTIONS_WAITING_MAX = 256
+Application = ASGIApp
+
+
+class Address(NamedTuple):
+    """An address to listen on, and the setting that its port comes from."""
+
+    host: str
+    port: int
+    setting: str
 
 
 class _Server(uvicorn.Server):
@@ -29,52 +41,83 @@ class _Server(uvicorn.Server):
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, and then until the answers that are under way have gone out, a few seconds at most.
+    """Serve the API until `stop` is set, and then until the answers that are under way have gone out, a few seconds at
+    most.
 
     Raises Failure where the port cannot be had, or the host is not loopback and nobody needs rights.
     """
+    with listening_on(api_address(settings)) as listening:
+        log.info("http api started", address=f"{address_of(listening)}{settings.http_root_path}")
+        application = make_application(settings, WatchedProcess(stop))
+        await serve_until(stop, application, listening, grace_s_of(settings))
+    log.info("http api has stopped")
+
+
+def api_address(settings: Settings) -> Address:
+    """The address of the API. Raises Failure where others would reach it and nobody needs rights."""
     if not settings.has_rights and not is_loopback(settings.http_host):
         raise Failure(
             f"SAGA_HTTP_HOST is {settings.http_host}, and whoever reaches that could steer every saga",
             "set SAGA_HTTP_TOKENS or SAGA_HTTP_TOKENS_FILE (saga-service tokens make), or leave it at 127.0.0.1",
             kind=FailureKind.INVALID,
         )
-    listening = _listening(settings)
+    return Address(settings.http_host, settings.http_port, "SAGA_HTTP_PORT")
+
+
+def grace_s_of(settings: Settings) -> int:
+    """How long answers that are under way may take at a stop."""
+    return max(1, settings.shutdown_grace_ms // 1000)
+
+
+async def serve_until(
+    stop: asyncio.Event,
+    application: Application,
+    listening: socket.socket,
+    grace_s: int,
+    *,
+    connections_max: int | None = None,
+) -> None:
+    """Serve until `stop` is set, and then until the answers that are under way have gone out, `grace_s` at most."""
     server = _Server(
         uvicorn.Config(
-            make_application(settings),
+            application,
             log_config=None,
             access_log=False,
             server_header=False,
             backlog=CONNECTIONS_WAITING_MAX,
-            timeout_graceful_shutdown=max(1, settings.shutdown_grace_ms // 1000),
+            limit_concurrency=connections_max,
+            timeout_graceful_shutdown=grace_s,
         )
     )
+    serving = asyncio.create_task(server.serve([listening]))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.should_exit = True
+    await serving
+
+
+def address_of(listening: socket.socket) -> str:
+    """The address as a URL, with the port that was had."""
     host, port = listening.getsockname()[:2]
-    with listening:
-        serving = asyncio.create_task(server.serve([listening]))
-        log.info("http api started", address=f"http://{host}:{port}{settings.http_root_path}")
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        server.should_exit = True
-        await serving
-    log.info("http api has stopped")
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _listening(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.http_host, settings.http_port))
-        # Whoever reads the address in the log and asks at once waits for the answer, and is not refused.
-        listening.listen(CONNECTIONS_WAITING_MAX)
-    except OSError as error:
-        listening.close()
-        raise Failure(
-            f"port {settings.http_port} of {settings.http_host} cannot be had: {error.strerror}",
-            "set SAGA_HTTP_PORT to another one, or to 0 for any that is free",
-            kind=FailureKind.INVALID,
-        ) from None
-    return listening
+@contextmanager
+def listening_on(address: Address) -> Iterator[socket.socket]:
+    """A socket that listens until the block ends. Raises Failure where the port cannot be had."""
+    host, port, setting = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+            # Whoever reads the address in the log and asks at once waits for the answer, and is not refused.
+            listening.listen(CONNECTIONS_WAITING_MAX)
+        except OSError as error:
+            raise Failure(
+                f"port {port} of {host} cannot be had: {error.strerror}",
+                f"set {setting} to another one, or to 0 for any that is free",
+                kind=FailureKind.INVALID,
+            ) from None
+        yield listening

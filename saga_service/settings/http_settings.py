@@ -9,10 +9,30 @@ from pydantic_settings import BaseSettings
 class HttpSettings(BaseSettings):
     """What the HTTP API needs to know. `Settings` is all of it together."""
 
+    http_enabled: bool = Field(
+        default=False,
+        description="`true`: `saga-service run` serves the HTTP API too, in its own process. Needs the extra `http`.",
+    )
     http_host: str = Field(default="127.0.0.1", description="The address that the HTTP API listens on.")
     http_port: int = Field(default=8080, ge=0, le=65535, description="The port of the HTTP API; 0 is any that is free.")
     http_root_path: str = Field(
         default="",
         pattern="^(/[^/?#]+)*$",
         description="The path under which a proxy serves the HTTP API: `/sagas`.",
+    )
+    http_metrics_open: bool = Field(
+        default=False,
+        description="`true`: `/metrics` of the HTTP API needs no token. By default whoever reads it is a viewer.",
+    )
+    probes_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="The port on which `run` and `worker` answer `/livez`, `/readyz` and `/metrics`; 0 is any that is "
+        "free. By default they answer nothing. Needs the extra `http`. The HTTP API has them on its own port.",
+    )
+    probes_host: str = Field(
+        default="0.0.0.0",
+        description="The address that this port is on. Probes and Prometheus come from outside of a container, so by "
+        "default all of them (IPv4); `::` takes IPv6 too. Nothing there changes anything.",
     )

@@ -229,3 +229,5 @@ set input = held.input::json, steps = held.steps::json, extra = held.extra::json
 from held where sagas.id = held.id
 returning sagas.id::text
 """
+
+STATE_METRICS = "select metric, labels, value from saga.state_metrics()"

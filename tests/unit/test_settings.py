@@ -56,7 +56,7 @@ def test_an_address_that_nobody_has_set_is_told_with_its_variable(monkeypatch: p
 
 
 def test_a_worker_without_an_address_names_the_setting_before_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run_no_workers(*_: object) -> None:
+    async def run_no_workers(*_: object, **__: object) -> None:
         """Ends at once, as if it had been stopped."""
 
     monkeypatch.setattr(worker, "run_workers", run_no_workers)

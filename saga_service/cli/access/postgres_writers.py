@@ -17,23 +17,10 @@ from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.encryption import PostgresKeyRotation
 from saga_service.store.requests import PostgresRequests
 from saga_service.store.retention import PostgresRemoval
-from saga_service.store.schema.migrate import SchemaState, schema_state
 from saga_service.wire.encryption import Cipher
 
 if TYPE_CHECKING:
     from saga_service.worker import Worker  # most commands have no worker
-
-
-async def schema_of(connection: asyncpg.Connection) -> SchemaState:
-    """The schema's state. Raises Failure for a role that may not see which version it is."""
-    try:
-        return await schema_state(connection)
-    except asyncpg.InsufficientPrivilegeError:
-        raise Failure(
-            "the role in SAGA_POSTGRES_DSN may not look at the schema's version",
-            "use the service's own role for this (saga_reader and saga_operator are not enough)",
-            kind=FailureKind.UNREACHABLE,
-        ) from None
 
 
 @asynccontextmanager

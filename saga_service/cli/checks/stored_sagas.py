@@ -9,8 +9,8 @@ from asyncpg import Connection, InsufficientPrivilegeError
 
 from saga_service.admin.encryption import PLAIN, KeyUsage, keys_in_use, known_key_ids
 from saga_service.admin.failure_kinds import Failure
+from saga_service.admin.readiness import schema_of
 from saga_service.admin.views import deployed_documents
-from saga_service.cli.access.postgres_writers import schema_of
 from saga_service.cli.checks.findings import Finding, failed, ok, problem
 from saga_service.cli.console.output import counted, duration
 from saga_service.core.state import JsonObject

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.failure_kinds import Failure
 from saga_service.base.health_report import ProcessHealth, health_directory, read_health_reports
 
 if TYPE_CHECKING:
@@ -59,19 +59,13 @@ def _check_servers(processes: Sequence[ProcessHealth]) -> None:
 
 async def _ask_servers(settings: Settings, *, needs_postgres: bool) -> None:
     """Ask Redis, and Postgres where it is needed. Raises Failure where one cannot be used now."""
-    from saga_service.cli.access.postgres import open_postgres
-    from saga_service.cli.access.postgres_writers import schema_of
-    from saga_service.cli.access.redis import open_redis
-    from saga_service.store.schema.migrate import SchemaFit
+    from saga_service.admin.readiness import check_postgres, check_redis
+    from saga_service.cli.access.redis import CommandServers
 
-    async with open_redis(settings) as client:
-        await client.execute_command("PING")
-    if not needs_postgres:
-        return
-    async with open_postgres(settings) as connection:
-        state = await schema_of(connection)
-    if state.fit is not SchemaFit.CURRENT:
-        raise Failure(state.text, state.advice, kind=FailureKind.SCHEMA)
+    servers = CommandServers(settings)
+    await check_redis(servers)
+    if needs_postgres:
+        await check_postgres(servers)
 
 
 def _directory() -> Path:

@@ -7,10 +7,14 @@ from typing import Annotated
 import typer
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.base.lifecycle import stop_on_signals
 from saga_service.cli.access.effective_settings import read_settings
 from saga_service.cli.console.output import counted, print_line
 from saga_service.cli.exits import do_each
 from saga_service.cli.invocation import run_fast
+from saga_service.http.companion import http_beside
+from saga_service.http.watched_process import WatchedProcess
+from saga_service.metrics.worker_metrics import worker_metrics
 from saga_service.settings import Settings, missing_address
 from saga_service.telemetry import configure_logging
 from saga_service.worker import Worker, WorkerCannotStart, WorkerNotLoaded, load_worker, run_workers
@@ -50,11 +54,20 @@ async def _work(settings: Settings, workers: list[Worker], *, migrate: bool) -> 
     if missing := missing_address(settings, "redis_url"):
         typer.echo(f"saga-service: redis at {settings.redis_url}{missing}", err=True)
     try:
-        await run_workers(workers, worker_options(settings))
+        await _run(settings, workers)
     except WorkerCannotStart as error:
         raise Failure(str(error)) from None
     except ValueError as error:
         raise Failure(str(error), kind=FailureKind.INVALID) from None
+
+
+async def _run(settings: Settings, workers: list[Worker]) -> None:
+    options = worker_options(settings)
+    async with stop_on_signals() as stop:
+        process = WatchedProcess(stop, needs_postgres=False)
+        async with http_beside(settings, process) as measurements:
+            observer_of = worker_metrics(measurements)
+            await run_workers(workers, options, stop=stop, liveness=process.workers, observer_of=observer_of)
 
 
 async def _migrate(workers: list[Worker]) -> None:

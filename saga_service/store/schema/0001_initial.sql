@@ -225,6 +225,7 @@ comment on column saga_private.dead_letters.saga_id is
     'The saga that the entry names, or would have started: a caller who was given its id asks what became of it.';
 create index dead_letters_by_saga on saga_private.dead_letters (saga_id) where saga_id is not null;
 create index dead_letters_by_key on saga_private.dead_letters (key) where key is not null;
+create index dead_letters_waiting on saga_private.dead_letters (stream, at_ms) where replayed_at_ms is null;
 create index dead_letters_replayed on saga_private.dead_letters (replayed_at_ms) where replayed_at_ms is not null;
 
 -- A stream that is lost takes with it what was in flight on it. What was last seen of each stream is kept here, so that
@@ -1835,3 +1836,74 @@ comment on column saga.dead_letters.fields is
     'The entry''s fields for people: long values are shortened, and what is not text is escaped.';
 comment on column saga.dead_letters.raw is 'The entry''s fields exactly as they came: JSON pairs of base64.';
 comment on column saga.dead_letters.replayed_at is 'When the entry was last put on its stream again.';
+
+
+-- The gauges of the state, for metrics: read often, and so written in the words of the partial indexes. Ended sagas,
+-- mostly many, are not read. Plans are fixed by hand, as for the service's own functions.
+create function saga.state_metrics()
+returns table (metric text, labels text[], value double precision)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+    with in_flight as materialized (
+        select
+            saga, status, count(*) as sagas, min(created_at_ms) as oldest_start_ms,
+            min(updated_at_ms) as oldest_change_ms
+        from saga_private.sagas
+        where ended_at_ms is null
+            and (wake_at_ms is not null or status in ('compensating', 'stuck', 'paused'))
+        group by saga, status
+    ), debt as materialized (
+        select saga, count(*) as effects, extract(epoch from min(outstanding_since)) as oldest
+        from saga.compensation_debt group by saga
+    ), dead_letters as materialized (
+        select stream, count(*) as letters, min(at_ms) as oldest_ms
+        from saga_private.dead_letters where replayed_at_ms is null group by stream
+    ), outbox as materialized (
+        select count(*) as messages, min(claimed_at_ms) as oldest_ms from saga_private.outbox
+    ), requests as materialized (
+        select count(*) as requests, min(at_ms) as oldest_ms
+        from saga_private.requests where answered_at_ms is null
+    )
+    select 'saga_in_flight', array[saga, status], sagas::double precision from in_flight
+    union all
+    select 'saga_oldest_start_timestamp_seconds', array[saga, status], oldest_start_ms / 1000.0 from in_flight
+    union all
+    select 'saga_oldest_change_timestamp_seconds', array[saga, status], oldest_change_ms / 1000.0 from in_flight
+    union all
+    select 'saga_next_timer_timestamp_seconds', '{}', min(wake_at_ms) / 1000.0
+    from saga_private.sagas where wake_at_ms is not null
+    union all
+    select 'saga_compensation_debt', array[saga], effects from debt
+    union all
+    select 'saga_oldest_debt_timestamp_seconds', array[saga], oldest from debt
+    union all
+    select 'saga_dead_letters_waiting', array[stream], letters from dead_letters
+    union all
+    select 'saga_oldest_dead_letter_timestamp_seconds', array[stream], oldest_ms / 1000.0 from dead_letters
+    union all
+    select 'saga_outbox_rows', '{}', messages from outbox
+    union all
+    select 'saga_oldest_outbox_timestamp_seconds', '{}', oldest_ms / 1000.0 from outbox
+    union all
+    select 'saga_requests_waiting', '{}', requests from requests
+    union all
+    select 'saga_oldest_request_timestamp_seconds', '{}', oldest_ms / 1000.0 from requests
+    union all
+    select 'saga_processes', array[kind], count(*) from saga.processes where status = 'alive' group by kind
+    union all
+    select 'stream', array[streams.stream], 1
+    from (
+        select stream from saga_private.streams
+        union
+        select reads.stream
+        from saga.processes cross join lateral jsonb_to_recordset(processes.reads) as reads (stream text)
+        where processes.status = 'alive'
+    ) as streams
+$$;
+comment on function saga.state_metrics is
+    'The gauges of the state as /metrics exports them: how many sagas are in flight, what is owed, what waits, and since'
+    ' when (seconds since 1970). The value is null where there is nothing. The rows named stream have the streams that are'
+    ' read, and those on which something may be in flight.';
+revoke all on function saga.state_metrics from public;

@@ -14,7 +14,8 @@ begin
             ('saga_reader', array[
                 'grant usage on schema saga to saga_reader',
                 'grant select on all tables in schema saga to saga_reader',
-                'grant execute on function saga.state to saga_reader'
+                'grant execute on function saga.state to saga_reader',
+                'grant execute on function saga.state_metrics to saga_reader'
             ]),
             ('saga_client', array[
                 'grant usage on schema saga to saga_client',
