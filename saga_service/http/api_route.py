@@ -1,35 +1,18 @@
-"""The one way of every request: its caller is known first, its body is read exactly, its answer shows what it may.
-
-The standard reader of bodies takes the last of two equal names, rounds numbers, and knows NaN. Here a body is refused
-where a part of it would be lost, as every other JSON that comes in.
-"""
+"""The one way of a request: its caller is known, it is read exactly, and its answer shows what the caller may see."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import wraps
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 
 from saga_service.http.access.callers import Caller, need_of
-from saga_service.wire.entries import Malformed
-from saga_service.wire.json import NotJson, read_json
-
-
-class ExactRequest(Request):
-    """A request whose body is refused where a part of it would be lost."""
-
-    async def json(self) -> Any:  # a value of JSON
-        try:
-            return read_json(await self.body(), "body")
-        except (Malformed, NotJson) as error:
-            text = str(error).replace("field 'body'", "the body")
-            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text) from None
+from saga_service.http.exact_request import ExactRequest, check_query
+from saga_service.http.rate_limit import count_request
 
 
 class ApiRoute(APIRoute):
@@ -42,7 +25,8 @@ class ApiRoute(APIRoute):
         handle, need = super().get_route_handler(), need_of(self.dependant)
 
         async def permitted(request: Request) -> Response:
-            await need(request)
+            count_request(request, await need(request))
+            check_query(request)
             return await handle(ExactRequest(request.scope, request.receive))
 
         return permitted

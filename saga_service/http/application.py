@@ -9,13 +9,17 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from saga_service.http import front_page
 from saga_service.http.access.loopback_guard import LoopbackGuard
 from saga_service.http.access.rights import Rights
+from saga_service.http.body_limit import BodyLimit
 from saga_service.http.openapi import described
 from saga_service.http.pooled_servers import pooled_servers
 from saga_service.http.problem_details import RESPONSES, answer_with_problems
 from saga_service.http.process_watch import ProcessWatch, process_watch
+from saga_service.http.rate_limit import RateLimit
 from saga_service.http.request_metrics import RequestMetrics
 from saga_service.http.routes import (
     dead_letter_routes,
@@ -35,6 +39,9 @@ ROUTERS = (
     dead_letter_routes.router,
     deployment_routes.router,
 )
+
+ENVELOPE_BYTES_MAX = 65_536
+"""How much larger a body may be than the entry that it becomes."""
 
 
 def make_application(
@@ -61,16 +68,19 @@ def make_application(
         version=version("saga-service"),
         summary="Sagas started, read and steered.",
         lifespan=lifespan,
-        root_path=settings.http_root_path,
         docs_url=None,
         redoc_url=None,
     )
+    application.state.rate_limit = RateLimit(settings.http_requests_per_s_max)
     version_1 = APIRouter(prefix="/v1", responses=RESPONSES)
     for router in ROUTERS:
         version_1.include_router(router)
     application.include_router(version_1)
     application.include_router(probe_routes.router)
+    application.include_router(front_page.router)
     application.state.callers = rights
+    application.add_middleware(UnderPath, root_path=settings.http_root_path)
+    application.add_middleware(BodyLimit, bytes_max=settings.entry_bytes_max + ENVELOPE_BYTES_MAX)
     if not settings.has_rights:
         application.add_middleware(LoopbackGuard)
     application.add_middleware(RequestMetrics, watched.measurements)
@@ -84,3 +94,14 @@ def make_application(
 
     application.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to change its document
     return application
+
+
+class UnderPath:
+    """Tells the application the path under which a proxy serves it, whether the proxy leaves it in requests or not."""
+
+    def __init__(self, application: ASGIApp, root_path: str) -> None:
+        self._application = application
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application({**scope, "root_path": self._root_path}, receive, send)

@@ -5,8 +5,10 @@ A column is explained once, by its comment in Postgres, and every reader of the 
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from saga_service.http.problem_details import Problem
@@ -28,15 +30,48 @@ _COMMENT = re.compile(r"comment on column saga\.(\w+)\.(\w+) is\s+((?:'(?:[^']|'
 _TEXT = re.compile(r"'((?:[^']|'')*)'")
 
 
+LINKS = {
+    ("/v1/sagas", "post"): {"target": "$response.body#/started/saga_id"},
+    ("/v1/sagas", "get"): {"target": "$response.body#/items/0/id"},
+    ("/v1/dead-letters", "get"): {"number": "$response.body#/items/0/id"},
+}
+"""The operations whose answer names something, and where it stands: every operation on such a thing is a link."""
+
+
 def described(document: Json) -> Json:
-    """The document with the columns explained, and with the form of problems."""
+    """The document with the columns explained, examples of bodies and answers, links, and the form of problems."""
     schemas = document["components"]["schemas"]
-    schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}), Problem=problem)
+    for name, example in examples().items():
+        schemas[name]["examples"] = [example]
     for name, view in VIEW_OF_SCHEMA.items():
         for column, schema in schemas.get(name, {}).get("properties", {}).items():
             if text := comments_on_columns().get((view, column)):
                 schema["description"] = text
+    _link(document["paths"])
     return document
+
+
+def _link(paths: Json) -> None:
+    """Name in each answer of `LINKS` the operations that go on from it."""
+    for (path, method), given in LINKS.items():
+        links = {
+            operation["operationId"]: {"operationId": operation["operationId"], "parameters": given}
+            for other, operations in paths.items()
+            if all(f"{{{name}}}" in other for name in given)
+            for operation in operations.values()
+        }
+        for status, response in paths[path][method]["responses"].items():
+            if status.startswith("2"):
+                response["links"] = links
+
+
+@cache
+def examples() -> Json:
+    """An example of each body and of each answer, by the name of its schema: recorded from the order of the demo."""
+    found: Json = json.loads(files("saga_service.http").joinpath("examples.json").read_text())
+    return found
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -9,10 +10,12 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.requests import RequestOutcome
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -48,8 +51,24 @@ class Problem(BaseModel):
     """What was wrong, and where."""
     advice: str | None = None
     """What to do about it."""
+    outcome: RequestOutcome | None = None
+    """The request that the saga refused."""
     errors: list[dict[str, Any]] | None = None  # Any: what pydantic says of one value
     """Each value of the request that cannot be used: its place, and what is wrong with it."""
+
+    @classmethod
+    def of_status(cls, status: int, detail: str) -> Problem:
+        """A problem that its status tells."""
+        phrase = HTTPStatus(status).phrase
+        return cls(type=_urn(phrase.lower()), title=phrase, status=status, detail=detail or phrase)
+
+
+class RefusedBySaga(Exception):
+    """A saga has refused what was requested of it."""
+
+    def __init__(self, outcome: RequestOutcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
 
 
 class ProblemRaised(Exception):
@@ -76,14 +95,21 @@ def answer_with_problems(application: FastAPI) -> None:
             type=_urn(failure.kind.value),
             title=TITLES[failure.kind],
             status=STATUSES[failure.kind],
-            detail=failure.message,
-            advice=failure.advice,
+            detail=advice_by_path(failure.message),
+            advice=failure.advice and advice_by_path(failure.advice),
         )
         return problem_response(problem)
 
     @application.exception_handler(ProblemRaised)
     async def told(_: Request, raised: ProblemRaised) -> JSONResponse:
         return problem_response(raised.problem, raised.headers)
+
+    @application.exception_handler(RefusedBySaga)
+    async def refused_by_saga(_: Request, refused: RefusedBySaga) -> JSONResponse:
+        title, status, outcome = "The saga refuses", HTTPStatus.CONFLICT, refused.outcome
+        return problem_response(
+            Problem(type=_urn("refused"), title=title, status=status, detail=outcome.reason, outcome=outcome)
+        )
 
     @application.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -106,12 +132,11 @@ def answer_with_problems(application: FastAPI) -> None:
         return problem_response(Problem(type=_urn("bug"), title="A bug", status=status, detail=detail))
 
     @application.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        phrase = HTTPStatus(error.status_code).phrase
-        problem = Problem(
-            type=_urn(phrase.lower()), title=phrase, status=error.status_code, detail=error.detail or phrase
-        )
-        return problem_response(problem, dict(error.headers or {}))
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods_at(request))
+        return problem_response(Problem.of_status(error.status_code, error.detail), headers)
 
 
 def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -120,6 +145,27 @@ def problem_response(problem: Problem, headers: dict[str, str] | None = None) ->
         headers = {"Retry-After": TRY_AGAIN_AFTER_S} | (headers or {})
     content = problem.model_dump(exclude_none=True)
     return JSONResponse(content, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """The methods of all routes with this path. The framework names those of the first one alone."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    routes = iter_route_contexts(request.app.routes)
+    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+
+
+def advice_by_path(advice: str) -> str:
+    """The advice, with paths of the API in the place of commands that show what they show."""
+    for command, path in _PATH_OF_COMMAND:
+        advice = command.sub(path, advice)
+    return advice
+
+
+_PATH_OF_COMMAND = (
+    (re.compile(r"saga-service dead-letters show (\S+)"), r"/v1/dead-letters/\1"),
+    (re.compile(r"saga-service show (\S+)"), r"/v1/sagas/\1"),
+    (re.compile(r"saga-service list\b"), "/v1/sagas"),
+)
 
 
 def _urn(words: str) -> str:

@@ -36,3 +36,10 @@ class HttpSettings(BaseSettings):
         description="The address that this port is on. Probes and Prometheus come from outside of a container, so by "
         "default all of them (IPv4); `::` takes IPv6 too. Nothing there changes anything.",
     )
+    http_requests_per_s_max: int = Field(
+        default=500,
+        ge=0,
+        le=100_000,
+        description="Requests of one caller a second to the HTTP API, and twice as many at once after a pause; what is "
+        "more is answered with 429. 0 is no limit.",
+    )

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.lookup import find_saga
@@ -16,7 +16,9 @@ from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.http.access.callers import Operator
 from saga_service.http.api_route import ApiRoute
+from saga_service.http.exact_request import ExactBody
 from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
+from saga_service.http.problem_details import RefusedBySaga
 from saga_service.http.routes.saga_routes import BY_DEFINITION, OfDefinition, Target
 from saga_service.store.requests import OperationCall, PostgresRequests
 
@@ -28,11 +30,13 @@ AnswerTimeout = Annotated[
 ]
 
 
-class Signal(BaseModel):
+class Signal(ExactBody):
     """A signal to a saga."""
 
     name: Annotated[str, Field(min_length=1, max_length=200, description="The name that the definition has for it.")]
-    data: Annotated[dict[str, Any], Field(description="Whatever the step that waits for it is given.")] = {}
+    data: Annotated[
+        dict[str, Any], Field(default_factory=dict, description="Whatever the step that waits for it is given.")
+    ]
     id: Annotated[
         str | None, Field(min_length=1, max_length=200, description="Two signals with one id are one signal.")
     ] = None
@@ -41,7 +45,7 @@ class Signal(BaseModel):
     )
 
 
-class OperationArguments(BaseModel):
+class OperationArguments(ExactBody):
     """The arguments of an operation on a saga. Which are needed depends on the operation."""
 
     reason: Annotated[str, Field(min_length=1, max_length=1000, description="Why: it stands in the history.")]
@@ -50,7 +54,12 @@ class OperationArguments(BaseModel):
     output: Annotated[dict[str, Any] | None, Field(description="resolve: the output of a step that succeeded.")] = None
 
 
-@router.post("/signals", summary="Send a saga a signal")
+NOT_YET: dict[int | str, dict[str, Any]] = {  # Any: FastAPI's own type for it
+    202: {"model": RequestOutcome, "description": "No replica has answered in time. The request stays."}
+}
+
+
+@router.post("/signals", summary="Send a saga a signal", responses=NOT_YET)
 async def signal_saga(
     caller: Operator,
     servers: ServersOfRequest,
@@ -66,7 +75,11 @@ async def signal_saga(
     return await _requested(servers, response, target, saga, request, timeout)
 
 
-@router.post("/operations/{operation}", summary="Retry, skip, resolve, cancel, compensate, pause or resume a saga")
+@router.post(
+    "/operations/{operation}",
+    summary="Retry, skip, resolve, cancel, compensate, pause or resume a saga",
+    responses=NOT_YET,
+)
 async def operate_saga(
     caller: Operator,
     servers: ServersOfRequest,
@@ -96,7 +109,7 @@ async def _requested(
     request: Callable[[PostgresRequests, SagaId], Awaitable[int]],
     timeout_s: float,
 ) -> RequestOutcome:
-    """The outcome of a request: 202 where no replica has answered yet, 409 where the saga refuses.
+    """The outcome of a request: 202 where no replica has answered yet. Raises RefusedBySaga.
 
     Whoever waits holds no connection, so that any number may wait.
     """
@@ -110,5 +123,5 @@ async def _requested(
     if outcome.verdict is None:
         response.status_code = HTTPStatus.ACCEPTED
     elif outcome.verdict == REFUSED:
-        response.status_code = HTTPStatus.CONFLICT
+        raise RefusedBySaga(outcome)
     return outcome

@@ -15,6 +15,7 @@ from saga_service.admin.starts import StartedSaga, StartRequest, start
 from saga_service.admin.views import SagaRow, dead_letter_of_entry, saga_with_id
 from saga_service.http.access.callers import Operator
 from saga_service.http.api_route import ApiRoute
+from saga_service.http.exact_request import ExactBody
 from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
 
 router = APIRouter(prefix="/sagas", tags=["sagas"], route_class=ApiRoute)
@@ -24,11 +25,13 @@ POLL_S = 0.25
 AT_REST = ("completed", "compensated", "stuck")
 
 
-class Start(BaseModel):
+class Start(ExactBody):
     """A saga to start."""
 
     saga: Annotated[str, Field(min_length=1, max_length=200, description="The name of the definition.")]
-    input: Annotated[dict[str, Any], Field(description="The input, in the form of the definition's schema.")] = {}
+    input: Annotated[
+        dict[str, Any], Field(default_factory=dict, description="The input, in the form of the definition's schema.")
+    ]
     key: Annotated[
         str | None, Field(max_length=500, description="The business key: two starts with one key are one saga.")
     ] = None

@@ -85,8 +85,12 @@ async def test_an_operation_is_carried_out_by_a_replica_or_refused_with_its_reas
         refused = await api.post("/v1/sagas/A-1/operations/retry", json={"reason": "x", "step": "reserve"})
 
     assert (paused.status_code, paused.json()["verdict"], paused.json()["status"]) == (200, "applied", "paused")
-    assert (refused.status_code, refused.json()["verdict"]) == (409, "refused")
-    assert refused.json()["reason"]
+    assert (refused.status_code, refused.headers["content-type"]) == (409, "application/problem+json")
+    assert (refused.json()["type"], refused.json()["outcome"]["verdict"]) == (
+        "urn:saga-service:problem:refused",
+        "refused",
+    )
+    assert refused.json()["detail"] == refused.json()["outcome"]["reason"] != ""
     history = (await api.get("/v1/sagas/A-1/history")).json()["items"]
     assert ("pause_requested", "http", "a look") in [(each["event"], each["actor"], each["reason"]) for each in history]
 
@@ -212,3 +216,27 @@ async def test_a_body_of_which_a_part_would_be_lost_is_refused(
 
 async def test_no_advice_is_for_the_command_line_alone(api: Api, defined: None) -> None:
     assert "advice" not in (await api.post("/v1/sagas", json={"saga": "ordre"})).json()
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("sagas?statsu=stuck", "query/statsu: there is no such parameter here; did you mean 'status'?"),
+        ("sagas/A-1/plan?x=1", "query/x: there is no such parameter here; known: saga"),
+        ("processes?x=1", "query/x: there is no such parameter here; known: with_dead"),
+        ("streams?x=1", "query/x: there is no such parameter here"),
+    ],
+)
+async def test_a_parameter_that_a_route_does_not_have_is_refused_and_never_passed_over(
+    api: Api, path: str, told: str
+) -> None:
+    answer = await api.get(f"/v1/{path}")
+    assert (answer.status_code, answer.json()["detail"]) == (422, told)
+
+
+async def test_a_misspelt_name_in_a_body_is_refused(api: Api, pool: asyncpg.Pool, postgres_dsn: str) -> None:
+    await keep(postgres_dsn, begun("order", "A-1"))
+    answer = await api.post("/v1/sagas/A-1/signals", json={"name": "approved", "dat": {"by": "anna"}})
+    assert answer.status_code == 422
+    assert "body/dat" in answer.json()["detail"]
+    assert await requests_in(postgres_dsn) == 0

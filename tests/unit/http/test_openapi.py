@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import fields
 
 import pytest
+from jsonschema_rs import validator_for
 
 from saga_service.admin import views
 from saga_service.http.application import make_application
@@ -41,3 +44,25 @@ def test_every_column_is_explained_as_the_view_explains_it(schema: str) -> None:
     properties = DOCUMENT["components"]["schemas"][schema]["properties"]
     assert properties.keys() == {field.name for field in fields(getattr(views, schema))}
     assert [name for name, each in properties.items() if not each.get("description")] == []
+
+
+NAMED = {
+    reference.removeprefix("#/components/schemas/")
+    for _, operation in OPERATIONS
+    for reference in re.findall(r"#/components/schemas/\w+", json.dumps(operation))
+    if "enum" not in DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]
+}
+
+
+@pytest.mark.parametrize("name", sorted(NAMED))
+def test_every_body_and_every_answer_has_an_example_that_fits(name: str) -> None:
+    schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+    [example] = DOCUMENT["components"]["schemas"][name]["examples"]
+    validator_for(schema).validate(example)
+
+
+def test_an_answer_leads_to_what_can_be_done_next() -> None:
+    links = DOCUMENT["paths"]["/v1/sagas"]["post"]["responses"]["202"]["links"]
+    known = {operation["operationId"] for _, operation in OPERATIONS}
+    assert links.keys() <= known
+    assert {name.split("_")[0] for name in links} >= {"get", "operate", "signal"}
