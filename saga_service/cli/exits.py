@@ -83,6 +83,7 @@ EXTRA_OF_MODULE = {
     "fastapi": Extra("http"),
     "uvicorn": Extra("http"),
     "prometheus_client": Extra("http"),
+    "pyrate_limiter": Extra("http"),
     "cryptography": Extra("encryption"),
     "pyarrow": Extra("parquet", "or write .jsonl.gz"),
 }
