@@ -84,6 +84,8 @@ EXTRA_OF_MODULE = {
     "uvicorn": Extra("http"),
     "prometheus_client": Extra("http"),
     "pyrate_limiter": Extra("http"),
+    "httpx2": Extra("http"),
+    "joserfc": Extra("http"),
     "cryptography": Extra("encryption"),
     "pyarrow": Extra("parquet", "or write .jsonl.gz"),
 }

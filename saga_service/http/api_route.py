@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import wraps
 from typing import Any
 
+import structlog
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
@@ -14,22 +15,45 @@ from saga_service.http.access.callers import Caller, need_of
 from saga_service.http.exact_request import ExactRequest, check_query
 from saga_service.http.rate_limit import count_request
 
+log = structlog.get_logger(__name__)
+READS = ("GET", "HEAD")
+
 
 class ApiRoute(APIRoute):
     """A route of the API. Its function has the caller as `caller`, and returns or yields rows with their payloads."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, _shown_to_caller(endpoint), **options)
+        role = need_of(self.dependant).role
+        self.description = f"{self.description}\n\nNeeds the role `{role}`.".lstrip()
+        self.openapi_extra = {**(self.openapi_extra or {}), "x-role": role.value}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle, need = super().get_route_handler(), need_of(self.dependant)
 
         async def permitted(request: Request) -> Response:
-            count_request(request, await need(request))
+            caller = await need(request)
+            count_request(request, caller)
             check_query(request)
-            return await handle(ExactRequest(request.scope, request.receive))
+            response = await handle(ExactRequest(request.scope, request.receive))
+            if request.method not in READS:
+                _on_record(request, caller, response)
+            return response
 
         return permitted
+
+
+def _on_record(request: Request, caller: Caller, response: Response) -> None:
+    """Who had what done: the history has it of operations alone, and not of starts, signals and dead letters."""
+    log.info(
+        "asked by http",
+        caller=caller.name,
+        role=caller.role.value,
+        method=request.method,
+        path=request.url.path,
+        status=response.status_code,
+        location=response.headers.get("location"),
+    )
 
 
 def _shown_to_caller(endpoint: Callable[..., Any]) -> Callable[..., Any]:

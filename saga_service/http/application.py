@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from saga_service.http import front_page
 from saga_service.http.access.loopback_guard import LoopbackGuard
@@ -24,6 +25,7 @@ from saga_service.http.request_metrics import RequestMetrics
 from saga_service.http.routes import (
     dead_letter_routes,
     deployment_routes,
+    login_routes,
     probe_routes,
     request_routes,
     saga_routes,
@@ -38,6 +40,7 @@ ROUTERS = (
     request_routes.router,
     dead_letter_routes.router,
     deployment_routes.router,
+    login_routes.router,
 )
 
 ENVELOPE_BYTES_MAX = 65_536
@@ -57,8 +60,9 @@ def make_application(
 
     @asynccontextmanager
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
-        async with rights.kept(), AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack:
             servers = await stack.enter_async_context(pooled_servers(settings))
+            await stack.enter_async_context(rights.kept(servers))
             application.state.servers = servers
             application.state.watch = watch or await stack.enter_async_context(process_watch(servers, watched))
             yield
@@ -76,20 +80,23 @@ def make_application(
     for router in ROUTERS:
         version_1.include_router(router)
     application.include_router(version_1)
+    application.include_router(login_routes.browser_router, responses=RESPONSES)
     application.include_router(probe_routes.router)
     application.include_router(front_page.router)
     application.state.callers = rights
     application.add_middleware(UnderPath, root_path=settings.http_root_path)
     application.add_middleware(BodyLimit, bytes_max=settings.entry_bytes_max + ENVELOPE_BYTES_MAX)
     if not settings.has_rights:
-        application.add_middleware(LoopbackGuard)
+        application.add_middleware(LoopbackGuard, settings.http_public_url, rights.refusals.note)
     application.add_middleware(RequestMetrics, watched.measurements)
-    answer_with_problems(application)
+    if settings.http_trusted_proxies:
+        application.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.http_trusted_proxies))
+    answer_with_problems(application, rights.refusals.note)
     schema = application.openapi
 
     def openapi() -> dict[str, Any]:  # Any: an OpenAPI document
         if application.openapi_schema is None:
-            application.openapi_schema = described(schema())
+            application.openapi_schema = described(schema(), has_rights=settings.has_rights)
         return application.openapi_schema
 
     application.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to change its document

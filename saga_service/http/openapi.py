@@ -38,9 +38,27 @@ LINKS = {
 """The operations whose answer names something, and where it stands: every operation on such a thing is a link."""
 
 
-def described(document: Json) -> Json:
-    """The document with the columns explained, examples of bodies and answers, links, and the form of problems."""
+SECURITY_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token of `saga-service tokens make`, or an access token of the identity provider.",
+    },
+    "login": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "saga_session",
+        "description": "The cookie of a person who has logged in at `/auth/login`; over TLS its name has a prefix.",
+    },
+}
+
+
+def described(document: Json, *, has_rights: bool) -> Json:
+    """The document with the columns explained, examples of bodies and answers, links, problems, and callers."""
     schemas = document["components"]["schemas"]
+    if has_rights:
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
+        document["security"] = [{scheme: []} for scheme in SECURITY_SCHEMES]
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}), Problem=problem)
     for name, example in examples().items():

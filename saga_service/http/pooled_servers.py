@@ -22,6 +22,7 @@ from saga_service.admin.server_access import read_plain_values
 from saga_service.base.postgres import Prepare, close_pool, new_pool
 from saga_service.settings import Settings
 from saga_service.store.dead_letters import DeadLetterBox
+from saga_service.store.http_access import HttpAccess
 from saga_service.store.requests import PostgresRequests
 from saga_service.streams.connection import RedisClient, connected
 
@@ -85,6 +86,12 @@ class PooledServers:
         with self._writing(), redis_errors_in_words(self.settings):
             box, requests = DeadLetterBox(self._writers), PostgresRequests(self._writers, self.cipher)
             yield Replay(box, requests, self._client)
+
+    @contextmanager
+    def http_access(self) -> Iterator[HttpAccess]:
+        """What all processes know together of callers. Raises Failure where Postgres cannot be used."""
+        with self._writing():
+            yield HttpAccess(self._writers)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -86,7 +87,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = {  # Any: FastAPI's own type for it
 }
 
 
-def answer_with_problems(application: FastAPI) -> None:
+NoteRefusal = Callable[[Request, int, str], None]
+"""Notes that a request was refused, with the status and why."""
+
+
+def answer_with_problems(application: FastAPI, note_refusal: NoteRefusal) -> None:
     """Answer every failure of this application with problem details."""
 
     @application.exception_handler(Failure)
@@ -101,7 +106,8 @@ def answer_with_problems(application: FastAPI) -> None:
         return problem_response(problem)
 
     @application.exception_handler(ProblemRaised)
-    async def told(_: Request, raised: ProblemRaised) -> JSONResponse:
+    async def told(request: Request, raised: ProblemRaised) -> JSONResponse:
+        note_refusal(request, raised.problem.status, raised.problem.detail)
         return problem_response(raised.problem, raised.headers)
 
     @application.exception_handler(RefusedBySaga)

@@ -84,6 +84,8 @@ async def serve_until(
             log_config=None,
             access_log=False,
             server_header=False,
+            # The application knows whose headers are to be believed.
+            proxy_headers=False,
             backlog=CONNECTIONS_WAITING_MAX,
             limit_concurrency=connections_max,
             timeout_graceful_shutdown=grace_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -29,3 +30,18 @@ def role_named(text: str) -> Role:
         return Role(text)
     except ValueError:
         raise ValueError(f"'{text}' is no role; the roles are {', '.join(Role)}") from None
+
+
+ANYBODY = "*"
+"""The value of a claim that stands for whoever has logged in."""
+
+
+def read_role_mapping(parts: Iterable[str]) -> dict[str, Role]:
+    """The role of each value of a claim: `sre=operator`. Raises ValueError, which says which part is wrong."""
+    mapping: dict[str, Role] = {}
+    for part in parts:
+        value, _, role = part.rpartition("=")
+        if not value:
+            raise ValueError(f"'{part}' must be VALUE=ROLE, for example sre=operator")
+        mapping[value] = role_named(role)
+    return mapping

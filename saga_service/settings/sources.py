@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from saga_service.base.address import postgres_problem, redis_problem
 from saga_service.encryption.keys import read_keys
 from saga_service.settings.http_tokens import read_tokens
+from saga_service.settings.roles import read_role_mapping
 
 _MODULE_AND_NAME = re.compile(r"[\w.]+:\w+")
 _PASSWORD_IN_USER_INFO = re.compile(r"^([a-z][a-z0-9+.-]*://[^:/@?#]*):.*@", re.IGNORECASE | re.DOTALL)
@@ -42,6 +43,13 @@ class AccessTokens(Secret[str]):
 
     def _display(self) -> str:
         return ",".join(f"{token.name}:{token.role}:***" for token in read_tokens(self.get_secret_value()))
+
+
+class ClientSecret(Secret[str]):
+    """The secret of a client at an identity provider. Nothing of it is ever shown."""
+
+    def _display(self) -> str:
+        return "***" if self.get_secret_value() else ""
 
 
 def without_password(url: str) -> str:
@@ -73,6 +81,11 @@ def _readable_tokens(tokens: AccessTokens) -> AccessTokens:
     return tokens
 
 
+def _readable_roles(parts: tuple[str, ...]) -> tuple[str, ...]:
+    read_role_mapping(parts)
+    return parts
+
+
 def _split_at_commas(value: object) -> object:
     if isinstance(value, str):
         return tuple(part for part in (part.strip() for part in value.split(",")) if part)
@@ -102,6 +115,7 @@ ReadableKeys = Annotated[EncryptionKeys, AfterValidator(_readable_keys)]
 ReadableTokens = Annotated[AccessTokens, AfterValidator(_readable_tokens)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
 WorkerNames = Annotated[CommaSeparated, AfterValidator(_module_and_worker)]
+RoleMapping = Annotated[CommaSeparated, AfterValidator(_readable_roles)]
 FunctionName = Annotated[str, AfterValidator(_module_and_function)]
 StreamNamePart = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\S+$")]
 IgnoringCase = BeforeValidator(_in_lower_case)

@@ -279,6 +279,28 @@ comment on table saga_private.changes is 'The sagas that were changed or removed
 -- Ids do not compress.
 alter table saga_private.changes alter column saga_ids set storage external;
 
+-- People log in with a cookie that needs no row: any process of the HTTP API opens it. A row is a log-out.
+create table saga_private.ended_sessions (
+    session_id text primary key,
+    expires_at timestamptz not null
+);
+comment on table saga_private.ended_sessions is
+    'Sessions of the HTTP API that people ended before their time. A row goes once the session would have ended.';
+
+create table saga_private.refusals (
+    number bigint generated always as identity primary key,
+    at timestamptz not null default now(),
+    times integer not null,
+    status smallint not null,
+    caller text,
+    address text not null,
+    method text not null,
+    path text not null,
+    detail text not null
+);
+comment on table saga_private.refusals is
+    'Requests that the HTTP API refused, gathered and written a few at a time. The oldest go: see RECORD_REFUSALS.';
+
 
 -- What the views are made of
 --
@@ -1836,6 +1858,31 @@ comment on column saga.dead_letters.fields is
     'The entry''s fields for people: long values are shortened, and what is not text is escaped.';
 comment on column saga.dead_letters.raw is 'The entry''s fields exactly as they came: JSON pairs of base64.';
 comment on column saga.dead_letters.replayed_at is 'When the entry was last put on its stream again.';
+
+create view saga.refusals as
+select
+    refusals.number,
+    refusals.at,
+    refusals.times,
+    refusals.status,
+    refusals.caller,
+    refusals.address,
+    refusals.method,
+    refusals.path,
+    refusals.detail
+from saga_private.refusals;
+comment on view saga.refusals is
+    'Requests that the HTTP API refused because of who asked: the latest 5,000 of callers who were known, the latest 5,000'
+    ' of others, and those of 90 days at most.';
+comment on column saga.refusals.number is 'Rises with each row.';
+comment on column saga.refusals.at is 'When it was recorded, some seconds after it was refused.';
+comment on column saga.refusals.times is 'How often it was refused within these seconds.';
+comment on column saga.refusals.status is 'The status of the answer: 401, 403 or 421.';
+comment on column saga.refusals.caller is 'Who asked. Null where nobody was known.';
+comment on column saga.refusals.address is 'The address that the request came from, by the network or by a trusted proxy.';
+comment on column saga.refusals.method is 'The method of the first of these requests.';
+comment on column saga.refusals.path is 'The path of the first of these requests.';
+comment on column saga.refusals.detail is 'Why it was refused.';
 
 
 -- The gauges of the state, for metrics: read often, and so written in the words of the partial indexes. Ended sagas,

@@ -38,12 +38,14 @@ VIEWS = (
     "definitions",
     "compensation_debt",
     "processes",
+    "changes",
+    "refusals",
 )
 TABLES = (
     *("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations"),
-    *("processes", "streams", "resends", "deployment"),
+    *("processes", "streams", "resends", "deployment", "changes", "ended_sessions", "refusals"),
 )
-FUNCTIONS = ("start", "signal", "operate", "request_results", "state")
+FUNCTIONS = ("start", "signal", "operate", "request_results", "state", "state_metrics")
 ROLES = ("saga_reader", "saga_client", "saga_operator")
 
 

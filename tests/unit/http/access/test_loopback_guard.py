@@ -8,9 +8,13 @@ from starlette.responses import PlainTextResponse
 
 from saga_service.http.access.loopback_guard import LoopbackGuard, is_loopback
 
+NOTED: list[int] = []
 
-async def answer(**headers: str) -> httpx.Response:
-    transport = httpx.ASGITransport(LoopbackGuard(PlainTextResponse("inside")))
+
+async def answer(public_url: str | None = None, **headers: str) -> httpx.Response:
+    NOTED.clear()
+    guard = LoopbackGuard(PlainTextResponse("inside"), public_url, lambda _, status, __: NOTED.append(status))
+    transport = httpx.ASGITransport(guard)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
         return await client.post("/", headers=headers)
 
@@ -28,6 +32,7 @@ async def test_another_name_that_leads_here_is_refused(host: str) -> None:
     refused = await answer(host=host)
     assert refused.status_code == 421
     assert refused.headers["content-type"] == "application/problem+json"
+    assert NOTED == [421]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +42,16 @@ async def test_a_page_of_another_host_is_refused(origin: str) -> None:
     refused = await answer(host="localhost:8080", origin=origin)
     assert refused.status_code == 403
     assert "inside" not in refused.text
+    assert NOTED == [403]
+
+
+async def test_a_public_address_is_let_in_under_its_name_and_no_other() -> None:
+    public = "https://sagas.example.com"
+    for headers in ({}, {"origin": public}):
+        assert (await answer(public, host="sagas.example.com", **headers)).text == "inside"
+        assert (await answer(public, host="localhost:8080", **headers)).text == "inside"
+    assert (await answer(public, host="sagas.example.org")).status_code == 421
+    assert (await answer(public, host="sagas.example.com", origin="https://sagas.example.org")).status_code == 403
 
 
 def test_an_address_that_others_reach_is_not_loopback() -> None:
