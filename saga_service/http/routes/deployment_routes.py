@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -17,8 +18,9 @@ from saga_service.admin.views import (
 )
 from saga_service.http.access.callers import Viewer
 from saga_service.http.api_route import ApiRoute
-from saga_service.http.pooled_servers import ServersOfRequest
-from saga_service.streams.server import GroupFacts, groups_of, keys_beginning_with
+from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
+from saga_service.streams.backlog import GroupBacklog, backlog_of
+from saga_service.streams.server import keys_beginning_with
 from saga_service.wire.transport import StreamNames
 
 router = APIRouter(tags=["deployment"], route_class=ApiRoute)
@@ -36,12 +38,14 @@ class Processes(BaseModel):
     items: list[ProcessRow]
 
 
-class StreamFacts(BaseModel):
-    """One stream of the deployment."""
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """One stream of the deployment, or of others that it reads."""
 
     stream: str
-    length: int
-    groups: list[GroupFacts]
+    length: int | None
+    """Its entries; null where there is no such stream, or where it cannot be looked at."""
+    groups: list[GroupBacklog]
 
 
 class Streams(BaseModel):
@@ -85,16 +89,23 @@ async def list_alive(
 @router.get("/streams", summary="List the streams, with the lag of each group")
 async def list_streams(caller: Viewer, servers: ServersOfRequest) -> Streams:
     names = StreamNames(servers.settings.stream_prefix)
+    read = await _read_streams(servers)
     async with servers.redis() as client:
         commands = await keys_beginning_with(client, names.commands(""))
-        streams = [names.events, names.replies, names.outcomes, names.dead_letters, *sorted(commands)]
-        return Streams(
-            items=[
-                StreamFacts(
-                    stream=stream,
-                    length=await client.execute_command("XLEN", stream),
-                    groups=await groups_of(client, stream),
-                )
-                for stream in streams
-            ]
-        )
+        own = [names.events, names.replies, names.outcomes, names.dead_letters, *sorted(commands)]
+        streams = [*own, *sorted(read.difference(own))]
+        backlog = await backlog_of(client, streams)
+    groups: dict[str, list[GroupBacklog]] = {}
+    for group in backlog.groups:
+        groups.setdefault(group.stream, []).append(group)
+    return Streams(items=[StreamFacts(each, backlog.entries.get(each), groups.get(each, [])) for each in streams])
+
+
+async def _read_streams(servers: PooledServers) -> set[str]:
+    """The streams that processes read, those of others among them; none while Postgres is away."""
+    try:
+        async with servers.postgres() as connection:
+            alive = await list_processes(connection, with_dead=False)
+    except Failure:
+        return set()
+    return {read["stream"] for process in alive for read in process.reads}

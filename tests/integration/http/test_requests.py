@@ -12,6 +12,8 @@ from redis.asyncio import Redis
 from saga_service.core.ids import saga_id_from_event, saga_id_from_key
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.engine.ports import Batch
+from saga_service.store.process_registry import PostgresProcesses
+from saga_service.streams.process_registry import own_report
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
 from tests.integration.cli.test_sagas import begun, keep
@@ -240,3 +242,21 @@ async def test_a_misspelt_name_in_a_body_is_refused(api: Api, pool: asyncpg.Pool
     assert answer.status_code == 422
     assert "body/dat" in answer.json()["detail"]
     assert await requests_in(postgres_dsn) == 0
+
+
+async def test_the_streams_of_others_that_are_read_are_listed_and_one_of_a_wrong_type_hides_none(
+    api: Api, client: Redis, pool: asyncpg.Pool
+) -> None:
+    await PostgresProcesses(pool, acquire_timeout_s=5).record(
+        [(own_report("service", "a", reads=[("orders", "shop")], definitions={}, slots=2), 0)]
+    )
+    await client.execute_command("XADD", "orders", "*", "a", "1")
+    await client.execute_command("XGROUP", "CREATE", "orders", "shop", "0")
+    await client.execute_command("SET", "saga:commands:payment", "no stream")
+
+    items = {each["stream"]: each for each in (await api.get("/v1/streams")).raise_for_status().json()["items"]}
+
+    [group] = items["orders"]["groups"]
+    assert (items["orders"]["length"], group["group"], group["pending"]) == (1, "shop", 0)
+    assert group["oldest_unread_ms"] is not None
+    assert (items["saga:commands:payment"]["length"], items["saga:commands:payment"]["groups"]) == (None, [])
