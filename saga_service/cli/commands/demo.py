@@ -18,6 +18,7 @@ import typer
 
 from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.views import HistoryRow, history_of
+from saga_service.cli.access.effective_settings import read_own_settings
 from saga_service.cli.console.lines_to_paste import print_lines_to_paste, starts_of_demo
 from saga_service.cli.console.local import (
     ADDRESSES,
@@ -28,6 +29,7 @@ from saga_service.cli.console.local import (
     settings_for,
     stay_until_signal,
 )
+from saga_service.cli.console.local_api import local_api
 from saga_service.cli.console.output import duration, print_heading, print_line
 from saga_service.cli.console.tables import aligned
 from saga_service.cli.console.timeline import timeline
@@ -63,9 +65,15 @@ def demo_command(
             print_line()
             print_heading(f"All of it came true, in {time.monotonic() - began_s:.1f} s")
             if keep:
-                print_lines_to_paste(servers, starts_of_demo())
-                with recorded(Path.cwd(), {name: settings[name] for name in ADDRESSES}, "demo"):
-                    stay_until_signal(lambda: fail_if_dead(children))
+                _stay(servers, settings, children, Path(folder))
+
+
+def _stay(servers: EmbeddedServers, settings: dict[str, str], children: ChildGroup, folder: Path) -> None:
+    """Stay up, with the HTTP API beside, until a signal ends it. Raises Failure where a process has ended by itself."""
+    with local_api(settings, read_own_settings(), folder) as api:
+        print_lines_to_paste(servers, starts_of_demo(), api=api)
+        with recorded(Path.cwd(), {name: settings[name] for name in ADDRESSES}, "demo"):
+            stay_until_signal(lambda: fail_if_dead(children))
 
 
 class _Demo:

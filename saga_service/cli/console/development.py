@@ -28,6 +28,7 @@ from saga_service.cli.console.local import (
     settings_for,
     stay_until_signal,
 )
+from saga_service.cli.console.local_api import LocalApi, local_api
 from saga_service.cli.console.output import print_mismatch
 from saga_service.cli.console.saga_ends import told_ends
 from saga_service.cli.exits import ExitCode
@@ -91,12 +92,13 @@ def develop(own: Settings, what: Chosen, folder: Path, *, reload: bool) -> None:
         os.environ.update(settings)
         catalog = load_catalog(what.sources, own.stream_prefix)
         children = stack.enter_context(ChildGroup(settings, None))
-        development = Development(children, what)
+        api = stack.enter_context(local_api(settings, own))
+        development = Development(children, what, api)
         development.begin()
         if_nothing_runs.pop_all()
         development.wait_for_service(at_addresses(own, settings))
         starts = starts_of_demo() if what.is_demo else starts_of(catalog, own.stream_prefix)
-        print_lines_to_paste(servers, starts, own.stream_prefix)
+        print_lines_to_paste(servers, starts, own.stream_prefix, api)
         _tell_what_workers_get(what, catalog)
         stack.enter_context(recorded(Path.cwd(), {name: settings[name] for name in ADDRESSES}))
         stack.enter_context(told_ends(at_addresses(own, settings)))
@@ -174,9 +176,10 @@ def _watched(what: Chosen, folder: Path) -> Iterator[Changes]:
 class Development:
     """The service and the workers of one `dev`, as child processes."""
 
-    def __init__(self, children: ChildGroup, what: Chosen) -> None:
+    def __init__(self, children: ChildGroup, what: Chosen, api: LocalApi | None) -> None:
         self._children = children
         self._what = what
+        self._api = api
         self._failed_watch: str | None = None
 
     def begin(self) -> None:
@@ -202,6 +205,8 @@ class Development:
         """Return what is to be done twice a second. Without `changes` it raises Failure for an ended process."""
 
         def look() -> None:
+            if self._api is not None:
+                self._api.tell_if_dead()
             if changes is None:
                 fail_if_dead(self._children)
                 return

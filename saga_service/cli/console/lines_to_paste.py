@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from saga_service.cli.console.local_api import LocalApi
 from saga_service.cli.console.output import print_heading, print_line
 from saga_service.core.state import JsonObject
 from saga_service.definitions import Catalog
@@ -17,6 +18,7 @@ from saga_service.local.servers.programs import our_command
 from saga_service.wire.saga_spec import InvalidInput
 from saga_service.wire.transport import PREFIX_DEFAULT, StreamNames
 
+PATHS_TO_SHOW = ("/v1/sagas", "/openapi.json", "/metrics", "/livez", "/readyz")
 LATEST_SAGA = "select id from saga.sagas order by created_at desc limit 1"
 LATEST_SAGAS = "select id, saga, key, status, updated_at from saga.sagas order by created_at desc limit 10"
 LATEST_STEPS = (
@@ -70,17 +72,24 @@ def _sample_input(catalog: Catalog, event_type: str) -> JsonObject:
 
 
 def print_lines_to_paste(
-    servers: EmbeddedServers, starts: Sequence[SampleStart], stream_prefix: str = PREFIX_DEFAULT
+    servers: EmbeddedServers,
+    starts: Sequence[SampleStart],
+    stream_prefix: str = PREFIX_DEFAULT,
+    api: LocalApi | None = None,
 ) -> None:
-    """Print lines that can be pasted as they are, each under a heading."""
+    """Print lines that can be pasted as they are, each under a heading, once the API answers."""
+    if api is not None:
+        api.wait_until_it_answers()
     print_line()
-    for heading, lines in lines_to_paste(servers, starts, stream_prefix).items():
+    for heading, lines in lines_to_paste(servers, starts, stream_prefix, api).items():
         print_heading(f"{heading}:")
         for line in lines:
             print_line(f"  {line}")
 
 
-def lines_to_paste(servers: EmbeddedServers, starts: Sequence[SampleStart], stream_prefix: str) -> dict[str, list[str]]:
+def lines_to_paste(
+    servers: EmbeddedServers, starts: Sequence[SampleStart], stream_prefix: str, api: LocalApi | None
+) -> dict[str, list[str]]:
     """The lines to paste, by a heading that says what they are for."""
     command, redis_cli, psql = our_command(), servers.redis_cli_command, servers.psql_command
     # No definitions: their files and modules are not found from elsewhere, and what is registered is enough.
@@ -96,5 +105,10 @@ def lines_to_paste(servers: EmbeddedServers, starts: Sequence[SampleStart], stre
             f'{command} show "$({psql} -Atc {shlex.quote(LATEST_SAGA)})"',
         ],
         "Read them by SQL": [f"{psql} -c {shlex.quote(query)}" for query in (LATEST_SAGAS, LATEST_STEPS)],
+        **(
+            {}
+            if api is None
+            else {f"Or by HTTP, at {api.address}": [f"curl -s {api.address}{path}" for path in PATHS_TO_SHOW]}
+        ),
         "In another folder, first": [f"export {environment}"],
     }

@@ -332,4 +332,7 @@ async def test_every_line_that_dev_prints_can_be_pasted_as_it_is(dev: subprocess
 
     assert "perform_exploration" in said
     assert "mission-start" in said
+    assert '"openapi":"3.1.0"' in said
+    assert 'saga_in_flight{saga="mission-start",status="running"}' in said
+    assert said.splitlines()[-3:-1] == ["ok", "ok"], "livez and readyz"
     assert said.rstrip().startswith("redis://", said.rstrip().rfind("\n") + 1)
