@@ -15,26 +15,20 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from saga_service.base.lifecycle import cancel
-from saga_service.http.application import make_application
-from saga_service.http.pooled_servers import pooled_servers
+from saga_service.http.listener import Address, address_of, listening_on, serve_until
 from saga_service.http.process_watch import ProcessWatch, process_watch
+from saga_service.http.server_pools import server_pools
 from saga_service.http.watched_process import WatchedProcess
-from saga_service.http.web_server import (
-    Address,
-    Application,
-    address_of,
-    api_address,
-    grace_s_of,
-    listening_on,
-    serve_until,
-)
 from saga_service.settings import Settings
 
 log = structlog.get_logger(__name__)
 CONNECTIONS_MAX = 64
 """Whoever comes while as many are open is refused at once, and the loops go on."""
+POSTGRES_CONNECTIONS_MAX = 2
+"""One for the state, one for readiness: the loops have connections of their own."""
 ENDS_WITHIN_S = 1
 """How long a server may take beyond the answers that are under way."""
 
@@ -46,7 +40,7 @@ async def companion_servers(settings: Settings, process: WatchedProcess, *, with
     Raises Failure where a port is taken.
     """
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(pooled_servers(settings))
+        servers = await stack.enter_async_context(server_pools(settings, POSTGRES_CONNECTIONS_MAX))
         watch = await stack.enter_async_context(process_watch(servers, process))
         serve = partial(_served, stack)
         if settings.probes_port is not None:
@@ -55,6 +49,10 @@ async def companion_servers(settings: Settings, process: WatchedProcess, *, with
             serve(probe_application(watch), address, until_the_end, 1, connections_max=CONNECTIONS_MAX)
             stack.callback(until_the_end.set)
         if with_api:
+            # A process with probes alone needs no framework, which is half a second and 20 MiB.
+            from saga_service.http.application import make_application
+            from saga_service.http.web_server import api_address, grace_s_of
+
             application = make_application(settings, process, watch)
             serve(application, api_address(settings), process.stop, grace_s_of(settings))
         yield
@@ -62,7 +60,7 @@ async def companion_servers(settings: Settings, process: WatchedProcess, *, with
 
 def _served(
     stack: AsyncExitStack,
-    application: Application,
+    application: ASGIApp,
     address: Address,
     stop: asyncio.Event,
     grace_s: int,

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from saga_service.http.pooled_servers import PooledServers
+from saga_service.http.server_pools import ServerPools
 from saga_service.metrics.exposition import Exposition
 from saga_service.metrics.measurements import Measurements
 from saga_service.metrics.process_gauges import add_build_info, measured_loop_delay
@@ -40,7 +40,7 @@ class MetricsPage:
 
 @asynccontextmanager
 async def metrics_page(
-    measurements: Measurements, servers: PooledServers | None, streams: Iterable[str] = ()
+    measurements: Measurements, servers: ServerPools | None, streams: Iterable[str] = ()
 ) -> AsyncIterator[MetricsPage]:
     """A page that can be asked for until the block ends. Without `servers` it has the process's own numbers alone."""
     add_build_info(measurements)
@@ -55,7 +55,7 @@ async def metrics_page(
             await state.stop()
 
 
-def state_gauges(measurements: Measurements, servers: PooledServers, streams: Iterable[str]) -> StateGauges:
+def state_gauges(measurements: Measurements, servers: ServerPools, streams: Iterable[str]) -> StateGauges:
     """The gauges of a deployment, read by these connections."""
 
     async def read_state() -> list[StateRow]:

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from saga_service.http.metrics_page import MetricsPage, metrics_page
-from saga_service.http.pooled_servers import PooledServers
 from saga_service.http.probes import Finding, Probes, checks_of, told
+from saga_service.http.server_pools import ServerPools
 from saga_service.http.watched_process import WatchedProcess
 from saga_service.wire.transport import StreamNames
 
@@ -45,7 +45,7 @@ def _answer(findings: list[Finding], request: Request, *, with_reasons: bool) ->
 
 
 @asynccontextmanager
-async def process_watch(servers: PooledServers, process: WatchedProcess) -> AsyncIterator[ProcessWatch]:
+async def process_watch(servers: ServerPools, process: WatchedProcess) -> AsyncIterator[ProcessWatch]:
     """The watch over a process that asks these servers, until the block ends."""
     names = StreamNames(servers.settings.stream_prefix)
     streams = (names.events, names.replies, names.outcomes, names.dead_letters)

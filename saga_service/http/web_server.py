@@ -1,43 +1,19 @@
-"""The HTTP server: an application on a port, until it is told to stop."""
+"""The HTTP API on its port, until it is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
 
 import structlog
-import uvicorn
-from starlette.types import ASGIApp
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.http.access.loopback_guard import is_loopback
 from saga_service.http.application import make_application
+from saga_service.http.listener import Address, address_of, listening_on, serve_until
 from saga_service.http.watched_process import WatchedProcess
 from saga_service.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-CONNECTIONS_WAITING_MAX = 256
-Application = ASGIApp
-
-
-class Address(NamedTuple):
-    """An address to listen on, and the setting that its port comes from."""
-
-    host: str
-    port: int
-    setting: str
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn's server. Signals are the caller's."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -67,59 +43,3 @@ def api_address(settings: Settings) -> Address:
 def grace_s_of(settings: Settings) -> int:
     """How long answers that are under way may take at a stop."""
     return max(1, settings.shutdown_grace_ms // 1000)
-
-
-async def serve_until(
-    stop: asyncio.Event,
-    application: Application,
-    listening: socket.socket,
-    grace_s: int,
-    *,
-    connections_max: int | None = None,
-) -> None:
-    """Serve until `stop` is set, and then until the answers that are under way have gone out, `grace_s` at most."""
-    server = _Server(
-        uvicorn.Config(
-            application,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # The application knows whose headers are to be believed.
-            proxy_headers=False,
-            backlog=CONNECTIONS_WAITING_MAX,
-            limit_concurrency=connections_max,
-            timeout_graceful_shutdown=grace_s,
-        )
-    )
-    serving = asyncio.create_task(server.serve([listening]))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    server.should_exit = True
-    await serving
-
-
-def address_of(listening: socket.socket) -> str:
-    """The address as a URL, with the port that was had."""
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-@contextmanager
-def listening_on(address: Address) -> Iterator[socket.socket]:
-    """A socket that listens until the block ends. Raises Failure where the port cannot be had."""
-    host, port, setting = address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, port))
-            # Whoever reads the address in the log and asks at once waits for the answer, and is not refused.
-            listening.listen(CONNECTIONS_WAITING_MAX)
-        except OSError as error:
-            raise Failure(
-                f"port {port} of {host} cannot be had: {error.strerror}",
-                f"set {setting} to another one, or to 0 for any that is free",
-                kind=FailureKind.INVALID,
-            ) from None
-        yield listening

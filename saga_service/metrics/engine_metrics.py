@@ -17,7 +17,7 @@ from saga_service.engine.batch import Item
 from saga_service.engine.failures import Failure, Remedy
 from saga_service.engine.observer import CommittedBatch
 from saga_service.metrics import declarations
-from saga_service.metrics.measurements import Histogram, Measurements
+from saga_service.metrics.measurements import Counter, Labels, Measurements, Series
 from saga_service.wire.entries import Entry
 
 _NO_OUTCOME = {
@@ -57,6 +57,23 @@ _DONE: Mapping[str, Direction] = {
 """Events by which a step, or its undo, is done."""
 
 
+class _KnownEvent:
+    """One kind of event at one step of one version: where it counts, and how often it was met in the present batch."""
+
+    __slots__ = ("counter", "duration", "is_action", "labels", "met", "position")
+
+    def __init__(self) -> None:
+        self.counter: Counter | None = None
+        """None for an event that counts nowhere."""
+        self.labels: Labels = ()
+        self.met = 0
+        self.duration: Series | None = None
+        """None for an event by which nothing is done."""
+        self.position = 0
+        """The place of the step in its saga: all sagas of one version have the same ones."""
+        self.is_action = True
+
+
 class EngineMetrics:
     """Fulfils `engine.observer.EngineObserver`."""
 
@@ -77,7 +94,7 @@ class EngineMetrics:
         self._deferrals = counter(declarations.DEFERRALS)
         self._dead_letters = counter(declarations.DEAD_LETTERS)
         self._refusals = counter(declarations.REFUSALS)
-        self._positions: dict[tuple[str, str, str], int] = {}
+        self._known: dict[tuple[str, str, str | None, str], _KnownEvent] = {}
 
     def failed(self, failure: Failure, remedy: Remedy) -> None:
         self._failures[failure.name.lower(), remedy.name.lower()] += 1
@@ -103,30 +120,38 @@ class EngineMetrics:
         self._refusals[()] += len(folded.refusals)
 
     def _count_history(self, history: Sequence[HistoryEntry], states: Mapping[SagaId, SagaState]) -> None:
+        # Once for each event: it costs one look-up, and the counters are added to once, at the end of the batch.
+        known, met = self._known, []
         for entry in history:
-            event, step = entry.event, entry.step
             state = states[entry.saga_id]
-            if event == STARTED:
-                self._starts[(state.saga,)] += 1
-            elif step is not None and (labels := OUTCOMES.get(event)) is not None:
-                self._steps[(state.saga, step, *labels)] += 1
-                if (direction := _DONE.get(event)) is not None:
-                    self._measure_step(entry, state, step, direction)
+            event = known.get((state.saga, state.version, entry.step, entry.event))
+            if event is None:
+                event = self._new_event(entry, state)
+            if not event.met:
+                met.append(event)
+            event.met += 1
+            if event.duration is not None:
+                step = state.steps[event.position]
+                since_ms = step.started_at_ms if event.is_action else step.series_since_ms
+                if since_ms is not None:
+                    event.duration.add((entry.at_ms - since_ms) / 1000)
+        for event in met:
+            if event.counter is not None:
+                event.counter[event.labels] += event.met
+            event.met = 0
 
-    def _measure_step(self, entry: HistoryEntry, state: SagaState, name: str, direction: Direction) -> None:
-        step = state.steps[self._position(state, name)]
-        since_ms = step.started_at_ms if direction is ACTION else step.series_since_ms
-        if since_ms is not None:
-            labels = (state.saga, name, direction._value_)
-            self._step_duration.observe(labels, (entry.at_ms - since_ms) / 1000)
-
-    def _position(self, state: SagaState, name: str) -> int:
-        """The place of a step in its saga: all sagas of one version have the same ones."""
-        key = (state.saga, state.version, name)
-        position = self._positions.get(key)
-        if position is None:
-            position = self._positions[key] = [step.name for step in state.steps].index(name)
-        return position
+    def _new_event(self, entry: HistoryEntry, state: SagaState) -> _KnownEvent:
+        event = _KnownEvent()
+        if entry.event == STARTED:
+            event.counter, event.labels = self._starts, (state.saga,)
+        elif entry.step is not None and (outcome := OUTCOMES.get(entry.event)) is not None:
+            event.counter, event.labels = self._steps, (state.saga, entry.step, *outcome)
+            if (direction := _DONE.get(entry.event)) is not None:
+                event.duration = self._step_duration.series_of((state.saga, entry.step, direction.value))
+                event.is_action = direction is ACTION
+                event.position = [step.name for step in state.steps].index(entry.step)
+        self._known[state.saga, state.version, entry.step, entry.event] = event
+        return event
 
     def _count_sent(self, batch: CommittedBatch) -> None:
         for sent in batch.folded.commands:
@@ -145,15 +170,20 @@ class LaneMetrics:
 
     def __init__(self, measurements: Measurements, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
-        self._waits: Histogram = measurements.histogram(declarations.ENTRY_WAIT)
+        self._waits = measurements.histogram(declarations.ENTRY_WAIT)
         self._publish = measurements.histogram(declarations.PUBLISH)
         self._messages = measurements.counter(declarations.MESSAGES)
 
     def taken(self, items: Sequence[Item]) -> None:
-        now_ms, observe = self._now_ms(), self._waits.observe
+        # Once for each entry. Those of one stream come one behind the other.
+        now_ms, stream, series = self._now_ms(), "", None
         for item in items:
-            if isinstance(item, Entry) and item.request is None:
-                observe((item.stream,), (now_ms - int(item.id.partition("-")[0])) / 1000)
+            if not isinstance(item, Entry) or item.request is not None:
+                continue
+            if item.stream != stream or series is None:
+                stream = item.stream
+                series = self._waits.series_of((stream,))
+            series.add((now_ms - int(item.id.partition("-")[0])) / 1000)
 
     def published(self, messages: int, seconds: float) -> None:
         self._messages[()] += messages

@@ -19,32 +19,42 @@ ReadGauge = Callable[[], Iterable[tuple[Labels, float]]]
 """Reads the values of a gauge as they are now."""
 
 
+class Series:
+    """The values of a histogram for one combination of labels: the counts of its buckets, and the sum."""
+
+    __slots__ = ("_bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, value: float) -> None:
+        """Add one value. A value below 0, of clocks that differ, counts as 0."""
+        if value > 0.0:
+            self.sum += value
+            self.counts[bisect_left(self._bounds, value)] += 1
+        else:
+            self.counts[0] += 1
+
+
 class Histogram:
-    """The values of one histogram: for each combination of labels the counts of its buckets, and the sum."""
-
-    class Series:
-        """The values of one combination of labels."""
-
-        __slots__ = ("counts", "sum")
-
-        def __init__(self, buckets: int) -> None:
-            self.counts = [0] * buckets
-            self.sum = 0.0
+    """The values of one histogram, by labels."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
-        self.series: dict[Labels, Histogram.Series] = {}
+        self.series: dict[Labels, Series] = {}
 
-    def observe(self, labels: Labels, value: float) -> None:
-        """Add one value. A value below 0, of clocks that differ, counts as 0."""
+    def series_of(self, labels: Labels) -> Series:
+        """The values with these labels, for whoever adds many of them."""
         series = self.series.get(labels)
         if series is None:
-            series = self.series[labels] = Histogram.Series(len(self.bounds) + 1)
-        if value > 0.0:
-            series.sum += value
-            series.counts[bisect_left(self.bounds, value)] += 1
-        else:
-            series.counts[0] += 1
+            series = self.series[labels] = Series(self.bounds)
+        return series
+
+    def observe(self, labels: Labels, value: float) -> None:
+        """Add one value."""
+        self.series_of(labels).add(value)
 
 
 Counter = defaultdict[Labels, float]

@@ -80,6 +80,10 @@ class Payment:
         )
         return None if reply is None else _with_result(understood(reply), reply)
 
+    def observe(self, answered: Callable[[str], None]) -> None:
+        """Have every answer of the inbox in a handler's place told."""
+        self._inbox.exactly_once.answered = answered
+
     async def effects(self) -> list[str]:
         return [row[0] for row in await self.ledger.fetch("select direction from ledger where saga_id = $1", saga_id())]
 

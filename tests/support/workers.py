@@ -28,6 +28,7 @@ from saga_service.wire.transport import StreamNames, TransportError
 from saga_service.worker.copies import Copies
 from saga_service.worker.dispatcher import Dispatcher
 from saga_service.worker.handover import Handover
+from saga_service.worker.observer import WorkerObserver
 from saga_service.worker.registration import Handler
 from saga_service.worker.replies import Replies
 from tests.support.builders import SERVER_ID, delivered
@@ -184,12 +185,15 @@ def dispatcher_of(
     cipher: Cipher | None = None,
     reply_bytes_max: int = 10_000,
     now_ms: Callable[[], int] = clock.now_ms,
+    observer: WorkerObserver | None = None,
 ) -> Dispatcher:
     """A dispatcher with all that it needs. Late commands and copies wait for `copies`, whose loop the test runs."""
     server, log = redis or RedisInMemory(), structlog.get_logger()
     handover = Handover(server.pass_on, replies.send, lambda _: None, now_ms, log)
     asking = copies_of(server) if copies is None else copies
-    return Dispatcher(handlers, replies, asking, handover, concurrency, reply_bytes_max, log, cipher, now_ms=now_ms)
+    return Dispatcher(
+        *(handlers, replies, asking, handover, concurrency, reply_bytes_max, log, cipher), None, now_ms, observer
+    )
 
 
 def copies_of(redis: RedisInMemory) -> Copies:

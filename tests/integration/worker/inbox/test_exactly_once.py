@@ -10,7 +10,7 @@ from saga_service.worker import (
     StepContext,
 )
 from saga_service.worker.execution import execute
-from tests.support.inbox import FIND, PROBE, REPLY_BYTES_MAX, UNDO, Payment, fault_code, output
+from tests.support.inbox import ACTION, FIND, PROBE, REPLY_BYTES_MAX, UNDO, Payment, fault_code, output
 from tests.support.workers import command_entry, understood
 
 
@@ -82,3 +82,14 @@ async def test_the_type_that_answers_probes_does_nothing_else(payment: Payment) 
     )
     assert reply is not None
     assert fault_code(understood(reply)) == (Outcome.REJECTED, "not_a_probe")
+
+
+async def test_an_observer_hears_of_each_answer_that_the_inbox_gives_in_a_handlers_place(
+    payment: Payment,
+) -> None:
+    answers: list[str] = []
+    payment.observe(answers.append)
+    await payment.deliver(ACTION)
+    await payment.deliver(ACTION)
+    await payment.deliver(PROBE)
+    assert answers == ["repeat", "repeat"]
