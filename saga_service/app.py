@@ -11,11 +11,11 @@ from functools import cached_property, partial
 import asyncpg
 import structlog
 
+from saga_service.admin.letter_replay import job_letters
 from saga_service.base.clock import now_ms
 from saga_service.base.health_file import Identity, kept_health_file
 from saga_service.base.lifecycle import Loop, Shutdown, limited_after, shutdown_on, stop_on_signals
 from saga_service.base.liveness import Liveness
-from saga_service.base.postgres import close_pool
 from saga_service.definitions import Catalog, definition_from_document, readable_saga_spec
 from saga_service.encryption import Cipher
 from saga_service.engine.batch import BatchDecoder
@@ -31,6 +31,7 @@ from saga_service.metrics.measurements import Measurements
 from saga_service.metrics.process_gauges import add_service_gauges
 from saga_service.metrics.worker_metrics import worker_metrics
 from saga_service.runtime.intake import Inlets, Intake
+from saga_service.runtime.job_runner import JobRunner
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.maintenance import Maintenance, Retention, Task
 from saga_service.runtime.process_registry import ProcessRegistration
@@ -44,11 +45,12 @@ from saga_service.startup import (
     StartupStopped,
     configured_catalog,
     configured_cipher,
+    opened_pool,
     register_deployment,
     wait_for_servers,
     with_postgres,
 )
-from saga_service.store.pool import create_pool
+from saga_service.store.jobs import PostgresJobs
 from saga_service.store.postgres_store import PostgresDefinitionRegistry, PostgresStore
 from saga_service.store.process_registry import PostgresProcesses
 from saga_service.store.retention import PostgresRemoval
@@ -154,7 +156,7 @@ class Deployment:
         lanes = self.lanes()
         if self.measurements is not None:
             add_service_gauges(self.measurements, self.pool, self.intake, lanes)
-        upkeep = (self.maintenance(), self.upkeep(), self.process_registration(lanes))
+        upkeep = (self.maintenance(), self.upkeep(), self.job_runner(), self.process_registration(lanes))
         return Service(
             intake=self.intake,
             feeders=[*self.consumer_loops(), self.timers, self.request_poller(), self.recovery, *upkeep],
@@ -227,6 +229,11 @@ class Deployment:
             shutdown=self.shutdown,
         )
 
+    def job_runner(self) -> JobRunner:
+        jobs = PostgresJobs(self.pool, self.cipher)
+        letters = job_letters(jobs, self.pool, self.cipher, self.client)
+        return JobRunner(jobs, letters, now_ms=now_ms, shutdown=self.shutdown)
+
     def relay(self) -> Relay:
         return Relay(
             self.store,
@@ -292,6 +299,7 @@ class Deployment:
             yield partial(retention.remove_ended, settings.ended_sagas_retention_days * DAY_MS)
         if settings.replayed_dead_letters_retention_days:
             yield partial(retention.remove_replayed, settings.replayed_dead_letters_retention_days * DAY_MS)
+        yield partial(retention.remove_jobs, settings.jobs_retention_days * DAY_MS)
 
     @property
     def own_streams(self) -> tuple[str, str]:
@@ -363,7 +371,7 @@ async def _deployment(
     """The deployment with its connections open and its definitions on record. Raises StartupRefused."""
     names = StreamNames(settings.stream_prefix)
     async with AsyncExitStack() as connections:
-        pool = await connections.enter_async_context(_postgres(settings, shutdown))
+        pool = await connections.enter_async_context(opened_pool(settings, shutdown))
         # Each lane publishes on a connection of its own; the loops that do small things share the others.
         redis = partial(connected, connections, settings.redis_url.get_secret_value())
         client = redis(connections_max=settings.lanes + 4, knows_server=True)
@@ -385,15 +393,3 @@ def _streams(settings: Settings, catalog: Catalog, names: StreamNames) -> Iterat
         yield stream, settings.consumer_group
     for stream, group in catalog.trigger_streams():
         yield stream, group or settings.consumer_group
-
-
-@asynccontextmanager
-async def _postgres(settings: Settings, shutdown: Shutdown) -> AsyncIterator[asyncpg.Pool]:
-    dsn, size = settings.postgres_dsn.get_secret_value(), settings.postgres_pool_size
-    cached, within_s = settings.postgres_statement_cache_size, settings.postgres_timeout_ms / 1000
-    connecting = partial(create_pool, dsn, size, statement_cache_size=cached, statement_timeout_s=within_s)
-    pool = await with_postgres(settings, connecting, shutdown)
-    try:
-        yield pool
-    finally:
-        await close_pool(pool)

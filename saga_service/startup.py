@@ -6,7 +6,9 @@ Nothing of the service runs before all of this has passed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 import asyncpg
@@ -14,12 +16,13 @@ import structlog
 
 from saga_service.base.clock import Backoff
 from saga_service.base.lifecycle import Shutdown
-from saga_service.base.postgres import is_worth_waiting, one_line
+from saga_service.base.postgres import close_pool, is_worth_waiting, one_line
 from saga_service.core.vocabulary import Task
 from saga_service.definitions import Catalog, load_definitions
 from saga_service.encryption import Cipher, CipherNotLoaded, DecryptionFailed, UnknownKey, load_cipher
 from saga_service.engine.failures import StoreBroken, StoreDenied, StoreUnavailable
 from saga_service.settings import Settings, missing_address
+from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
 from saga_service.store.schema.migrate import SchemaFit, SchemaUnfit, check_encoding, schema_state
 from saga_service.streams.connection import connect
@@ -216,6 +219,19 @@ async def with_postgres(
         raise SchemaRefused(f"{server} refuses: {error}") from error
     except (asyncpg.PostgresError, asyncpg.ClientConfigurationError, StoreDenied, StoreBroken) as error:
         raise ServerRefused(f"{server} refuses: {one_line(error)}") from error
+
+
+@asynccontextmanager
+async def opened_pool(settings: Settings, shutdown: Shutdown) -> AsyncIterator[asyncpg.Pool]:
+    """The service's connections to Postgres. Raises StartupRefused, and StartupStopped."""
+    dsn, size = settings.postgres_dsn.get_secret_value(), settings.postgres_pool_size
+    cached, within_s = settings.postgres_statement_cache_size, settings.postgres_timeout_ms / 1000
+    connecting = partial(create_pool, dsn, size, statement_cache_size=cached, statement_timeout_s=within_s)
+    pool = await with_postgres(settings, connecting, shutdown)
+    try:
+        yield pool
+    finally:
+        await close_pool(pool)
 
 
 async def wait_for_postgres(settings: Settings) -> None:

@@ -10,9 +10,9 @@ from saga_service.base.clock import now_ms
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.requests import PostgresRequests
 from saga_service.streams.connection import RedisClient
-from saga_service.streams.pipeline import Command, send
+from saga_service.streams.pipeline import Command, Reply, send
 from saga_service.wire.dead_letters import DeadLetter, raw_pairs
-from saga_service.wire.transport import NO_STREAMS, TransportError
+from saga_service.wire.transport import NO_STREAMS, TransportError, TransportUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,17 @@ class Replayed:
     id: int
     stream: str
     entry_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a dead letter cannot be put back. One that is not lasting may be put back later."""
+
+    reason: str
+    is_lasting: bool
+
+
+Outcome = Replayed | Refusal
 
 
 class Replay:
@@ -40,39 +51,56 @@ class Replay:
 
         Raises Failure where one cannot be put back. Those before it in the batch are noted as replayed.
         """
+        done = await self.try_batch(numbers)
+        refused = [each for each in done.values() if isinstance(each, Refusal)]
+        if refused:
+            raise Failure(f"{len(refused)} of the entries cannot be put back: {refused[0].reason}")
+        return sorted((each for each in done.values() if isinstance(each, Replayed)), key=lambda replayed: replayed.id)
+
+    async def try_batch(self, numbers: Sequence[int]) -> dict[int, Outcome]:
+        """Put back those that are still there, as far as that can be done; of each, the copy or the refusal.
+
+        Raises TransportError where Redis cannot be asked, or does not answer.
+        """
         letters = await self._box.dead_letters(numbers)
         by_sql = {number: letter for number, letter in letters.items() if letter.stream in NO_STREAMS}
         by_stream = {number: letter for number, letter in letters.items() if number not in by_sql}
-        return sorted(
-            [*await self._to_streams(by_stream), *await self._to_requests(by_sql)], key=lambda replayed: replayed.id
-        )
+        return await self._to_streams(by_stream) | await self._to_requests(by_sql)
 
-    async def _to_streams(self, letters: dict[int, DeadLetter]) -> list[Replayed]:
+    async def _to_streams(self, letters: dict[int, DeadLetter]) -> dict[int, Outcome]:
         replies = await send(self._client, [_xadd(letter) for letter in letters.values()])
-        done = [
-            Replayed(number, letter.stream, reply.decode())
+        done: dict[int, Outcome] = {
+            number: _outcome(number, letter, reply)
             for (number, letter), reply in zip(letters.items(), replies, strict=True)
-            if isinstance(reply, bytes)
-        ]
-        await self._box.mark_replayed([replayed.id for replayed in done], now_ms())
-        refusal = next((reply for reply in replies if isinstance(reply, TransportError)), None)
-        if refusal is not None:
-            raise Failure(f"Redis refuses {len(replies) - len(done)} of the entries: {refusal}")
+        }
+        await self._box.mark_replayed([number for number, each in done.items() if isinstance(each, Replayed)], now_ms())
         return done
 
-    async def _to_requests(self, letters: dict[int, DeadLetter]) -> list[Replayed]:
-        fields = {number: _request(number, letter) for number, letter in letters.items()}
-        request_ids = await self._requests.replay(fields, now_ms())
-        return [Replayed(number, letters[number].stream, str(request_id)) for number, request_id in request_ids.items()]
+    async def _to_requests(self, letters: dict[int, DeadLetter]) -> dict[int, Outcome]:
+        read = {number: _request(number, letter) for number, letter in letters.items()}
+        fields = {number: each for number, each in read.items() if not isinstance(each, Refusal)}
+        refused = {number: each for number, each in read.items() if isinstance(each, Refusal)}
+        request_ids = await self._requests.replay(fields, now_ms()) if fields else {}
+        return refused | {
+            number: Replayed(number, letters[number].stream, str(request_id))
+            for number, request_id in request_ids.items()
+        }
 
 
 def _xadd(letter: DeadLetter) -> Command:
     return ("XADD", letter.stream, "*", *(part for pair in raw_pairs(letter.raw) for part in pair))
 
 
-def _request(number: int, letter: DeadLetter) -> dict[str, str]:
+def _outcome(number: int, letter: DeadLetter, reply: Reply) -> Outcome:
+    if isinstance(reply, TransportError):
+        return Refusal(f"Redis refuses it: {reply}", is_lasting=not isinstance(reply, TransportUnavailable))
+    assert isinstance(reply, bytes), "XADD answers with an id"
+    return Replayed(number, letter.stream, reply.decode())
+
+
+def _request(number: int, letter: DeadLetter) -> dict[str, str] | Refusal:
     try:
         return {name.decode(): value.decode() for name, value in raw_pairs(letter.raw)}
     except UnicodeDecodeError:
         # Somebody has written to the stream of dead letters in the service's name.
-        raise Failure(f"dead letter {number} says that it came by SQL, but is not text", "drop it") from None
+        return Refusal(f"dead letter {number} says that it came by SQL, but is not text; drop it", is_lasting=True)

@@ -76,7 +76,7 @@ LETTERS = Order("dead_letters", DeadLetterRow, AfterLetter, "{}")
 
 _UNDOING = frozenset({SagaStatus.COMPENSATING, SagaStatus.STUCK, SagaStatus.PAUSED})
 _IN_FLIGHT = _UNDOING | {SagaStatus.RUNNING}
-_IS_IN_FLIGHT = "(next_check_at > '-infinity' or status in ('compensating', 'stuck', 'paused'))"
+IS_IN_FLIGHT = "(next_check_at > '-infinity' or status in ('compensating', 'stuck', 'paused'))"
 """Said in the words of the partial indexes."""
 
 
@@ -91,7 +91,7 @@ async def page_of_sagas(
         return page
     conditions = wanted.conditions()
     if wanted.newer_than is None:
-        conditions.texts.append(_IS_IN_FLIGHT)
+        conditions.texts.append(IS_IN_FLIGHT)
     return await _all_that_fit(connection, SAGAS, conditions, sagas_max, after)
 
 
@@ -151,7 +151,12 @@ def _is_selective(wanted: SagaFilter) -> bool:
 
 def _is_indexed(wanted: SagaFilter) -> bool:
     """True where an index has the sagas that fit, and they may be many."""
-    return wanted.newer_than is not None or _are_among(wanted.statuses, _IN_FLIGHT)
+    return wanted.newer_than is not None or are_in_flight(wanted.statuses)
+
+
+def are_in_flight(statuses: Sequence[str] | None) -> bool:
+    """True for statuses of sagas that have not ended: IS_IN_FLIGHT then changes nothing but the plan."""
+    return _are_among(statuses, _IN_FLIGHT)
 
 
 def _are_among(statuses: Sequence[str] | None, among: frozenset[SagaStatus]) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from asyncpg import Connection
 
 from saga_service.admin.payloads import PayloadMark
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Json = Any  # whatever JSON can hold
 Payload = Annotated[Json, PayloadMark.DATA]
@@ -200,20 +203,7 @@ class SagaStory:
     parent: SagaRow | None = None
 
 
-_Row = TypeVar(
-    "_Row",
-    SagaSummary,
-    SagaRow,
-    StepRow,
-    AwaitedRow,
-    HistoryRow,
-    SignalRow,
-    DebtRow,
-    DefinitionRow,
-    DeadLetterRow,
-    OpenRequestRow,
-    ProcessRow,
-)
+_Row = TypeVar("_Row", bound="DataclassInstance")
 
 
 async def sagas_with_key(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from saga_service.core.definition import Definition
@@ -236,4 +237,56 @@ class Losses(Protocol):
 
         Losses found after `found_before_ms` are left for later. Raises StoreUnavailable.
         """
+        ...
+
+
+class LetterOperation(StrEnum):
+    """What a job can do to dead letters."""
+
+    REPLAY = "replay"
+    DROP = "drop"
+
+
+class JobTurn(NamedTuple):
+    """A job that is taken in hand for a moment, and which of its items may be requested now."""
+
+    job_id: int
+    operation: str
+    has_ended: bool
+    output: str | None
+    """What `resolve` gives as the step's output, as it is stored: for the saga with the id `output_saga_id`."""
+    output_saga_id: str | None
+    reached: int
+    """How many items were taken in hand before."""
+    saga_ids: Sequence[str]
+    """The sagas that come next."""
+    positions: Sequence[int]
+    """The places in the job of the dead letters that come next."""
+
+
+class Jobs(Protocol):
+    """Operations on many sagas or dead letters, which any replica carries on. They outlive every replica."""
+
+    async def take_turn(self, now_ms: int, pause_ms: int, open_max: int) -> JobTurn | None:
+        """The running job that has waited longest, with the answers noted that have come; None where none is due.
+
+        At most `open_max` requests of all jobs are open at once, and a job has a turn every `pause_ms` at most.
+
+        Raises StoreUnavailable.
+        """
+        ...
+
+    async def request(self, turn: JobTurn, now_ms: int) -> int:
+        """Request the operation of the turn's sagas; how many, which is none where another replica was quicker.
+
+        Raises StoreUnavailable, and DecryptionFailed where the key of the output is not known here.
+        """
+        ...
+
+    async def drop_letters(self, turn: JobTurn, now_ms: int) -> None:
+        """Drop the dead letters of the turn. Raises StoreUnavailable."""
+        ...
+
+    async def note_problem(self, job_id: int, problem: str) -> None:
+        """Say in the job why it stands still. The note goes once it moves. Raises StoreUnavailable."""
         ...

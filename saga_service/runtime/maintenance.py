@@ -59,8 +59,12 @@ BATCH_ROWS_MAX = 500
 """A batch of this size takes milliseconds: others wait only shortly for the rows that it locks."""
 
 
+UNCONFIRMED_KEPT_MS = 3_600_000
+"""How long an expired preview of a job is still to be seen."""
+
+
 class Removal(Protocol):
-    """Deletion of ended sagas and of replayed dead letters. Both methods raise StoreUnavailable."""
+    """Deletion of ended sagas, replayed dead letters and ended jobs. All methods raise StoreUnavailable."""
 
     async def remove_ended(self, before_ms: int, limit: int, *, since_ms: int = 0) -> tuple[int, int | None]:
         """Remove the sagas that ended first; how many went, and when the last of them had ended."""
@@ -68,6 +72,10 @@ class Removal(Protocol):
 
     async def remove_replayed(self, before_ms: int, limit: int) -> int:
         """Remove dead letters that were replayed before this moment; how many went."""
+        ...
+
+    async def remove_jobs(self, ended_before_ms: int, expired_before_ms: int, limit: int) -> int:
+        """Remove items of jobs that ended, or expired unconfirmed, before these moments; how many went."""
         ...
 
 
@@ -111,6 +119,14 @@ class Retention:
         await self._until_nothing_is_left(
             "replayed dead letters were removed",
             lambda: self._removal.remove_replayed(before_ms, BATCH_ROWS_MAX),
+        )
+
+    async def remove_jobs(self, kept_ms: int) -> None:
+        """Remove jobs that ended longer than `kept_ms` ago, and previews that nobody confirmed."""
+        now_ms = self._now_ms()
+        await self._until_nothing_is_left(
+            "items of old jobs were removed",
+            lambda: self._removal.remove_jobs(now_ms - kept_ms, now_ms - UNCONFIRMED_KEPT_MS, BATCH_ROWS_MAX),
         )
 
     async def _until_nothing_is_left(self, event: str, remove_some: Callable[[], Awaitable[int]]) -> None:

@@ -207,6 +207,12 @@ class ServiceSettings(BaseSettings):
         description="How long a dead letter stays in the table after it was replayed. 0 keeps it for ever. One that "
         "was not replayed stays until it is dropped.",
     )
+    jobs_retention_days: int = Field(
+        default=30,
+        ge=1,
+        le=36_500,
+        description="How long a job that has ended is kept in Postgres with what became of each of its items.",
+    )
     shutdown_grace_ms: int = Field(
         default=8_000,
         ge=0,

@@ -231,3 +231,37 @@ returning sagas.id::text
 """
 
 STATE_METRICS = "select metric, labels, value from saga.state_metrics()"
+
+PREVIEW_SAGAS = """
+select job_id, items, confirm, expires_at
+from saga.preview_job($1, $2::uuid[], $3, $4, $5, $6, $7::text::jsonb, $8::text::jsonb)
+"""
+
+PREVIEW_LETTERS = """
+select made.job_id, made.items, given.confirm, made.expires_at
+from (select gen_random_uuid()::text as confirm) as given
+cross join lateral saga_private.preview_job(
+    $1, $2, $3, null, null, null, $4::text::jsonb, given.confirm, '{}', $5::bigint[]
+) as made
+"""
+
+CONFIRM_JOB = "select verdict, reason from saga.confirm_job($1, $2, $3)"
+
+STOP_JOB = "select verdict, reason from saga.stop_job($1, $2)"
+
+TAKE_TURN = """
+select job_id, operation, has_ended, output, output_saga_id, reached, saga_ids, positions
+from saga_private.take_turn($1, $2, $3, $4) where job_id is not null
+"""
+
+REQUEST_ITEMS = "select saga_private.request_items($1, $2, $3, $4)"
+
+BEGIN_LETTERS = "select position, dead_letter from saga_private.begin_letters($1, $2, $3, $4)"
+
+FINISH_LETTERS = "select saga_private.finish_letters($1, $2, $3, $4, $5)"
+
+DROP_LETTERS = "select saga_private.drop_letters($1, $2, $3)"
+
+NOTE_PROBLEM = "update saga_private.jobs set problem = $2 where id = $1 and ended_at_ms is null"
+
+REMOVE_JOBS = "select saga_private.remove_jobs($1, $2, $3)"

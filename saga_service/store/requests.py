@@ -35,6 +35,11 @@ class Result(NamedTuple):
     reason: str
 
 
+def written_output(operation: Operation, output: JsonObject, cipher: Cipher | None, saga_id: SagaId) -> str:
+    """The output that an operation gives to a step, as it is stored. Encrypted, it fits this saga alone."""
+    return write_data(output, cipher, EVENT, f"{OWN_TYPES_PREFIX}{operation.value}", saga_id)
+
+
 class PostgresRequests:
     """Makes requests and reads their results.
 
@@ -47,17 +52,14 @@ class PostgresRequests:
 
     async def operate(self, saga_ids: Sequence[SagaId], call: OperationCall) -> list[int]:
         """Request one operation of each saga, in one statement; the requests' ids, in the order of the sagas."""
-        outputs = [self._output(call, saga_id) for saga_id in saga_ids]
+        outputs = [
+            None if call.output is None else written_output(call.operation, call.output, self._cipher, saga_id)
+            for saga_id in saga_ids
+        ]
         arguments = (call.operation.value, call.actor, call.reason, call.step, call.resolution, outputs)
         async with borrowed(self._pool) as connection:
             rows = await connection.fetch(queries.OPERATE, saga_ids, *arguments)
         return [row["request_id"] for row in rows]
-
-    def _output(self, call: OperationCall, saga_id: SagaId) -> str | None:
-        if call.output is None:
-            return None
-        # Encrypted, it fits one saga alone.
-        return write_data(call.output, self._cipher, EVENT, f"{OWN_TYPES_PREFIX}{call.operation.value}", saga_id)
 
     async def signal(
         self, saga_id: SagaId, name: str, data: JsonObject, signal_id: str | None, step: str | None = None

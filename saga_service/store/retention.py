@@ -1,4 +1,4 @@
-"""Retention: ended sagas with their history, and replayed dead letters, are removed once kept for long enough."""
+"""Retention: ended sagas, replayed dead letters and ended jobs are removed once kept for long enough."""
 
 from __future__ import annotations
 
@@ -58,4 +58,13 @@ class PostgresRemoval:
         """Remove at most `limit` dead letters last replayed before `before_ms`; how many were removed."""
         async with borrowed(self._pool, self._acquire_timeout_s) as connection:
             removed: int = await connection.fetchval(queries.REMOVE_REPLAYED, before_ms, limit)
+            return removed
+
+    async def remove_jobs(self, ended_before_ms: int, expired_before_ms: int, limit: int) -> int:
+        """Remove at most `limit` items of a job that ended, or expired unconfirmed, before these moments.
+
+        Returns how many went: `limit` where there may be more to remove.
+        """
+        async with borrowed(self._pool, self._acquire_timeout_s) as connection:
+            removed: int = await connection.fetchval(queries.REMOVE_JOBS, ended_before_ms, expired_before_ms, limit)
             return removed

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from structlog.testing import capture_logs
 
+from saga_service.admin.letter_replay import job_letters
 from saga_service.base.clock import now_ms
 from saga_service.base.lifecycle import Shutdown
 from saga_service.core.definition import Definition
@@ -21,9 +22,13 @@ from saga_service.engine.outbox import OutboxRows, Outgoing
 from saga_service.engine.ports import Store
 from saga_service.engine.saga_loader import SagaCache, SagaLoader
 from saga_service.runtime.intake import Intake
+from saga_service.runtime.job_runner import OPEN_MAX, JobRunner
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.request_poller import RequestPoller
+from saga_service.store.jobs import PostgresJobs
 from saga_service.store.postgres_store import PostgresStore
+from saga_service.streams.connection import RedisClient
+from saga_service.wire.encryption import Cipher
 from saga_service.wire.saga_spec import Catalog
 from saga_service.wire.transport import StreamNames
 from tests.support.fakes import BATCH_BYTES_MAX, DATA_BYTES_MAX, MemoryPublisher
@@ -79,3 +84,19 @@ def engine_on(store: Store, catalog: Catalog, definitions: Iterable[Definition],
         deferral=NO_DEFERRAL,
         now_ms=now_ms,
     )
+
+
+@asynccontextmanager
+async def carrying_jobs(
+    pool: asyncpg.Pool, client: RedisClient, *, cipher: Cipher | None = None, open_max: int = OPEN_MAX
+) -> AsyncIterator[None]:
+    """While this lasts, jobs are carried on; `answering` has to answer what they request."""
+    shutdown, jobs = Shutdown(), PostgresJobs(pool, cipher)
+    letters = job_letters(jobs, pool, cipher, client)
+    runner = JobRunner(jobs, letters, period_s=0.02, open_max=open_max, now_ms=now_ms, shutdown=shutdown)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(runner.run())
+        try:
+            yield
+        finally:
+            shutdown.request()

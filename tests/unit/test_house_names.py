@@ -37,6 +37,7 @@ ON_TWO_FLOORS = {
     "encryption": "encrypted values: on the wire, in Postgres, and as commands show them",
     "errors": "the exceptions of a library: for handlers, and of Redis",
     "events": "what happens to sagas: in the core, and on the wire",
+    "jobs": "operations on many sagas or dead letters: in Postgres, as people ask for them, and the command",
     "keys": "encryption keys, and the command for them",
     "observer": "who is told of what a part does, for metrics",
     "operations": "what operators request of sagas: in the core, and on the wire",

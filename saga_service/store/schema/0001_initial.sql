@@ -35,6 +35,8 @@
 -- else waits for rows of one kind, in this order and in one statement, or passes over rows that somebody else holds
 -- (SKIP LOCKED). Definitions, by saga and version, are such a kind. An insert that meets an uncommitted row of the same
 -- key waits as for a lock.
+-- A job goes before all of these: who holds its row alone changes its items, and then waits for the dead letters that it
+-- drops. No commit of a batch wants a job.
 --
 -- Nothing here is kept by a session (no SET, no LISTEN, no session lock), so that any pooler may stand between.
 
@@ -227,6 +229,71 @@ create index dead_letters_by_saga on saga_private.dead_letters (saga_id) where s
 create index dead_letters_by_key on saga_private.dead_letters (key) where key is not null;
 create index dead_letters_waiting on saga_private.dead_letters (stream, at_ms) where replayed_at_ms is null;
 create index dead_letters_replayed on saga_private.dead_letters (replayed_at_ms) where replayed_at_ms is not null;
+
+-- A job is one operation on many sagas or dead letters. Its items are fixed when it is previewed, so what is done is what
+-- was seen. `reached` is the position up to which items were taken in hand, and what is open follows from the counts: a
+-- turn of a job reads its row and the items that it is about, and never counts all.
+create table saga_private.jobs (
+    id bigint generated always as identity primary key,
+    operation text not null,
+    actor text not null,
+    reason text not null,
+    step text,
+    resolution text,
+    output text,
+    filters jsonb not null,
+    confirm_sha256 text not null,
+    items integer not null,
+    previewed_at_ms bigint not null,
+    expires_at_ms bigint not null,
+    confirmed_at_ms bigint,
+    confirmed_by text,
+    stopped_at_ms bigint,
+    stopped_by text,
+    ended_at_ms bigint,
+    reached integer not null default 0,
+    applied integer not null default 0,
+    repeated integer not null default 0,
+    refused integer not null default 0,
+    unknown integer not null default 0,
+    turn_at_ms bigint not null default 0,
+    moved_at_ms bigint not null,
+    problem text
+) with (fillfactor = 50);
+comment on table saga_private.jobs is
+    'One operation on many sagas or dead letters: previewed, confirmed, and carried out by any replica.';
+comment on column saga_private.jobs.output is 'The output that resolve gives; encrypted for the first saga of the job, where values are encrypted.';
+comment on column saga_private.jobs.turn_at_ms is 'When a replica last took it in hand.';
+comment on column saga_private.jobs.moved_at_ms is 'When something of it was last requested or answered.';
+comment on column saga_private.jobs.problem is 'What kept a replica from going on with it, at its last turn.';
+create index jobs_running on saga_private.jobs (id) where confirmed_at_ms is not null and ended_at_ms is null;
+create index jobs_previewed on saga_private.jobs (expires_at_ms) where confirmed_at_ms is null;
+create index jobs_ended on saga_private.jobs (ended_at_ms) where ended_at_ms is not null;
+
+create table saga_private.job_items (
+    job_id bigint not null,
+    position integer not null,
+    saga_id uuid,
+    dead_letter bigint,
+    request_id bigint,
+    requested_at_ms bigint,
+    leased_until_ms bigint,
+    tries integer not null default 0,
+    verdict text,
+    reason text,
+    answered_at_ms bigint,
+    primary key (job_id, position)
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+comment on table saga_private.job_items is 'The sagas, or the dead letters, of each job, and what became of each.';
+comment on column saga_private.job_items.leased_until_ms is
+    'Of a dead letter that is being put back: until then it belongs to the replica that does it.';
+comment on column saga_private.job_items.tries is 'How often a replica began to put the dead letter back.';
+create index job_items_open on saga_private.job_items (job_id, position)
+where requested_at_ms is not null and verdict is null;
+create index job_items_by_verdict on saga_private.job_items (job_id, verdict, position) where verdict <> 'applied';
+-- An answer is kept until its job has it.
+create index job_items_awaiting on saga_private.job_items (request_id)
+where request_id is not null and verdict is null;
 
 -- A stream that is lost takes with it what was in flight on it. What was last seen of each stream is kept here, so that
 -- any replica finds a loss, and what is owed after one outlives the replica that found it.
@@ -1054,6 +1121,375 @@ end
 $$;
 
 
+-- Jobs
+--
+-- Any replica takes a turn of any job that runs: it locks the job's row for as long as one statement takes, and passes
+-- over jobs that others hold. What a turn requests and the note of it are one transaction, so a crash leaves both or
+-- neither, and no saga is operated twice. An XADD is in no transaction: a dead letter is leased before it is put back,
+-- and noted afterwards. If a lease runs out, the dead letter is put back once more and its item says so.
+
+
+-- The number of a job, its confirmation, and when it expires. Of sagas or of dead letters one list is empty.
+create function saga_private.preview_job(
+    operation text, actor text, reason text, step text, resolution text, output text, filters jsonb, confirm text,
+    saga_ids uuid[], dead_letters bigint[],
+    out job_id bigint, out items integer, out expires_at timestamptz
+)
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    now_ms bigint := (extract(epoch from clock_timestamp()) * 1000)::bigint;
+    items_max constant integer := 100000;
+    previews_max constant integer := 20;
+    lifetime_ms constant bigint := 15 * 60 * 1000;
+begin
+    if coalesce(btrim(reason), '') = '' or length(reason) > 1000 then
+        raise exception 'a job has a reason of at most 1,000 characters' using errcode = 'invalid_parameter_value';
+    end if;
+    if cardinality(saga_ids) + cardinality(dead_letters) > items_max then
+        raise exception 'a job has 100,000 items at most, but this one has %',
+            cardinality(saga_ids) + cardinality(dead_letters)
+            using errcode = 'invalid_parameter_value', hint = 'Narrow it, or make several jobs.';
+    end if;
+    if (
+        select count(*) from saga_private.jobs
+        where confirmed_at_ms is null and stopped_at_ms is null and expires_at_ms > now_ms
+    ) >= previews_max then
+        raise exception '% previews of jobs are not confirmed, and there may be no more', previews_max
+            using errcode = 'program_limit_exceeded', hint = 'Confirm or stop some; each expires after 15 minutes.';
+    end if;
+    insert into saga_private.jobs (
+        operation, actor, reason, step, resolution, output, filters, confirm_sha256, items, previewed_at_ms,
+        expires_at_ms, moved_at_ms
+    )
+    values (
+        operation, coalesce(nullif(actor, ''), session_user), reason, step, resolution, output, filters,
+        encode(sha256(convert_to(confirm, 'UTF8')), 'hex'), 0, now_ms, now_ms + lifetime_ms, now_ms
+    )
+    returning jobs.id into job_id;
+    insert into saga_private.job_items (job_id, position, saga_id, dead_letter)
+    select job_id, row_number() over (order by min(given.place)), given.saga_id, given.dead_letter
+    from unnest(saga_ids, dead_letters) with ordinality as given (saga_id, dead_letter, place)
+    where given.saga_id is not null or given.dead_letter is not null
+    group by given.saga_id, given.dead_letter;
+    get diagnostics items = row_count;
+    update saga_private.jobs set items = preview_job.items where jobs.id = job_id;
+    expires_at := saga_private.moment(now_ms + lifetime_ms);
+end
+$$;
+
+-- Count these verdicts, and all items up to `begun_to` as taken in hand.
+create function saga_private.note_verdicts(of_job bigint, verdicts text[], begun_to integer, now_ms bigint)
+returns void
+language sql
+set enable_seqscan = off
+as $$
+    update saga_private.jobs
+    set reached = greatest(reached, begun_to),
+        applied = applied + cardinality(array_positions(noted.verdicts, 'applied')),
+        repeated = repeated + cardinality(array_positions(noted.verdicts, 'repeated')),
+        refused = refused + cardinality(array_positions(noted.verdicts, 'refused')),
+        unknown = unknown + cardinality(array_positions(noted.verdicts, 'unknown')),
+        moved_at_ms = now_ms,
+        problem = null
+    from (select coalesce(verdicts, '{}') as verdicts) as noted
+    where id = of_job and (cardinality(noted.verdicts) > 0 or begun_to > reached)
+$$;
+
+-- One turn of the running job that has waited longest for one: answers that have come are noted, and a job of which
+-- nothing is left ends. Returns the job, and the items that it may have requested next: of sagas so many that
+-- `open_max` requests are open, of all jobs together; of dead letters those of a batch, and none while one is under way.
+-- Null for a job where none is due: each has a turn every `pause_ms`, however many replicas there are.
+create function saga_private.take_turn(
+    now_ms bigint, pause_ms bigint, open_max integer, letters_max integer,
+    out job_id bigint, out operation text, out has_ended boolean, out output text, out output_saga_id text,
+    out reached integer, out saga_ids text[], out positions integer[]
+)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    job saga_private.jobs;
+    verdicts text[];
+    open integer;
+    room integer;
+begin
+    select * into job from saga_private.jobs
+    where confirmed_at_ms is not null and ended_at_ms is null and turn_at_ms <= now_ms - pause_ms
+    order by turn_at_ms, id limit 1
+    for update skip locked;
+    if not found then
+        return;
+    end if;
+    with answered as (
+        update saga_private.job_items as item
+        set verdict = coalesce(answer.verdict, 'unknown'),
+            reason = case when answer.is_gone
+                then 'the request was deleted, and its answer with it: look at the saga'
+                else nullif(answer.reason, '')
+            end,
+            answered_at_ms = coalesce(answer.answered_at_ms, now_ms)
+        from (
+            select
+                awaiting.position, request.id is null as is_gone, request.verdict, request.reason,
+                request.answered_at_ms
+            from saga_private.job_items as awaiting
+            left join saga_private.requests as request on request.id = awaiting.request_id
+            where awaiting.job_id = job.id and awaiting.requested_at_ms is not null and awaiting.verdict is null
+                and awaiting.request_id is not null
+        ) as answer
+        where item.job_id = job.id and item.position = answer.position
+            and (answer.is_gone or answer.answered_at_ms is not null)
+        returning item.verdict
+    )
+    select array_agg(verdict) from answered into verdicts;
+    perform saga_private.note_verdicts(job.id, verdicts, 0, now_ms);
+    update saga_private.jobs set turn_at_ms = now_ms where id = job.id returning * into job;
+    open := job.reached - job.applied - job.repeated - job.refused - job.unknown;
+    if open = 0 and (job.stopped_at_ms is not null or job.reached = job.items) then
+        update saga_private.jobs set ended_at_ms = now_ms, problem = null where id = job.id returning * into job;
+    end if;
+    job_id := job.id;
+    operation := job.operation;
+    has_ended := job.ended_at_ms is not null;
+    output := job.output;
+    reached := job.reached;
+    saga_ids := '{}';
+    positions := '{}';
+    if has_ended then
+        return;
+    end if;
+    if job.operation in ('replay', 'drop') then
+        if open > 0 then
+            -- Those of a batch whose process has ended, or was refused by Redis.
+            positions := array(
+                select position from saga_private.job_items as item
+                where item.job_id = job.id and requested_at_ms is not null and verdict is null
+                    and coalesce(leased_until_ms, 0) <= now_ms
+                order by position limit letters_max
+            );
+        elsif job.stopped_at_ms is null then
+            positions := array(
+                select position from saga_private.job_items as item
+                where item.job_id = job.id and position > job.reached order by position limit letters_max
+            );
+        end if;
+    elsif job.stopped_at_ms is null then
+        room := open_max / (
+            select count(*)::integer from saga_private.jobs where confirmed_at_ms is not null and ended_at_ms is null
+        ) - open;
+        output_saga_id := (select saga_id from saga_private.job_items where job_id = job.id and position = 1);
+        saga_ids := array(
+            select saga_id::text from saga_private.job_items as item
+            where item.job_id = job.id and position > job.reached order by position limit greatest(room, 0)
+        );
+    end if;
+end
+$$;
+
+-- Request the operation of the items after `after`, one for each of the outputs; how many were taken in hand. None where
+-- another replica was quicker, or the job was stopped. A saga that is gone is refused here: its request would wait for a
+-- start that does not come.
+create function saga_private.request_items(of_job bigint, after integer, outputs text[], now_ms bigint)
+returns integer
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    job saga_private.jobs;
+    taken integer;
+    gone text[];
+begin
+    select * into job from saga_private.jobs
+    where id = of_job and reached = after and stopped_at_ms is null and ended_at_ms is null
+    for update skip locked;
+    if not found then
+        return 0;
+    end if;
+    with page as materialized (
+        select item.position, item.saga_id, exists (
+            select from saga_private.sagas where sagas.id = item.saga_id
+        ) as is_there
+        from saga_private.job_items as item
+        where item.job_id = of_job and item.position > after and item.position <= after + cardinality(outputs)
+        order by item.position
+    ), requested as (
+        update saga_private.job_items as item
+        set requested_at_ms = now_ms,
+            request_id = case when page.is_there then saga.operate(
+                job.operation, page.saga_id, job.confirmed_by, 'job ' || job.id || ': ' || job.reason, job.step,
+                job.resolution, outputs[page.position - after]::jsonb
+            ) end,
+            verdict = case when not page.is_there then 'refused' end,
+            reason = case when not page.is_there then 'the saga was removed' end,
+            answered_at_ms = case when not page.is_there then now_ms end
+        from page where item.job_id = of_job and item.position = page.position
+        returning page.is_there
+    )
+    select count(*), array_agg('refused'::text) filter (where not is_there) from requested into taken, gone;
+    perform saga_private.note_verdicts(of_job, gone, after + taken, now_ms);
+    return taken;
+end
+$$;
+
+-- Lease the dead letters at these positions to whoever is going to put them back. One that cannot be, or that has been
+-- since it was begun, gets its verdict at once. A job that is stopped puts nothing back: what was begun and may have been
+-- put back is unknown then.
+create function saga_private.begin_letters(of_job bigint, wanted integer[], now_ms bigint, lease_ms bigint)
+returns table ("position" integer, dead_letter bigint)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    job saga_private.jobs;
+    begun integer[];
+    verdicts text[];
+begin
+    select * into job from saga_private.jobs where id = of_job and ended_at_ms is null for update skip locked;
+    if not found then
+        return;
+    end if;
+    with begun as (
+        update saga_private.job_items as item
+        set requested_at_ms = coalesce(item.requested_at_ms, now_ms), leased_until_ms = now_ms + lease_ms,
+            tries = item.tries + 1
+        where item.job_id = of_job and item.position = any(wanted) and item.verdict is null
+            and coalesce(item.leased_until_ms, 0) <= now_ms
+            and (item.requested_at_ms is not null or job.stopped_at_ms is null)
+        returning item.position
+    )
+    select array_agg(position) from begun into begun;
+    with judged as (
+        select
+            item.position,
+            case
+                when item.requested_at_ms < now_ms and letter.replayed_at_ms >= item.requested_at_ms
+                    then array['applied', 'put back by a try that ended before it said so']
+                when letter.id is null then array['refused', 'it was dropped by somebody else']
+                when job.stopped_at_ms is not null and item.tries > 1
+                    then array['unknown', 'the job was stopped before it was known whether it had been put back']
+                when job.stopped_at_ms is not null then array['refused', 'the job was stopped before it was put back']
+                when item.tries = 1 and letter.replayed_at_ms is not null
+                    and not coalesce((job.filters ->> 'with_replayed')::boolean, false)
+                    then array['refused', 'it was put back by somebody else']
+            end as verdict
+        from saga_private.job_items as item
+        left join saga_private.dead_letters as letter on letter.id = item.dead_letter
+        where item.job_id = of_job and item.position = any(begun)
+    ), noted as (
+        update saga_private.job_items as item
+        set verdict = judged.verdict[1], reason = judged.verdict[2], answered_at_ms = now_ms
+        from judged where item.job_id = of_job and item.position = judged.position and judged.verdict is not null
+        returning item.verdict
+    )
+    select array_agg(verdict) from noted into verdicts;
+    perform saga_private.note_verdicts(of_job, verdicts, (select max(at) from unnest(begun) as at), now_ms);
+    return query
+    select item.position, item.dead_letter from saga_private.job_items as item
+    where item.job_id = of_job and item.position = any(begun) and item.verdict is null
+    order by item.position;
+end
+$$;
+
+-- Note what became of dead letters that were begun. Those without a verdict are free again, to be tried once more: the
+-- verdict 'returned' is of one that surely was not put back.
+create function saga_private.finish_letters(
+    of_job bigint, positions integer[], verdicts text[], reasons text[], now_ms bigint
+)
+returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+    noted text[];
+begin
+    perform from saga_private.jobs where id = of_job for update;
+    with finished as (
+        update saga_private.job_items as item
+        set verdict = nullif(done.verdict, 'returned'),
+            reason = done.reason || case when done.verdict = 'applied' and item.tries > 1
+                then ', and maybe once before: the try before it had no answer' else '' end,
+            answered_at_ms = case when done.verdict <> 'returned' then now_ms end,
+            tries = item.tries - (done.verdict is not distinct from 'returned')::integer,
+            leased_until_ms = 0
+        from unnest(positions, verdicts, reasons) as done (position, verdict, reason)
+        where item.job_id = of_job and item.position = done.position and item.verdict is null
+        returning item.verdict
+    )
+    select array_agg(verdict) from finished where verdict is not null into noted;
+    perform saga_private.note_verdicts(of_job, noted, 0, now_ms);
+end
+$$;
+
+-- Drop the dead letters at these positions. Their locks are taken as a commit takes them.
+create function saga_private.drop_letters(of_job bigint, wanted integer[], now_ms bigint)
+returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+    dropped bigint[];
+    verdicts text[];
+begin
+    perform from saga_private.jobs
+    where id = of_job and stopped_at_ms is null and ended_at_ms is null
+    for update skip locked;
+    if not found then
+        return;
+    end if;
+    with held as materialized (
+        select letter.id
+        from saga_private.job_items as item
+        join saga_private.dead_letters as letter on letter.id = item.dead_letter
+        where item.job_id = of_job and item.position = any(wanted) and item.verdict is null
+        order by letter.stream, letter.entry_id
+        for update of letter
+    ), gone as (
+        delete from saga_private.dead_letters using held where dead_letters.id = held.id returning dead_letters.id
+    )
+    select coalesce(array_agg(id), '{}') from gone into dropped;
+    with noted as (
+        update saga_private.job_items as item
+        set requested_at_ms = now_ms, answered_at_ms = now_ms,
+            verdict = case when item.dead_letter = any(dropped) then 'applied' else 'refused' end,
+            reason = case when item.dead_letter = any(dropped) then null else 'it was dropped by somebody else' end
+        where item.job_id = of_job and item.position = any(wanted) and item.verdict is null
+        returning item.verdict
+    )
+    select array_agg(verdict) from noted into verdicts;
+    perform saga_private.note_verdicts(of_job, verdicts, (select max(at) from unnest(wanted) as at), now_ms);
+end
+$$;
+
+
 -- Removal of what was kept for long enough, in small batches, by any number of replicas at once
 --
 -- A saga may go if it has ended, nothing is due for it, it ended before the moment given and more than a day ago by the
@@ -1226,12 +1662,59 @@ begin
 end
 $$;
 
+-- Ended jobs, and previews that nobody confirmed, with their items: at most `items_max` items at a time, and a job once
+-- it has none; how many items and jobs went.
+create function saga_private.remove_jobs(ended_before_ms bigint, expired_before_ms bigint, items_max integer)
+returns integer
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    old_job bigint;
+    removed integer;
+begin
+    select id into old_job from saga_private.jobs
+    where ended_at_ms < ended_before_ms order by ended_at_ms limit 1
+    for update skip locked;
+    if not found then
+        select id into old_job from saga_private.jobs
+        where confirmed_at_ms is null and expires_at_ms < expired_before_ms order by expires_at_ms limit 1
+        for update skip locked;
+    end if;
+    if not found then
+        return 0;
+    end if;
+    delete from saga_private.job_items where job_id = old_job and position = any(array(
+        select position from saga_private.job_items where job_id = old_job order by position limit items_max
+    ));
+    get diagnostics removed = row_count;
+    if removed < items_max then
+        delete from saga_private.jobs where id = old_job;
+        -- There may be more jobs: what was removed of this one counts as a whole batch.
+        return items_max;
+    end if;
+    return removed;
+end
+$$;
+
 create function saga_private.delete_answered(before_ms bigint)
 returns void
 language sql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
     delete from saga_private.requests where id in (
-        select id from saga_private.requests where answered_at_ms < before_ms for update skip locked
+        select id from saga_private.requests as request
+        where answered_at_ms < before_ms and not exists (
+            select from saga_private.job_items
+            where request_id is not null and verdict is null and request_id = request.id
+        )
+        for update skip locked
     )
 $$;
 
@@ -1344,23 +1827,16 @@ comment on function saga.signal is
     ' wait for such a signal). The same id twice is one signal. A step is the one that is meant, where several wait for'
     ' such a signal. Returns the request''s id, for saga.request_results if wants_result is true.';
 
-create function saga.operate(
-    operation text, saga_id uuid, actor text default null, reason text default null, step text default null,
-    resolution text default null, output jsonb default null
-)
-returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- Raises where no saga could be operated so.
+create function saga_private.check_operation(operation text, step text, resolution text, output jsonb)
+returns void
+language plpgsql immutable
 as $$
-declare
-    request_id bigint;
 begin
     if coalesce(operation, '') not in ('retry', 'skip', 'resolve', 'cancel', 'compensate', 'pause', 'resume') then
         raise exception 'there is no operation %', quote_nullable(operation)
             using errcode = 'invalid_parameter_value',
             hint = 'The operations are retry, skip, resolve, cancel, compensate, pause, resume.';
-    end if;
-    if operate.saga_id is null then
-        raise exception 'no saga is named: saga_id is null' using errcode = 'invalid_parameter_value';
     end if;
     if step is not null and operation not in ('retry', 'skip', 'resolve') then
         raise exception '''%'' is for a whole saga, and not for a step', operation
@@ -1376,6 +1852,23 @@ begin
     if output is not null and (resolution is distinct from 'succeeded' or jsonb_typeof(output) <> 'object') then
         raise exception 'an output is a JSON object, and of a step that is resolved as succeeded'
             using errcode = 'invalid_parameter_value';
+    end if;
+end
+$$;
+
+create function saga.operate(
+    operation text, saga_id uuid, actor text default null, reason text default null, step text default null,
+    resolution text default null, output jsonb default null
+)
+returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    request_id bigint;
+begin
+    perform saga_private.check_operation(operation, step, resolution, output);
+    if operate.saga_id is null then
+        raise exception 'no saga is named: saga_id is null' using errcode = 'invalid_parameter_value';
     end if;
     insert into saga_private.requests (at_ms, wants_result, addressed_id, addressed_key, fields)
     values (
@@ -1429,7 +1922,104 @@ comment on function saga.state is
     'A saga exactly as the service stores it, for programs of the same version: the form may change with any version.'
     ' Null where there is no saga with this id. To read a saga, use the views.';
 
-revoke all on function saga.start, saga.signal, saga.operate, saga.request_results, saga.state from public;
+create function saga.preview_job(
+    operation text, saga_ids uuid[], reason text, actor text default null, step text default null,
+    resolution text default null, output jsonb default null, filters jsonb default '{}'
+)
+returns table (job_id bigint, items integer, confirm text, expires_at timestamptz)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    token text := gen_random_uuid()::text;
+begin
+    perform saga_private.check_operation(operation, step, resolution, output);
+    return query
+    select made.job_id, made.items, token, made.expires_at
+    from saga_private.preview_job(
+        operation, actor, reason, step, resolution, output::text, filters, token, saga_ids, '{}'
+    ) as made;
+end
+$$;
+comment on function saga.preview_job is
+    'Preview one operation of many sagas, as a job: nothing happens before saga.confirm_job is called with the'
+    ' confirmation that this returns, within 15 minutes. The sagas are those given here, 100,000 at most. The filters are'
+    ' for people to read. saga.jobs and saga.job_items show it.';
+
+create function saga.confirm_job(
+    job_id bigint, confirm text, actor text default null, out verdict text, out reason text
+)
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
+as $$
+#variable_conflict use_variable
+declare
+    job saga_private.jobs;
+    now_ms bigint := (extract(epoch from clock_timestamp()) * 1000)::bigint;
+begin
+    select * into job from saga_private.jobs where jobs.id = confirm_job.job_id for update;
+    verdict := 'refused';
+    if not found then
+        verdict := 'unknown';
+        reason := format('there is no job %s', job_id);
+    elsif job.confirm_sha256 <> encode(sha256(convert_to(coalesce(confirm, ''), 'UTF8')), 'hex') then
+        reason := format('this is not the confirmation of job %s: its preview has it', job_id);
+    elsif job.confirmed_at_ms is not null then
+        verdict := 'repeated';
+        reason := format('job %s was confirmed before, by %s', job_id, job.confirmed_by);
+    elsif job.stopped_at_ms is not null then
+        reason := format('job %s was stopped by %s before it was confirmed', job_id, job.stopped_by);
+    elsif job.expires_at_ms <= now_ms then
+        reason := format('the preview of job %s has expired: what fits may have changed', job_id);
+    else
+        verdict := 'applied';
+        update saga_private.jobs
+        set confirmed_at_ms = now_ms, confirmed_by = coalesce(nullif(confirm_job.actor, ''), session_user),
+            moved_at_ms = now_ms
+        where jobs.id = job.id;
+    end if;
+end
+$$;
+comment on function saga.confirm_job is
+    'Have a job carried out that was previewed. The verdict is applied, repeated (it was confirmed before), refused'
+    ' (another confirmation, expired or stopped) or unknown (there is no such job); the reason says why.';
+
+create function saga.stop_job(job_id bigint, actor text default null, out verdict text, out reason text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
+as $$
+#variable_conflict use_variable
+declare
+    job saga_private.jobs;
+    now_ms bigint := (extract(epoch from clock_timestamp()) * 1000)::bigint;
+begin
+    select * into job from saga_private.jobs where jobs.id = stop_job.job_id for update;
+    if not found then
+        verdict := 'unknown';
+        reason := format('there is no job %s', job_id);
+    elsif job.stopped_at_ms is not null then
+        verdict := 'repeated';
+        reason := format('job %s was stopped before, by %s', job_id, job.stopped_by);
+    elsif job.ended_at_ms is not null then
+        verdict := 'refused';
+        reason := format('job %s has ended', job_id);
+    else
+        verdict := 'applied';
+        update saga_private.jobs
+        set stopped_at_ms = now_ms, stopped_by = coalesce(nullif(stop_job.actor, ''), session_user),
+            ended_at_ms = case
+                when job.reached = job.applied + job.repeated + job.refused + job.unknown then now_ms
+            end
+        where jobs.id = job.id;
+    end if;
+end
+$$;
+comment on function saga.stop_job is
+    'Request nothing more of a job. What was requested already is carried out. The verdict is applied, repeated (it was'
+    ' stopped before), refused (it has ended) or unknown (there is no such job); the reason says why.';
+
+revoke all on function
+    saga.start, saga.signal, saga.operate, saga.request_results, saga.state, saga.preview_job, saga.confirm_job,
+    saga.stop_job
+    from public;
 
 
 -- The contract: views
@@ -1954,3 +2544,104 @@ comment on function saga.state_metrics is
     ' when (seconds since 1970). The value is null where there is nothing. The rows named stream have the streams that are'
     ' read, and those on which something may be in flight.';
 revoke all on function saga.state_metrics from public;
+
+create view saga.jobs as
+select
+    jobs.id,
+    jobs.operation,
+    case
+        when jobs.ended_at_ms is not null and jobs.stopped_at_ms is not null then 'stopped'
+        when jobs.ended_at_ms is not null then 'completed'
+        when jobs.stopped_at_ms is not null then 'stopping'
+        when jobs.confirmed_at_ms is not null then 'running'
+        when saga_private.moment(jobs.expires_at_ms) <= now() then 'expired'
+        else 'previewed'
+    end as status,
+    jobs.actor,
+    jobs.reason,
+    jobs.step,
+    jobs.resolution,
+    jobs.filters,
+    jobs.items as total,
+    jobs.reached as requested,
+    jobs.applied,
+    jobs.repeated,
+    jobs.refused,
+    jobs.unknown,
+    jobs.reached - jobs.applied - jobs.repeated - jobs.refused - jobs.unknown as open,
+    round(
+        (jobs.applied + jobs.repeated + jobs.refused + jobs.unknown) * 1000.0
+        / nullif(coalesce(jobs.ended_at_ms, extract(epoch from now()) * 1000) - jobs.confirmed_at_ms, 0),
+        1
+    )::double precision as per_s,
+    saga_private.moment(jobs.previewed_at_ms) as previewed_at,
+    saga_private.moment(jobs.expires_at_ms) as expires_at,
+    saga_private.moment(jobs.confirmed_at_ms) as confirmed_at,
+    jobs.confirmed_by,
+    saga_private.moment(jobs.stopped_at_ms) as stopped_at,
+    jobs.stopped_by,
+    saga_private.moment(jobs.ended_at_ms) as ended_at,
+    case
+        when jobs.confirmed_at_ms is null or jobs.ended_at_ms is not null then null
+        when not exists (
+            select from saga_private.processes
+            where kind = 'service' and not has_stopped and seen_at > now() - interval '45 seconds'
+        ) then 'no service is alive: it goes on once one runs'
+        when jobs.problem is not null then jobs.problem
+        when saga_private.moment(jobs.moved_at_ms) < now() - interval '30 seconds'
+            then 'no request was answered for 30 seconds: look at saga.requests, and at the log of the service'
+    end as problem
+from saga_private.jobs;
+comment on view saga.jobs is 'Jobs: one operation on many sagas or dead letters, previewed, confirmed and carried out.';
+comment on column saga.jobs.id is 'The job''s number. It stands in the history of each saga that it operated.';
+comment on column saga.jobs.operation is
+    'retry, skip, resolve, cancel, compensate, pause or resume of sagas; replay or drop of dead letters.';
+comment on column saga.jobs.status is
+    'previewed (nothing happens before it is confirmed), expired (it was not confirmed in time), running, stopping (nothing'
+    ' more is requested, answers are still to come), stopped, or completed (each item has its answer).';
+comment on column saga.jobs.actor is 'The person or program that previewed it.';
+comment on column saga.jobs.reason is 'Why it was requested.';
+comment on column saga.jobs.step is 'The step that is meant. Null for every step that waits for a person.';
+comment on column saga.jobs.resolution is 'With resolve: succeeded, failed or compensated. Else null.';
+comment on column saga.jobs.filters is 'The filters that the items fitted when it was previewed.';
+comment on column saga.jobs.total is 'How many sagas or dead letters it has. They are fixed by the preview.';
+comment on column saga.jobs.requested is 'How many of them were taken in hand.';
+comment on column saga.jobs.applied is 'How many were operated, put back or dropped.';
+comment on column saga.jobs.repeated is 'How many were so already.';
+comment on column saga.jobs.refused is 'How many refused, each with a reason in saga.job_items.';
+comment on column saga.jobs.unknown is 'How many were taken in hand without that the end is known; their reasons say why.';
+comment on column saga.jobs.open is 'How many were requested and have no answer yet.';
+comment on column saga.jobs.per_s is 'Answers each second, from its confirmation until now or until its end.';
+comment on column saga.jobs.previewed_at is 'When it was previewed.';
+comment on column saga.jobs.expires_at is 'Until when it can be confirmed.';
+comment on column saga.jobs.confirmed_at is 'When it was confirmed, and began. Null before.';
+comment on column saga.jobs.confirmed_by is 'The person or program that confirmed it: the actor in the sagas'' histories.';
+comment on column saga.jobs.stopped_at is 'When it was stopped. Null if it was not.';
+comment on column saga.jobs.stopped_by is 'The person or program that stopped it.';
+comment on column saga.jobs.ended_at is 'When the last answer had come. It is removed some days later.';
+comment on column saga.jobs.problem is 'Why it stands still. Null while it goes on, and before and after.';
+
+create view saga.job_items as
+select
+    job_items.job_id,
+    job_items.position,
+    job_items.saga_id,
+    job_items.dead_letter,
+    job_items.request_id,
+    saga_private.moment(job_items.requested_at_ms) as requested_at,
+    job_items.verdict,
+    job_items.reason,
+    saga_private.moment(job_items.answered_at_ms) as answered_at
+from saga_private.job_items;
+comment on view saga.job_items is 'The sagas, or the dead letters, of each job, and what became of each.';
+comment on column saga.job_items.job_id is 'The job''s number.';
+comment on column saga.job_items.position is 'From 1, in the order in which they are requested.';
+comment on column saga.job_items.saga_id is 'The saga''s id. Null in a job on dead letters.';
+comment on column saga.job_items.dead_letter is 'The dead letter''s number. Null in a job on sagas.';
+comment on column saga.job_items.request_id is 'The request of this saga, by its number in saga.requests.';
+comment on column saga.job_items.requested_at is 'When it was taken in hand. Null before.';
+comment on column saga.job_items.verdict is
+    'applied, repeated (it was so already), refused, or unknown. Null until it is answered.';
+comment on column saga.job_items.reason is
+    'Why it was refused, or had no effect; of a dead letter that was put back, the id of the new entry or request.';
+comment on column saga.job_items.answered_at is 'When it was answered.';

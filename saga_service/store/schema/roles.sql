@@ -27,7 +27,10 @@ begin
                 'grant usage on schema saga to saga_operator',
                 'grant execute on function saga.operate to saga_operator',
                 'grant execute on function saga.signal to saga_operator',
-                'grant execute on function saga.request_results to saga_operator'
+                'grant execute on function saga.request_results to saga_operator',
+                'grant execute on function saga.preview_job to saga_operator',
+                'grant execute on function saga.confirm_job to saga_operator',
+                'grant execute on function saga.stop_job to saga_operator'
             ])
     loop
         begin

@@ -327,7 +327,7 @@ async def test_what_redis_refuses_stays_to_be_replayed(postgres_dsn: str, redis_
     refused = await run_aside("dead-letters", "replay", "--newer-than", "2h", "--yes")
 
     assert refused.exit_code == 1
-    assert "Redis refuses 1 of the entries" in refused.err
+    assert "1 of the entries cannot be put back: Redis refuses it" in refused.err
     left = (await run_aside("dead-letters", "list", "--stream", "saga:replies", "--json")).json
     assert [letter["entry_id"] for letter in left] == ["1-1"]
     assert (await run_aside("dead-letters", "list", "--stream", "saga:events", "--json")).json == []

@@ -40,12 +40,17 @@ VIEWS = (
     "processes",
     "changes",
     "refusals",
+    "jobs",
+    "job_items",
 )
 TABLES = (
     *("sagas", "history", "outbox", "requests", "dead_letters", "definitions", "migrations"),
-    *("processes", "streams", "resends", "deployment", "changes", "ended_sessions", "refusals"),
+    *("processes", "streams", "resends", "deployment", "changes", "ended_sessions", "refusals", "jobs", "job_items"),
 )
-FUNCTIONS = ("start", "signal", "operate", "request_results", "state", "state_metrics")
+FUNCTIONS = (
+    *("start", "signal", "operate", "request_results", "state", "state_metrics"),
+    *("preview_job", "confirm_job", "stop_job"),
+)
 ROLES = ("saga_reader", "saga_client", "saga_operator")
 
 

@@ -437,13 +437,21 @@ async def test_a_dead_letter_that_is_not_there_is_not_put_back(pool: asyncpg.Poo
 # ------------------------------------------------------------------------------------------------------------- rights
 
 OF_CLIENTS = ("saga.start('order')", f"saga.signal('approved', '{ONE}')", "saga.request_results('{1}')")
-OF_OPERATORS = (f"saga.operate('pause', '{ONE}')", f"saga.signal('approved', '{ONE}')", "saga.request_results('{1}')")
+OF_OPERATORS = (
+    f"saga.operate('pause', '{ONE}')",
+    f"saga.signal('approved', '{ONE}')",
+    "saga.request_results('{1}')",
+    "saga.preview_job('pause', '{}', 'a look')",
+    "saga.confirm_job(1, '')",
+    "saga.stop_job(1)",
+)
 OF_NOBODY = (
     "saga_private.claim_requests(0, 1, 0)",
     "saga_private.delete_answered(0)",
     "saga_private.saga_id_from_key('a', 'b')",
     "saga_private.key_of_input('trip', '{}')",
     "saga_private.remove_sagas('{}')",
+    "saga_private.take_turn(0, 0, 1, 1)",
     "saga_private.ids_with_key('{}', '{}')",
     f"saga_private.is_kept_from_above('{ONE}', 0)",
     f"saga.state('{ONE}')",

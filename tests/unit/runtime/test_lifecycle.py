@@ -14,8 +14,9 @@ from saga_service import runtime, streams
 from saga_service.base.lifecycle import Loop, Milestone, Shutdown
 from saga_service.core.ids import SagaId
 from saga_service.engine.outbox import OutboxRows
-from saga_service.engine.ports import RecoveryPage
+from saga_service.engine.ports import JobTurn, RecoveryPage
 from saga_service.runtime.intake import Inlet, Intake
+from saga_service.runtime.job_runner import JobRunner
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.maintenance import Maintenance
 from saga_service.runtime.process_registry import ProcessRegistration, Received
@@ -104,6 +105,22 @@ class Outside:
     async def task(self) -> None:
         self.asked.reached()
 
+    async def take_turn(self, now_ms: int, pause_ms: int, open_max: int) -> JobTurn | None:
+        self.asked.reached()
+        return None
+
+    async def request(self, turn: JobTurn, now_ms: int) -> int:
+        return 0
+
+    async def drop_letters(self, turn: JobTurn, now_ms: int) -> None:
+        return
+
+    async def put_back(self, turn: JobTurn, now_ms: int) -> None:
+        return
+
+    async def note_problem(self, job_id: int, problem: str) -> None:
+        return
+
 
 class Around(NamedTuple):
     """What a loop is made of."""
@@ -183,10 +200,15 @@ def process_registration(around: Around) -> Loop:
     return ProcessRegistration(own, [], around.outside, around.outside, period_s=LONG_S, shutdown=around.shutdown)
 
 
+def job_runner(around: Around) -> Loop:
+    outside = around.outside
+    return JobRunner(outside, outside, period_s=LONG_S, now_ms=lambda: 0, shutdown=around.shutdown)
+
+
 Make = Callable[[Around], Loop]
 SOURCES: list[Make] = [consumer, timers, request_poller]
 """The loops that fill the intake."""
-LOOPS: list[Make] = [*SOURCES, recovery, relay, maintenance, process_registration, lane]
+LOOPS: list[Make] = [*SOURCES, recovery, relay, maintenance, process_registration, job_runner, lane]
 
 
 @pytest.fixture
@@ -205,7 +227,7 @@ async def test_every_loop_ends_within_a_second_of_the_request(make: Make, around
     loop = make(around)
     running = asyncio.create_task(loop.run())
     await loop.started.times(1)
-    if make in (consumer, timers, request_poller, recovery, relay):
+    if make in (consumer, timers, request_poller, recovery, relay, job_runner):
         await around.outside.asked.times(1)
     around.shutdown.request()
     async with asyncio.timeout(1):

@@ -32,6 +32,9 @@ class Ended:
     async def remove_replayed(self, before_ms: int, limit: int) -> int:
         return await self._remove(before_ms, limit, 0)
 
+    async def remove_jobs(self, ended_before_ms: int, expired_before_ms: int, limit: int) -> int:
+        return await self._remove(ended_before_ms, limit, 0)
+
     async def _remove(self, before_ms: int, limit: int, since_ms: int) -> int:
         self.calls.append((before_ms, since_ms))
         removed = min(limit, self.ended)
@@ -111,4 +114,14 @@ async def test_replayed_dead_letters_go_in_the_same_way() -> None:
     assert ended.calls == [(NOW_MS - KEPT_MS, 0)] * 2
     assert [(line["event"], line["removed"]) for line in logs] == [
         ("replayed dead letters were removed", BATCH_ROWS_MAX + 5)
+    ]
+
+
+async def test_old_jobs_go_in_the_same_way() -> None:
+    ended = Ended(BATCH_ROWS_MAX + 5)
+    with structlog.testing.capture_logs() as logs:
+        await retention(ended).remove_jobs(KEPT_MS)
+    assert ended.calls == [(NOW_MS - KEPT_MS, 0)] * 2
+    assert [(line["event"], line["removed"]) for line in logs] == [
+        ("items of old jobs were removed", BATCH_ROWS_MAX + 5)
     ]
