@@ -25,6 +25,7 @@ from saga_service.http.request_metrics import RequestMetrics
 from saga_service.http.routes import (
     dead_letter_routes,
     deployment_routes,
+    job_routes,
     login_routes,
     probe_routes,
     request_routes,
@@ -39,6 +40,7 @@ ROUTERS = (
     saga_routes.router,
     request_routes.router,
     dead_letter_routes.router,
+    job_routes.router,
     deployment_routes.router,
     login_routes.router,
 )

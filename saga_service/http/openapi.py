@@ -25,6 +25,8 @@ VIEW_OF_SCHEMA = {
     "DefinitionRow": "definitions",
     "DeadLetterRow": "dead_letters",
     "ProcessRow": "processes",
+    "JobRow": "jobs",
+    "JobItemRow": "job_items",
 }
 _COMMENT = re.compile(r"comment on column saga\.(\w+)\.(\w+) is\s+((?:'(?:[^']|'')*'\s*)+);")
 _TEXT = re.compile(r"'((?:[^']|'')*)'")
@@ -34,6 +36,8 @@ LINKS = {
     ("/v1/sagas", "post"): {"target": "$response.body#/started/saga_id"},
     ("/v1/sagas", "get"): {"target": "$response.body#/items/0/id"},
     ("/v1/dead-letters", "get"): {"number": "$response.body#/items/0/id"},
+    ("/v1/jobs", "post"): {"job": "$response.body#/id"},
+    ("/v1/jobs", "get"): {"job": "$response.body#/items/0/id"},
 }
 """The operations whose answer names something, and where it stands: every operation on such a thing is a link."""
 

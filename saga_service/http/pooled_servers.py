@@ -21,6 +21,7 @@ from saga_service.http.server_pools import ServerPools, opened_pool
 from saga_service.settings import Settings
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.http_access import HttpAccess
+from saga_service.store.jobs import PostgresJobs
 from saga_service.store.requests import PostgresRequests
 from saga_service.streams.connection import RedisClient, connected
 
@@ -38,6 +39,12 @@ class PooledServers(ServerPools):
         """Requests to sagas: operations and signals. Raises Failure where Postgres cannot be used."""
         with self._writing():
             yield PostgresRequests(self._writers, self.cipher)
+
+    @contextmanager
+    def jobs(self) -> Iterator[PostgresJobs]:
+        """Jobs, to preview, confirm and stop them. Raises Failure where Postgres cannot be used."""
+        with self._writing():
+            yield PostgresJobs(self._writers, self.cipher)
 
     @contextmanager
     def dead_letters(self) -> Iterator[DeadLetterBox]:

@@ -54,7 +54,7 @@ async def guarded(postgres_dsn: str, redis_url: str) -> AsyncIterator[Api]:
 
 def asked(route: APIRoute, letter: int = 1) -> tuple[str, str]:
     """The method and an address of a route, whose saga is there."""
-    values = {"target": "A-1", "number": letter, "saga": "order", "version": "none", "operation": "pause"}
+    values = {"target": "A-1", "number": letter, "saga": "order", "version": "none", "operation": "pause", "job": 1}
     return min(route.methods or ()), "/v1" + route.path.format(**values)
 
 
@@ -148,6 +148,8 @@ async def answers_of(api: Api, role: Role) -> dict[str, str]:
 
 async def test_no_route_shows_a_payload_to_a_viewer(guarded: Api, postgres_dsn: str) -> None:
     await stored_secrets(postgres_dsn)
+    job = {"operation": "pause", "reason": "a look", "sagas": {"key": "A-1"}}
+    assert (await guarded.post("/v1/jobs", json=job, headers=bearer(TOKENS[Role.ADMIN]))).status_code == 201
     shown, seen = await answers_of(guarded, Role.VIEWER), await answers_of(guarded, Role.OPERATOR)
 
     assert {path for path, text in seen.items() if SECRET in text} == {
