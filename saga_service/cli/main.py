@@ -123,6 +123,12 @@ COMMANDS = (
         "Entries that could not be used: list, show, replay, drop.",
     ),
     CommandEntry(
+        "jobs",
+        SAGAS,
+        "jobs:commands",
+        "Operations on many sagas or dead letters that the service carries out: list, show, stop.",
+    ),
+    CommandEntry(
         "retry",
         OPERATE,
         "operate:retry_command",

@@ -1,4 +1,4 @@
-"""Values as options give them: ages, and data.
+"""Values as options give them: ages, data, and who asks.
 
 Data is `--data` with a JSON object, or `--field NAME=VALUE` for each field of it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from getpass import getuser
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.text import quoted
@@ -57,3 +58,13 @@ def age(given: str | None, option: str) -> timedelta | None:
         return timedelta(milliseconds=duration_ms(given))
     except ValueError as error:
         raise Failure(f"{option} {error}", kind=FailureKind.INVALID) from None
+
+
+def own_name() -> str:
+    """The person's name on this machine. Raises Failure where it is not known."""
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        raise Failure(
+            "your name on this machine is not known", "give it: --actor NAME", kind=FailureKind.INVALID
+        ) from None

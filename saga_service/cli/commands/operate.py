@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from getpass import getuser
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.requests import RequestOutcome, request_outcomes
 from saga_service.admin.text import shell_word
 from saga_service.cli.access.effective_settings import read_settings
-from saga_service.cli.access.option_values import read_json_object
+from saga_service.cli.access.option_values import own_name, read_json_object
 from saga_service.cli.access.postgres import open_postgres
 from saga_service.cli.access.postgres_writers import open_requests
 from saga_service.cli.access.selection import SelectedSagas, Selection, check_selection, select, tell_unknown_definition
@@ -84,7 +83,7 @@ def _saga_command(operation: Operation) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         _operate(
-            OperationCall(operation, actor or _own_name(), reason),
+            OperationCall(operation, actor or own_name(), reason),
             Selection(target, status, saga, error_code, older_than, sagas_max),
             Bulk(dry_run, yes, as_json),
             timeout_s,
@@ -112,7 +111,7 @@ def _step_command(operation: Operation) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         _operate(
-            OperationCall(operation, actor or _own_name(), reason, step),
+            OperationCall(operation, actor or own_name(), reason, step),
             Selection(target, status, saga, error_code, older_than, sagas_max),
             Bulk(dry_run, yes, as_json),
             timeout_s,
@@ -144,7 +143,7 @@ def resolve_command(
         raise Failure("--output goes with --as succeeded, and with nothing else", kind=FailureKind.INVALID)
     given = None if output is None else read_json_object(output.encode(), "--output")
     _operate(
-        OperationCall(Operation.RESOLVE, actor or _own_name(), reason, step, resolution, given),
+        OperationCall(Operation.RESOLVE, actor or own_name(), reason, step, resolution, given),
         Selection(target, status, saga, error_code, older_than, sagas_max),
         Bulk(dry_run, yes, as_json),
         timeout_s,
@@ -168,15 +167,6 @@ _DONE: dict[Operation, str] = {
     Operation.RESUME: "resumed",
 }
 """The word for each operation once it was applied."""
-
-
-def _own_name() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError):
-        raise Failure(
-            "your name on this machine is not known", "give it: --actor NAME", kind=FailureKind.INVALID
-        ) from None
 
 
 def _operate(request: OperationCall, selection: Selection, bulk: Bulk, timeout_s: float) -> None:

@@ -409,7 +409,7 @@ def test_what_would_be_a_dead_letter_is_refused_before_it_is_sent(
 SLOW_TO_IMPORT = ("saga_service.definitions", "saga_service.streams", "redis", "structlog", "jsonschema_rs", "yaml")
 
 
-@pytest.mark.parametrize("command", ["dead_letters", "list", "operate", "show"])
+@pytest.mark.parametrize("command", ["dead_letters", "jobs", "list", "operate", "show"])
 def test_a_command_that_only_asks_postgres_imports_nothing_that_is_slow(command: str) -> None:
     program = f"import sys, saga_service.cli.commands.{command}; print(*sys.modules)"
 
