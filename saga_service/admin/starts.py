@@ -48,6 +48,8 @@ class StartRequest:
     event_id: str | None
     stream: str | None
     is_forced: bool = False
+    actor: str | None = None
+    """Who starts it, for its history. An entry of another stream has no place for that."""
 
     @property
     def given(self) -> JsonObject:
@@ -198,7 +200,15 @@ def _message(names: StreamNames, request: StartRequest, catalog: Catalog | None,
     stream = request.stream
     if stream is None or stream == names.events:
         data = _read_fields(request, catalog) if request.data is None else request.data
-        return write_event(names.events, request.saga, data, event_id=request.event_id, key=request.key, cipher=cipher)
+        return write_event(
+            names.events,
+            request.saga,
+            data,
+            event_id=request.event_id,
+            key=request.key,
+            started_by=request.actor,
+            cipher=cipher,
+        )
     if stream.startswith(names.prefix):
         raise Failure(f"'{stream}' is a stream of the service itself", "leave --stream out", kind=FailureKind.INVALID)
     if request.key is not None or request.event_id is not None:

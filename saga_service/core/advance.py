@@ -64,7 +64,7 @@ def _start(definition: Definition, event: Started, now_ms: int) -> Transition:
     draft = Draft(definition, _unbegun(definition, event, now_ms), now_ms)
     draft.revision = 1
     evaluate(draft)
-    draft.record(STARTED)
+    draft.record(STARTED, actor=event.actor)
     return draft.transition()
 
 

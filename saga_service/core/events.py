@@ -31,6 +31,8 @@ class Started(NamedTuple):
     traceparent: str | None = None
     parent: CommandName | None = None
     """The parent's command that this saga carries out."""
+    actor: str | None = None
+    """The person or program that started it; None where the producer does not say."""
 
 
 class Replied(NamedTuple):
@@ -80,6 +82,8 @@ class Signalled:
     """The step that is meant; None for any that waits for a signal of this name."""
     data_bytes: int = 0
     """The size of the data as it came."""
+    actor: str | None = None
+    """The person or program that sent it; None where the producer does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

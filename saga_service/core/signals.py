@@ -77,7 +77,7 @@ def _take(
     draft.signals = (*state.signals, Signal(event.name, event.signal_id, event.data, event.step, event.data_bytes))
     for position in fitting:
         if state.steps[position].status is not PENDING:
-            return react(Reaction(draft, position, Stimulus.SIGNAL_RECEIVED)) or draft.transition()
+            return react(_received(draft, position, event)) or draft.transition()
     buffered_bytes = sum(each.data_bytes for each in state.signals)
     if buffered_bytes and buffered_bytes + event.data_bytes > BUFFERED_BYTES_MAX:
         return refused(
@@ -86,5 +86,9 @@ def _take(
             f"would be more than {BUFFERED_BYTES_MAX:,}; send it once the step waits for it, or send less",
         )
     draft.revision += 1
-    draft.record(SIGNAL_BUFFERED)
+    draft.record(SIGNAL_BUFFERED, actor=event.actor)
     return draft.transition()
+
+
+def _received(draft: Draft, position: int, event: Signalled) -> Reaction:
+    return Reaction(draft, position, Stimulus.SIGNAL_RECEIVED, actor=event.actor)

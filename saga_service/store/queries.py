@@ -166,7 +166,7 @@ select saga.operate($2, saga_id, $3, $4, $5, $6, output::jsonb) as request_id
 from unnest($1::uuid[], $7::text[]) with ordinality as given (saga_id, output, place) order by place
 """
 
-SIGNAL = "select saga.signal($1, $2::uuid, $3::text::jsonb, id => $4, wants_result => true, step => $5)"
+SIGNAL = "select saga.signal($1, $2::uuid, $3::text::jsonb, id => $4, wants_result => true, step => $5, actor => $6)"
 
 REQUEST_RESULTS = "select request_id, verdict, reason from saga.request_results($1)"
 

@@ -62,7 +62,13 @@ class PostgresRequests:
         return [row["request_id"] for row in rows]
 
     async def signal(
-        self, saga_id: SagaId, name: str, data: JsonObject, signal_id: str | None, step: str | None = None
+        self,
+        saga_id: SagaId,
+        name: str,
+        data: JsonObject,
+        signal_id: str | None,
+        step: str | None = None,
+        actor: str | None = None,
     ) -> int:
         """Signal a saga; the request's id. Without `signal_id` it is a new signal each time.
 
@@ -70,7 +76,7 @@ class PostgresRequests:
         """
         written = write_data(data, self._cipher, EVENT, name, saga_id)
         async with borrowed(self._pool) as connection:
-            request_id: int = await connection.fetchval(queries.SIGNAL, name, saga_id, written, signal_id, step)
+            request_id: int = await connection.fetchval(queries.SIGNAL, name, saga_id, written, signal_id, step, actor)
             return request_id
 
     async def results(self, request_ids: Sequence[int]) -> dict[int, Result]:

@@ -27,6 +27,7 @@ from saga_service.wire.fields import (
     optional_text,
     required_text,
     saga_id,
+    short_text,
     subject,
     traceparent,
 )
@@ -74,7 +75,7 @@ def _start(entry: Entry, event_type: str, spec: SagaSpec, cipher: Cipher | None)
     started_id = _given_id(spec, entry, key) or derived_saga_id(
         spec, entry, key, optional_readable_text(entry.fields, "id")
     )
-    return _started(spec, started_id, key, saga_input, traceparent(entry.fields))
+    return _started(spec, started_id, key, saga_input, traceparent(entry.fields), short_text(entry.fields, "actor"))
 
 
 def _given_id(spec: SagaSpec, entry: Entry, key: str | None) -> SagaId | None:
@@ -105,7 +106,7 @@ def _signal(entry: Entry, name: str, catalog: Catalog, cipher: Cipher | None) ->
     data = read_data(entry.fields.get(b"data"), cipher, EVENT, name, subject(entry.fields) or addressed_id)
     signal_id = _signal_id(entry) or f"{entry.stream} {entry.id}"
     step, data_bytes = optional_text(entry.fields, "step"), len(entry.fields.get(b"data", b""))
-    return Signalled(addressed_id, name, signal_id, data, by_key, step, data_bytes)
+    return Signalled(addressed_id, name, signal_id, data, by_key, step, data_bytes, short_text(entry.fields, "actor"))
 
 
 def _signal_id(entry: Entry) -> str | None:
@@ -149,7 +150,7 @@ def read_trigger(entry: Entry, catalog: Catalog) -> Started:
         key = spec.business_key(fields, saga_input)
     except InvalidInput as error:
         raise Malformed(f"the fields do not fit the input of saga '{spec.definition.name}': {error}") from None
-    return _started(spec, derived_saga_id(spec, entry, key, None), key, saga_input, None)
+    return _started(spec, derived_saga_id(spec, entry, key, None), key, saga_input)
 
 
 def write_event(
@@ -159,6 +160,7 @@ def write_event(
     *,
     event_id: str | None = None,
     key: str | None = None,
+    started_by: str | None = None,
     cipher: Cipher | None = None,
 ) -> Message:
     """The entry that starts a saga, as any client may add it."""
@@ -168,12 +170,20 @@ def write_event(
         data=write_data(data, cipher, EVENT, event_type, key or ""),
         id=event_id,
         subject=key,
+        actor=started_by,
     )
 
 
-def _started(spec: SagaSpec, started_id: SagaId, key: str | None, saga_input: JsonObject, trace: str | None) -> Started:
+def _started(
+    spec: SagaSpec,
+    started_id: SagaId,
+    key: str | None,
+    saga_input: JsonObject,
+    trace: str | None = None,
+    started_by: str | None = None,
+) -> Started:
     definition = spec.definition
-    return Started(started_id, definition.name, definition.version, key, saga_input, trace)
+    return Started(started_id, definition.name, definition.version, key, saga_input, trace, actor=started_by)
 
 
 def derived_saga_id(spec: SagaSpec, entry: Entry, key: str | None, event_id: str | None) -> SagaId:

@@ -21,6 +21,8 @@ MOMENT_MS_MAX = 253_402_300_799_999
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 """The form of W3C Trace Context. A version after `00` may have more parts."""
 TRACEPARENT_CHARACTERS_MAX = 200
+TEXT_CHARACTERS_MAX = 1_000
+"""The longest text kept of an actor, and of a reason."""
 
 T = TypeVar("T")
 Fields = Mapping[bytes, bytes]
@@ -57,6 +59,12 @@ def optional_readable_text(fields: Fields, name: str) -> str | None:
     """A field's value for people to read; None where it is absent or empty. Raises nothing."""
     value = fields.get(name.encode())
     return readable_text(value) if value else None
+
+
+def short_text(fields: Fields, name: str) -> str | None:
+    """A field's value for people to read, shortened; None where it is absent or empty. Raises nothing."""
+    text = optional_readable_text(fields, name)
+    return text and text[:TEXT_CHARACTERS_MAX]
 
 
 def traceparent(fields: Fields) -> str | None:

@@ -11,18 +11,16 @@ from saga_service.wire.encryption import EVENT, Cipher, read_data
 from saga_service.wire.entries import Entry, Malformed, Message, message_of
 from saga_service.wire.fields import (
     addressed_saga,
-    optional_readable_text,
     optional_text,
     parent_command,
     required_choice,
+    short_text,
     subject,
 )
 from saga_service.wire.saga_spec import Catalog
 from saga_service.wire.transport import OWN_TYPES_PREFIX, StreamNames
 
 ACTOR_DEFAULT = "an event"
-TEXT_CHARACTERS_MAX = 1_000
-"""The longest text kept of an actor, and of a reason."""
 IS_DONE = "is_done"
 """A field of a parent's request: `true` where the parent has heard that its child is done."""
 _YES = "true"
@@ -42,8 +40,8 @@ def read_operation(entry: Entry, event_type: str, catalog: Catalog, cipher: Ciph
     return OperationRequested(
         saga_id=addressed_id,
         operation=operation,
-        actor=(optional_readable_text(fields, "actor") or ACTOR_DEFAULT)[:TEXT_CHARACTERS_MAX],
-        reason=(optional_readable_text(fields, "reason") or "")[:TEXT_CHARACTERS_MAX] or None,
+        actor=short_text(fields, "actor") or ACTOR_DEFAULT,
+        reason=short_text(fields, "reason"),
         step=optional_text(fields, "step"),
         resolution=required_choice(fields, "resolution", _RESOLUTIONS) if operation is Operation.RESOLVE else None,
         output=_output(entry, cipher, event_type, addressed_id),

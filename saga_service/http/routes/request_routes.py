@@ -70,7 +70,7 @@ async def signal_saga(
     timeout: AnswerTimeout = 10,
 ) -> RequestOutcome:
     async def request(requests: PostgresRequests, saga_id: SagaId) -> int:
-        return await requests.signal(saga_id, wanted.name, wanted.data, wanted.id, wanted.step)
+        return await requests.signal(saga_id, wanted.name, wanted.data, wanted.id, wanted.step, caller.name)
 
     return await _requested(servers, response, target, saga, request, timeout)
 

@@ -62,7 +62,7 @@ async def start_saga(
     ] = None,
     wait: Annotated[float, Query(ge=0, le=WAIT_S_MAX, description="Seconds to wait until it has ended.")] = 0,
 ) -> Started:
-    request = StartRequest(wanted.saga, wanted.input, {}, wanted.key, idempotency_key, None)
+    request = StartRequest(wanted.saga, wanted.input, {}, wanted.key, idempotency_key, None, actor=caller.name)
     started = await start(servers, request, is_awaited=True)
     assert started.saga_id is not None, "a saga whose id cannot be known is refused"
     saga = await _when_at_rest(servers, started, started.saga_id, wait) if wait else None

@@ -1771,7 +1771,7 @@ comment on function saga.start is
 
 create function saga.signal(
     name text, saga_id uuid default null, data jsonb default '{}', saga text default null, key text default null,
-    id text default null, wants_result boolean default false, step text default null
+    id text default null, wants_result boolean default false, step text default null, actor text default null
 )
 returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -1815,7 +1815,7 @@ begin
         coalesce(saga_private.order_key(nullif(key, '')), saga_private.order_key_of(signal.saga_id)),
         json_build_object(
             'type', name, 'data', data::text, 'saga_id', signal.saga_id, 'saga', saga, 'subject', key, 'step', step,
-            'id', coalesce(nullif(signal.id, ''), gen_random_uuid()::text)
+            'actor', actor, 'id', coalesce(nullif(signal.id, ''), gen_random_uuid()::text)
         )
     )
     returning requests.id into request_id;
@@ -1825,7 +1825,8 @@ $$;
 comment on function saga.signal is
     'Signal a saga inside the caller''s own transaction: the saga by its id, or by its key (and its name, where several'
     ' wait for such a signal). The same id twice is one signal. A step is the one that is meant, where several wait for'
-    ' such a signal. Returns the request''s id, for saga.request_results if wants_result is true.';
+    ' such a signal. The actor, if it is given, stands in the history. Returns the request''s id, for'
+    ' saga.request_results if wants_result is true.';
 
 -- Raises where no saga could be operated so.
 create function saga_private.check_operation(operation text, step text, resolution text, output jsonb)

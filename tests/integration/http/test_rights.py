@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 from fastapi.routing import APIRoute
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from saga_service.core.events import Replied, Started
 from saga_service.core.ids import CommandName, saga_id_from_key
@@ -97,6 +99,59 @@ async def test_a_saga_that_is_there_and_one_that_is_not_look_alike_to_whoever_ma
     await keep(postgres_dsn, with_secrets())
     answers = [await guarded.get(f"/v1/sagas/{key}") for key in ("A-1", "A-2")]
     assert answers[0].content == answers[1].content
+
+
+async def test_who_starts_a_saga_and_who_sends_a_signal_goes_with_it(
+    client: Redis, any_redis_url: str, pool: asyncpg.Pool, postgres_dsn: str
+) -> None:
+    await store(postgres_dsn, Batch(), DOCUMENT)
+    await keep(postgres_dsn, with_secrets())
+    by_operator = bearer(TOKENS[Role.OPERATOR])
+    with capture_logs() as logs:
+        async with open_api(postgres_dsn, any_redis_url, WITH_TOKENS) as api:
+            await api.post("/v1/sagas", json={"saga": "order", "key": "B-1"}, headers=by_operator)
+            await api.post("/v1/sagas/A-1/signals?timeout=0", json={"name": "approved"}, headers=by_operator)
+
+    [(_, fields)] = await client.execute_command("XRANGE", "saga:events", "-", "+")
+    assert dict(zip(fields[::2], fields[1::2], strict=True))[b"actor"] == b"a-operator"
+    assert await pool.fetchval("select fields ->> 'actor' from saga_private.requests") == "a-operator"
+    assert [(each["caller"], each["path"], each["status"]) for each in logs if each["event"] == "asked by http"] == [
+        ("a-operator", "/v1/sagas", 202),
+        ("a-operator", "/v1/sagas/A-1/signals", 202),
+    ]
+
+
+async def test_whoever_is_refused_is_on_record(postgres_dsn: str, redis_url: str, pool: asyncpg.Pool) -> None:
+    async with open_api(postgres_dsn, redis_url, WITH_TOKENS) as api:
+        await api.get("/v1/sagas")
+        await api.delete("/v1/dead-letters/5", headers=bearer(TOKENS[Role.VIEWER]))
+
+    query = "select status, caller, address, method, path, detail, times from saga.refusals order by number"
+    assert [tuple(each) for each in await pool.fetch(query)] == [
+        (401, None, "127.0.0.1", "GET", "/v1/sagas", "the request does not say who asks", 1),
+        (403, "a-viewer", "127.0.0.1", "DELETE", "/v1/dead-letters/5",
+         "this needs the role admin, and a-viewer has viewer", 1),
+    ]  # fmt: skip
+
+
+async def test_a_proxy_is_believed_if_it_is_trusted(postgres_dsn: str, redis_url: str) -> None:
+    forwarded = {"X-Forwarded-For": "192.0.2.7"}
+    for trusted, address in (((), "127.0.0.1"), (("127.0.0.0/8",), "192.0.2.7")):
+        settings = WITH_TOKENS.model_copy(update={"http_trusted_proxies": trusted})
+        with capture_logs() as logs:
+            async with open_api(postgres_dsn, redis_url, settings) as api:
+                await api.get("/v1/sagas", headers=forwarded)
+        assert [each["address"] for each in logs if each["event"] == "refused"] == [address]
+
+
+async def test_a_caller_is_told_how_it_is_known(guarded: Api) -> None:
+    for role in Role:
+        known = (await guarded.get("/v1/me", headers=bearer(TOKENS[role]))).json()
+        assert known == {"name": f"a-{role}", "role": role, "known_by": "token", "until": None}
+
+
+async def test_without_rights_whoever_is_here_may_do_anything(api: Api) -> None:
+    assert (await api.get("/v1/me")).json() == {"name": "http", "role": "admin", "known_by": "loopback", "until": None}
 
 
 async def test_who_asked_and_why_stands_in_the_history(guarded: Api, pool: asyncpg.Pool, postgres_dsn: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from saga_service.core.events import Signalled, Started
 from saga_service.core.signals import BUFFERED_BYTES_MAX, SIGNALS_MAX
 from saga_service.core.state import Signal
 from saga_service.core.vocabulary import Due, Kind, Operation, Resolution, SagaStatus, Verdict
-from tests.support.builders import START_MS, Only, SagaInMemory, approval, nap, running, step
+from tests.support.builders import SAGA_ID, START_MS, Only, SagaInMemory, approval, nap, running, step
 
 
 def _waiting() -> SagaInMemory:
@@ -30,6 +31,18 @@ def test_a_signal_s_data_is_the_output_of_the_step_that_takes_it() -> None:
     assert saga.step("approve").output == {"by": "ada"}
     assert (saga.history[-1].event, saga.history[-1].step) == ("signal_received", "approve")
     assert saga.sent[-1].outputs["approve"] == {"by": "ada"}
+
+
+def test_who_started_a_saga_and_who_sent_a_signal_stands_in_the_history() -> None:
+    saga = _waiting()
+    saga.apply(Signalled(saga.state.id, "approved", "1", {}, actor="ada"))
+    assert (saga.history[-1].event, saga.history[-1].actor) == ("signal_received", "ada")
+    early = running("reserve", approval("approve"), "charge")
+    early.apply(Signalled(early.state.id, "approved", "1", {}, actor="ada"))
+    assert (early.history[-1].event, early.history[-1].actor) == ("signal_buffered", "ada")
+    started = SagaInMemory(saga.definition)
+    started.apply(Started(SAGA_ID, "order", "v1", None, {}, actor="ada"))
+    assert (started.history[0].event, started.history[0].actor) == ("started", "ada")
 
 
 def test_a_signal_that_comes_before_the_wait_is_buffered() -> None:

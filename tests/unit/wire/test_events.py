@@ -44,11 +44,17 @@ def test_every_field_of_the_envelope_finds_its_place() -> None:
         subject="order-7",
         saga_id=its_own,
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        actor="ada",
         data='{"amount": 5}',
     )
-    assert event == Started(
-        its_own, "order", "v1", "order-7", {"amount": 5}, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    )
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert event == Started(its_own, "order", "v1", "order-7", {"amount": 5}, trace, actor="ada")
+
+
+def test_an_actor_that_is_no_text_or_too_long_costs_no_start() -> None:
+    assert _read(actor=b"ad\xffa").actor == "ad\\xffa"
+    assert _read(actor="a" * 2_000).actor == "a" * 1_000
+    assert _read(actor="").actor is None
 
 
 def test_a_saga_without_a_key_has_the_id_that_its_producer_gives_it() -> None:

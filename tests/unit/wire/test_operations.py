@@ -11,7 +11,8 @@ from saga_service.core.ids import CommandName, command_id, saga_id_from_key
 from saga_service.core.vocabulary import Direction, Operation, Resolution
 from saga_service.wire.entries import Malformed
 from saga_service.wire.events import read_event
-from saga_service.wire.operations import ACTOR_DEFAULT, TEXT_CHARACTERS_MAX
+from saga_service.wire.fields import TEXT_CHARACTERS_MAX
+from saga_service.wire.operations import ACTOR_DEFAULT
 from saga_service.wire.transport import REQUESTS
 from tests.support.builders import SAGA_ID, PlainBlueprint, PlainCatalog, definition, entry
 
