@@ -20,6 +20,8 @@ from saga_service.settings.http_tokens import read_tokens
 from saga_service.settings.roles import read_role_mapping
 
 _MODULE_AND_NAME = re.compile(r"[\w.]+:\w+")
+_ORIGIN = re.compile(r"https?://[^/?#\s@]+")
+_ISSUER = re.compile(r"(https://|http://(localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$))[^?#\s@]*")
 _PASSWORD_IN_USER_INFO = re.compile(r"^([a-z][a-z0-9+.-]*://[^:/@?#]*):.*@", re.IGNORECASE | re.DOTALL)
 _PASSWORD_IN_QUERY = re.compile(r"([?&][a-z_]*password=)[^&]*", re.IGNORECASE)
 
@@ -86,6 +88,25 @@ def _readable_roles(parts: tuple[str, ...]) -> tuple[str, ...]:
     return parts
 
 
+def _origin(url: str) -> str:
+    if not _ORIGIN.fullmatch(url):
+        raise ValueError("must be an address without a path, such as https://sagas.example.com")
+    return url
+
+
+def _issuer(url: str) -> str:
+    # What goes over a network in plain could be anybody's answer.
+    if not _ISSUER.fullmatch(url):
+        raise ValueError("must be an https address, such as https://login.example.com/realms/shop")
+    return url
+
+
+def _scopes(text: str) -> str:
+    if "openid" not in text.split():
+        raise ValueError("must be scopes separated by blanks, one of which is openid")
+    return text
+
+
 def _split_at_commas(value: object) -> object:
     if isinstance(value, str):
         return tuple(part for part in (part.strip() for part in value.split(",")) if part)
@@ -115,6 +136,9 @@ ReadableKeys = Annotated[EncryptionKeys, AfterValidator(_readable_keys)]
 ReadableTokens = Annotated[AccessTokens, AfterValidator(_readable_tokens)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
 WorkerNames = Annotated[CommaSeparated, AfterValidator(_module_and_worker)]
+Origin = Annotated[str, AfterValidator(_origin)]
+Issuer = Annotated[str, AfterValidator(_issuer)]
+Scopes = Annotated[str, AfterValidator(_scopes)]
 RoleMapping = Annotated[CommaSeparated, AfterValidator(_readable_roles)]
 FunctionName = Annotated[str, AfterValidator(_module_and_function)]
 StreamNamePart = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\S+$")]

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from saga_service.settings.http_tokens import StoredToken, digest_of, fresh_token, write_token
+from saga_service.settings.roles import Role
 from tests.support.waiting import eventually
 
 
@@ -68,4 +70,51 @@ async def test_a_port_that_is_taken_is_told_with_the_setting(tmp_path: Path) -> 
     assert log.read_text() == (
         f"saga-service: port {port} of 127.0.0.1 cannot be had: Address already in use; "
         "set SAGA_HTTP_PORT to another one, or to 0 for any that is free\n"
+    )
+
+
+async def test_with_tokens_any_address_may_be_bound_and_a_token_is_replaced_while_the_process_runs(
+    tmp_path: Path, postgres_dsn: str, redis_url: str
+) -> None:
+    old, new, tokens = fresh_token(), fresh_token(), tmp_path / "tokens"
+    tokens.write_text(line_of(old))
+    process, log = await started(
+        tmp_path,
+        SAGA_POSTGRES_DSN=postgres_dsn,
+        SAGA_REDIS_URL=redis_url,
+        SAGA_HTTP_HOST="0.0.0.0",
+        SAGA_HTTP_TOKENS_FILE=str(tokens),
+    )
+    [port] = await eventually(lambda: re.findall(r"http://0\.0\.0\.0:(\d+)", log.read_text()), within_s=20)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+
+        async def status_with(token: str | None) -> int:
+            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+            return (await client.get("/v1/sagas", headers=headers)).status_code
+
+        async def counts(token: str) -> bool:
+            return await status_with(token) == 200
+
+        assert [await status_with(each) for each in (None, new, old)] == [401, 401, 200]
+        tokens.write_text(line_of(new))
+        await eventually(lambda: counts(new))
+        assert not await counts(old)
+    process.terminate()
+    assert await process.wait() == 0
+    told = log.read_text()
+    assert "tokens were read again" in told
+    assert old not in told
+    assert new not in told
+
+
+def line_of(token: str) -> str:
+    return write_token(StoredToken("ci", Role.VIEWER, digest_of(token)))
+
+
+async def test_a_wrong_file_of_tokens_ends_the_start_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("ci:boss:" + "0" * 64)
+    process, log = await started(tmp_path, SAGA_HTTP_TOKENS_FILE="tokens")
+    assert await process.wait() == 2
+    assert log.read_text().endswith(
+        "SAGA_HTTP_TOKENS_FILE: tokens: token 1: 'boss' is no role; the roles are viewer, operator, admin\n"
     )
