@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from http import HTTPMethod, HTTPStatus
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,10 +39,19 @@ class RequestMetrics:
             await self._application(scope, receive, sent)
         finally:
             method = scope["method"] if scope["method"] in METHODS else "other"
-            route = _template(scope.get("route"))
+            route = _template(scope)
             self._requests[method, route, str(status)] += 1
             self._duration.observe((method, route), time.perf_counter() - began_s)
 
 
-def _template(route: Any) -> str:  # Any: what the framework's router leaves in the scope
-    return getattr(route, "path", NO_ROUTE)
+def _template(scope: Scope) -> str:
+    """The route that was taken, as `/v1/sagas/{target}`.
+
+    A route of an included router knows its own part alone. The rest is what the path has before as many segments.
+    """
+    own: str | None = getattr(scope.get("route"), "path", None)
+    if own is None:
+        return NO_ROUTE
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    before = path.split("/")[: -own.count("/")] if own.count("/") else []
+    return "/".join(before) + own
