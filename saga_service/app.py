@@ -31,7 +31,7 @@ from saga_service.metrics.measurements import Measurements
 from saga_service.metrics.process_gauges import add_service_gauges
 from saga_service.metrics.worker_metrics import worker_metrics
 from saga_service.runtime.intake import Inlets, Intake
-from saga_service.runtime.job_runner import JobRunner
+from saga_service.runtime.job_runner import OPEN_MAX, JobRunner
 from saga_service.runtime.lane import Lane
 from saga_service.runtime.maintenance import Maintenance, Retention, Task
 from saga_service.runtime.process_registry import ProcessRegistration
@@ -232,7 +232,8 @@ class Deployment:
     def job_runner(self) -> JobRunner:
         jobs = PostgresJobs(self.pool, self.cipher)
         letters = job_letters(jobs, self.pool, self.cipher, self.client)
-        return JobRunner(jobs, letters, now_ms=now_ms, shutdown=self.shutdown)
+        open_max = min(OPEN_MAX, self.settings.batch_entries_max)
+        return JobRunner(jobs, letters, open_max=open_max, now_ms=now_ms, shutdown=self.shutdown)
 
     def relay(self) -> Relay:
         return Relay(

@@ -106,15 +106,25 @@ async def preview_sagas(
     filters = _given(wanted)
     if wanted.statuses is None:
         wanted = _with_statuses(wanted, STATUSES_TO_OPERATE[call.operation])
-    conditions = wanted.conditions()
-    if wanted.statuses is not None and are_in_flight(wanted.statuses):
-        conditions.texts.append(IS_IN_FLIGHT)
     await _refuse_more_previews(connection)
-    ids, fit = await _ids(connection, "sagas", conditions, "updated_at, id", sagas_max)
+    ids, fit = await sagas_that_fit(connection, wanted, sagas_max)
     shown = {row.id: row for row in await sagas_with_ids(connection, ids[:SHOWN_MAX])}
     made = await jobs.preview_sagas(call, [SagaId(each) for each in ids], filters)
     sagas = [_projected(PreviewedSaga, shown[each]) for each in ids[:SHOWN_MAX] if each in shown]
     return _preview(made, call.operation, fit, call, sagas=sagas)
+
+
+async def sagas_that_fit(
+    connection: Connection, wanted: SagaFilter, sagas_max: int | None
+) -> tuple[list[str], int | None]:
+    """The ids of the sagas that fit, the longest unchanged first, and the number of all that fit.
+
+    Sagas that have ended are not read where only others are meant. Raises Failure where they are too many.
+    """
+    conditions = wanted.conditions()
+    if are_in_flight(wanted.statuses):
+        conditions.texts.append(IS_IN_FLIGHT)
+    return await _ids(connection, "sagas", conditions, "updated_at, id", sagas_max)
 
 
 async def preview_letters(

@@ -25,7 +25,7 @@ LOOK_PERIOD_S = 1.0
 TURN_PAUSE_S = 0.1
 """The wait between two turns of one job, for the answers to what was requested."""
 OPEN_MAX = 500
-"""Requests of all jobs that are open at once: fewer than a replica takes in at once."""
+"""Requests of all jobs that are open at once, at most: one batch has them all, and other entries come with the next."""
 
 
 class LetterReplay(Protocol):

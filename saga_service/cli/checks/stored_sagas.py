@@ -121,13 +121,15 @@ select
     (
         select count(*) from saga.requests
         where answered_at is null and greatest(at, next_check_at) < now() - $2::interval
-    ) as requests
+    ) as requests,
+    (select count(*) from saga.jobs where problem is not null) as jobs
 """
 
 _COUNTED: dict[str, tuple[str, str]] = {
     "stuck": ("stuck sagas", "see what each waits for: saga-service list --status stuck, then saga-service show ID"),
     "overdue": ("overdue sagas", "no replica looks after them; is one running? start it: saga-service run"),
     "requests": ("unanswered requests", "no replica reads requests by SQL; is one running? saga-service run"),
+    "jobs": ("jobs that stand still", "see why: saga-service jobs list; saga-service jobs stop NUMBER ends one"),
     "dead_letters": ("dead letters", "see why: saga-service dead-letters list; then replay or drop them"),
 }
 """By column of _COUNTS: the check's name, and what to do where it is not zero."""

@@ -11,8 +11,10 @@ import asyncpg
 import orjson
 import pytest
 
-from saga_service.admin.filters import LetterFilter, SagaFilter
+from saga_service.admin.filters import STATUSES_TO_OPERATE, LetterFilter, SagaFilter
+from saga_service.admin.job_preview import sagas_that_fit
 from saga_service.admin.lists import EXAMINED_MAX, AfterSaga, page_of_letters, page_of_sagas
+from saga_service.core.vocabulary import SagaStatus
 from tests.support.databases import Databases, run_apart
 
 SAGAS = 50_000
@@ -146,6 +148,18 @@ async def test_the_few_that_are_in_flight_are_on_the_first_page_though_many_have
         page = await page_of_sagas(full, SagaFilter(statuses=["running"]), 50)
     assert (len(page.items), page.next) == (20, None)
     await check(full, plans, EXAMINED_MAX)
+
+
+async def test_what_a_job_would_operate_is_found_without_a_look_at_what_has_ended(full: asyncpg.Connection) -> None:
+    for statuses in set(STATUSES_TO_OPERATE.values()):
+        with Plans(full) as plans:
+            ids, fit = await sagas_that_fit(full, SagaFilter(statuses, saga="order"), None)
+        assert len(ids) == fit
+        await check(full, plans, 50)
+    with Plans(full) as plans:
+        ids, fit = await sagas_that_fit(full, SagaFilter([SagaStatus.RUNNING]), 5)
+    assert (len(ids), fit) == (5, 20)
+    await check(full, plans, 50)
 
 
 async def test_a_deep_page_costs_what_the_first_one_does(full: asyncpg.Connection) -> None:

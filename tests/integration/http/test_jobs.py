@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -331,6 +333,35 @@ async def test_a_job_without_a_service_says_that_none_is_alive(api: Api, postgre
     assert (await job_of(api, job))["problem"] is None
 
 
+async def test_a_job_of_which_nothing_is_answered_says_so(api: Api, postgres_dsn: str, pool: asyncpg.Pool) -> None:
+    await keep_orders(postgres_dsn, 1)
+    await report(postgres_dsn, ProcessReport(kind="service", name="replica-1"))
+    job = await preview(api)
+    await confirmed(api, job)
+    await pool.execute("update saga_private.jobs set moved_at_ms = moved_at_ms - 30001")
+    assert "no request was answered for 30 seconds" in (await job_of(api, job))["problem"]
+
+
+async def test_jobs_on_sagas_need_the_roles_of_readers_and_operators_and_no_table(
+    postgres_dsn: str, redis_url: str, pool: asyncpg.Pool, client: Redis
+) -> None:
+    await keep_orders(postgres_dsn, 2)
+    name, address = f"anna_{uuid4().hex}", urlsplit(postgres_dsn)
+    await pool.execute(f"create role {name} login password 'hush' in role saga_reader, saga_operator")
+    try:
+        netloc = f"{name}:hush@{address.netloc.rpartition('@')[2]}"
+        async with open_api(urlunsplit(address._replace(netloc=netloc)), redis_url) as api:
+            job = await preview(api)
+            await confirmed(api, job)
+            async with answering(pool, CATALOG, [ORDER]), carrying_jobs(pool, client):
+                assert (await ended(api, job))["applied"] == 2
+            letters = {"operation": "drop", "reason": WHY, "dead_letters": {"stream": "saga:events"}}
+            refused = await api.post("/v1/jobs", json=letters)
+        assert (refused.status_code, "permission denied" in refused.json()["detail"]) == (503, True)
+    finally:
+        await pool.execute(f"drop role {name}")
+
+
 # ------------------------------------------------------------------------------------------------------- dead letters
 
 
@@ -362,6 +393,18 @@ async def test_dead_letters_are_put_back_in_their_order_and_each_item_has_its_ne
     items = await items_of(api, job)
     assert [each["reason"] for each in items] == [f"put back as {entry_id.decode()}" for entry_id, _ in entries]
     assert (await api.get("/v1/dead-letters")).json()["total"] == 1
+
+
+async def test_a_request_by_sql_that_became_a_dead_letter_is_made_again(
+    api: Api, postgres_dsn: str, pool: asyncpg.Pool, client: Redis
+) -> None:
+    await keep_letters(postgres_dsn, "saga.requests")
+    job = await preview_of_letters(api, "replay")
+    await confirmed(api, job)
+    async with carrying_jobs(pool, client):
+        assert (await ended(api, job))["applied"] == 1
+    [request_id] = [row["request_id"] for row in await pool.fetch("select request_id from saga.requests")]
+    assert [each["reason"] for each in await items_of(api, job)] == [f"put back as {request_id}"]
 
 
 async def test_dead_letters_are_dropped_and_those_that_are_gone_are_told(

@@ -13,14 +13,17 @@ import asyncpg
 
 from saga_service.base.clock import now_ms
 from saga_service.base.postgres import close_pool
+from saga_service.core.vocabulary import Operation
 from saga_service.definitions import definition_from_document, definition_to_document
 from saga_service.encryption.aes_gcm import AesGcmCipher
 from saga_service.engine.failures import RequestsAnswered, RequestsOutOfOrder, RevisionConflict
-from saga_service.engine.ports import Batch, Deferred, RequestResult, Write
+from saga_service.engine.ports import Batch, Deferred, LetterOperation, RequestResult, Write
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.encryption import PostgresKeyRotation
+from saga_service.store.jobs import PostgresJobs
 from saga_service.store.pool import create_pool
 from saga_service.store.postgres_store import PostgresStore
+from saga_service.store.requests import OperationCall
 from saga_service.store.retention import PostgresRemoval, WrittenSaga
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry, RequestRow
@@ -29,7 +32,7 @@ from tests.support.store_batches import batch, saga_ids, start
 
 ROWS = 8
 ROUNDS = 2
-TABLES = ("requests", "sagas", "dead_letters", "outbox", "definitions")
+TABLES = ("requests", "sagas", "dead_letters", "outbox", "definitions", "jobs", "job_items")
 FAR_MS = 2**50
 SLOWLY = """
 create function saga_private.slowly() returns trigger language plpgsql
@@ -135,6 +138,26 @@ class Writers:
     async def drop(self) -> None:
         await DeadLetterBox(self._pool).drop_dead_letters(self._shuffled(await self._letters()))
 
+    async def carry_on_jobs(self) -> None:
+        """A few turns of jobs, whoever made them, and a job that somebody stops."""
+        jobs, pause = PostgresJobs(self._pool), OperationCall(Operation.PAUSE, "ada", "a look")
+        made = [
+            await jobs.preview_sagas(pause, self._shuffled(self._sagas), {}),
+            await jobs.preview_letters(
+                LetterOperation.DROP, "ada", "a look", self._shuffled(await self._letters()), {}
+            ),
+        ]
+        for job in made:
+            await jobs.confirm(job.job_id, job.confirm, "ada")
+        for _ in range(4):
+            turn = await jobs.take_turn(now_ms(), 0, ROWS)
+            if turn is not None and turn.positions:
+                await jobs.drop_letters(turn, now_ms())
+            elif turn is not None and not turn.has_ended:
+                await jobs.request(turn, now_ms())
+        await jobs.stop(self._chance.choice(made).job_id, "ada")
+        await PostgresRemoval(self._pool).remove_jobs(FAR_MS, FAR_MS, ROWS)
+
     async def register(self) -> None:
         await self._store.remember_definitions(self._shuffled(DOCUMENTS))
 
@@ -159,6 +182,7 @@ WRITERS: list[Callable[[Writers], Awaitable[None]]] = [
     Writers.rotate,
     Writers.replay,
     Writers.drop,
+    Writers.carry_on_jobs,
     Writers.register,
     Writers.stay_deployed,
 ]
