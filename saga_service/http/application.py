@@ -16,6 +16,7 @@ from saga_service.http import front_page
 from saga_service.http.access.loopback_guard import LoopbackGuard
 from saga_service.http.access.rights import Rights
 from saga_service.http.body_limit import BodyLimit
+from saga_service.http.live.application_reader import live_reader
 from saga_service.http.openapi import described
 from saga_service.http.pooled_servers import pooled_servers
 from saga_service.http.problem_details import RESPONSES, answer_with_problems
@@ -25,6 +26,7 @@ from saga_service.http.request_metrics import RequestMetrics
 from saga_service.http.routes import (
     dead_letter_routes,
     deployment_routes,
+    event_routes,
     job_routes,
     login_routes,
     probe_routes,
@@ -37,6 +39,8 @@ from saga_service.settings import Settings
 
 ROUTERS = (
     start_routes.router,
+    # Before the routes of one saga, which may have any key.
+    event_routes.router,
     saga_routes.router,
     request_routes.router,
     dead_letter_routes.router,
@@ -66,6 +70,7 @@ def make_application(
             servers = await stack.enter_async_context(pooled_servers(settings))
             await stack.enter_async_context(rights.kept(servers))
             application.state.servers = servers
+            application.state.live = await stack.enter_async_context(live_reader(servers, watched))
             application.state.watch = watch or await stack.enter_async_context(process_watch(servers, watched))
             yield
 

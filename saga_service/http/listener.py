@@ -13,7 +13,10 @@ from starlette.types import ASGIApp
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 
-CONNECTIONS_WAITING_MAX = 256
+CONNECTIONS_WAITING_MAX = 2_048
+"""Connections that wait to be accepted: all viewers of a process that has died may come at once."""
+UNACKNOWLEDGED_MS_MAX = 60_000
+"""How long the network may take to acknowledge what was sent. It finds a peer whose machine has gone away."""
 
 
 class Address(NamedTuple):
@@ -62,6 +65,13 @@ async def serve_until(
     await serving
 
 
+def _notice_dead_peers(listening: socket.socket) -> None:
+    # The accepted connections have these from the one that listens.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
+
+
 def address_of(listening: socket.socket) -> str:
     """The address as a URL, with the port that was had."""
     host, port = listening.getsockname()[:2]
@@ -75,6 +85,7 @@ def listening_on(address: Address) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _notice_dead_peers(listening)
         try:
             listening.bind((host, port))
             # Whoever reads the address in the log and asks at once waits for the answer, and is not refused.

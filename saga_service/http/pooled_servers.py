@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Annotated
+from typing import Annotated, cast
 
 import asyncpg
 from fastapi import Depends, Request
@@ -17,7 +17,7 @@ from saga_service.admin.encryption import cipher_of
 from saga_service.admin.postgres_errors import postgres_errors_in_words, store_errors_in_words
 from saga_service.admin.redis_errors import redis_errors_in_words
 from saga_service.admin.server_access import read_plain_values
-from saga_service.http.server_pools import ServerPools, opened_pool
+from saga_service.http.server_pools import ACQUIRE_S_MAX, ServerPools, opened_pool
 from saga_service.settings import Settings
 from saga_service.store.dead_letters import DeadLetterBox
 from saga_service.store.http_access import HttpAccess
@@ -29,10 +29,26 @@ from saga_service.streams.connection import RedisClient, connected
 class PooledServers(ServerPools):
     """Reads both servers, makes requests to sagas, and replays and drops dead letters."""
 
-    def __init__(self, settings: Settings, readers: asyncpg.Pool, writers: asyncpg.Pool, client: RedisClient) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        readers: asyncpg.Pool,
+        writers: asyncpg.Pool,
+        watchers: asyncpg.Pool,
+        client: RedisClient,
+    ) -> None:
         super().__init__(settings, readers, client)
         self.cipher = cipher_of(settings)
         self._writers = writers
+        self._watchers = watchers
+
+    @asynccontextmanager
+    async def postgres_to_watch(self) -> AsyncIterator[asyncpg.Connection]:
+        """The connection of the one reader of live events, which no request takes. Raises Failure as `postgres`."""
+        with postgres_errors_in_words(self.settings):
+            async with self._watchers.acquire(timeout=ACQUIRE_S_MAX) as connection:
+                # Whatever a connection does, its proxy does too.
+                yield cast(asyncpg.Connection, connection)
 
     @contextmanager
     def requests(self) -> Iterator[PostgresRequests]:
@@ -81,7 +97,9 @@ async def pooled_servers(settings: Settings) -> AsyncIterator[PooledServers]:
         size_max = max(2, settings.postgres_pool_size // 2)
         readers = await opened_pool(stack, settings, read_plain_values, size_max)
         writers = await opened_pool(stack, settings, None, size_max)
-        yield PooledServers(settings, readers, writers, connected(stack, settings.redis_url.get_secret_value()))
+        watchers = await opened_pool(stack, settings, read_plain_values, 1)
+        client = connected(stack, settings.redis_url.get_secret_value())
+        yield PooledServers(settings, readers, writers, watchers, client)
 
 
 def servers_of(request: Request) -> PooledServers:

@@ -43,3 +43,23 @@ class HttpSettings(BaseSettings):
         description="Requests of one caller a second to the HTTP API, and twice as many at once after a pause; what is "
         "more is answered with 429. 0 is no limit.",
     )
+    http_poll_ms: int = Field(
+        default=250,
+        ge=20,
+        le=10_000,
+        description="How often a process of the HTTP API asks Postgres what has changed, while somebody watches or "
+        "waits: one query, however many do.",
+    )
+    http_heartbeat_ms: int = Field(
+        default=15_000,
+        ge=100,
+        le=50_000,
+        description="How often something is sent on a quiet stream of events, so that proxies keep it open; and how "
+        "often it is checked that its caller may still watch.",
+    )
+    http_viewers_max: int = Field(
+        default=2_000,
+        ge=1,
+        le=100_000,
+        description="Streams of events that a process of the HTTP API has open at most.",
+    )

@@ -11,12 +11,15 @@ from pydantic import Field
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.lookup import find_saga
-from saga_service.admin.requests import REFUSED, RequestOutcome, answers_to, outcomes_of
+from saga_service.admin.requests import REFUSED, RequestOutcome, outcomes_of
 from saga_service.core.ids import SagaId
 from saga_service.core.vocabulary import Operation, Resolution
 from saga_service.http.access.callers import Operator
 from saga_service.http.api_route import ApiRoute
 from saga_service.http.exact_request import ExactBody
+from saga_service.http.live.application_reader import LiveOfRequest
+from saga_service.http.live.reader import LiveReader
+from saga_service.http.live.waits import answer_to
 from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
 from saga_service.http.problem_details import RefusedBySaga
 from saga_service.http.routes.saga_routes import BY_DEFINITION, OfDefinition, Target
@@ -63,6 +66,7 @@ NOT_YET: dict[int | str, dict[str, Any]] = {  # Any: FastAPI's own type for it
 async def signal_saga(
     caller: Operator,
     servers: ServersOfRequest,
+    live: LiveOfRequest,
     response: Response,
     target: Target,
     wanted: Signal,
@@ -72,7 +76,7 @@ async def signal_saga(
     async def request(requests: PostgresRequests, saga_id: SagaId) -> int:
         return await requests.signal(saga_id, wanted.name, wanted.data, wanted.id, wanted.step, caller.name)
 
-    return await _requested(servers, response, target, saga, request, timeout)
+    return await _requested(servers, live, response, target, saga, request, timeout)
 
 
 @router.post(
@@ -83,6 +87,7 @@ async def signal_saga(
 async def operate_saga(
     caller: Operator,
     servers: ServersOfRequest,
+    live: LiveOfRequest,
     response: Response,
     target: Target,
     operation: Annotated[Operation, Path(description="What is to be done.")],
@@ -98,11 +103,12 @@ async def operate_saga(
         [request_id] = await requests.operate([saga_id], call)
         return request_id
 
-    return await _requested(servers, response, target, saga, request, timeout)
+    return await _requested(servers, live, response, target, saga, request, timeout)
 
 
 async def _requested(
     servers: PooledServers,
+    live: LiveReader,
     response: Response,
     target: str,
     saga: str | None,
@@ -117,9 +123,9 @@ async def _requested(
         found = (await find_saga(connection, target, saga, by_definition=BY_DEFINITION)).saga
     with servers.requests() as requests:
         request_id = await request(requests, SagaId(found.id))
-        answers = await answers_to(requests, [request_id], timeout_s)
+    answer = await answer_to(live, request_id, timeout_s) if timeout_s else None
     async with servers.postgres() as connection:
-        [outcome] = await outcomes_of(connection, [found], [request_id], answers)
+        [outcome] = await outcomes_of(connection, [found], [request_id], {} if answer is None else {request_id: answer})
     if outcome.verdict is None:
         response.status_code = HTTPStatus.ACCEPTED
     elif outcome.verdict == REFUSED:

@@ -20,6 +20,9 @@ from saga_service.core.undo_plan import Plan
 from saga_service.core.vocabulary import SagaStatus
 from saga_service.http.access.callers import Viewer
 from saga_service.http.api_route import ApiRoute
+from saga_service.http.live.application_reader import LiveOfRequest
+from saga_service.http.live.saga_followers import AT_REST
+from saga_service.http.live.waits import until_at_rest
 from saga_service.http.pages import Cursor, Limit, Span, Total, TotalIsExact, counted, cursor_of, place_of
 from saga_service.http.pooled_servers import ServersOfRequest
 
@@ -29,6 +32,12 @@ Target = Annotated[str, Path(description="A saga's id, or the business key that 
 OfDefinition = Annotated[
     str | None, Query(alias="saga", description="The saga's definition, for a key that several definitions know.")
 ]
+Statuses = Annotated[list[SagaStatus] | None, Query(description="Repeat it for several.")]
+SagaName = Annotated[str | None, Query(description="The name of the definition.")]
+Key = Annotated[str | None, Query(description="The business key.")]
+ParentId = Annotated[str | None, Query(description="The child sagas of this saga.")]
+ErrorCode = Annotated[str | None, Query(description="What they were undone for, or are stuck at.")]
+WAIT_S_MAX = 60.0
 BY_DEFINITION = ", or its definition by ?saga="
 
 
@@ -62,11 +71,11 @@ class PlannedUndo(BaseModel):
 async def list_sagas(
     caller: Viewer,
     servers: ServersOfRequest,
-    status: Annotated[list[SagaStatus] | None, Query(description="Repeat it for several.")] = None,
-    saga: Annotated[str | None, Query(description="The name of the definition.")] = None,
-    key: Annotated[str | None, Query(description="The business key.")] = None,
-    parent_id: Annotated[str | None, Query(description="The child sagas of this saga.")] = None,
-    error_code: Annotated[str | None, Query(description="What they were undone for, or are stuck at.")] = None,
+    status: Statuses = None,
+    saga: SagaName = None,
+    key: Key = None,
+    parent_id: ParentId = None,
+    error_code: ErrorCode = None,
     older_than: Annotated[Span | None, Query(description="Unchanged for so long: seconds, or PT2H.")] = None,
     newer_than: Annotated[Span | None, Query(description="Changed within so long: seconds, or PT2H.")] = None,
     limit: Limit = 50,
@@ -76,7 +85,7 @@ async def list_sagas(
         statuses=status,
         saga=saga,
         key=key,
-        parent_id=None if parent_id is None else _saga_id(parent_id),
+        parent_id=None if parent_id is None else saga_id_in(parent_id),
         error_code=error_code,
         older_than=older_than,
         newer_than=newer_than,
@@ -93,12 +102,24 @@ async def list_sagas(
 
 
 @router.get("/{target}", summary="One saga with its steps, signals, children and what is still to be undone")
-async def get_saga(caller: Viewer, servers: ServersOfRequest, target: Target, saga: OfDefinition = None) -> SagaStory:
+async def get_saga(
+    caller: Viewer,
+    servers: ServersOfRequest,
+    live: LiveOfRequest,
+    target: Target,
+    saga: OfDefinition = None,
+    wait: Annotated[
+        float, Query(ge=0, le=WAIT_S_MAX, description="Seconds to wait until it has ended or is stuck.")
+    ] = 0,
+) -> SagaStory:
     async with servers.postgres() as connection:
-        found = await find_saga(connection, target, saga, by_definition=BY_DEFINITION)
-        shown = await story_and_state(connection, found.saga.id, servers.cipher)
+        found = (await find_saga(connection, target, saga, by_definition=BY_DEFINITION)).saga
+    if wait and found.status not in AT_REST:
+        await until_at_rest(live, found.id, wait)
+    async with servers.postgres() as connection:
+        shown = await story_and_state(connection, found.id, servers.cipher)
     if shown is None:
-        raise removed_just_now(found.saga.id)
+        raise removed_just_now(found.id)
     return decrypted_story(shown[0], servers.cipher)
 
 
@@ -125,7 +146,8 @@ async def get_plan(caller: Viewer, servers: ServersOfRequest, target: Target, sa
     return PlannedUndo(saga_id=saga_now.id, status=saga_now.status, plan=planned)
 
 
-def _saga_id(given: str) -> str:
+def saga_id_in(given: str) -> str:
+    """The id that a parameter is. Raises Failure where it is none."""
     saga_id = parse_saga_id(given)
     if saga_id is None:
         raise Failure(f"parent_id: must be the id of a saga, but is {quoted(given)}", kind=FailureKind.INVALID)

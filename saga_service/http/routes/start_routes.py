@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, Field
 
+from saga_service.admin.changes import EntryPlace
 from saga_service.admin.encryption import decrypted_saga
 from saga_service.admin.failure_kinds import Failure
 from saga_service.admin.starts import StartedSaga, StartRequest, start
-from saga_service.admin.views import SagaRow, dead_letter_of_entry, saga_with_id
+from saga_service.admin.views import SagaRow, saga_with_id
 from saga_service.http.access.callers import Operator
 from saga_service.http.api_route import ApiRoute
 from saga_service.http.exact_request import ExactBody
+from saga_service.http.live.application_reader import LiveOfRequest
+from saga_service.http.live.reader import LiveReader
+from saga_service.http.live.saga_followers import AT_REST
+from saga_service.http.live.waits import until_at_rest
 from saga_service.http.pooled_servers import PooledServers, ServersOfRequest
+from saga_service.http.routes.saga_routes import WAIT_S_MAX
 
 router = APIRouter(prefix="/sagas", tags=["sagas"], route_class=ApiRoute)
-
-WAIT_S_MAX = 60.0
-POLL_S = 0.25
-AT_REST = ("completed", "compensated", "stuck")
 
 
 class Start(ExactBody):
@@ -54,6 +55,7 @@ class Started(BaseModel):
 async def start_saga(
     caller: Operator,
     servers: ServersOfRequest,
+    live: LiveOfRequest,
     response: Response,
     wanted: Start,
     idempotency_key: Annotated[
@@ -65,28 +67,25 @@ async def start_saga(
     request = StartRequest(wanted.saga, wanted.input, {}, wanted.key, idempotency_key, None, actor=caller.name)
     started = await start(servers, request, is_awaited=True)
     assert started.saga_id is not None, "a saga whose id cannot be known is refused"
-    saga = await _when_at_rest(servers, started, started.saga_id, wait) if wait else None
+    saga = await _when_at_rest(servers, live, started, started.saga_id, wait) if wait else None
     response.headers["Location"] = f"sagas/{started.saga_id}"
     if started.is_new is False or (saga is not None and saga.status in AT_REST):
         response.status_code = HTTPStatus.OK
     return Started(started=started, saga=saga)
 
 
-async def _when_at_rest(servers: PooledServers, started: StartedSaga, saga_id: str, wait_s: float) -> SagaRow | None:
-    """The saga once it has ended or is stuck, or as it is when the time is up.
+async def _when_at_rest(
+    servers: PooledServers, live: LiveReader, started: StartedSaga, saga_id: str, wait_s: float
+) -> SagaRow | None:
+    """The saga once it has ended or is stuck, or as it is when the time is up. Nobody else is asked meanwhile.
 
     Raises Failure where its entry became a dead letter.
     """
-    loop = asyncio.get_running_loop()
-    give_up_at_s = loop.time() + wait_s
-    while True:
-        async with servers.postgres() as connection:
-            saga = await saga_with_id(connection, saga_id)
-            letter = None if saga else await dead_letter_of_entry(connection, started.stream, started.entry_id)
-        if letter is not None:
-            raise Failure(
-                f"the entry became dead letter {letter.id}: {letter.reason}", f"look: /v1/dead-letters/{letter.id}"
-            )
-        if (saga is not None and saga.status in AT_REST) or loop.time() >= give_up_at_s:
-            return None if saga is None else decrypted_saga(saga, servers.cipher)
-        await asyncio.sleep(min(POLL_S, max(0.0, give_up_at_s - loop.time())))
+    letter = await until_at_rest(live, saga_id, wait_s, EntryPlace(started.stream, started.entry_id))
+    if letter is not None:
+        raise Failure(
+            f"the entry became dead letter {letter.id}: {letter.reason}", f"look: /v1/dead-letters/{letter.id}"
+        )
+    async with servers.postgres() as connection:
+        saga = await saga_with_id(connection, saga_id)
+    return None if saga is None else decrypted_saga(saga, servers.cipher)

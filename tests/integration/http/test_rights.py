@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -25,9 +26,10 @@ from saga_service.settings.roles import Role
 from saga_service.wire.dead_letters import dead_letter
 from saga_service.wire.entries import Entry
 from tests.integration.cli.test_sagas import begun, keep
-from tests.integration.http.conftest import Api, open_api
+from tests.integration.http.conftest import Api, open_api, open_server
 from tests.support.builders import PlainBlueprint, PlainCatalog, SagaInMemory, step
 from tests.support.command_line import store
+from tests.support.event_streams import watched
 from tests.support.replica import answering
 
 SECRET = "4711-4711"
@@ -186,7 +188,8 @@ async def stored_secrets(postgres_dsn: str) -> None:
     await store(postgres_dsn, Batch(dead_letters=[letter]), DOCUMENT)
 
 
-READ = [route for route in ROUTES if route.methods == {"GET"}]
+# A stream of events has no end: what it shows is looked at with the other events.
+READ = [route for route in ROUTES if route.methods == {"GET"} and not route.path.endswith("/events")]
 
 
 async def answers_of(api: Api, role: Role) -> dict[str, str]:
@@ -242,3 +245,43 @@ async def test_a_redacted_field_is_shown_from_its_role_on(
             saga = (await api.get("/v1/sagas/A-1", headers=bearer(TOKENS[role]))).json()["saga"]
             expected = SECRET if role in seen_by else "[redacted]"
             assert saga["input"] == {"card_number": expected, "amount": 5}
+
+
+async def test_no_event_shows_a_payload_to_a_viewer(postgres_dsn: str, redis_url: str) -> None:
+    await keep(postgres_dsn, with_secrets())
+    async with open_server(postgres_dsn, redis_url, WITH_TOKENS) as (address, _):
+        for role in (Role.VIEWER, Role.OPERATOR):
+            async with watched(address, "/v1/sagas/A-1/events?until=ended", **bearer(TOKENS[role])) as stream:
+                events = [await stream.next()]
+                while events[-1].name != "saga":
+                    events.append(await stream.next())
+            text = str(events)
+            assert (SECRET in text) is (role is Role.OPERATOR)
+            assert ("[hidden: needs operator]" in text) is (role is Role.VIEWER)
+
+
+async def test_a_stream_ends_soon_after_its_callers_token_has(
+    postgres_dsn: str, redis_url: str, tmp_path: Path
+) -> None:
+    await keep(postgres_dsn, begun("order", "A-1"))
+    token, other = fresh_token(), fresh_token()
+    file = tmp_path / "tokens"
+    lines = [
+        write_token(StoredToken(name, Role.VIEWER, digest_of(each))) for name, each in (("a", token), ("b", other))
+    ]
+    file.write_text("\n".join(lines))
+    settings = Settings(http_tokens_file=file, http_heartbeat_ms=100)
+    async with (
+        open_server(postgres_dsn, redis_url, settings) as (address, _),
+        watched(address, "/v1/sagas/A-1/events", **bearer(token)) as one,
+        watched(address, "/v1/sagas/events", **bearer(token)) as listed,
+        watched(address, "/v1/sagas/events", **bearer(other)) as of_another,
+    ):
+        for stream in (listed, of_another):
+            await stream.next("ready")
+        await one.next("saga")
+        file.write_text(lines[1])
+        for stream in (one, listed):
+            assert [event.name for event in await stream.rest(within_s=30)] == ["denied"]
+        with pytest.raises(TimeoutError):
+            await of_another.rest(within_s=0.3)

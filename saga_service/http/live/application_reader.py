@@ -1,0 +1,57 @@
+"""The reader of an application, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from saga_service.base.lifecycle import cancel
+from saga_service.http.live.open_files import allow_open_files_for
+from saga_service.http.live.reader import LiveReader
+from saga_service.http.pooled_servers import PooledServers
+from saga_service.http.watched_process import WatchedProcess
+
+
+@asynccontextmanager
+async def live_reader(servers: PooledServers, process: WatchedProcess) -> AsyncIterator[LiveReader]:
+    """A reader that looks as long as the block lasts, if anybody watches or waits.
+
+    All streams and waits end as soon as the process is told to stop: a server waits for answers that are under way, and
+    a stream would never end by itself.
+    """
+    settings = servers.settings
+    allow_open_files_for(settings.http_viewers_max)
+    reader = LiveReader(
+        servers.postgres_to_watch,
+        period_s=settings.http_poll_ms / 1000,
+        heartbeat_s=settings.http_heartbeat_ms / 1000,
+    )
+
+    async def end_with_process() -> None:
+        await process.stop.wait()
+        reader.end()
+
+    tasks = (
+        asyncio.create_task(process.service.watched("live events", reader.run())),
+        asyncio.create_task(end_with_process()),
+    )
+    try:
+        yield reader
+    finally:
+        reader.end()
+        await cancel(tasks)
+
+
+def reader_of(request: Request) -> LiveReader:
+    """The reader of the application that a request has come to."""
+    reader = request.app.state.live
+    assert isinstance(reader, LiveReader), "the application is started before it answers"
+    return reader
+
+
+LiveOfRequest = Annotated[LiveReader, Depends(reader_of)]
+"""What a route takes to tell of what happens, or to wait for it."""
