@@ -88,6 +88,12 @@ Operator = Annotated[Caller, Depends(NeedsRole(Role.OPERATOR))]
 Admin = Annotated[Caller, Depends(NeedsRole(Role.ADMIN))]
 
 
+def refuse_search_of_payloads(caller: Caller, text: str | None, what: str) -> None:
+    """Raises ProblemRaised where a caller who sees no payloads searches them: a part that is found is known."""
+    if text is not None and caller.payloads.needs is not None:
+        raise role_too_low(caller, caller.payloads.needs, what)
+
+
 def nobody_known(detail: str, advice: str, *, error: str | None = None) -> ProblemRaised:
     """The answer to a request whose caller is not known. `error` is the code of RFC 6750 where a token came with it."""
     challenge = CHALLENGE if error is None else f'{CHALLENGE}, error="{error}"'

@@ -13,7 +13,7 @@ from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.filters import LetterFilter
 from saga_service.admin.lists import AfterLetter, page_of_letters
 from saga_service.admin.views import DeadLetterRow, dead_letters_with_ids
-from saga_service.http.access.callers import Admin, Operator, Viewer, role_too_low
+from saga_service.http.access.callers import Admin, Operator, Viewer, refuse_search_of_payloads
 from saga_service.http.api_route import ApiRoute
 from saga_service.http.pages import Limit, Span, Total, TotalIsExact, counted
 from saga_service.http.pooled_servers import ServersOfRequest
@@ -46,9 +46,7 @@ async def list_dead_letters(
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next` of the page before.")] = None,
     limit: Limit = 50,
 ) -> DeadLetterPage:
-    if reason is not None and caller.payloads.needs is not None:
-        # A part that is found is a part that is known.
-        raise role_too_low(caller, caller.payloads.needs, "a search of reasons")
+    refuse_search_of_payloads(caller, reason, "a search of reasons")
     wanted = LetterFilter(stream, reason, saga, older_than, newer_than, with_replayed)
     async with servers.postgres() as connection:
         page = await page_of_letters(connection, wanted, limit, None if before is None else AfterLetter(before))

@@ -16,7 +16,7 @@ from saga_service.admin.requests import APPLIED
 from saga_service.core.ids import parse_saga_id
 from saga_service.core.vocabulary import Operation, Resolution, SagaStatus
 from saga_service.engine.ports import LetterOperation
-from saga_service.http.access.callers import Caller, Operator, Viewer, role_too_low
+from saga_service.http.access.callers import Caller, Operator, Viewer, refuse_search_of_payloads, role_too_low
 from saga_service.http.api_route import ApiRoute
 from saga_service.http.exact_request import ExactBody
 from saga_service.http.pages import Limit, Span
@@ -200,6 +200,7 @@ async def _preview_letters(
     if wanted.step is not None or wanted.resolution is not None or wanted.output is not None:
         raise Failure(f"{operation} takes no step, resolution or output", kind=FailureKind.INVALID)
     _check_role(caller, operation)
+    refuse_search_of_payloads(caller, wanted.dead_letters.reason, "a search of reasons")
     chosen = wanted.dead_letters.filter()
     async with servers.postgres() as connection:
         with servers.jobs() as jobs:

@@ -220,10 +220,17 @@ async def test_no_route_shows_a_payload_to_a_viewer(guarded: Api, postgres_dsn: 
     assert '"error_code":"refused"' in shown["/sagas"]
 
 
-async def test_a_viewer_finds_no_payload_by_searching_for_it(guarded: Api, postgres_dsn: str) -> None:
+async def test_whoever_sees_no_payload_finds_none_by_searching_for_it(postgres_dsn: str, redis_url: str) -> None:
     await stored_secrets(postgres_dsn)
-    searched = await guarded.get(f"/v1/dead-letters?reason={SECRET}", headers=bearer(TOKENS[Role.VIEWER]))
-    assert searched.json()["detail"] == "a search of reasons needs the role operator, and a-viewer has viewer"
+    settings = WITH_TOKENS.model_copy(update={"http_payload_role": Role.ADMIN})
+    by_operator = bearer(TOKENS[Role.OPERATOR])
+    job = {"operation": "replay", "reason": "x", "dead_letters": {"reason": SECRET}}
+    async with open_api(postgres_dsn, redis_url, settings) as api:
+        searched = await api.get(f"/v1/dead-letters?reason={SECRET}", headers=by_operator)
+        previewed = await api.post("/v1/jobs", json=job, headers=by_operator)
+    for refused in (searched, previewed):
+        assert refused.status_code == 403
+        assert refused.json()["detail"] == "a search of reasons needs the role admin, and a-operator has operator"
 
 
 @pytest.mark.parametrize(
