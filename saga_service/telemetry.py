@@ -54,6 +54,7 @@ def configure_logging(log_format: LogFormat = "auto", log_level: LogLevel = "inf
     )
     handler = _StandardError()
     handler.name = _HANDLER_NAME
+    handler.addFilter(_is_news)
     handler.addFilter(_in_one_line)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_OF_OTHER_LOGGERS, processors=_renderers(log_format))
@@ -63,6 +64,11 @@ def configure_logging(log_format: LogFormat = "auto", log_level: LogLevel = "inf
     root.setLevel(level)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for the line that the HTTP client writes about each request that went well."""
+    return not record.name.startswith("httpx2") or record.levelno >= logging.WARNING
 
 
 _LOST_LINK = "a driver reports a lost link; what needs it tries again"

@@ -73,12 +73,13 @@ class RefusedBySaga(Exception):
 
 
 class ProblemRaised(Exception):
-    """An answer that is a problem, with its headers."""
+    """An answer that is a problem, with its headers. `caller` is whoever was refused, where the name is known."""
 
-    def __init__(self, problem: Problem, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, problem: Problem, headers: dict[str, str] | None = None, *, caller: str | None = None) -> None:
         super().__init__(problem.detail)
         self.problem = problem
         self.headers = headers or {}
+        self.caller = caller
 
 
 _CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -87,8 +88,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {  # Any: FastAPI's own type for it
 }
 
 
-NoteRefusal = Callable[[Request, int, str], None]
-"""Notes that a request was refused, with the status and why."""
+NoteRefusal = Callable[[Request, int, str, str | None], None]
+"""Notes that a request was refused, with the status, why, and the caller's name where it is known."""
 
 
 def answer_with_problems(application: FastAPI, note_refusal: NoteRefusal) -> None:
@@ -107,7 +108,7 @@ def answer_with_problems(application: FastAPI, note_refusal: NoteRefusal) -> Non
 
     @application.exception_handler(ProblemRaised)
     async def told(request: Request, raised: ProblemRaised) -> JSONResponse:
-        note_refusal(request, raised.problem.status, raised.problem.detail)
+        note_refusal(request, raised.problem.status, raised.problem.detail, raised.caller)
         return problem_response(raised.problem, raised.headers)
 
     @application.exception_handler(RefusedBySaga)

@@ -61,6 +61,15 @@ def test_other_peoples_loggers_write_the_same_form(capsys: Captured, logger: str
     assert (line["event"], line["level"], line["logger"], line["attempt"]) == ("lost one of 2", "warning", logger, 4)
 
 
+def test_a_request_of_the_http_client_that_went_well_is_no_news(capsys: Captured) -> None:
+    configure_logging("json")
+
+    logging.getLogger("httpx2").info("HTTP Request: GET ...")
+    logging.getLogger("httpx2").warning("something is wrong")
+
+    assert [line["event"] for line in lines(capsys)] == ["something is wrong"]
+
+
 def test_what_is_bound_stands_in_every_line_written_meanwhile(capsys: Captured) -> None:
     configure_logging("json")
 

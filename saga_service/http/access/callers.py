@@ -116,4 +116,4 @@ def role_too_low(caller: Caller, needed: Role, what: str = "this") -> ProblemRai
         detail=f"{what} needs the role {needed}, and {caller.name} has {caller.role}",
         advice=f"ask somebody who is {needed}, or whoever gives out roles",
     )
-    return ProblemRaised(problem)
+    return ProblemRaised(problem, caller=caller.name)

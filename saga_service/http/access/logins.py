@@ -84,8 +84,8 @@ class Logins:
 
     async def end(self, request: Request) -> RedirectResponse:
         """End the session of a browser, and send it to the provider to log out there too. Raises ProblemRaised."""
-        self._refuse_other_pages(request)
         session = self._sessions.of(request)
+        self._refuse_other_pages(request, None if session is None else session.name)
         address = None
         if session is not None:
             try:
@@ -108,7 +108,7 @@ class Logins:
         if session is None:
             return None
         if request.method not in READS:
-            self._refuse_other_pages(request)
+            self._refuse_other_pages(request, session.name)
         return Caller(session.name, session.role, KnownBy.SESSION, session.ends_at)
 
     async def caller_by_access_token(self, token: str) -> Caller:
@@ -130,15 +130,17 @@ class Logins:
             raise _refused(
                 f"{name} is known, and has no role here: the claim {self._role_claim} {has}",
                 "ask whoever gives out roles, or change SAGA_HTTP_OIDC_ROLES",
+                name,
             )
         return name, role
 
-    def _refuse_other_pages(self, request: Request) -> None:
+    def _refuse_other_pages(self, request: Request, name: str | None) -> None:
         origin = request.headers.get("origin")
         if origin != self._origin:
             raise _refused(
                 f"Origin is {origin or 'missing'}, and only pages of {self._origin} may change anything for you",
                 "SAGA_HTTP_PUBLIC_URL is the address in people's browsers; a program sends a token",
+                name,
             )
 
 
@@ -163,9 +165,10 @@ def _provider_in_words() -> Iterator[None]:
         raise _refused(str(error), BEGIN_AGAIN) from None
 
 
-def _refused(detail: str, advice: str) -> ProblemRaised:
+def _refused(detail: str, advice: str, name: str | None = None) -> ProblemRaised:
     kind, status = "urn:saga-service:problem:login", HTTPStatus.FORBIDDEN
-    return ProblemRaised(Problem(type=kind, title="Not let in", status=status, detail=detail, advice=advice))
+    problem = Problem(type=kind, title="Not let in", status=status, detail=detail, advice=advice)
+    return ProblemRaised(problem, caller=name)
 
 
 def _own_path(path: str) -> str:

@@ -30,7 +30,7 @@ class LoopbackGuard:
         if problem is None:
             await self._application(scope, receive, send)
         else:
-            self._note_refusal(Request(scope), problem.status, problem.detail)
+            self._note_refusal(Request(scope), problem.status, problem.detail, None)
             await problem_response(problem)(scope, receive, send)
 
     def _problem(self, headers: Headers) -> Problem | None:

@@ -40,14 +40,13 @@ class RefusalLog:
         self._gathered: dict[Key, Refusal] = {}
         self._times: Counter[Key] = Counter()
 
-    def note(self, request: Request, status: int, detail: str) -> None:
+    def note(self, request: Request, status: int, detail: str, caller: str | None) -> None:
         """Note that this request was refused, unless it was for another reason than who asks."""
         if status not in STATUSES:
             return
-        caller = getattr(request.state, "caller", None)
         refusal = Refusal(
             status,
-            None if caller is None else caller.name,
+            caller,
             "" if request.client is None else request.client.host,
             request.method,
             _shortened(request.url.path),

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from saga_service.encryption.keys import fresh_key, write_key
 from saga_service.http.access import provider_documents, sessions
@@ -302,10 +303,12 @@ async def test_a_change_in_a_persons_name_comes_from_our_own_page(browser: Brows
     await keep(postgres_dsn, begun("order", "A-1"))
     await log_in(browser, "anna")
     pause = ("/v1/sagas/A-1/operations/pause?timeout=0", {"reason": "a look"})
-    for origin in ({}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "https://sagas.test"}):
-        refused = await browser.post(pause[0], json=pause[1], headers=origin)
-        assert (refused.status_code, refused.json()["type"]) == (403, "urn:saga-service:problem:login")
-        assert (await browser.post("/auth/logout", headers=origin)).status_code == 403
+    with capture_logs() as logs:
+        for origin in ({}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "https://sagas.test"}):
+            refused = await browser.post(pause[0], json=pause[1], headers=origin)
+            assert (refused.status_code, refused.json()["type"]) == (403, "urn:saga-service:problem:login")
+            assert (await browser.post("/auth/logout", headers=origin)).status_code == 403
+    assert {each["caller"] for each in logs if each["event"] == "refused"} == {"anna.w"}
     assert (await browser.post(pause[0], json=pause[1], headers={"Origin": HERE})).status_code == 202
 
 

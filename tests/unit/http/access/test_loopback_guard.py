@@ -13,7 +13,7 @@ NOTED: list[int] = []
 
 async def answer(public_url: str | None = None, **headers: str) -> httpx.Response:
     NOTED.clear()
-    guard = LoopbackGuard(PlainTextResponse("inside"), public_url, lambda _, status, __: NOTED.append(status))
+    guard = LoopbackGuard(PlainTextResponse("inside"), public_url, lambda _, status, __, ___: NOTED.append(status))
     transport = httpx.ASGITransport(guard)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
         return await client.post("/", headers=headers)
