@@ -34,7 +34,7 @@ class ProcessHealth:
     """What a process says of itself."""
 
     kind: str
-    """`service` or `worker`."""
+    """`service`, `worker`, or `http` for the HTTP API."""
     name: str
     """The name in consumer groups."""
     pid: int

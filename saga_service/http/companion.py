@@ -31,7 +31,7 @@ async def http_beside(
         from saga_service.http.companion_servers import companion_servers
     except ModuleNotFoundError as error:
         raise Failure(
-            f"{' and '.join(wanted)} need the package '{error.name}', which is not installed",
+            f"{wanted[0]} needs the package '{error.name}', which is not installed",
             "pip install 'saga-service[http]'",
             kind=FailureKind.INVALID,
         ) from None
@@ -40,7 +40,7 @@ async def http_beside(
 
 
 def _wanted(settings: Settings, *, may_have_api: bool) -> Iterator[str]:
-    if settings.probes_port is not None:
-        yield "SAGA_PROBES_PORT"
+    if settings.metrics_port is not None:
+        yield "SAGA_METRICS_PORT"
     if may_have_api and settings.http_enabled:
         yield "SAGA_HTTP_ENABLED"

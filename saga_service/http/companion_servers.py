@@ -43,8 +43,8 @@ async def companion_servers(settings: Settings, process: WatchedProcess, *, with
         servers = await stack.enter_async_context(server_pools(settings, POSTGRES_CONNECTIONS_MAX))
         watch = await stack.enter_async_context(process_watch(servers, process))
         serve = partial(_served, stack)
-        if settings.probes_port is not None:
-            address = Address(settings.probes_host, settings.probes_port, "SAGA_PROBES_PORT")
+        if settings.metrics_port is not None:
+            address = Address(settings.metrics_host, settings.metrics_port, "SAGA_METRICS_PORT")
             until_the_end = asyncio.Event()
             serve(probe_application(watch), address, until_the_end, 1, connections_max=CONNECTIONS_MAX)
             stack.callback(until_the_end.set)

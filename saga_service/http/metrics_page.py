@@ -10,7 +10,7 @@ from saga_service.http.server_pools import ServerPools
 from saga_service.metrics.exposition import Exposition
 from saga_service.metrics.measurements import Measurements
 from saga_service.metrics.process_gauges import add_build_info, measured_loop_delay
-from saga_service.metrics.state_gauges import ANSWER_S_MAX, StateGauges, StateRow
+from saga_service.metrics.state_gauges import STATEMENT_S_MAX, StateGauges, StateRow
 from saga_service.store import queries
 from saga_service.streams.backlog import Backlog, backlog_of
 
@@ -61,7 +61,7 @@ def state_gauges(measurements: Measurements, servers: ServerPools, streams: Iter
     async def read_state() -> list[StateRow]:
         async with servers.postgres() as connection:
             # Postgres itself ends the statement, or it would go on for nobody.
-            rows = await connection.fetch(queries.STATE_METRICS, timeout=ANSWER_S_MAX)
+            rows = await connection.fetch(queries.STATE_METRICS, timeout=STATEMENT_S_MAX)
         return [(row["metric"], row["labels"], row["value"]) for row in rows]
 
     async def read_backlog(names: Sequence[str]) -> Backlog:

@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.base.health_file import Identity, kept_health_file
 from saga_service.http.access.loopback_guard import is_loopback
 from saga_service.http.application import make_application
 from saga_service.http.listener import Address, address_of, listening_on, serve_until
@@ -24,8 +25,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """
     with listening_on(api_address(settings)) as listening:
         log.info("http api started", address=f"{address_of(listening)}{settings.http_root_path}")
-        application = make_application(settings, WatchedProcess(stop))
-        await serve_until(stop, application, listening, grace_s_of(settings))
+        process = WatchedProcess(stop)
+        identity = Identity("http", settings.consumer_name, (), process.standstill_s)
+        application = make_application(settings, process)
+        async with kept_health_file(settings.health_dir, identity, process.service):
+            await serve_until(stop, application, listening, grace_s_of(settings))
     log.info("http api has stopped")
 
 

@@ -23,7 +23,10 @@ log = structlog.get_logger(__name__)
 KEPT_S = 4.0
 """How long a reading counts as new: less than any scrape interval that makes sense."""
 PART_OF_TIME_MAX = 1 / 20
+STATEMENT_S_MAX = 2.0
+"""How long Postgres may take for the query, before it is told to stop."""
 ANSWER_S_MAX = 3.0
+"""How long a server may take in all, the wait for a connection included."""
 POSTGRES, REDIS = "postgres", "redis"
 
 StateRow = tuple[str, Sequence[str], float | None]

@@ -24,14 +24,14 @@ class HttpSettings(BaseSettings):
         default=False,
         description="`true`: `/metrics` of the HTTP API needs no token. By default whoever reads it is a viewer.",
     )
-    probes_port: int | None = Field(
+    metrics_port: int | None = Field(
         default=None,
         ge=0,
         le=65535,
         description="The port on which `run` and `worker` answer `/livez`, `/readyz` and `/metrics`; 0 is any that is "
         "free. By default they answer nothing. Needs the extra `http`. The HTTP API has them on its own port.",
     )
-    probes_host: str = Field(
+    metrics_host: str = Field(
         default="0.0.0.0",
         description="The address that this port is on. Probes and Prometheus come from outside of a container, so by "
         "default all of them (IPv4); `::` takes IPv6 too. Nothing there changes anything.",

@@ -20,7 +20,7 @@ from tests.end_to_end.proxy import postgres_proxy, redis_proxy
 from tests.end_to_end.system import System
 from tests.support.waiting import eventually
 
-PROBES: dict[str, Any] = {"SAGA_PROBES_PORT": "0", "SAGA_PROBES_HOST": "127.0.0.1"}
+PROBES: dict[str, Any] = {"SAGA_METRICS_PORT": "0", "SAGA_METRICS_HOST": "127.0.0.1"}
 ANSWER_S_MAX = 10.0
 
 Samples = dict[str, list[tuple[dict[str, str], float]]]
@@ -251,7 +251,7 @@ async def test_the_api_inside_the_service_answers_and_ends_with_it(system: Syste
 @pytest.mark.parametrize(
     ("setting", "settings"),
     [
-        ("SAGA_PROBES_PORT", {"SAGA_PROBES_HOST": "127.0.0.1"}),
+        ("SAGA_METRICS_PORT", {"SAGA_METRICS_HOST": "127.0.0.1"}),
         ("SAGA_HTTP_PORT", {"SAGA_HTTP_ENABLED": "true"}),
     ],
 )

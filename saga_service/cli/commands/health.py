@@ -29,7 +29,7 @@ def health_command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Only this one of several: a kind (service, worker), a worker's service, or a consumer's name.",
+            help="Only this one of several: a kind (service, worker, http), a worker's service, or a consumer's name.",
         ),
     ] = None,
     ready: Annotated[
@@ -53,7 +53,7 @@ def _check_servers(processes: Sequence[ProcessHealth]) -> None:
     from saga_service.cli.invocation import run_to_end
 
     # Workers need no Postgres of the service.
-    needs_postgres = any(process.kind == "service" for process in processes)
+    needs_postgres = any(process.kind != "worker" for process in processes)
     run_to_end(_ask_servers(read_settings(), needs_postgres=needs_postgres))
 
 

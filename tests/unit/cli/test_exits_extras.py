@@ -95,6 +95,25 @@ def test_the_http_api_names_the_extra_that_it_needs(tmp_path: Path) -> None:
     assert refused.stderr.endswith("which is not installed; pip install 'saga-service[http]'\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        ("run", {"SAGA_METRICS_PORT": "0"}),
+        ("run", {"SAGA_HTTP_ENABLED": "true"}),
+        ("worker saga_service.demo.workers:fleet", {"SAGA_METRICS_PORT": "0"}),
+    ],
+    ids=["metrics of run", "api in run", "metrics of worker"],
+)
+def test_a_setting_that_needs_an_extra_is_refused_with_what_to_install(
+    tmp_path: Path, command: str, settings: dict[str, str]
+) -> None:
+    demo = {"SAGA_DEFINITIONS": "saga_service.demo.sagas", "SAGA_LOG_LEVEL": "error", **settings}
+    refused = run_without("fastapi,starlette,uvicorn,prometheus_client", *command.split(), folder=tmp_path, **demo)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith(f"saga-service: {next(iter(settings))} needs the package '")
+    assert refused.stderr.endswith("which is not installed; pip install 'saga-service[http]'\n")
+
+
 def test_the_plain_install_has_every_command_but_those_of_an_extra(tmp_path: Path) -> None:
     modules = {entry.target.partition(":")[0] for entry in COMMANDS if entry.name not in NEEDS_AN_EXTRA}
     imports = [f"import {COMMANDS_PACKAGE}.{module}" for module in sorted(modules)]
