@@ -288,8 +288,9 @@ comment on table saga_private.job_items is 'The sagas, or the dead letters, of e
 comment on column saga_private.job_items.leased_until_ms is
     'Of a dead letter that is being put back: until then it belongs to the replica that does it.';
 comment on column saga_private.job_items.tries is 'How often a replica began to put the dead letter back.';
-create index job_items_open on saga_private.job_items (job_id, position)
-where requested_at_ms is not null and verdict is null;
+-- In the order of the requests, which no other index has: so a turn reads what is open, and not the whole job.
+create index job_items_open on saga_private.job_items (job_id, request_id)
+where request_id is not null and verdict is null;
 create index job_items_by_verdict on saga_private.job_items (job_id, verdict, position) where verdict <> 'applied';
 -- An answer is kept until its job has it.
 create index job_items_awaiting on saga_private.job_items (request_id)
@@ -1212,11 +1213,13 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set enable_sort = off
 as $$
 #variable_conflict use_column
 declare
     job saga_private.jobs;
-    verdicts text[];
+    answer record;
+    verdicts text[] := '{}';
     open integer;
     room integer;
 begin
@@ -1227,28 +1230,27 @@ begin
     if not found then
         return;
     end if;
-    with answered as (
-        update saga_private.job_items as item
-        set verdict = coalesce(answer.verdict, 'unknown'),
-            reason = case when answer.is_gone
+    for answer in
+        select
+            awaiting.position, coalesce(request.verdict, 'unknown') as verdict,
+            case when request.id is null
                 then 'the request was deleted, and its answer with it: look at the saga'
-                else nullif(answer.reason, '')
-            end,
-            answered_at_ms = coalesce(answer.answered_at_ms, now_ms)
+                else nullif(request.reason, '')
+            end as reason,
+            coalesce(request.answered_at_ms, now_ms) as answered_at_ms
         from (
-            select
-                awaiting.position, request.id is null as is_gone, request.verdict, request.reason,
-                request.answered_at_ms
-            from saga_private.job_items as awaiting
-            left join saga_private.requests as request on request.id = awaiting.request_id
-            where awaiting.job_id = job.id and awaiting.requested_at_ms is not null and awaiting.verdict is null
-                and awaiting.request_id is not null
-        ) as answer
-        where item.job_id = job.id and item.position = answer.position
-            and (answer.is_gone or answer.answered_at_ms is not null)
-        returning item.verdict
-    )
-    select array_agg(verdict) from answered into verdicts;
+            select position, request_id from saga_private.job_items
+            where job_id = job.id and request_id is not null and verdict is null
+            order by request_id
+        ) as awaiting
+        left join saga_private.requests as request on request.id = awaiting.request_id
+        where request.id is null or request.answered_at_ms is not null
+    loop
+        update saga_private.job_items as item
+        set verdict = answer.verdict, reason = answer.reason, answered_at_ms = answer.answered_at_ms
+        where item.job_id = job.id and item.position = answer.position;
+        verdicts := verdicts || answer.verdict;
+    end loop;
     perform saga_private.note_verdicts(job.id, verdicts, 0, now_ms);
     update saga_private.jobs set turn_at_ms = now_ms where id = job.id returning * into job;
     open := job.reached - job.applied - job.repeated - job.refused - job.unknown;
@@ -1267,12 +1269,12 @@ begin
     end if;
     if job.operation in ('replay', 'drop') then
         if open > 0 then
-            -- Those of a batch whose process has ended, or was refused by Redis.
+            -- Those of the last batch whose process has ended, or was refused by Redis: one is finished before the next.
             positions := array(
                 select position from saga_private.job_items as item
-                where item.job_id = job.id and requested_at_ms is not null and verdict is null
-                    and coalesce(leased_until_ms, 0) <= now_ms
-                order by position limit letters_max
+                where item.job_id = job.id and position > job.reached - letters_max and position <= job.reached
+                    and requested_at_ms is not null and verdict is null and coalesce(leased_until_ms, 0) <= now_ms
+                order by position
             );
         elsif job.stopped_at_ms is null then
             positions := array(
@@ -1308,8 +1310,9 @@ as $$
 #variable_conflict use_column
 declare
     job saga_private.jobs;
-    taken integer;
-    gone text[];
+    item record;
+    taken integer := 0;
+    gone text[] := '{}';
 begin
     select * into job from saga_private.jobs
     where id = of_job and reached = after and stopped_at_ms is null and ended_at_ms is null
@@ -1317,27 +1320,30 @@ begin
     if not found then
         return 0;
     end if;
-    with page as materialized (
-        select item.position, item.saga_id, exists (
-            select from saga_private.sagas where sagas.id = item.saga_id
+    for item in
+        select known.position, known.saga_id, exists (
+            select from saga_private.sagas where sagas.id = known.saga_id
         ) as is_there
-        from saga_private.job_items as item
-        where item.job_id = of_job and item.position > after and item.position <= after + cardinality(outputs)
-        order by item.position
-    ), requested as (
-        update saga_private.job_items as item
-        set requested_at_ms = now_ms,
-            request_id = case when page.is_there then saga.operate(
-                job.operation, page.saga_id, job.confirmed_by, 'job ' || job.id || ': ' || job.reason, job.step,
-                job.resolution, outputs[page.position - after]::jsonb
-            ) end,
-            verdict = case when not page.is_there then 'refused' end,
-            reason = case when not page.is_there then 'the saga was removed' end,
-            answered_at_ms = case when not page.is_there then now_ms end
-        from page where item.job_id = of_job and item.position = page.position
-        returning page.is_there
-    )
-    select count(*), array_agg('refused'::text) filter (where not is_there) from requested into taken, gone;
+        from saga_private.job_items as known
+        where known.job_id = of_job and known.position > after and known.position <= after + cardinality(outputs)
+        order by known.position
+    loop
+        taken := taken + 1;
+        if item.is_there then
+            update saga_private.job_items
+            set requested_at_ms = now_ms, request_id = saga.operate(
+                job.operation, item.saga_id, job.confirmed_by, 'job ' || job.id || ': ' || job.reason, job.step,
+                job.resolution, outputs[taken]::jsonb
+            )
+            where job_id = of_job and position = item.position;
+        else
+            update saga_private.job_items
+            set requested_at_ms = now_ms, answered_at_ms = now_ms, verdict = 'refused',
+                reason = 'the saga was removed'
+            where job_id = of_job and position = item.position;
+            gone := gone || 'refused'::text;
+        end if;
+    end loop;
     perform saga_private.note_verdicts(of_job, gone, after + taken, now_ms);
     return taken;
 end
@@ -1359,7 +1365,8 @@ as $$
 declare
     job saga_private.jobs;
     begun integer[];
-    verdicts text[];
+    judged record;
+    verdicts text[] := '{}';
 begin
     select * into job from saga_private.jobs where id = of_job and ended_at_ms is null for update skip locked;
     if not found then
@@ -1375,7 +1382,7 @@ begin
         returning item.position
     )
     select array_agg(position) from begun into begun;
-    with judged as (
+    for judged in
         select
             item.position,
             case
@@ -1392,13 +1399,14 @@ begin
         from saga_private.job_items as item
         left join saga_private.dead_letters as letter on letter.id = item.dead_letter
         where item.job_id = of_job and item.position = any(begun)
-    ), noted as (
-        update saga_private.job_items as item
-        set verdict = judged.verdict[1], reason = judged.verdict[2], answered_at_ms = now_ms
-        from judged where item.job_id = of_job and item.position = judged.position and judged.verdict is not null
-        returning item.verdict
-    )
-    select array_agg(verdict) from noted into verdicts;
+    loop
+        if judged.verdict is not null then
+            update saga_private.job_items
+            set verdict = judged.verdict[1], reason = judged.verdict[2], answered_at_ms = now_ms
+            where job_id = of_job and position = judged.position;
+            verdicts := verdicts || judged.verdict[1];
+        end if;
+    end loop;
     perform saga_private.note_verdicts(of_job, verdicts, (select max(at) from unnest(begun) as at), now_ms);
     return query
     select item.position, item.dead_letter from saga_private.job_items as item
@@ -1423,10 +1431,14 @@ set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
 declare
-    noted text[];
+    done record;
+    noted text[] := '{}';
 begin
     perform from saga_private.jobs where id = of_job for update;
-    with finished as (
+    for done in
+        select given.position, given.verdict, given.reason
+        from unnest(positions, verdicts, reasons) as given (position, verdict, reason)
+    loop
         update saga_private.job_items as item
         set verdict = nullif(done.verdict, 'returned'),
             reason = done.reason || case when done.verdict = 'applied' and item.tries > 1
@@ -1434,11 +1446,11 @@ begin
             answered_at_ms = case when done.verdict <> 'returned' then now_ms end,
             tries = item.tries - (done.verdict is not distinct from 'returned')::integer,
             leased_until_ms = 0
-        from unnest(positions, verdicts, reasons) as done (position, verdict, reason)
-        where item.job_id = of_job and item.position = done.position and item.verdict is null
-        returning item.verdict
-    )
-    select array_agg(verdict) from finished where verdict is not null into noted;
+        where item.job_id = of_job and item.position = done.position and item.verdict is null;
+        if found and done.verdict <> 'returned' then
+            noted := noted || done.verdict;
+        end if;
+    end loop;
     perform saga_private.note_verdicts(of_job, noted, 0, now_ms);
 end
 $$;
