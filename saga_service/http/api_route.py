@@ -36,6 +36,8 @@ class ApiRoute(APIRoute):
             count_request(request, caller)
             check_query(request)
             response = await handle(ExactRequest(request.scope, request.receive))
+            # What one caller may see, no cache may show to another.
+            response.headers.setdefault("Cache-Control", "no-store")
             if request.method not in READS:
                 _on_record(request, caller, response)
             return response

@@ -38,7 +38,7 @@ def api_address(settings: Settings) -> Address:
     if not settings.has_rights and not is_loopback(settings.http_host):
         raise Failure(
             f"SAGA_HTTP_HOST is {settings.http_host}, and whoever reaches that could steer every saga",
-            "set SAGA_HTTP_TOKENS or SAGA_HTTP_TOKENS_FILE (saga-service tokens make), or leave it at 127.0.0.1",
+            "set SAGA_HTTP_TOKENS_FILE (saga-service tokens make) or SAGA_HTTP_OIDC_ISSUER, or leave it at 127.0.0.1",
             kind=FailureKind.INVALID,
         )
     return Address(settings.http_host, settings.http_port, "SAGA_HTTP_PORT")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -32,6 +32,8 @@ LOGIN_S_MAX = 600
 COOKIE_CHARACTERS_MAX = 3_800
 """Browsers keep 4,096 characters of a cookie, with its name and attributes."""
 SESSION, LOGIN = "session", "login"
+OF_ANOTHER_RELEASE = (KeyError, TypeError, ValueError)
+"""What a sealed cookie of another form raises. It is as good as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ class Sessions:
     def login_of(self, request: Request) -> LoginBegun | None:
         """The log-in that this browser has begun; None where it has not, or too long ago."""
         values = self._seal.opened(LOGIN, self._cookies.of(request, LOGIN))
-        return None if values is None else LoginBegun(LoginRequest(**values["request"]), values["next"])
+        with suppress(*OF_ANOTHER_RELEASE):
+            return None if values is None else LoginBegun(LoginRequest(**values["request"]), values["next"])
+        return None
 
     def begin(self, response: Response, name: str, role: Role, subject: str, id_token: str) -> None:
         """Begin a session under a new id, whatever cookie the browser had; the log-in is used up."""
@@ -93,8 +97,8 @@ class Sessions:
 
         Raises Failure where this process has not yet been able to read who has logged out.
         """
-        values = self._seal.opened(SESSION, self._cookies.of(request, SESSION))
-        if values is None:
+        session = self._opened(request)
+        if session is None:
             return None
         if self._ended is None:
             raise Failure(
@@ -102,10 +106,16 @@ class Sessions:
                 "ask again in a moment, or send a token",
                 kind=FailureKind.UNREACHABLE,
             )
-        if values["id"] in self._ended or values["id"] in self._to_be_ended:
+        return None if session.id in self._ended or session.id in self._to_be_ended else session
+
+    def _opened(self, request: Request) -> Session | None:
+        values = self._seal.opened(SESSION, self._cookies.of(request, SESSION))
+        if values is None:
             return None
         ends_at_s = values.pop("exp")
-        return Session(**(values | {"role": Role(values["role"])}), ends_at_s=ends_at_s)
+        with suppress(*OF_ANOTHER_RELEASE):
+            return Session(**(values | {"role": Role(values["role"])}), ends_at_s=ends_at_s)
+        return None
 
     def forget(self, response: Response) -> None:
         """Have the browser forget its session."""
@@ -120,7 +130,7 @@ class Sessions:
         """Keep up with what all processes know of ended sessions, for ever."""
         while True:
             await self._told(self._write_ended)
-            await self._told(self._read_ended)
+            await self._told(self.read_ended)
             await asyncio.sleep(READ_EVERY_S)
 
     async def _told(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -137,7 +147,8 @@ class Sessions:
                 self._ended.add(session.id)
             self._to_be_ended.pop(session.id, None)
 
-    async def _read_ended(self) -> None:
+    async def read_ended(self) -> None:
+        """Read who has logged out. Raises Failure where Postgres cannot be used."""
         with self._access() as access:
             self._ended = await access.ended_sessions()
 

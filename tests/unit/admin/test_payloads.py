@@ -8,6 +8,8 @@ from typing import Any, get_type_hints
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from saga_service.admin import views
@@ -60,6 +62,33 @@ def test_a_pattern_is_the_end_of_a_fields_path(pattern: str, redacted: object) -
     data = {"iban": 1, "customer": {"IBAN": 1, "name": 1}, "all": [{"iban": 1}]}
     shown = redacting(pattern).shown(signal(data)).data
     assert orjson.loads(orjson.dumps(shown).replace(b'"[redacted]"', b'"x"')) == redacted
+
+
+NAMES = st.sampled_from(["a", "b", "card", "Card", "iban"])
+TREES = st.recursive(
+    st.integers() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def filled(tree: Any, *, is_secret: bool = False) -> Any:
+    """The tree with a secret in the place of every leaf below a `card`, and with another text elsewhere."""
+    if isinstance(tree, dict):
+        return {name: filled(each, is_secret=is_secret or name.lower() == "card") for name, each in tree.items()}
+    if isinstance(tree, list):
+        return [filled(each, is_secret=is_secret) for each in tree]
+    return "secret" if is_secret else "open"
+
+
+@given(tree=TREES)
+def test_whatever_is_below_a_redacted_name_is_shown_nowhere_and_all_else_is(tree: Any) -> None:
+    data = filled({"root": tree})
+    shown = str(redacting("card").shown(signal(data)).data)
+    assert "secret" not in shown
+    assert shown.count("open") == str(data).count("open")
+    as_entry = redacting("card").shown(letter("x", {"data": orjson.dumps(data).decode()})).fields
+    assert "secret" not in str(as_entry)
 
 
 def letter(reason: str, entry: dict[str, str]) -> DeadLetterRow:
