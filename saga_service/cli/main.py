@@ -68,7 +68,7 @@ COMMANDS = (
         "http",
         RUN,
         "http:http_command",
-        "Serve the HTTP API on this machine until SIGTERM or SIGINT. Any number may run side by side.",
+        "Serve the HTTP API until SIGTERM or SIGINT. Any number may run side by side.",
         "http",
     ),
     CommandEntry(
