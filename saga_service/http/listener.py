@@ -48,6 +48,8 @@ async def serve_until(
         uvicorn.Config(
             application,
             log_config=None,
+            # That it starts and stops is told in our own words.
+            log_level="warning",
             access_log=False,
             server_header=False,
             # The application knows whose headers are to be believed.
