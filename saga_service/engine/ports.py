@@ -287,6 +287,9 @@ class Jobs(Protocol):
         """Drop the dead letters of the turn. Raises StoreUnavailable."""
         ...
 
-    async def note_problem(self, job_id: int, problem: str) -> None:
-        """Say in the job why it stands still. The note goes once it moves. Raises StoreUnavailable."""
+    async def note_problem(self, job_id: int, problem: str) -> bool:
+        """Say in the job why it stands still, and put its next turn off; true where the problem is new.
+
+        The note goes once the job moves. Raises StoreUnavailable.
+        """
         ...

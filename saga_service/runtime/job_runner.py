@@ -100,11 +100,11 @@ class JobRunner:
         except Exception as error:
             # A job that cannot go on keeps no other from its turn, nor the service from its sagas.
             log.error("a job meets a bug", job=turn.job_id, error=repr(error), exc_info=error)
-            await self._tell(turn, f"a replica meets an error that nobody foresaw, and its log has it: {error!r}")
+            await self._tell(turn, "a replica meets an error that nobody foresaw, and its log has it")
 
     async def _tell(self, turn: JobTurn, problem: str) -> None:
-        log.warning("a job stands still", job=turn.job_id, problem=problem)
-        await self._jobs.note_problem(turn.job_id, problem)
+        if await self._jobs.note_problem(turn.job_id, problem):
+            log.warning("a job stands still", job=turn.job_id, problem=problem)
 
 
 def _problem(error: TransportError | DecryptionFailed) -> str:

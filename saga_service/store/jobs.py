@@ -23,6 +23,8 @@ from saga_service.wire.transport import OWN_TYPES_PREFIX
 
 BATCH_LETTERS_MAX = 200
 """How many dead letters are put back or dropped at once."""
+TRY_AGAIN_AFTER_MS = 2_000
+"""How much later a job that cannot go on has its next turn."""
 LEASE_MS = 60_000
 """How long dead letters that are being put back belong to the replica that does it: longer than Redis may take."""
 
@@ -125,10 +127,10 @@ class PostgresJobs:
         async with borrowed(self._pool) as connection:
             await connection.execute(queries.DROP_LETTERS, turn.job_id, turn.positions, now_ms)
 
-    async def note_problem(self, job_id: int, problem: str) -> None:
-        """Say in the job why it stands still. The note goes once it moves."""
+    async def note_problem(self, job_id: int, problem: str) -> bool:
+        """Say in the job why it stands still; true where that is new. The note goes once the job moves."""
         async with borrowed(self._pool) as connection:
-            await connection.execute(queries.NOTE_PROBLEM, job_id, problem)
+            return bool(await connection.fetchval(queries.NOTE_PROBLEM, job_id, problem, TRY_AGAIN_AFTER_MS))
 
     async def _previewed(self, query: str, *arguments: object) -> PreviewedJob:
         async with borrowed(self._pool) as connection:

@@ -262,6 +262,14 @@ FINISH_LETTERS = "select saga_private.finish_letters($1, $2, $3, $4, $5)"
 
 DROP_LETTERS = "select saga_private.drop_letters($1, $2, $3)"
 
-NOTE_PROBLEM = "update saga_private.jobs set problem = $2 where id = $1 and ended_at_ms is null"
+# The next turn comes a little later for all replicas.
+NOTE_PROBLEM = """
+with known as materialized (
+    select id, problem from saga_private.jobs where id = $1 and ended_at_ms is null for update
+)
+update saga_private.jobs set problem = $2, turn_at_ms = jobs.turn_at_ms + $3
+from known where jobs.id = known.id
+returning known.problem is distinct from $2
+"""
 
 REMOVE_JOBS = "select saga_private.remove_jobs($1, $2, $3)"

@@ -184,7 +184,7 @@ async def _preview_sagas(
     caller: Caller, servers: ServersOfRequest, wanted: WantedJob, operation: Operation
 ) -> JobPreview:
     if wanted.sagas is None or wanted.dead_letters is not None:
-        raise Failure(f"{operation} is of sagas: give sagas, and no dead_letters", kind=FailureKind.INVALID)
+        raise Failure(f"{operation} is for sagas: give sagas, and no dead_letters", kind=FailureKind.INVALID)
     call = OperationCall(operation, caller.name, wanted.reason, wanted.step, wanted.resolution, wanted.output)
     _check_arguments(call)
     async with servers.postgres() as connection:
@@ -196,7 +196,7 @@ async def _preview_letters(
     caller: Caller, servers: ServersOfRequest, wanted: WantedJob, operation: LetterOperation
 ) -> JobPreview:
     if wanted.dead_letters is None or wanted.sagas is not None:
-        raise Failure(f"{operation} is of dead letters: give dead_letters, and no sagas", kind=FailureKind.INVALID)
+        raise Failure(f"{operation} is for dead letters: give dead_letters, and no sagas", kind=FailureKind.INVALID)
     if wanted.step is not None or wanted.resolution is not None or wanted.output is not None:
         raise Failure(f"{operation} takes no step, resolution or output", kind=FailureKind.INVALID)
     _check_role(caller, operation)

@@ -1283,9 +1283,10 @@ begin
             );
         end if;
     elsif job.stopped_at_ms is null then
-        room := open_max / (
+        -- However many jobs there are, each goes on.
+        room := greatest(1, open_max / (
             select count(*)::integer from saga_private.jobs where confirmed_at_ms is not null and ended_at_ms is null
-        ) - open;
+        )) - open;
         output_saga_id := (select saga_id from saga_private.job_items where job_id = job.id and position = 1);
         saga_ids := array(
             select saga_id::text from saga_private.job_items as item

@@ -118,6 +118,28 @@ async def test_two_jobs_share_what_may_be_open_and_have_their_turns_in_turn(
     assert await jobs.take_turn(5, 100, 6) is None, "each has had its turn just now"
 
 
+async def test_however_many_jobs_run_each_goes_on(jobs: PostgresJobs, store: PostgresStore) -> None:
+    saga_ids = await kept_sagas(store, 1)
+    for _ in range(3):
+        await a_job(jobs, saga_ids)
+    turns = [await jobs.take_turn(at_ms, AT_ONCE, 2) for at_ms in (1, 2, 3)]
+    assert [turn and len(turn.saga_ids) for turn in turns] == [1] * 3
+
+
+async def test_a_job_that_cannot_go_on_has_its_next_turn_later_and_tells_its_problem_once(
+    jobs: PostgresJobs, store: PostgresStore, pool: asyncpg.Pool
+) -> None:
+    job_id = await a_job(jobs, await kept_sagas(store, 1))
+    turn = await jobs.take_turn(1_000, AT_ONCE, OPEN_MAX)
+    assert turn is not None
+    assert [await jobs.note_problem(job_id, text) for text in ("away", "away", "full")] == [True, False, True]
+    assert await jobs.take_turn(2_000, AT_ONCE, OPEN_MAX) is None
+    turn = await jobs.take_turn(60_000, AT_ONCE, OPEN_MAX)
+    assert turn is not None
+    await jobs.request(turn, 60_000)
+    assert await pool.fetchval("select problem from saga_private.jobs") is None, "it has moved"
+
+
 async def test_a_job_that_somebody_holds_keeps_no_other_from_its_turn(
     jobs: PostgresJobs, store: PostgresStore, pool: asyncpg.Pool
 ) -> None:

@@ -118,8 +118,8 @@ class Outside:
     async def put_back(self, turn: JobTurn, now_ms: int) -> None:
         return
 
-    async def note_problem(self, job_id: int, problem: str) -> None:
-        return
+    async def note_problem(self, job_id: int, problem: str) -> bool:
+        return True
 
 
 class Around(NamedTuple):
