@@ -35,6 +35,8 @@ LOOK_S_MAX = 5.0
 """How long the looks of one round may take. Viewers are told after that time that Postgres is away."""
 RESUMED_MAX = 10
 """Moments from which viewers go on in one round: a look for each. Of a process that has died most have the same one."""
+OPENED_AT_ONCE_MAX = 2
+"""Streams whose beginning is read at once. A thousand may come together, and other requests need connections too."""
 REFRESH_S = 30.0
 """How often all sagas that are followed are looked up, whether or not they have changed. A commit that waits for a
 standby may hang for longer than changes are kept."""
@@ -53,6 +55,8 @@ class LiveReader:
         self.answers: Expectations[int, Result] = Expectations()
         self.letters: Expectations[EntryPlace, LetterOfEntry] = Expectations()
         self.ended = asyncio.Event()
+        self.turns = asyncio.Semaphore(OPENED_AT_ONCE_MAX)
+        """Whoever reads what a stream begins with takes a turn."""
         self.heartbeat_s = heartbeat_s
         self._connect = connect
         self._period_s = period_s

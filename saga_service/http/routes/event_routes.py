@@ -135,7 +135,7 @@ async def watch_saga(
     ] = None,
 ) -> Response:
     revision = 0 if last_id is None else _revision(last_id)
-    async with servers.postgres() as connection:
+    async with live.turns, servers.postgres() as connection:
         found = (await find_saga(connection, target, saga, by_definition=BY_DEFINITION)).saga
     if until is not None and until.is_met_by(found) and last_id is not None and revision == found.revision:
         return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -147,18 +147,18 @@ async def watch_saga(
 async def _told_of_saga(servers: PooledServers, live: LiveReader, viewer: SagaViewer) -> AsyncIterator[bytes]:
     """The past, page by page, and then what the reader tells of it. The reader goes on where the past ends."""
     with live.admitted(viewer):
-        async for text in _past(servers, viewer):
+        async for text in _past(servers, live, viewer):
             yield text
         with live.telling(viewer):
             async for text in viewer.told():
                 yield text
 
 
-async def _past(servers: PooledServers, viewer: SagaViewer) -> AsyncIterator[bytes]:
+async def _past(servers: PooledServers, live: LiveReader, viewer: SagaViewer) -> AsyncIterator[bytes]:
     is_away = False
     while not viewer.is_over:
         try:
-            async with servers.postgres() as connection:
+            async with live.turns, servers.postgres() as connection:
                 lines = await history_of(
                     connection, viewer.saga_id, after_revision=viewer.revision, lines_max=PAST_LINES_MAX
                 )
