@@ -287,3 +287,10 @@ REQUEST_DURATION = _histogram(
     *("method", "route"),
     of=(HTTP, SERVICE),
 )
+VIEWERS = _gauge("saga_http_viewers", "Streams of events that are open.", of=(HTTP, SERVICE))
+LOOK_DURATION = _histogram(
+    "saga_http_look_duration_seconds",
+    MOMENTS_S,
+    "Looks at what has changed, for all viewers and waits at once; those that failed too.",
+    of=(HTTP, SERVICE),
+)

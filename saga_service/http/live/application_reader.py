@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,6 +15,7 @@ from saga_service.http.live.open_files import allow_open_files_for
 from saga_service.http.live.reader import LiveReader
 from saga_service.http.pooled_servers import PooledServers
 from saga_service.http.watched_process import WatchedProcess
+from saga_service.metrics import declarations
 
 
 @asynccontextmanager
@@ -29,7 +31,9 @@ async def live_reader(servers: PooledServers, process: WatchedProcess) -> AsyncI
         servers.postgres_to_watch,
         period_s=settings.http_poll_ms / 1000,
         heartbeat_s=settings.http_heartbeat_ms / 1000,
+        looked=partial(process.measurements.histogram(declarations.LOOK_DURATION).observe, ()),
     )
+    process.measurements.gauge(declarations.VIEWERS, lambda: len(reader.viewers))
 
     async def end_with_process() -> None:
         await process.stop.wait()

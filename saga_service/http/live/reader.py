@@ -45,9 +45,19 @@ Connect = Callable[[], AbstractAsyncContextManager[Connection]]
 
 
 class LiveReader:
-    """Tells viewers and those who wait. `connect` lends a connection that no request takes, or raises Failure."""
+    """Tells viewers and those who wait.
 
-    def __init__(self, connect: Connect, *, period_s: float, heartbeat_s: float) -> None:
+    `connect` lends a connection that no request takes, or raises Failure. `looked` is told how many seconds looks took.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        period_s: float,
+        heartbeat_s: float,
+        looked: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self.viewers: set[Viewer] = set()
         """All open streams, those included that still read the past."""
         self.sagas = FollowedSagas()
@@ -59,6 +69,7 @@ class LiveReader:
         """Whoever reads what a stream begins with takes a turn."""
         self.heartbeat_s = heartbeat_s
         self._connect = connect
+        self._looked = looked
         self._period_s = period_s
         self._wanted = asyncio.Event()
         self._coming: list[SagaFollower | ListViewer] = []
@@ -133,6 +144,7 @@ class LiveReader:
             # Nobody would be told anything any more.
             log.error("a look at what has changed met a bug", error=repr(error), exc_info=error)
             self._lose(came, error)
+        self._looked(asyncio.get_running_loop().time() - now_s)
         if now_s >= self._beat_at_s:
             self._beat_at_s = now_s + self.heartbeat_s
             self._beat()

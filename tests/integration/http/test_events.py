@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Sequence
 
 import asyncpg
@@ -229,6 +230,22 @@ async def test_a_stream_is_kept_open_and_is_stored_by_nobody(postgres_dsn: str, 
         for task in reading:
             task.cancel()
         await asyncio.wait(reading)
+
+
+async def test_open_streams_and_looks_are_measured(server: str, postgres_dsn: str) -> None:
+    await keep(postgres_dsn, begun("order", "A-1"))
+    async with (
+        watched(server, "/v1/sagas/A-1/events") as one,
+        watched(server, "/v1/sagas/events") as listed,
+        httpx.AsyncClient(base_url=server) as client,
+    ):
+        await one.next("saga")
+        await listed.next("ready")
+        metrics = (await client.get("/metrics")).text
+    assert re.search(r"^saga_http_viewers 2(\.0)?$", metrics, re.MULTILINE)
+    looks = re.search(r"^saga_http_look_duration_seconds_count (\d+)", metrics, re.MULTILINE)
+    assert looks is not None
+    assert int(looks[1]) >= 1
 
 
 async def test_head_answers_and_streams_nothing(server: str, postgres_dsn: str) -> None:
