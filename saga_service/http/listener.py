@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.http.http_connection import HttpConnection
 
 CONNECTIONS_WAITING_MAX = 2_048
 """Connections that wait to be accepted: all viewers of a process that has died may come at once."""
@@ -47,6 +48,7 @@ async def serve_until(
     server = _Server(
         uvicorn.Config(
             application,
+            http=HttpConnection,
             log_config=None,
             # That it starts and stops is told in our own words.
             log_level="warning",
