@@ -15,9 +15,10 @@ from urllib.parse import quote_plus, urlencode
 
 import httpx2
 from joserfc import jwt
-from joserfc.errors import BadSignatureError, ClaimError, InvalidKeyIdError, JoseError
+from joserfc.errors import BadSignatureError, ClaimError, InvalidKeyIdError
 from joserfc.jws import JWSRegistry
 
+from saga_service.http.access.joserfc_errors import NOT_READABLE
 from saga_service.http.access.provider_documents import ProviderDocuments, answer_of, ask
 
 Claims = dict[str, Any]  # whatever JSON can hold
@@ -147,7 +148,7 @@ class IdentityProvider:
             ).validate(claims)
         except ClaimError as error:
             raise NotVerified(f"the token's claim '{error.claim}' is wrong: {error.error}") from None
-        except (JoseError, ValueError) as error:
+        except NOT_READABLE as error:
             raise NotVerified(f"the token cannot be verified: {error}") from None
         return claims
 

@@ -33,6 +33,8 @@ ANSWER_TIMEOUT_S = 5.0
 READS = ("GET", "HEAD", "OPTIONS")
 NEXT_CHARACTERS_MAX = 500
 BEGIN_AGAIN = "begin again: /auth/login"
+LAST_MOMENT_S = 253_402_300_799
+"""The end of the year 9999, which is the last that Python has. A provider may give tokens that never end."""
 
 
 class Logins:
@@ -119,7 +121,7 @@ class Logins:
         except ProblemRaised as refused:
             raise nobody_known(refused.problem.detail, "ask the provider for another", error="invalid_token") from None
         name, role = self._known(claims)
-        return Caller(name, role, KnownBy.ACCESS_TOKEN, datetime.fromtimestamp(claims["exp"], UTC))
+        return Caller(name, role, KnownBy.ACCESS_TOKEN, datetime.fromtimestamp(min(claims["exp"], LAST_MOMENT_S), UTC))
 
     def _known(self, claims: Claims) -> tuple[str, Role]:
         """The name and the role that claims give. Raises ProblemRaised where they give no role."""

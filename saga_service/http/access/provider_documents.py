@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import httpx2
@@ -39,14 +39,13 @@ class ProviderDocuments:
         self._keys: KeySet | None = None
         self._keys_until_s = 0.0
         self._keys_missed_at_s: float | None = None
-        self._lock = asyncio.Lock()
+        self._renewal_of_metadata = SharedAttempt(self._renew_metadata)
+        self._renewal_of_keys = SharedAttempt(self._renew_keys)
 
     async def metadata(self) -> Mapping[str, Any]:
-        async with self._lock:
-            if time.monotonic() >= self._metadata_until_s:
-                self._metadata = await self._read_metadata()
-                self._metadata_until_s = time.monotonic() + AGE_MAX_S
-            return self._metadata
+        if time.monotonic() >= self._metadata_until_s:
+            await self._renewal_of_metadata.outcome()
+        return self._metadata
 
     async def address(self, name: str) -> str:
         """The address that the provider has for this."""
@@ -59,7 +58,7 @@ class ProviderDocuments:
         """The keys with which the provider signs. Old ones count on where new ones cannot be had."""
         if self._keys is None or time.monotonic() >= self._keys_until_s:
             try:
-                await self._renew_keys()
+                await self._renewal_of_keys.outcome()
             except ProviderAway as away:
                 if self._keys is None:
                     raise
@@ -73,7 +72,11 @@ class ProviderDocuments:
         missed_at_s = self._keys_missed_at_s
         if missed_at_s is not None and time.monotonic() - missed_at_s < AGAIN_AFTER_S:
             return None
-        await self._renew_keys()
+        try:
+            await self._renewal_of_keys.outcome()
+        except ProviderAway:
+            self.note_missing_key()
+            raise
         return self._keys
 
     def note_missing_key(self) -> None:
@@ -88,12 +91,32 @@ class ProviderDocuments:
             raise ProviderAway(f"the keys of {self.issuer} cannot be read: {error!r}") from None
         self._keys_until_s = time.monotonic() + AGE_MAX_S
 
-    async def _read_metadata(self) -> Json:
+    async def _renew_metadata(self) -> None:
         address = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
         metadata = await ask(self._http, self._http.build_request("GET", address))
         if metadata.get("issuer") != self.issuer:
             raise ProviderAway(f"{address} is of the issuer '{metadata.get('issuer')}': set SAGA_HTTP_OIDC_ISSUER so")
-        return metadata
+        self._metadata = metadata
+        self._metadata_until_s = time.monotonic() + AGE_MAX_S
+
+
+class SharedAttempt:
+    """One attempt at a time, whose outcome is that of all who ask for one meanwhile.
+
+    A flood of those who ask is one question to the provider, and none of them waits for more than one answer.
+    """
+
+    def __init__(self, attempt: Callable[[], Coroutine[object, object, None]]) -> None:
+        self._attempt = attempt
+        self._task: asyncio.Task[None] | None = None
+
+    async def outcome(self) -> None:
+        """Wait for the attempt that is under way, or for a new one. Raises what it raises."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._attempt())
+            # Whoever asked may have gone away meanwhile: then nobody looks at what came of it.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._task)
 
 
 async def ask(http: httpx2.AsyncClient, request: httpx2.Request) -> Json:

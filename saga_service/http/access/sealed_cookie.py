@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from joserfc import jwt
-from joserfc.errors import JoseError
 from joserfc.jwe import JWERegistry
 from joserfc.jwk import KeySet, OctKey
 
 from saga_service.encryption.keys import EncryptionKey
+from saga_service.http.access.joserfc_errors import NOT_READABLE
 
 Values = dict[str, Any]  # whatever JSON can hold
 _REGISTRY = JWERegistry(algorithms=["dir", "A256GCM", "DEF"])
@@ -38,7 +38,7 @@ class CookieSeal:
         """The values of a text; None where it was not sealed for this use, or is over."""
         try:
             token = jwt.decode(text, self._keys, registry=_REGISTRY)
-        except (JoseError, ValueError):
+        except NOT_READABLE:
             return None
         is_over = token.claims["exp"] <= time.time()
         return None if is_over or token.header.get("typ") != use else token.claims

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from saga_service.encryption.keys import fresh_key, write_key
-from saga_service.http.access import provider_documents, sessions
+from saga_service.http.access import logins, provider_documents, sessions
 from saga_service.http.application import make_application
 from saga_service.settings import AccessTokens, EncryptionKeys, Settings, at_addresses
 from saga_service.settings.http_tokens import StoredToken, digest_of, fresh_token, write_token
@@ -406,3 +409,50 @@ async def test_keys_that_nobody_has_do_not_have_the_provider_asked_again_and_aga
     answers = [await browser.get("/v1/me", headers=signed(provider, kid=f"made-up-{each}")) for each in range(20)]
     assert {each.status_code for each in answers} == {401}
     assert asked == ["/jwks"]
+
+
+async def test_tokens_that_are_made_up_all_at_once_are_one_question_to_the_provider(
+    browser: Browser, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await browser.get("/v1/me", headers=signed(provider))
+    made_up = [signed(provider, kid=f"made-up-{each}") for each in range(20)]
+    asked: list[str] = []
+    ask = provider_documents.ask
+
+    async def counted(http: Any, request: Any) -> Any:
+        asked.append(request.url.path)
+        return await ask(http, request)
+
+    monkeypatch.setattr(provider_documents, "ask", counted)
+    answers = await asyncio.gather(*(browser.get("/v1/me", headers=each) for each in made_up))
+    assert {each.status_code for each in answers} == {401}
+    assert asked == ["/jwks"]
+
+
+async def test_while_the_provider_is_silent_nobody_waits_for_the_questions_of_others(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logins, "ANSWER_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        issuer = f"http://localhost:{silent.getsockname()[1]}"
+        async with open_browser(settings_for(issuer, postgres_dsn)) as browser:
+            begun_at_s = time.monotonic()
+            answers = await asyncio.gather(*(browser.get("/auth/login") for _ in range(30)))
+            took_s = time.monotonic() - begun_at_s
+    assert {each.status_code for each in answers} == {503}
+    assert took_s < 3, f"thirty who asked one after another would have taken six seconds, these took {took_s:.1f}"
+
+
+@pytest.mark.parametrize(
+    ("header", "exp"), [({"alg": "RS256", "crit": 1}, None), (None, 10**18)], ids=["header", "end"]
+)
+async def test_no_token_whatever_is_in_it_is_a_bug(
+    browser: Browser, provider: str, header: dict[str, Any] | None, exp: int | None
+) -> None:
+    if header is None:
+        answer = await browser.get("/v1/me", headers=signed(provider, exp=exp))
+        assert (answer.status_code, answer.json()["until"]) == (200, "9999-12-31T23:59:59Z")
+        return
+    made_up = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+    for headers in ({"Authorization": f"Bearer {made_up}.e30.AAAA"}, {"Cookie": f"saga_session={made_up}...."}):
+        assert (await browser.get("/v1/me", headers=headers)).status_code == 401

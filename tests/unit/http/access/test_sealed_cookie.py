@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 
 import pytest
 
 from saga_service.encryption.keys import fresh_key
 from saga_service.http.access.sealed_cookie import CookieSeal
+
+
+def header_of(value: object) -> str:
+    """A header in the form of a cookie's, with the algorithms of a true one where it is an object."""
+    given = {"alg": "dir", "enc": "A256GCM", "kid": "old", **value} if isinstance(value, dict) else value
+    return base64.urlsafe_b64encode(json.dumps(given).encode()).decode().rstrip("=")
+
 
 OLD, NEW = fresh_key("old"), fresh_key("new")
 
@@ -38,5 +47,7 @@ def test_whatever_else_a_browser_sends_is_no_seal() -> None:
     sealed = seal.seal("session", {}, 60)
     header, _, iv, text, tag = sealed.split(".")
     changed = [f"{header}..{iv}.{text}.{tag[:-4]}AAAA", f"{header}..{iv}.{text[:-4]}AAAA.{tag}", sealed[:-1]]
-    for wrong in ("", "x", "a.b.c", "....", "é", "a" * 5_000, *changed):
+    headers: tuple[object, ...] = ({"crit": 1}, {"kid": {}}, {"kid": [], "crit": [[]]}, {"zip": []}, [], 1, None)
+    made_up = [f"{header_of(each)}..{iv}.{text}.{tag}" for each in headers]
+    for wrong in ("", "x", "a.b.c", "....", "é", "a" * 5_000, *changed, *made_up):
         assert seal.opened("session", wrong) is None
