@@ -26,7 +26,8 @@ REMOVED_MAX = 5_000
 KEPT_FOR = timedelta(minutes=1)
 """How old a cursor may be. Changes are kept for longer, since a commit may take some time."""
 
-_CURSOR = re.compile(r"(\d{1,15})@(\d{1,20}:(\d{1,20}):[\d,]{0,4000})")
+# Thirteen digits of milliseconds reach to the year 2286: a moment that Python has, whoever made it up.
+_CURSOR = re.compile(r"([0-9]{1,13})@([0-9]{1,20}:([0-9]{1,20}):[0-9,]{0,4000})")
 
 
 class Cursor(NamedTuple):

@@ -27,11 +27,24 @@ class FailureKind(Enum):
 
 
 class Failure(Exception):
-    """A request that cannot be carried out. `message` says what is wrong and where, `advice` what to do about it."""
+    """A request that cannot be carried out. `message` says what is wrong and where, `advice` what to do about it.
 
-    def __init__(self, message: str, advice: str | None = None, *, kind: FailureKind = FailureKind.PROBLEM) -> None:
-        super().__init__(message, advice)
-        self.message = message
+    `because` ends the message with a text that may repeat the author's data, as the reason of a dead letter does. A
+    reader who sees no payloads is told `known` alone.
+    """
+
+    def __init__(
+        self,
+        known: str,
+        advice: str | None = None,
+        *,
+        kind: FailureKind = FailureKind.PROBLEM,
+        because: str | None = None,
+    ) -> None:
+        super().__init__(known, advice)
+        self.known = known
+        self.because = because
+        self.message = known if because is None else f"{known}{because}"
         self.advice = advice
         self.kind = kind
 

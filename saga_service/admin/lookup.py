@@ -103,9 +103,10 @@ async def _no_such_saga(
     if letter is None:
         return Failure(not_there, "see: saga-service list", kind=FailureKind.NOT_FOUND)
     return Failure(
-        f"{not_there}: dead letter {letter.id} names it, which was refused because {letter.reason}",
+        f"{not_there}: dead letter {letter.id} names it, which was refused because ",
         f"see: saga-service dead-letters show {letter.id}",
         kind=FailureKind.NOT_FOUND,
+        because=letter.reason,
     )
 
 

@@ -25,6 +25,8 @@ Shown = TypeVar("Shown")
 Json = Any  # whatever JSON can hold
 
 REDACTED = "[redacted]"
+NESTING_MAX = 100
+"""Levels of a payload that are looked through. A deeper one is in no saga, and stands in a dead letter at most."""
 _PLAIN = frozenset((str, int, float, bool, type(None), datetime))
 
 
@@ -112,36 +114,50 @@ class PayloadView:
             return f"[hidden: needs {self.needs}]"
         if mark is PayloadMark.TEXT:
             return self._text(value)
-        return self._redacted(value, (), in_texts=mark is PayloadMark.ENTRY)
+        if mark is PayloadMark.ENTRY:
+            return {
+                name: REDACTED if self.redacted.has((name.lower(),)) else self._field(str(each))
+                for name, each in value.items()
+            }
+        return self._redacted(value, ())
 
-    def _redacted(self, value: Json, path: tuple[str, ...], *, in_texts: bool = False) -> Json:
+    def _redacted(self, value: Json, path: tuple[str, ...], depth: int = 0) -> Json:
+        if depth > NESTING_MAX:
+            return REDACTED
         if isinstance(value, dict):
             paths = {name: (*path, name.lower()) for name in value}
             return {
-                name: REDACTED
-                if self.redacted.has(paths[name])
-                else self._redacted(each, paths[name], in_texts=in_texts)
+                name: REDACTED if self.redacted.has(paths[name]) else self._redacted(each, paths[name], depth + 1)
                 for name, each in value.items()
             }
         if isinstance(value, list):
-            return [self._redacted(each, path) for each in value]
-        if in_texts and isinstance(value, str):
-            return self._json_text(value)
+            return [self._redacted(each, path, depth + 1) for each in value]
+        if isinstance(value, str):
+            within = self._redacted_json(value, path, depth + 1)
+            return value if within is None else within
         return value
 
-    def _json_text(self, text: str) -> str:
+    def _field(self, text: str) -> str:
         """A field of an entry. One that is JSON stays JSON; a part of JSON, or none, is a text."""
+        within = self._redacted_json(text, ())
+        return self._text(text) if within is None else within
+
+    def _redacted_json(self, text: str, path: tuple[str, ...], depth: int = 0) -> str | None:
+        """A text that is an object or a list of JSON, as programs put one into another; None for any other text."""
+        if text.lstrip()[:1] not in ("{", "["):
+            return None
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
-            return self._text(text)
-        return orjson.dumps(self._redacted(value, ())).decode() if isinstance(value, dict | list) else self._text(text)
+            return None
+        redacted = self._redacted(value, path, depth)
+        return text if redacted == value else orjson.dumps(redacted).decode()
 
     def _text(self, text: str) -> str:
         return REDACTED if self.redacted.are_in(text) else text
 
 
-EVERYTHING = PayloadView()
+EVERYTHING, NOTHING = PayloadView(), PayloadView(needs=Role.ADMIN)
 
 
 @cache

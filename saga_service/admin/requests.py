@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from asyncpg import Connection
 
+from saga_service.admin.payloads import PayloadMark
 from saga_service.admin.views import SagaRow, sagas_with_ids
 from saga_service.store.requests import PostgresRequests, Result
 
@@ -28,7 +30,7 @@ class RequestOutcome:
     key: str | None
     request_id: int
     verdict: str | None
-    reason: str
+    reason: Annotated[str, PayloadMark.TEXT]
     status: str
     """The saga's status after the answer."""
 

@@ -81,6 +81,8 @@ def make_application(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # The address of another path would be made of `Host`, which anybody may set, and of the proxy's plain HTTP.
+        redirect_slashes=False,
     )
     application.state.rate_limit = RateLimit(settings.http_requests_per_s_max)
     version_1 = APIRouter(prefix="/v1", responses=RESPONSES)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
+from saga_service.admin.payloads import NOTHING, PayloadMark, PayloadView
 from saga_service.admin.requests import RequestOutcome
 
 log = structlog.get_logger(__name__)
@@ -96,12 +97,13 @@ def answer_with_problems(application: FastAPI, note_refusal: NoteRefusal) -> Non
     """Answer every failure of this application with problem details."""
 
     @application.exception_handler(Failure)
-    async def failed(_: Request, failure: Failure) -> JSONResponse:
+    async def failed(request: Request, failure: Failure) -> JSONResponse:
+        because = payloads_of(request).payload(failure.because, PayloadMark.TEXT) or ""
         problem = Problem(
             type=_urn(failure.kind.value),
             title=TITLES[failure.kind],
             status=STATUSES[failure.kind],
-            detail=advice_by_path(failure.message),
+            detail=advice_by_path(failure.known) + because,
             advice=failure.advice and advice_by_path(failure.advice),
         )
         return problem_response(problem)
@@ -112,8 +114,9 @@ def answer_with_problems(application: FastAPI, note_refusal: NoteRefusal) -> Non
         return problem_response(raised.problem, raised.headers)
 
     @application.exception_handler(RefusedBySaga)
-    async def refused_by_saga(_: Request, refused: RefusedBySaga) -> JSONResponse:
-        title, status, outcome = "The saga refuses", HTTPStatus.CONFLICT, refused.outcome
+    async def refused_by_saga(request: Request, refused: RefusedBySaga) -> JSONResponse:
+        title, status = "The saga refuses", HTTPStatus.CONFLICT
+        outcome = payloads_of(request).shown(refused.outcome)
         return problem_response(
             Problem(type=_urn("refused"), title=title, status=status, detail=outcome.reason, outcome=outcome)
         )
@@ -152,6 +155,12 @@ def problem_response(problem: Problem, headers: dict[str, str] | None = None) ->
         headers = {"Retry-After": TRY_AGAIN_AFTER_S} | (headers or {})
     content = problem.model_dump(exclude_none=True)
     return JSONResponse(content, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def payloads_of(request: Request) -> PayloadView:
+    """What the caller of a request sees of payloads. Whoever is not known sees none."""
+    caller = getattr(request.state, "caller", None)
+    return NOTHING if caller is None else caller.payloads
 
 
 def _methods_at(request: Request) -> list[str]:

@@ -89,9 +89,17 @@ Admin = Annotated[Caller, Depends(NeedsRole(Role.ADMIN))]
 
 
 def refuse_search_of_payloads(caller: Caller, text: str | None, what: str) -> None:
-    """Raises ProblemRaised where a caller who sees no payloads searches them: a part that is found is known."""
-    if text is not None and caller.payloads.needs is not None:
+    """Raises ProblemRaised where a caller who does not see all of payloads searches them: what is found is known."""
+    if text is None:
+        return
+    if caller.payloads.needs is not None:
         raise role_too_low(caller, caller.payloads.needs, what)
+    if caller.payloads.redacted:
+        raise _forbidden(
+            caller,
+            f"{what} would find what is redacted for {caller.name}, who has {caller.role}",
+            "search without it; SAGA_HTTP_REDACTED_FIELDS_ROLE is the role that sees such fields",
+        )
 
 
 def nobody_known(detail: str, advice: str, *, error: str | None = None) -> ProblemRaised:
@@ -109,11 +117,14 @@ def nobody_known(detail: str, advice: str, *, error: str | None = None) -> Probl
 
 def role_too_low(caller: Caller, needed: Role, what: str = "this") -> ProblemRaised:
     """The answer to a caller who is known, and whose role is too low."""
-    problem = Problem(
-        type="urn:saga-service:problem:forbidden",
-        title="The role is too low",
-        status=HTTPStatus.FORBIDDEN,
-        detail=f"{what} needs the role {needed}, and {caller.name} has {caller.role}",
-        advice=f"ask somebody who is {needed}, or whoever gives out roles",
+    return _forbidden(
+        caller,
+        f"{what} needs the role {needed}, and {caller.name} has {caller.role}",
+        f"ask somebody who is {needed}, or whoever gives out roles",
     )
+
+
+def _forbidden(caller: Caller, detail: str, advice: str) -> ProblemRaised:
+    kind, title = "urn:saga-service:problem:forbidden", "The role is too low"
+    problem = Problem(type=kind, title=title, status=HTTPStatus.FORBIDDEN, detail=detail, advice=advice)
     return ProblemRaised(problem, caller=caller.name)

@@ -12,10 +12,10 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
-from saga_service.http.access.callers import CallersOfApplication
+from saga_service.admin.failure_kinds import Failure
+from saga_service.http.access.callers import Caller, CallersOfApplication
 from saga_service.http.live.server_sent_events import DENIED, MEDIA_TYPE, reconnect_after
 from saga_service.http.problem_details import ProblemRaised
-from saga_service.settings.roles import Role
 
 log = structlog.get_logger(__name__)
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -68,14 +68,17 @@ async def _while_permitted(told: AsyncIterator[bytes], is_permitted: Permitted, 
             yield text
 
 
-def still_permitted(request: Request) -> Permitted:
-    """Asks whether the caller of a request may still watch: the token is known, and its role is high enough."""
+def still_permitted(request: Request, caller: Caller) -> Permitted:
+    """Asks whether the caller may still watch: the token is known, and its role is not lower than at the beginning.
+
+    The stream shows the payloads that the caller saw then.
+    """
 
     async def is_permitted() -> bool:
         callers: CallersOfApplication = request.app.state.callers
         try:
-            return (await callers.caller(request)).role.covers(Role.VIEWER)
-        except ProblemRaised:
+            return (await callers.caller(request)).role.covers(caller.role)
+        except (Failure, ProblemRaised):
             return False
 
     return is_permitted

@@ -31,7 +31,7 @@ OF_EVERY_STREAM = {
     EventName.UNREACHABLE: "Postgres cannot be reached. The stream stays open, and misses nothing.",
     EventName.REACHABLE: "Postgres can be reached again.",
     EventName.BEHIND: "More was told than you have read. The stream ends; open it again with `Last-Event-ID`.",
-    EventName.DENIED: "Your token or session has ended, or your role is too low by now. The stream ends.",
+    EventName.DENIED: "Your token or session has ended, or your role is lower than it was. The stream ends.",
     EventName.CLOSING: "This process stops. The stream ends; open it again with `Last-Event-ID`.",
 }
 OF_A_SAGA = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -52,6 +53,7 @@ PAST_LINES_MAX = 500
 PAST_AGAIN_S = 1.0
 """How long the reading of the past waits while Postgres is away."""
 REVISION_MAX = 2**31 - 1
+_DIGITS = re.compile(r"[0-9]{1,10}")
 
 
 def last_event_id(
@@ -105,7 +107,7 @@ async def watch_sagas(
     since = None if last_id is None else _cursor(last_id)
     refuse_too_many(live, request.app.state.servers.settings)
     viewer = ListViewer(caller.payloads, wanted, since)
-    return EventStream(_told_of_list(live, viewer), still_permitted(request), live.heartbeat_s)
+    return EventStream(_told_of_list(live, viewer), still_permitted(request, caller), live.heartbeat_s)
 
 
 async def _told_of_list(live: LiveReader, viewer: ListViewer) -> AsyncIterator[bytes]:
@@ -141,7 +143,7 @@ async def watch_saga(
         return Response(status_code=HTTPStatus.NO_CONTENT)
     refuse_too_many(live, servers.settings)
     viewer = SagaViewer(caller.payloads, found.id, revision, until)
-    return EventStream(_told_of_saga(servers, live, viewer), still_permitted(request), live.heartbeat_s)
+    return EventStream(_told_of_saga(servers, live, viewer), still_permitted(request, caller), live.heartbeat_s)
 
 
 async def _told_of_saga(servers: PooledServers, live: LiveReader, viewer: SagaViewer) -> AsyncIterator[bytes]:
@@ -205,7 +207,7 @@ def refuse_too_many(live: LiveReader, settings: HttpSettings) -> None:
 
 
 def _revision(given: str) -> int:
-    if given.isascii() and given.isdigit() and int(given) <= REVISION_MAX:
+    if _DIGITS.fullmatch(given) and int(given) <= REVISION_MAX:
         return int(given)
     raise Failure(
         f"Last-Event-ID: must be the revision of a saga, but is {quoted(given)}",

@@ -84,7 +84,9 @@ async def _when_at_rest(
     letter = await until_at_rest(live, saga_id, wait_s, EntryPlace(started.stream, started.entry_id))
     if letter is not None:
         raise Failure(
-            f"the entry became dead letter {letter.id}: {letter.reason}", f"look: /v1/dead-letters/{letter.id}"
+            f"the entry became dead letter {letter.id}: ",
+            f"look: /v1/dead-letters/{letter.id}",
+            because=letter.reason,
         )
     async with servers.postgres() as connection:
         saga = await saga_with_id(connection, saga_id)

@@ -260,7 +260,15 @@ async def test_head_answers_and_streams_nothing(server: str, postgres_dsn: str) 
 
 @pytest.mark.parametrize(
     ("path", "given"),
-    [("A-1/events", "x"), ("A-1/events", "-1"), ("A-1/events", "9" * 11), ("events", "5"), ("events", "1@2")],
+    [
+        ("A-1/events", "x"),
+        ("A-1/events", "-1"),
+        ("A-1/events", "9" * 11),
+        ("A-1/events", "9" * 5_000),
+        ("events", "5"),
+        ("events", "1@2"),
+        ("events", "99999999999999@1:1:"),
+    ],
 )
 async def test_an_id_that_is_none_is_told(server: str, postgres_dsn: str, path: str, given: str) -> None:
     await keep(postgres_dsn, begun("order", "A-1"))

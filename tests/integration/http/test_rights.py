@@ -23,7 +23,7 @@ from saga_service.http.application import ROUTERS
 from saga_service.settings import AccessTokens, Settings
 from saga_service.settings.http_tokens import StoredToken, digest_of, fresh_token, write_token
 from saga_service.settings.roles import Role
-from saga_service.wire.dead_letters import dead_letter
+from saga_service.wire.dead_letters import NamedSaga, dead_letter
 from saga_service.wire.entries import Entry
 from tests.integration.cli.test_sagas import begun, keep
 from tests.integration.http.conftest import Api, open_api, open_server
@@ -75,6 +75,12 @@ async def test_whoever_is_not_known_or_may_not_is_refused_before_anything_is_rea
             refused = await guarded.request(method, address, headers=bearer(TOKENS[role]))
             assert (refused.status_code, refused.headers["content-type"]) == (403, "application/problem+json")
             assert refused.json()["detail"] == f"this needs the role {needed}, and a-{role} has {role}"
+
+
+@pytest.mark.parametrize("path", ["/v1/sagas/", "/v1/me/", "/metrics/", "//v1/me", "/v1/sagas/A-1/history/"])
+async def test_a_path_is_one_path_and_leads_to_no_other_host(guarded: Api, path: str) -> None:
+    answer = await guarded.get(path, headers={"Host": "elsewhere.test"} | bearer(TOKENS[Role.VIEWER]))
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +239,28 @@ async def test_whoever_sees_no_payload_finds_none_by_searching_for_it(postgres_d
         assert refused.json()["detail"] == "a search of reasons needs the role admin, and a-operator has operator"
 
 
+async def test_whoever_sees_fields_redacted_finds_none_by_searching_for_it(postgres_dsn: str, redis_url: str) -> None:
+    redacted = {"http_payload_role": Role.VIEWER, "http_redacted_fields": ("card_number",)}
+    async with open_api(postgres_dsn, redis_url, WITH_TOKENS.model_copy(update=redacted)) as api:
+        searched = [
+            await api.get("/v1/dead-letters?reason=card_number%204", headers=bearer(TOKENS[role]))
+            for role in (Role.OPERATOR, Role.ADMIN)
+        ]
+    assert [each.status_code for each in searched] == [403, 200]
+    assert "would find what is redacted for a-operator" in searched[0].json()["detail"]
+
+
+async def test_no_problem_repeats_a_payload_to_whoever_may_not_see_it(postgres_dsn: str, redis_url: str) -> None:
+    entry = Entry("saga:events", "1-0", {b"data": b"{}"})
+    letter = dead_letter(entry, f"'{SECRET}' is no number", 1, NamedSaga(None, "B-1"))
+    await store(postgres_dsn, Batch(dead_letters=[letter]), DOCUMENT)
+    async with open_api(postgres_dsn, redis_url, WITH_TOKENS) as api:
+        told = {role: (await api.get("/v1/sagas/B-1", headers=bearer(TOKENS[role]))).json()["detail"] for role in Role}
+    named = "no saga has the id or the key 'B-1': dead letter 1 names it, which was refused because "
+    assert told[Role.VIEWER] == f"{named}[hidden: needs operator]"
+    assert told[Role.OPERATOR] == told[Role.ADMIN] == f"{named}'{SECRET}' is no number"
+
+
 @pytest.mark.parametrize(
     ("unredacted", "seen_by"), [("admin", [Role.ADMIN]), ("nobody", []), ("operator", [Role.OPERATOR, Role.ADMIN])]
 )
@@ -265,6 +293,21 @@ async def test_no_event_shows_a_payload_to_a_viewer(postgres_dsn: str, redis_url
             text = str(events)
             assert (SECRET in text) is (role is Role.OPERATOR)
             assert ("[hidden: needs operator]" in text) is (role is Role.VIEWER)
+
+
+async def test_a_stream_ends_soon_after_its_callers_role_was_lowered(
+    postgres_dsn: str, redis_url: str, tmp_path: Path
+) -> None:
+    token, file = fresh_token(), tmp_path / "tokens"
+    file.write_text(write_token(StoredToken("a", Role.OPERATOR, digest_of(token))))
+    settings = Settings(http_tokens_file=file, http_heartbeat_ms=100)
+    async with (
+        open_server(postgres_dsn, redis_url, settings) as (address, _),
+        watched(address, "/v1/sagas/events", **bearer(token)) as stream,
+    ):
+        await stream.next("ready")
+        file.write_text(write_token(StoredToken("a", Role.VIEWER, digest_of(token))))
+        assert [event.name for event in await stream.rest(within_s=30)] == ["denied"]
 
 
 async def test_a_stream_ends_soon_after_its_callers_token_has(

@@ -153,3 +153,19 @@ def test_every_column_that_can_hold_a_payload_is_marked() -> None:
                 unmarked.add(f"{row.__name__}.{field.name}")
     assert marked == COLUMNS_WITH_PAYLOADS
     assert unmarked == HARMLESS.keys()
+
+
+def test_json_in_a_text_of_a_payload_is_redacted_as_if_it_stood_there_itself() -> None:
+    within = orjson.dumps({"iban": "DE1", "n": 1}).decode()
+    data = {"customer": within, "raw": [f" {within}"], "told": "the iban", "kept": '{ "n": 10000000000000000000000 }'}
+    shown = redacting("customer.iban").shown(signal(data)).data
+    assert shown == data | {"customer": '{"iban":"[redacted]","n":1}'}
+    twice = {"outer": orjson.dumps({"inner": within}).decode()}
+    assert "DE1" not in orjson.dumps(redacting("iban").shown(signal(twice)).data).decode()
+
+
+def test_an_entry_that_is_nested_beyond_all_measure_is_redacted_and_hides_no_other() -> None:
+    deep = "[" * 1_000 + '{"iban": "DE1"}' + "]" * 1_000
+    shown = redacting("iban").payload({"data": deep, "id": "1-0"}, PayloadMark.ENTRY)
+    assert "DE1" not in shown["data"]
+    assert shown["id"] == "1-0"
