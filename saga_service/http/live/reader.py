@@ -10,15 +10,15 @@ the last one that did.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import asyncpg
 import structlog
 from asyncpg import Connection
 
 from saga_service.admin.changes import Changes, Cursor, EntryPlace, LetterOfEntry, Wanted, changes_since
-from saga_service.admin.failure_kinds import Failure
+from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.base.liveness import moved, waiting
 from saga_service.http.live.event_texts import EventTexts
 from saga_service.http.live.expectations import Expectations
@@ -37,6 +37,8 @@ RESUMED_MAX = 10
 """Moments from which viewers go on in one round: a look for each. Of a process that has died most have the same one."""
 OPENED_AT_ONCE_MAX = 2
 """Streams whose beginning is read at once. A thousand may come together, and other requests need connections too."""
+TURN_S_MAX = 30.0
+"""How long whoever opens a stream waits for that."""
 REFRESH_S = 30.0
 """How often all sagas that are followed are looked up, whether or not they have changed. A commit that waits for a
 standby may hang for longer than changes are kept."""
@@ -65,8 +67,6 @@ class LiveReader:
         self.answers: Expectations[int, Result] = Expectations()
         self.letters: Expectations[EntryPlace, LetterOfEntry] = Expectations()
         self.ended = asyncio.Event()
-        self.turns = asyncio.Semaphore(OPENED_AT_ONCE_MAX)
-        """Whoever reads what a stream begins with takes a turn."""
         self.heartbeat_s = heartbeat_s
         self._connect = connect
         self._looked = looked
@@ -75,6 +75,7 @@ class LiveReader:
         self._coming: list[SagaFollower | ListViewer] = []
         self._since: Cursor | None = None
         self._is_away = False
+        self._turns = asyncio.Semaphore(OPENED_AT_ONCE_MAX)
         self._beat_at_s = 0.0
         self._refresh_at_s = 0.0
 
@@ -110,6 +111,21 @@ class LiveReader:
             yield
         finally:
             self.viewers.discard(viewer)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """The turn of one who reads what a stream begins with. Raises Failure where it does not come in time."""
+        try:
+            async with asyncio.timeout(TURN_S_MAX):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Failure(
+                "too many streams of events are opened at once", "ask again in a moment", kind=FailureKind.UNREACHABLE
+            ) from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     @contextmanager
     def telling(self, follower: SagaFollower | ListViewer) -> Iterator[None]:

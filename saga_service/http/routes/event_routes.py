@@ -137,7 +137,7 @@ async def watch_saga(
     ] = None,
 ) -> Response:
     revision = 0 if last_id is None else _revision(last_id)
-    async with live.turns, servers.postgres() as connection:
+    async with live.turn(), servers.postgres() as connection:
         found = (await find_saga(connection, target, saga, by_definition=BY_DEFINITION)).saga
     if until is not None and until.is_met_by(found) and last_id is not None and revision == found.revision:
         return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -160,7 +160,7 @@ async def _past(servers: PooledServers, live: LiveReader, viewer: SagaViewer) ->
     is_away = False
     while not viewer.is_over:
         try:
-            async with live.turns, servers.postgres() as connection:
+            async with live.turn(), servers.postgres() as connection:
                 lines = await history_of(
                     connection, viewer.saga_id, after_revision=viewer.revision, lines_max=PAST_LINES_MAX
                 )
@@ -185,9 +185,9 @@ async def look_at_events(caller: Viewer) -> Response:
 
 @router.head("/{target}/events", include_in_schema=False)
 async def look_at_events_of_saga(
-    caller: Viewer, servers: ServersOfRequest, target: Target, saga: OfDefinition = None
+    caller: Viewer, servers: ServersOfRequest, live: LiveOfRequest, target: Target, saga: OfDefinition = None
 ) -> Response:
-    async with servers.postgres() as connection:
+    async with live.turn(), servers.postgres() as connection:
         await find_saga(connection, target, saga, by_definition=BY_DEFINITION)
     return Response(headers=HEADERS, media_type=MEDIA_TYPE)
 

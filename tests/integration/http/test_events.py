@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import asyncpg
 import httpx
@@ -13,6 +14,7 @@ import pytest
 
 from saga_service.core.vocabulary import Operation
 from saga_service.engine.ports import Batch, Write
+from saga_service.http.live import reader
 from saga_service.http.routes import event_routes
 from saga_service.settings import Settings
 from saga_service.store.postgres_store import PostgresStore
@@ -294,6 +296,31 @@ async def test_more_viewers_than_a_process_may_have_are_told_so(postgres_dsn: st
                 return stream.response.status_code == 200
 
         await eventually(there_is_room)
+
+
+async def test_a_stream_that_cannot_be_opened_in_time_is_told_so(
+    server: str, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "TURN_S_MAX", 0.05)
+    await keep(postgres_dsn, begun("order", "A-1"))
+    taken = asyncio.Event()
+    turns = reader.LiveReader.turn
+
+    @asynccontextmanager
+    async def kept_turn(live: reader.LiveReader) -> AsyncIterator[None]:
+        async with turns(live):
+            await taken.wait()
+            yield
+
+    monkeypatch.setattr(reader.LiveReader, "turn", kept_turn)
+    async with httpx.AsyncClient(base_url=server) as client:
+        more_than_turns = range(reader.OPENED_AT_ONCE_MAX + 1)
+        asked = [asyncio.create_task(client.head("/v1/sagas/A-1/events")) for _ in more_than_turns]
+        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        taken.set()
+        answers = [await each for each in asked]
+    assert [task.result().status_code for task in done] == [503]
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503]
 
 
 async def test_a_process_that_stops_ends_its_streams_at_once(postgres_dsn: str, redis_url: str) -> None:
