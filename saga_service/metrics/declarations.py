@@ -280,6 +280,10 @@ REQUESTS = _counter(
     "status",
     of=(HTTP, SERVICE),
 )
+VIEWERS = _gauge("saga_http_viewers", "Open streams of events.", of=(HTTP, SERVICE))
+WAITERS = _gauge(
+    "saga_http_waiters", "Requests that wait: for a saga's end, or for the answer of a replica.", of=(HTTP, SERVICE)
+)
 REQUEST_DURATION = _histogram(
     "saga_http_request_duration_seconds",
     WORK_S,

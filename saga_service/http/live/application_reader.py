@@ -35,6 +35,9 @@ async def live_reader(servers: PooledServers, process: WatchedProcess) -> AsyncI
     )
     process.measurements.gauge(declarations.VIEWERS, lambda: len(reader.viewers))
 
+    process.measurements.gauge(declarations.VIEWERS, lambda: len(reader.viewers))
+    process.measurements.gauge(declarations.WAITERS, lambda: reader.waiters)
+
     async def end_with_process() -> None:
         await process.stop.wait()
         reader.end()

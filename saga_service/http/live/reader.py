@@ -91,6 +91,11 @@ class LiveReader:
             with waiting():
                 await asyncio.sleep(max(0.0, next_at_s - loop.time()))
 
+    @property
+    def waiters(self) -> int:
+        """How many answers and dead letters are waited for."""
+        return len(self.answers.keys()) + len(self.letters.keys())
+
     def end(self) -> None:
         """End all streams and waits at once: the process stops."""
         self.ended.set()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from saga_service.settings import AccessTokens, Settings
 from saga_service.settings.http_tokens import StoredToken, digest_of, fresh_token, write_token
 from saga_service.settings.roles import Role
+from tests.integration.cli.test_sagas import begun, keep
 from tests.integration.http.conftest import Api, open_api
+from tests.support.waiting import eventually
 
 NOWHERE = "postgresql://somebody:hush@127.0.0.1:1/saga"
 TOKEN = fresh_token()
@@ -51,6 +55,24 @@ async def test_with_rights_probes_are_open_without_reasons_and_metrics_are_for_v
         assert (await api.get("/metrics")).status_code == 401
         allowed = await api.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
         assert (allowed.status_code, allowed.headers["content-type"].partition(";")[0]) == (200, "text/plain")
+
+
+async def test_whoever_waits_for_an_answer_is_counted_while_that_lasts(api: Api, postgres_dsn: str) -> None:
+    await keep(postgres_dsn, begun("order", "A-1"))
+
+    async def waiters() -> str:
+        lines = (await api.get("/metrics")).text.splitlines()
+        return next(line for line in lines if line.startswith("saga_http_waiters "))
+
+    assert await waiters() == "saga_http_waiters 0.0"
+    waiting = asyncio.create_task(api.post("/v1/sagas/A-1/operations/pause?timeout=30", json={"reason": "a look"}))
+
+    async def one_waits() -> bool:
+        return await waiters() == "saga_http_waiters 1.0"
+
+    await eventually(one_waits)
+    waiting.cancel()
+    await asyncio.wait([waiting])
 
 
 async def test_a_setting_opens_the_metrics(redis_url: str) -> None:
