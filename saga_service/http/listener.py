@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import uvicorn
@@ -19,6 +19,9 @@ CONNECTIONS_WAITING_MAX = 2_048
 UNACKNOWLEDGED_MS_MAX = 60_000
 """How long the network may take to acknowledge what was sent. It finds a peer whose machine has gone away."""
 
+DATE_KEPT_S = 1.0
+"""How long the headers have the same time, which is written to the second."""
+
 
 class Address(NamedTuple):
     """An address to listen on, and the setting that its port comes from."""
@@ -29,11 +32,22 @@ class Address(NamedTuple):
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server. Signals are the caller's."""
+    """Uvicorn's server until `stop` is set. Signals are the caller's."""
+
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stop = stop
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        # Uvicorn looks ten times a second whether it is to stop. A process that is idle otherwise would feel it.
+        while not (self._stop.is_set() or await self.on_tick(0)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DATE_KEPT_S):
+                    await self._stop.wait()
 
 
 async def serve_until(
@@ -45,28 +59,21 @@ async def serve_until(
     connections_max: int | None = None,
 ) -> None:
     """Serve until `stop` is set, and then until the answers that are under way have gone out, `grace_s` at most."""
-    server = _Server(
-        uvicorn.Config(
-            application,
-            http=HttpConnection,
-            log_config=None,
-            # That it starts and stops is told in our own words.
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            # The application knows whose headers are to be believed.
-            proxy_headers=False,
-            backlog=CONNECTIONS_WAITING_MAX,
-            limit_concurrency=connections_max,
-            timeout_graceful_shutdown=grace_s,
-        )
+    config = uvicorn.Config(
+        application,
+        http=HttpConnection,
+        log_config=None,
+        # That it starts and stops is told in our own words.
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        # The application knows whose headers are to be believed.
+        proxy_headers=False,
+        backlog=CONNECTIONS_WAITING_MAX,
+        limit_concurrency=connections_max,
+        timeout_graceful_shutdown=grace_s,
     )
-    serving = asyncio.create_task(server.serve([listening]))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    server.should_exit = True
-    await serving
+    await _Server(config, stop).serve([listening])
 
 
 def _notice_dead_peers(listening: socket.socket) -> None:

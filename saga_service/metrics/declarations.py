@@ -159,7 +159,7 @@ POOL_WAITING = _gauge("saga_pool_waiting", "Statements that wait for a connectio
 LOOP_DELAY = _histogram(
     "saga_loop_delay_seconds",
     MOMENTS_S,
-    "How much later than asked the event loop woke a task, looked at four times a second.",
+    "How much later than asked the event loop woke a task, looked at twice a second.",
     of=EVERYWHERE,
 )
 BUILD_INFO = _gauge(

@@ -18,7 +18,7 @@ from saga_service.runtime.intake import Intake
 from saga_service.runtime.lane import Lane
 from saga_service.store.pool import waiting_for_connection
 
-LOOKED_EVERY_S = 0.25
+LOOKED_EVERY_S = 0.5
 
 
 def add_build_info(measurements: Measurements) -> None:

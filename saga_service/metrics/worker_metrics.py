@@ -25,7 +25,7 @@ class WorkerMetrics:
         self._of_service = (service,)
         self._commands = measurements.counter(declarations.COMMANDS)
         self._duration = measurements.histogram(declarations.HANDLER_DURATION)
-        self._wait = measurements.histogram(declarations.COMMAND_WAIT)
+        self._wait = measurements.histogram(declarations.COMMAND_WAIT).series_of(self._of_service)
         self._leases_lost = measurements.counter(declarations.LEASES_LOST)
         self._replies_retried = measurements.counter(declarations.REPLIES_RETRIED)
         self._inbox_answers = measurements.counter(declarations.INBOX_ANSWERS)
@@ -33,7 +33,7 @@ class WorkerMetrics:
 
     def began(self, command: ReceivedCommand, entry: Entry) -> None:
         added_ms = int(entry.id.partition("-")[0])
-        self._wait.observe(self._of_service, (now_ms() - added_ms) / 1000)
+        self._wait.add((now_ms() - added_ms) / 1000)
 
     def ended(self, command: ReceivedCommand, reply: Message | None, seconds: float) -> None:
         outcome = NO_REPLY if reply is None else outcome_of(reply)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from structlog.contextvars import bind_contextvars
@@ -22,7 +22,7 @@ from saga_service.base.liveness import moved, waiting
 from saga_service.core.ids import CommandId
 from saga_service.wire.commands import ReceivedCommand, read_command
 from saga_service.wire.encryption import Cipher
-from saga_service.wire.entries import Entry, Malformed, Message
+from saga_service.wire.entries import Entry, Malformed
 from saga_service.wire.replies import write_progress
 from saga_service.worker.context import StepContext
 from saga_service.worker.copies import Copies
@@ -177,13 +177,14 @@ class Dispatcher:
                 self._log.warning("a copy of a command is past its deadline and is skipped", **identity(command))
                 self._replies.acknowledge_unanswered(entry.id)
                 return
-            reply = await self._observed(
-                command,
-                entry,
-                execute(
+            self._observer.began(command, entry)
+            began_s, reply = time.perf_counter(), None
+            try:
+                reply = await execute(
                     handler, command, context, self._reply_bytes_max, self._endings.was_asked_to_end, self._exactly_once
-                ),
-            )
+                )
+            finally:
+                self._observer.ended(command, reply, time.perf_counter() - began_s)
             if reply is None:
                 self._replies.acknowledge_unanswered(entry.id)
             else:
@@ -193,17 +194,6 @@ class Dispatcher:
             self._limits.count_end(command.type)
             self.handled += 1
             self._slot_freed()
-
-    async def _observed(
-        self, command: ReceivedCommand, entry: Entry, work: Coroutine[Any, Any, Message | None]
-    ) -> Message | None:
-        self._observer.began(command, entry)
-        began_s, reply = time.perf_counter(), None
-        try:
-            reply = await work
-            return reply
-        finally:
-            self._observer.ended(command, reply, time.perf_counter() - began_s)
 
     def _slot_freed(self) -> None:
         if self._limits.are_set:
