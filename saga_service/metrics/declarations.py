@@ -189,9 +189,13 @@ OLDEST_DEAD_LETTER = _state(
     "saga_oldest_dead_letter_timestamp_seconds", "When the oldest dead letter came that nobody has replayed.", "stream"
 )
 OUTBOX = _state("saga_outbox_rows", "Committed batches whose messages are not known to be published.")
-OLDEST_OUTBOX = _state("saga_oldest_outbox_timestamp_seconds", "When the oldest of these was committed, or last tried.")
+OLDEST_OUTBOX = _state(
+    "saga_oldest_outbox_timestamp_seconds", "When the oldest row of the outbox was committed, or last tried."
+)
 REQUESTS_WAITING = _state("saga_requests_waiting", "Requests by SQL, and deferred entries, that wait for a replica.")
-OLDEST_REQUEST = _state("saga_oldest_request_timestamp_seconds", "When the oldest of these was made.")
+OLDEST_REQUEST = _state(
+    "saga_oldest_request_timestamp_seconds", "When the oldest request that waits for a replica was made."
+)
 PROCESSES = _state("saga_processes", "Processes that are alive.", "kind")
 STATE_ERRORS = _counter(
     "saga_state_errors_total",
