@@ -130,7 +130,7 @@ async def test_while_postgres_is_silent_the_process_lives_and_is_not_ready_and_i
     async with postgres_proxy(postgres_dsn) as (proxy, dsn):
         [service] = await system.start(workers=0, SAGA_POSTGRES_DSN=dsn, SAGA_POSTGRES_TIMEOUT_MS="1000", **PROBES)
         address = address_of(system, service)
-        assert (await get(address, "/readyz")).text == "ok\n"
+        await eventually(partial(_is_ready, address))
         proxy.stall()
 
         async def not_ready() -> str:
@@ -172,6 +172,13 @@ async def test_while_redis_is_away_that_is_said_by_name(system: System, redis_ur
         proxy.flow()
         for address in addresses:
             await eventually(partial(_is_ready, address), within_s=30)
+
+
+async def in_hand(system: System, service: Child) -> None:
+    """Wait until the worker inside the service has a command in hand."""
+    travel = system.names.commands("travel")
+    await eventually(lambda: "worker started" in system.events_of(service), within_s=20)
+    await eventually(lambda: system.groups(travel)["travel"]["pending"] == 1)
 
 
 async def _is_ready(address: str) -> bool:
@@ -221,8 +228,7 @@ async def test_a_process_that_shuts_down_lives_and_is_not_ready(system: System) 
     await system.ready(service)
     address = address_of(system, service)
     system.start_saga("trip", "in-hand", plan={"flight": ["sleep 2000"]})
-    travel = system.names.commands("travel")
-    await eventually(lambda: system.groups(travel)["travel"]["pending"] == 1)
+    await in_hand(system, service)
     service.ask_to_stop()
 
     async def shutting_down() -> bool:
@@ -239,7 +245,7 @@ async def test_the_api_inside_the_service_answers_and_ends_with_it(system: Syste
     address = address_of(system, service)
     started = await get(address, "/v1/definitions")
     assert "trip" in {each["saga"] for each in started.json()["items"]}
-    assert (await get(address, "/readyz")).text == "ok\n"
+    await eventually(partial(_is_ready, address))
     samples = await metrics_of(address)
     assert total(samples, "saga_http_requests_total", route="/v1/definitions") == 1
     assert "saga_lanes" in samples
@@ -268,8 +274,7 @@ async def test_a_second_signal_ends_a_service_with_an_api_at_once(system: System
         workers=0, SAGA_WORKERS="tests.end_to_end.workers:travel", SAGA_HTTP_ENABLED="true", SAGA_HTTP_PORT="0"
     )
     system.start_saga("trip", "in-hand", plan={"flight": ["sleep 60000"]})
-    travel = system.names.commands("travel")
-    await eventually(lambda: system.groups(travel)["travel"]["pending"] == 1)
+    await in_hand(system, service)
     service.ask_to_stop()
     await eventually(lambda: "shutting down; a second signal ends it at once" in system.log_of(service))
     os.kill(service.pid, signal.SIGTERM)
