@@ -284,7 +284,6 @@ REQUESTS = _counter(
     "status",
     of=(HTTP, SERVICE),
 )
-VIEWERS = _gauge("saga_http_viewers", "Open streams of events.", of=(HTTP, SERVICE))
 WAITERS = _gauge(
     "saga_http_waiters", "Requests that wait: for a saga's end, or for the answer of a replica.", of=(HTTP, SERVICE)
 )

@@ -33,7 +33,6 @@ async def live_reader(servers: PooledServers, process: WatchedProcess) -> AsyncI
         heartbeat_s=settings.http_heartbeat_ms / 1000,
         looked=partial(process.measurements.histogram(declarations.LOOK_DURATION).observe, ()),
     )
-    process.measurements.gauge(declarations.VIEWERS, lambda: len(reader.viewers))
 
     process.measurements.gauge(declarations.VIEWERS, lambda: len(reader.viewers))
     process.measurements.gauge(declarations.WAITERS, lambda: reader.waiters)
