@@ -86,13 +86,16 @@ async def test_after_a_small_run_every_metric_has_a_value(system: System) -> Non
     system.redis.xreadgroup("slow", "me", {system.names.events: ">"}, count=1)
     await system.until_ended(3)
     [stuck] = await system.fetch("select id from saga.sagas where status = 'stuck'")
-    await system.fetch("select saga.operate('resume', $1, 'ann', 'why not')", stuck["id"])
     await system.fetch("select saga.signal('nobody-waits', $1)", stuck["id"])
     # Something that waits: a saga with a timer, whose worker hangs.
     system.start_saga("trip", "hangs", plan={"flight": ["sleep 8000"]})
     addresses = {name: await address_once_there(system, child) for name, child in
                  ((SERVICE, service), (WORKER, worker), (HTTP, api))}  # fmt: skip
     assert (await get(addresses[HTTP], "/v1/sagas")).status_code == 200
+    # A request that waits for the answer of a replica.
+    async with httpx.AsyncClient(timeout=ANSWER_S_MAX) as client:
+        resume = f"{addresses[HTTP]}/v1/sagas/{stuck['id']}/operations/resume"
+        assert (await client.post(resume, json={"reason": "why not"})).status_code == 409
 
     async def all_are_there() -> dict[str, Samples]:
         seen = {process: await metrics_of(address) for process, address in addresses.items()}
