@@ -5,6 +5,7 @@ The process starts while a server is away, and answers what it can.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Annotated, cast
@@ -41,6 +42,9 @@ class PooledServers(ServerPools):
         self.cipher = cipher_of(settings)
         self._writers = writers
         self._watchers = watchers
+        self.counting = asyncio.Semaphore(max(1, readers.get_max_size() // 2))
+        """Counts of lists that may be under way at once. A large table takes each of them a second, and whoever asks
+        for many lists must leave connections for what others ask."""
 
     @asynccontextmanager
     async def postgres_to_watch(self) -> AsyncIterator[asyncpg.Connection]:

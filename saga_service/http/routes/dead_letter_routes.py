@@ -50,7 +50,7 @@ async def list_dead_letters(
     wanted = LetterFilter(stream, reason, saga, older_than, newer_than, with_replayed)
     async with servers.postgres() as connection:
         page = await page_of_letters(connection, wanted, limit, None if before is None else AfterLetter(before))
-        total = await counted(connection, "dead_letters", wanted.conditions())
+        total = await counted(servers, connection, "dead_letters", wanted.conditions())
     return DeadLetterPage(items=page.items, next=None if page.next is None else page.next.id, **total)
 
 

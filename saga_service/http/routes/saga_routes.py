@@ -93,7 +93,7 @@ async def list_sagas(
     place = place_of(cursor)
     async with servers.postgres() as connection:
         page = await page_of_sagas(connection, wanted, limit, place)
-        total = await counted(connection, "sagas", wanted.conditions())
+        total = await counted(servers, connection, "sagas", wanted.conditions())
     return SagaPage(
         items=[decrypted_saga(each, servers.cipher) for each in page.items],
         next=None if page.next is None else cursor_of(page.next),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import pytest
 from structlog.testing import capture_logs
@@ -14,6 +16,7 @@ from tests.integration.cli.test_sagas import HOUR_MS, begun, id_of, keep
 from tests.integration.http.conftest import Api, open_api
 from tests.support.builders import step
 from tests.support.command_line import store
+from tests.support.waiting import eventually
 
 
 async def pages_of(api: Api, query: str) -> list[list[str]]:
@@ -76,7 +79,31 @@ async def test_filters_are_those_of_the_command_line(api: Api, postgres_dsn: str
     assert await found("error_code=out_of_stock") == [id_of(failed)]
     assert set(await found("key=A-1")) == {id_of(done), id_of(other)}
     assert await found("saga=trip") == [id_of(other)]
-    assert await found("older_than=PT4H") == [id_of(failed)]
+    for age in ("PT4H", "14400", "14400.5"):
+        assert await found(f"older_than={age}") == [id_of(failed)]
+
+
+async def test_whoever_has_many_lists_counted_leaves_connections_to_the_others(
+    api: Api, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(postgres_dsn, begun("order", "A-1"))
+    counts: list[str] = []
+    over = asyncio.Event()
+
+    async def slow(_: object, view: str, *__: object) -> int:
+        counts.append(view)
+        await over.wait()
+        return 1
+
+    monkeypatch.setattr(pages, "count_of", slow)
+    lists = [asyncio.create_task(api.get(f"/v1/{path}")) for path in ("sagas", "dead-letters") * 10]
+    await eventually(lambda: counts and len(counts) + sum(each.done() for each in lists) == len(lists))
+    assert (await api.get("/v1/sagas/A-1")).status_code == 200
+    over.set()
+    answers = [(await each).raise_for_status().json() for each in lists]
+    assert 0 < len(counts) < len(lists)
+    assert [each["total"] for each in answers].count(1) == len(counts)
+    assert [each["total_is_exact"] for each in answers if each["total"] is None] == [False] * (20 - len(counts))
 
 
 async def test_a_total_is_exact_as_far_as_it_is_counted(
