@@ -7,9 +7,10 @@ Filters that few sagas fit have indexes of their own, and all that fit are read 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from asyncpg import Connection
@@ -95,19 +96,6 @@ async def page_of_sagas(
     return await _all_that_fit(connection, SAGAS, conditions, sagas_max, after)
 
 
-async def newest_sagas(connection: Connection, wanted: SagaFilter, sagas_max: int) -> tuple[list[SagaRow], int | None]:
-    """The sagas that fit, newest first, and the number of all that fit: None where counting takes too long."""
-    found: list[SagaRow] = []
-    place: AfterSaga | None = None
-    while len(found) < sagas_max:
-        page = await page_of_sagas(connection, wanted, sagas_max - len(found), place)
-        found += page.items
-        if page.next is None:
-            return found, len(found)
-        place = page.next
-    return found, await count_of(connection, "sagas", wanted.conditions())
-
-
 async def page_of_letters(
     connection: Connection, wanted: LetterFilter, letters_max: int, after: AfterLetter | None = None
 ) -> Page[DeadLetterRow, AfterLetter]:
@@ -115,19 +103,33 @@ async def page_of_letters(
     return await _walked(connection, LETTERS, wanted.conditions(), letters_max, after)
 
 
+async def newest_sagas(connection: Connection, wanted: SagaFilter, sagas_max: int) -> tuple[list[SagaRow], int | None]:
+    """The sagas that fit, newest first, and the number of all that fit: None where counting takes too long."""
+    found, is_all = await _pages_of(partial(page_of_sagas, connection, wanted), sagas_max)
+    return found, len(found) if is_all else await count_of(connection, "sagas", wanted.conditions())
+
+
 async def newest_letters(
     connection: Connection, wanted: LetterFilter, letters_max: int
 ) -> tuple[list[DeadLetterRow], int | None]:
     """The dead letters that fit, newest first, and the number of all that fit: None where counting takes too long."""
-    found: list[DeadLetterRow] = []
-    place: AfterLetter | None = None
-    while len(found) < letters_max:
-        page = await page_of_letters(connection, wanted, letters_max - len(found), place)
+    found, is_all = await _pages_of(partial(page_of_letters, connection, wanted), letters_max)
+    return found, len(found) if is_all else await count_of(connection, "dead_letters", wanted.conditions())
+
+
+async def _pages_of(
+    page_of: Callable[[int, _Place | None], Awaitable[Page[_Row, _Place]]], rows_max: int
+) -> tuple[list[_Row], bool]:
+    """The rows of as many pages as it takes, and whether these are all that fit."""
+    found: list[_Row] = []
+    place: _Place | None = None
+    while len(found) < rows_max:
+        page = await page_of(rows_max - len(found), place)
         found += page.items
         if page.next is None:
-            return found, len(found)
+            return found, True
         place = page.next
-    return found, await count_of(connection, "dead_letters", wanted.conditions())
+    return found, False
 
 
 async def count_of(connection: Connection, view: str, conditions: Conditions, up_to: int | None = None) -> int | None:
