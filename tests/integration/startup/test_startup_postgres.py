@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from saga_service import app
+from saga_service import app, startup
 from saga_service.settings import ServerUrl, Settings
 from saga_service.startup import ServerRefused, wait_for_postgres, with_postgres
 from tests.support.waiting import eventually
@@ -99,8 +100,8 @@ async def test_the_time_out_bounds_every_wait_for_a_connection_too(
     bounds_s: dict[str, float] = {}
     stop = asyncio.Event()
 
-    def record(name: str, option: str) -> None:
-        make = getattr(app, name)
+    def record(module: ModuleType, name: str, option: str) -> None:
+        make = getattr(module, name)
 
         def recorded(*arguments: Any, **options: Any) -> Any:  # Any: as each has it
             bounds_s[name] = options[option]
@@ -108,11 +109,11 @@ async def test_the_time_out_bounds_every_wait_for_a_connection_too(
                 stop.set()
             return make(*arguments, **options)
 
-        monkeypatch.setattr(app, name, recorded)
+        monkeypatch.setattr(module, name, recorded)
 
-    record("create_pool", "statement_timeout_s")
+    record(startup, "create_pool", "statement_timeout_s")
     for name in ("PostgresStore", "PostgresRemoval", "PostgresDefinitionRegistry"):
-        record(name, "acquire_timeout_s")
+        record(app, name, "acquire_timeout_s")
 
     async with asyncio.timeout(10):
         await app.serve(
