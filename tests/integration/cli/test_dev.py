@@ -281,13 +281,21 @@ async def test_a_second_dev_that_waited_for_the_folder_of_a_first_keeps_its_data
     assert (data / "postgres").exists()
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """The words of a process's command line; none of one that has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 async def test_a_worker_that_was_killed_is_told_with_the_command_that_starts_it(folder: Path) -> None:
     (folder / "shop_of_dev.py").write_text(SHOP)
     dev = dev_of(folder, "-d", "shop_of_dev", "-w", "shop_of_dev:shop")
     try:
         said = Said(dev)
         await said.until("worker started")
-        [workers] = [child for child in psutil.Process(dev.pid).children(recursive=True) if "worker" in child.cmdline()]
+        [workers] = [child for child in psutil.Process(dev.pid).children(recursive=True) if "worker" in words_of(child)]
         workers.kill()
         line = await said.until("was killed by signal 9")
         assert line.startswith(
