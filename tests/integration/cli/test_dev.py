@@ -55,6 +55,12 @@ def as_in_a_terminal() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.fixture(autouse=True)
+def no_port_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run side by side, and two that prefer one port may both find it free."""
+    monkeypatch.setenv("SAGA_HTTP_PORT", "0")
+
+
 @pytest.fixture
 def dev(folder: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
