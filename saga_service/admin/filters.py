@@ -59,10 +59,16 @@ class SagaFilter:
         wanted.add("parent_id = {}::uuid", self.parent_id)
         wanted.add("(error_code = {} or status = 'stuck' and stuck_code = {})", self.error_code)
         wanted.add("status = any({}::text[])", None if self.statuses is None else list(self.statuses))
+        if self.is_of(IN_FLIGHT):
+            wanted.texts.append(_IS_IN_FLIGHT)
         # What began later has changed later: the index on the beginnings serves.
         wanted.add("updated_at < now() - {}::interval and created_at < now() - {}::interval", self.older_than)
         wanted.add(_CHANGED_SINCE, self.newer_than)
         return wanted
+
+    def is_of(self, statuses: frozenset[SagaStatus]) -> bool:
+        """True where every saga that fits has one of these statuses."""
+        return self.statuses is not None and statuses.issuperset(self.statuses)
 
     def could_fit(self, row: SagaSummary) -> bool:
         """True where the conditions hold that are on what never changes of a saga."""
@@ -91,11 +97,13 @@ class SagaFilter:
 
 # A saga that has not ended has a timer, or is compensating, or waits for a person: said in the words of the partial
 # indexes, so that sagas which ended earlier, mostly many, are not read.
-_CHANGED_SINCE = """updated_at >= now() - {}::interval and (
-    ended_at >= now() - {}::interval
-    or next_check_at > '-infinity'
-    or status in ('compensating', 'stuck', 'paused')
-)"""
+_IS_IN_FLIGHT = "(next_check_at > '-infinity' or status in ('compensating', 'stuck', 'paused'))"
+_CHANGED_SINCE = f"updated_at >= now() - {{}}::interval and (ended_at >= now() - {{}}::interval or {_IS_IN_FLIGHT})"
+
+UNDOING = frozenset({SagaStatus.COMPENSATING, SagaStatus.STUCK, SagaStatus.PAUSED})
+"""The statuses of an index of their own."""
+IN_FLIGHT = UNDOING | {SagaStatus.RUNNING}
+"""The statuses of sagas that have not ended."""
 
 
 async def sagas_to_operate(connection: Connection, wanted: SagaFilter, sagas_max: int) -> tuple[list[SagaRow], int]:

@@ -15,7 +15,7 @@ from asyncpg import Connection
 
 from saga_service.admin.failure_kinds import Failure, FailureKind
 from saga_service.admin.filters import STATUSES_TO_OPERATE, Conditions, LetterFilter, SagaFilter
-from saga_service.admin.lists import IS_IN_FLIGHT, are_in_flight, count_of
+from saga_service.admin.lists import count_of
 from saga_service.admin.payloads import PayloadMark
 from saga_service.admin.views import dead_letters_with_ids, sagas_with_ids
 from saga_service.core.ids import SagaId
@@ -121,10 +121,7 @@ async def sagas_that_fit(
 
     Sagas that have ended are not read where only others are meant. Raises Failure where they are too many.
     """
-    conditions = wanted.conditions()
-    if are_in_flight(wanted.statuses):
-        conditions.texts.append(IS_IN_FLIGHT)
-    return await _ids(connection, "sagas", conditions, "updated_at, id", sagas_max)
+    return await _ids(connection, "sagas", wanted.conditions(), "updated_at, id", sagas_max)
 
 
 async def preview_letters(

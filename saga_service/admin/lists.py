@@ -7,7 +7,7 @@ Filters that few sagas fit have indexes of their own, and all that fit are read 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,9 +15,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from asyncpg import Connection
 
-from saga_service.admin.filters import Conditions, LetterFilter, SagaFilter, counting
+from saga_service.admin.filters import IN_FLIGHT, UNDOING, Conditions, LetterFilter, SagaFilter, counting
 from saga_service.admin.views import DeadLetterRow, SagaRow, rows_of
-from saga_service.core.vocabulary import SagaStatus
 
 EXAMINED_MAX = 20_000
 """Rows that one page looks at: some tens of milliseconds."""
@@ -75,11 +74,6 @@ class Order(Generic[_Row, _Place]):
 SAGAS = Order("sagas", SagaRow, AfterSaga, "{}, {}::uuid")
 LETTERS = Order("dead_letters", DeadLetterRow, AfterLetter, "{}")
 
-_UNDOING = frozenset({SagaStatus.COMPENSATING, SagaStatus.STUCK, SagaStatus.PAUSED})
-_IN_FLIGHT = _UNDOING | {SagaStatus.RUNNING}
-IS_IN_FLIGHT = "(next_check_at > '-infinity' or status in ('compensating', 'stuck', 'paused'))"
-"""Said in the words of the partial indexes."""
-
 
 async def page_of_sagas(
     connection: Connection, wanted: SagaFilter, sagas_max: int, after: AfterSaga | None = None
@@ -90,10 +84,7 @@ async def page_of_sagas(
     page = await _walked(connection, SAGAS, wanted.conditions(), sagas_max, after, wanted.older_than)
     if page.next is None or len(page.items) == sagas_max or not _is_indexed(wanted):
         return page
-    conditions = wanted.conditions()
-    if wanted.newer_than is None:
-        conditions.texts.append(IS_IN_FLIGHT)
-    return await _all_that_fit(connection, SAGAS, conditions, sagas_max, after)
+    return await _all_that_fit(connection, SAGAS, wanted.conditions(), sagas_max, after)
 
 
 async def page_of_letters(
@@ -148,21 +139,12 @@ async def count_of(connection: Connection, view: str, conditions: Conditions, up
 def _is_selective(wanted: SagaFilter) -> bool:
     """True where an index has the sagas that fit, and they are few."""
     few = (wanted.key, wanted.parent_id, wanted.error_code)
-    return any(each is not None for each in few) or _are_among(wanted.statuses, _UNDOING)
+    return any(each is not None for each in few) or wanted.is_of(UNDOING)
 
 
 def _is_indexed(wanted: SagaFilter) -> bool:
     """True where an index has the sagas that fit, and they may be many."""
-    return wanted.newer_than is not None or are_in_flight(wanted.statuses)
-
-
-def are_in_flight(statuses: Sequence[str] | None) -> bool:
-    """True for statuses of sagas that have not ended: IS_IN_FLIGHT then changes nothing but the plan."""
-    return _are_among(statuses, _IN_FLIGHT)
-
-
-def _are_among(statuses: Sequence[str] | None, among: frozenset[SagaStatus]) -> bool:
-    return statuses is not None and among.issuperset(statuses)
+    return wanted.newer_than is not None or wanted.is_of(IN_FLIGHT)
 
 
 async def _all_that_fit(

@@ -1,21 +1,26 @@
-"""The reader of an application, from its start to its end."""
+"""The reader of an application, from its start to its end, and the open files that its viewers need."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Request
 
 from saga_service.base.lifecycle import cancel
-from saga_service.http.live.open_files import allow_open_files_for
 from saga_service.http.live.reader import LiveReader
 from saga_service.http.pooled_servers import PooledServers
 from saga_service.http.watched_process import WatchedProcess
 from saga_service.metrics import declarations
+
+log = structlog.get_logger(__name__)
+BESIDE_VIEWERS = 512
+"""Files and connections that a process has open beside its streams."""
 
 
 @asynccontextmanager
@@ -61,3 +66,23 @@ def reader_of(request: Request) -> LiveReader:
 
 LiveOfRequest = Annotated[LiveReader, Depends(reader_of)]
 """What a route takes to tell of what happens, or to wait for it."""
+
+
+def allow_open_files_for(viewers: int) -> None:
+    """Raise this process's own limit of open files for so many streams, as far as the system lets it.
+
+    Each stream takes a file, and the limit that a process begins with is often 1,024. The limit is never lowered.
+    """
+    wanted = viewers + BESIDE_VIEWERS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if allowed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning(
+            "fewer files may be open than SAGA_HTTP_VIEWERS_MAX needs; raise the hard limit (ulimit -Hn)",
+            files=allowed,
+            needed=wanted,
+        )

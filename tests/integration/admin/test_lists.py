@@ -11,7 +11,7 @@ import asyncpg
 import orjson
 import pytest
 
-from saga_service.admin.filters import STATUSES_TO_OPERATE, LetterFilter, SagaFilter
+from saga_service.admin.filters import STATUSES_TO_OPERATE, LetterFilter, SagaFilter, sagas_to_operate
 from saga_service.admin.job_preview import sagas_that_fit
 from saga_service.admin.lists import EXAMINED_MAX, AfterSaga, page_of_letters, page_of_sagas
 from saga_service.core.vocabulary import SagaStatus
@@ -93,6 +93,8 @@ class Plans:
         await asyncio.sleep(0)  # the connection tells of its queries in the loop's next turn
         found = []
         for query, values in self._asked:
+            if query.startswith(("BEGIN", "COMMIT")):
+                continue
             plan = await self._connection.fetchval(f"explain (analyze, format json) {query}", *values)
             left = [orjson.loads(plan)[0]["Plan"]]
             while left:
@@ -159,6 +161,13 @@ async def test_what_a_job_would_operate_is_found_without_a_look_at_what_has_ende
     with Plans(full) as plans:
         ids, fit = await sagas_that_fit(full, SagaFilter([SagaStatus.RUNNING]), 5)
     assert (len(ids), fit) == (5, 20)
+    await check(full, plans, 50)
+
+
+async def test_what_is_operated_at_once_is_found_without_a_look_at_what_has_ended(full: asyncpg.Connection) -> None:
+    with Plans(full) as plans:
+        sagas, fit = await sagas_to_operate(full, SagaFilter([SagaStatus.RUNNING, SagaStatus.STUCK]), 5)
+    assert (len(sagas), fit) == (5, 40)
     await check(full, plans, 50)
 
 
